@@ -1,4 +1,4 @@
-"""What an event of the audit log changed, in words and as differences, and the verification of a tenant's log."""
+"""Describe an audit event as a sentence and as differences, and verify a tenant's log."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tenants.audit import verification
 from tenants.audit.verification import Problem, Report
 from tenants.models import AuditEvent, Tenant
 
-VERSIONS = 50  # of a memory that are compared with an event
-VERIFIED_S = 10.0  # a verification may take this long in the console
-PROBLEMS = 5  # that a message lists
+MAX_VERSIONS = 50  # of a memory, compared with an event
+VERIFICATION_TIMEOUT_S = 10.0
+MAX_PROBLEMS = 5  # in one message
 VERBS = {
     "memory.store": "stored the memory", "memory.patch": "changed the memory", "memory.delete": "deleted the memory",
     "memory.purge": "purged the memory", "memory.restore": "restored the memory",
@@ -35,7 +35,7 @@ ACTORS = {"key": "API key", "staff": "staff user", "command": "the command line"
 
 
 def sentence(event: AuditEvent) -> str:
-    """Say what happened, such as "API key abc stored the memory 1.0 in default"."""
+    """Return a sentence such as "API key abc stored the memory 1.0 in default"."""
     kind, _, name = event.actor.partition(":")
     actor = " ".join(filter(None, [ACTORS.get(kind, kind), name.partition(":")[2] or name]))
     place = f" in {event.namespace}" if event.namespace else ""
@@ -43,9 +43,9 @@ def sentence(event: AuditEvent) -> str:
 
 
 def changes(request: HttpRequest, event: AuditEvent) -> dict[str, Any] | None:
-    """Return the version of the memory that an event wrote, with its differences from the one before.
+    """Return the version of the memory that an event wrote, with its differences from the previous version.
 
-    None if the event changed no memory, if the user may not view memories, or if the version is not kept any more.
+    None if the event changed no memory, if the user may not view memories, or if the version is no longer available.
     """
     user: Any = request.user
     if event.tenant is None or event.after_hash is None or not event.action.startswith("memory."):
@@ -55,7 +55,7 @@ def changes(request: HttpRequest, event: AuditEvent) -> dict[str, Any] | None:
     try:
         caller = staff.caller(request, event.tenant)
         at = coordinates.parse(event.target)
-        items = lookup.history(caller, event.namespace, at, VERSIONS).items
+        items = lookup.history(caller, event.namespace, at, MAX_VERSIONS).items
     except SomaError:
         return None
     written = bytes(event.after_hash)
@@ -66,28 +66,28 @@ def changes(request: HttpRequest, event: AuditEvent) -> dict[str, Any] | None:
 
 
 def verify(request: HttpRequest, tenant: Tenant) -> None:
-    """Verify a tenant's log, for a few seconds at most, and show the result as messages."""
+    """Verify a tenant's log, for at most `VERIFICATION_TIMEOUT_S`, and show the result as messages."""
     caller = staff.caller(request, tenant, permission="tenants.view_auditevent")
     try:
-        with deadline.within(VERIFIED_S):
+        with deadline.within(VERIFICATION_TIMEOUT_S):
             report = verification.check(caller, only=tenant)
     except DeadlineExceeded:
         messages.warning(
             request,
-            f"The log of {tenant.slug} is too long to be verified here. Run somamemory verify_audit on the server.",
+            f"The log of {tenant.slug} is too long to verify here. Run somamemory verify_audit on the server.",
         )
         return
     problems = _visible(request, report, tenant)
     if not problems:
         messages.success(request, _intact(report, tenant))
         return
-    more = f" There are {len(problems) - PROBLEMS} more." if len(problems) > PROBLEMS else ""
-    found = "; ".join(f"{problem.kind}: {problem.detail}" for problem in problems[:PROBLEMS])
-    messages.error(request, f"The log of {tenant.slug} has been changed outside of the service. {found}.{more}")
+    more = f" There are {len(problems) - MAX_PROBLEMS} more." if len(problems) > MAX_PROBLEMS else ""
+    details = "; ".join(f"{problem.kind}: {problem.detail}" for problem in problems[:MAX_PROBLEMS])
+    messages.error(request, f"The log of {tenant.slug} has been changed outside of the service. {details}.{more}")
 
 
 def _visible(request: HttpRequest, report: Report, tenant: Tenant) -> list[Problem]:
-    """Return the problems, and for users other than superusers only those of the tenant."""
+    """Return the problems that the user may see: all of them for superusers, those of the tenant for other users."""
     if getattr(request.user, "is_superuser", False):
         return report.problems
     return [problem for problem in report.problems if problem.tenant == tenant.id]
@@ -99,4 +99,4 @@ def _intact(report: Report, tenant: Tenant) -> str:
     )
     if not report.unsealed:
         return verified
-    return f"{verified} The last {report.unsealed:,} events are not sealed yet, so they cannot be verified."
+    return f"{verified} The last {report.unsealed:,} events are not sealed yet and could not be verified."

@@ -23,7 +23,7 @@ from tenants.models import DEFAULT_TENANT_SLUG, Tenant
 
 TOP = 8
 NOW = 5  # minutes
-BACKUP_OLD_S = 2 * 86_400
+MAX_BACKUP_AGE_S = 2 * 86_400
 OLD_S = 60  # a queue older than this needs attention
 
 
@@ -105,7 +105,7 @@ def _index(eye: Caller) -> dict[str, Any]:
 
 
 def _queue_charts(eye: Caller) -> dict[str, Any]:
-    """Return the queue during the last hour, as this process measured it every minute."""
+    """Return charts of the queue in the last hour, as measured by this process every minute."""
     samples = queue_history.last_hour(eye)
     pending, most_pending = charts.lines([None if sample is None else sample.pending for _, sample in samples])
     oldest, most_s = charts.lines([None if sample is None else sample.oldest_s for _, sample in samples])
@@ -117,13 +117,13 @@ def _queue_charts(eye: Caller) -> dict[str, Any]:
 
 
 def _backup(now: datetime) -> dict[str, Any]:
-    """Return the state of the newest backup in the data folder. Backups in other places are not known."""
+    """Return the state of the newest backup in the data folder. Backups stored elsewhere are not included."""
     folder = Path(settings.DATA_DIR) / "backups"
     latest = backups.latest(folder)
     if latest is None:
         return {"folder": str(folder)}
     age_s = (now - latest.created_at).total_seconds()
-    return {"name": latest.name, "age": duration(age_s), "is_old": age_s > BACKUP_OLD_S}
+    return {"name": latest.name, "age": duration(age_s), "is_old": age_s > MAX_BACKUP_AGE_S}
 
 
 def _tenants(request: HttpRequest, eye: Caller) -> dict[str, Any]:

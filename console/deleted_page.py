@@ -1,4 +1,4 @@
-"""The page of deleted conversations, where they can be restored until their retention period is over."""
+"""The page of deleted conversations, which can be restored during the retention period."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from tenants.models import Tenant
 def page(request: HttpRequest) -> HttpResponse:
     """List the deleted conversations of a tenant. A POST restores one."""
     tenant = staff.chosen_tenant(request)
-    if tenant is None or not _has(request, "conversations.view_conversation"):
+    if tenant is None or not _has_permission(request, "conversations.view_conversation"):
         raise PermissionDenied
     caller = staff.caller(request, tenant)
     if request.method == "POST":
-        return _restored(request, caller)
+        return _restore(request, caller)
     context = {
         **site.each_context(request),
         "title": "Deleted conversations",
@@ -41,7 +41,7 @@ def page(request: HttpRequest) -> HttpResponse:
         "may_read": "read" in caller.scopes,
     }
     if context["may_read"]:
-        context |= _listed(request, caller)
+        context |= _list(request, caller)
     return TemplateResponse(request, "console/deleted.html", context)
 
 
@@ -50,23 +50,23 @@ def address(tenant: Tenant) -> str:
 
 
 def may_restore(request: HttpRequest, caller: Caller) -> bool:
-    return _has(request, "memories.change_memory") and "read" in caller.scopes
+    return _has_permission(request, "memories.change_memory") and "read" in caller.scopes
 
 
 def is_restorable(request: HttpRequest, tenant: Tenant, id: str) -> bool:
-    """Return whether the user can see that a conversation was deleted."""
+    """Return whether a conversation is in the list of deleted conversations that the user can see."""
     try:
         restoring.find(staff.caller(request, tenant), _id(id))
     except SomaError:
         return False
-    return _has(request, "conversations.view_conversation")
+    return _has_permission(request, "conversations.view_conversation")
 
 
 def report_deletion(request: HttpRequest, caller: Caller, id: UUID) -> None:
-    """Say what was deleted, and how it can be undone."""
+    """Show a message about a deletion that explains how to undo it."""
     try:
         until = moment(restoring.find(caller, id).restorable_until)
-    except SomaError:  # the user may not read, or nothing is kept after a deletion
+    except SomaError:  # the user may not read, or the retention period is 0
         messages.success(request, "The conversation was deleted.")
         return
     if may_restore(request, caller):
@@ -77,7 +77,7 @@ def report_deletion(request: HttpRequest, caller: Caller, id: UUID) -> None:
         messages.success(request, format_html(text, until))
 
 
-def _restored(request: HttpRequest, caller: Caller) -> HttpResponse:
+def _restore(request: HttpRequest, caller: Caller) -> HttpResponse:
     if not may_restore(request, caller):
         raise PermissionDenied
     restored: list[Any] = []
@@ -89,15 +89,15 @@ def _restored(request: HttpRequest, caller: Caller) -> HttpResponse:
     return redirect(reverse("admin:conversations_conversation_change", args=[restored[0].id], query=query))
 
 
-def _listed(request: HttpRequest, caller: Caller) -> dict[str, Any]:
+def _list(request: HttpRequest, caller: Caller) -> dict[str, Any]:
     try:
-        found = restoring.page(caller, limit=PAGE, cursor=request.GET.get("cursor") or None)
-    except SomaError:  # an invalid cursor shows the first page, as in the other lists
-        found = restoring.page(caller, limit=PAGE)
-    more = {"tenant": caller.tenant.slug, "cursor": found.next_cursor}
+        deleted = restoring.page(caller, limit=PAGE, cursor=request.GET.get("cursor") or None)
+    except SomaError:  # an invalid cursor shows the first page, as in other lists
+        deleted = restoring.page(caller, limit=PAGE)
+    more = {"tenant": caller.tenant.slug, "cursor": deleted.next_cursor}
     return {
-        "rows": [_row(item) for item in found.items],
-        "more": reverse("admin:deleted_conversations", query=more) if found.next_cursor else "",
+        "rows": [_row(item) for item in deleted.items],
+        "more": reverse("admin:deleted_conversations", query=more) if deleted.next_cursor else "",
         "first": address(caller.tenant) if request.GET.get("cursor") else "",
     }
 
@@ -113,6 +113,6 @@ def _id(text: str) -> UUID:
         raise NotFound("unknown conversation") from None
 
 
-def _has(request: HttpRequest, permission: str) -> bool:
+def _has_permission(request: HttpRequest, permission: str) -> bool:
     user: Any = request.user
     return bool(user.has_perm(permission))

@@ -70,7 +70,7 @@ def load(caller: Caller) -> None:
 
 
 def remove(caller: Caller) -> None:
-    """Remove the example and its links for good, but no memory that somebody has stored in its place."""
+    """Remove the example and its links for good, but not memories that users have stored in its place."""
     there = selectors.live(caller, [NAMESPACE]).filter(
         coordinate_key__in=[coordinates.of(at).key for at, *_ in MEMORIES]
     )

@@ -1,4 +1,4 @@
-"""The page of a job, which follows its progress while the job runs."""
+"""The page of a job, which updates while the job runs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PHASES = {
     "retire": "removing the vectors that are no longer needed",
     "undo": "cancelling",
 }
-MAX_SHOWN = 20_000  # characters of the data
+MAX_DATA_LENGTH = 20_000  # characters
 
 
 def described(job: Job) -> dict[str, Any]:
@@ -37,12 +37,12 @@ def described(job: Job) -> dict[str, Any]:
         "progress_url": reverse("admin:job_progress", args=[job.pk]),
         "is_over": job.state in OVER,
         "results": _results(job),
-        "data": json.dumps(job.data, indent=2, sort_keys=True)[:MAX_SHOWN],
+        "data": json.dumps(job.data, indent=2, sort_keys=True)[:MAX_DATA_LENGTH],
     }
 
 
 def progress(request: HttpRequest, id: UUID) -> JsonResponse:
-    """Return the progress of a job, for the script of its page. Superusers only."""
+    """Return the progress of a job for the script of the page. Superusers only."""
     if not getattr(request.user, "is_superuser", False):
         raise PermissionDenied
     job = Job.objects.filter(pk=id).first()
@@ -54,7 +54,7 @@ def progress(request: HttpRequest, id: UUID) -> JsonResponse:
 
 
 def _progress(job: Job) -> dict[str, Any]:
-    """Return what changes while a job runs, as the page shows it."""
+    """Return the values that change while a job runs, formatted for the page."""
     share = _share(job)
     return {
         "state": job.state,
@@ -84,13 +84,13 @@ def _time(job: Job, now: datetime, share: float | None) -> str:
 
 
 def _results(job: Job) -> list[tuple[str, Any]]:
-    """Return the numbers that a finished job reports, with readable names."""
-    found: dict[str, Any] = {}
+    """Return the values that a finished job reports, with readable names."""
+    results: dict[str, Any] = {}
     for name in ("report", "comparison"):
         part = job.data.get(name)
-        found |= part if isinstance(part, dict) else {}
+        results |= part if isinstance(part, dict) else {}
     return [
         (name.replace("_", " "), f"{value:,}" if isinstance(value, int) else value)
-        for name, value in found.items()
+        for name, value in results.items()
         if isinstance(value, int | float | str) and not isinstance(value, bool)
     ]

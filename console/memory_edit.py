@@ -1,7 +1,7 @@
 """Edit the payload of a memory, as a form with a field for each member, or as JSON.
 
-A change is the same merge patch that the API takes, on the condition that nobody has changed the memory since the page
-was opened. If that or anything else fails, the page shows the user's text again.
+A change is a JSON merge patch, as in the API. It is rejected if the memory has changed since the page was opened. After
+any error, the page shows the user's text again.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from somamemory.errors import InvalidInput, MalformedRequest, PreconditionFailed
 from tenants.caller import Caller
 
 FORM, AS_JSON = MODES = ("form", "json")
-MAX_FIELDS = 100  # of a form; a payload with more can be edited as JSON
+MAX_FIELDS = 100  # of a form; a payload with more members can be edited as JSON
 MAX_LENGTH = 200_000  # characters of a payload as JSON
 _NEW = "new"  # the number of the field that adds a member
 
 
 @dataclass(frozen=True)
 class Member:
-    """A member of the payload in the form. Text is shown as it is, and everything else as JSON."""
+    """A member of the payload in the form. Strings are shown as text, and other values as JSON."""
 
     number: int
     name: str
@@ -41,7 +41,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Draft:
-    """What the editor shows. `problem` says why the last attempt was not saved."""
+    """The state of the editor. `problem` is the reason why the text was not saved."""
 
     mode: str
     version: int
@@ -50,25 +50,25 @@ class Draft:
     new_name: str = ""
     new_value: str = ""
     problem: str = ""
-    is_outdated: bool = False  # somebody else has changed the memory
+    is_outdated: bool = False  # the memory has changed since the page was opened
 
 
 def may_edit(memory: Memory) -> bool:
-    return len(_dumped(memory.payload)) <= MAX_LENGTH
+    return len(_indented_json(memory.payload)) <= MAX_LENGTH
 
 
 def begin(request: HttpRequest, memory: Memory) -> Draft | None:
-    """Return the editor that the address of the page asks for."""
+    """Return the editor if the query of the URL requests it."""
     mode = request.GET.get("edit", "")
     if mode not in MODES or not may_edit(memory):
         return None
     if mode == FORM and len(memory.payload) > MAX_FIELDS:
         mode = AS_JSON
-    return Draft(mode, memory.version, _members(memory.payload), _dumped(memory.payload))
+    return Draft(mode, memory.version, _members(memory.payload), _indented_json(memory.payload))
 
 
 def save(request: HttpRequest, caller: Caller, memory: Memory) -> Draft | None:
-    """Change the payload, and return None; or return the editor with the user's text and the problem."""
+    """Change the payload and return None. After an error, return the editor with the user's text and the problem."""
     post = request.POST
     mode = AS_JSON if post.get("mode") == AS_JSON else FORM
     version = _version(post.get("version", ""))
@@ -76,19 +76,17 @@ def save(request: HttpRequest, caller: Caller, memory: Memory) -> Draft | None:
         payload = _parsed(post.get("payload", "")) if mode == AS_JSON else _from_form(post, memory.payload)
         _patch(caller, memory, payload, version)
     except PreconditionFailed:
-        return _again(post, mode, memory, problem="", is_outdated=True)
+        return _rejected(post, mode, memory, problem="", is_outdated=True)
     except SomaError as error:
-        return _again(post, mode, memory, problem=error.detail, version=version)
+        return _rejected(post, mode, memory, problem=error.detail, version=version)
     return None
 
 
 def merge_patch_from(old: Json, new: Json) -> Json:
     """Return the merge patch that turns `old` into `new`. Pure function. Raises InvalidInput if there is none."""
     patch = _patch_from(old, new)
-    if _written(payloads.merge_patch(old, patch)) != _written(new):
-        raise InvalidInput(
-            "payload", "can only be set to null here where it is null already; remove the member instead"
-        )
+    if _canonical_json(payloads.merge_patch(old, patch)) != _canonical_json(new):
+        raise InvalidInput("payload", "cannot contain a new null; remove the member instead")
     return patch
 
 
@@ -96,7 +94,7 @@ def _patch_from(old: Json, new: Json) -> Json:
     patch: Json = dict.fromkeys(old.keys() - new.keys())
     for name, value in new.items():
         before = old.get(name)
-        if name in old and _written(before) == _written(value):
+        if name in old and _canonical_json(before) == _canonical_json(value):
             continue
         if isinstance(before, dict) and isinstance(value, dict):
             patch[name] = _patch_from(before, value)
@@ -105,14 +103,14 @@ def _patch_from(old: Json, new: Json) -> Json:
     return patch
 
 
-def _written(value: Any) -> str:
+def _canonical_json(value: Any) -> str:
     """Return a value as JSON. Python considers `False` and `0` equal, even within lists and objects."""
     return json.dumps(value, sort_keys=True)
 
 
 def _patch(caller: Caller, memory: Memory, payload: Json, version: int) -> None:
     condition = Precondition(version=version)
-    condition.check(memory)  # the patch is only right for the version that the user has seen
+    condition.check(memory)  # the patch is computed from this version
     patch = merge_patch_from(memory.payload, payload)
     if patch:
         changes = validated(PatchBody, {"payload": patch}).model_dump(include={"payload"})
@@ -138,16 +136,16 @@ def _from_form(post: QueryDict, old: Json) -> Json:
     if name:
         if name in payload:
             raise InvalidInput(name, "is already a member of the payload; change its value, or choose another name")
-        payload[name] = _lines(post.get(f"value-{_NEW}", ""))
+        payload[name] = _normalized(post.get(f"value-{_NEW}", ""))
     elif post.get(f"value-{_NEW}", ""):
-        raise InvalidInput("name", "of the new member is missing")
+        raise InvalidInput("name", "is required for a new member")
     return payload
 
 
 def _value_of(member: Member, before: Any) -> Any:
     if member.is_text:
         # A browser sends every line break as CR LF.
-        return before if isinstance(before, str) and _lines(before) == member.value else member.value
+        return before if isinstance(before, str) and _normalized(before) == member.value else member.value
     wrapped = f"[{member.value}\n]"  # the parser expects an object or a list
     try:
         (value,) = strict_json.parse(wrapped.encode("utf-8", "surrogatepass"))
@@ -162,7 +160,7 @@ def _submitted(post: QueryDict) -> list[Member]:
             number,
             post.get(f"name-{number}", ""),
             post.get(f"kind-{number}") != AS_JSON,
-            _lines(post.get(f"value-{number}", "")),
+            _normalized(post.get(f"value-{number}", "")),
             f"remove-{number}" in post,
         )
         for number in range(MAX_FIELDS)
@@ -170,16 +168,16 @@ def _submitted(post: QueryDict) -> list[Member]:
     ]
 
 
-def _again(
+def _rejected(
     post: QueryDict, mode: str, memory: Memory, *, problem: str, version: int | None = None, is_outdated: bool = False
 ) -> Draft:
     return Draft(
         mode,
         memory.version if version is None else version,
         _submitted(post),
-        _lines(post.get("payload", "")),
+        _normalized(post.get("payload", "")),
         post.get(f"name-{_NEW}", ""),
-        _lines(post.get(f"value-{_NEW}", "")),
+        _normalized(post.get(f"value-{_NEW}", "")),
         problem,
         is_outdated,
     )
@@ -187,7 +185,12 @@ def _again(
 
 def _members(payload: Json) -> list[Member]:
     return [
-        Member(number, name, isinstance(value, str), _lines(value) if isinstance(value, str) else _dumped(value))
+        Member(
+            number,
+            name,
+            isinstance(value, str),
+            _normalized(value) if isinstance(value, str) else _indented_json(value),
+        )
         for number, (name, value) in enumerate(payload.items())
     ]
 
@@ -196,9 +199,9 @@ def _version(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
-def _lines(text: str) -> str:
+def _normalized(text: str) -> str:
     return text.replace("\r\n", "\n")
 
 
-def _dumped(value: Any) -> str:
+def _indented_json(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True)

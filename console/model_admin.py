@@ -42,7 +42,7 @@ class Listed(ModelAdmin):  # type: ignore[misc]
 
     @property
     def media(self) -> Media:
-        """No scripts of Django's admin, such as jQuery: forms add those of their fields."""
+        """Exclude the scripts of Django's admin, such as jQuery. Forms add the scripts of their fields."""
         return Media()
 
     def keyset(self, request: HttpRequest) -> tuple[str, ...]:
@@ -180,7 +180,7 @@ def dialog(
 
 @contextmanager
 def report_outcome(request: HttpRequest, done: Callable[[], str] | str = "") -> Iterator[None]:
-    """Show the outcome, or the error, as a message on the next page. If `done` is empty, the caller shows it."""
+    """Show the outcome, or the error, as a message on the next page. If `done` is empty, only errors are shown."""
     try:
         yield
     except SomaError as error:

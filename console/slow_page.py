@@ -14,7 +14,8 @@ from memories.search import slow_searches
 from memories.search.slow_searches import SlowSearch
 
 REASONS = {
-    "statistics": "Most of the time went into counting how common the words are, for example after a pause.",
+    "statistics": "Most of the time went into counting how common the words are. "
+    "The first search after a pause takes longer.",
     "words": "Most of the time went into ranking by words. Queries with many common words match many memories.",
     "candidates": "Most of the time went into the search by meaning, and into checking the candidates in the database. "
     "Filters that few memories match, and a slow embedding provider or index, make this slower.",

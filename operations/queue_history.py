@@ -1,4 +1,4 @@
-"""The index queue during the last hour, one sample per minute, in the memory of each process."""
+"""The index queue during the last hour, one sample per minute, stored in each process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from somamemory.scheduling import periodic
 from tenants.caller import Caller
 
 MINUTES = 60
-EVERY_S = 60.0
+INTERVAL_S = 60.0
 
 _lock = threading.Lock()
 _samples: dict[int, Queue] = {}  # by minute since 1970
@@ -20,27 +20,27 @@ _samples: dict[int, Queue] = {}  # by minute since 1970
 
 @periodic(
     "operations.sample_queue",
-    every_s=lambda: EVERY_S,
+    every_s=lambda: INTERVAL_S,
     thread="maintenance",
     in_process=lambda: True,
     in_beat=False,
     first_s=lambda: 1.0,
 )
 def sample() -> None:
-    keep(statistics.measure_queue(), time.time())
+    add(statistics.measure_queue(), time.time())
 
 
-def keep(queue: Queue, at: float) -> None:
-    """Keep a measurement of the queue at a time in seconds since 1970."""
+def add(queue: Queue, at: float) -> None:
+    """Add a sample that was measured at a time in seconds since 1970, and remove samples older than an hour."""
     minute = int(at // 60)
     with _lock:
         _samples[minute] = queue
-        for old in [known for known in _samples if known <= minute - MINUTES]:
+        for old in [key for key in _samples if key <= minute - MINUTES]:
             del _samples[old]
 
 
 def last_hour(caller: Caller, now: float | None = None) -> Sequence[tuple[int, Queue | None]]:
-    """Return each minute since 1970 of the last hour, oldest first, with its sample or None."""
+    """Return (minute since 1970, sample or None) for each minute of the last hour, oldest first."""
     caller.require_operator("read")
     minute = int((time.time() if now is None else now) // 60)
     with _lock:

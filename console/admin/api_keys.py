@@ -33,12 +33,12 @@ from tenants.caller import SCOPES
 from tenants.models import MAX_ID_LENGTH, ApiKey
 
 OPERATOR = "*"  # not a valid slug
-WORDS = {"read": "read", "write": "write", "delete": "delete", "admin": "administer"}
-EXPLAINED = {
+SCOPE_VERBS = {"read": "read", "write": "write", "delete": "delete", "admin": "administer"}
+SCOPE_DESCRIPTIONS = {
     "read": "search, fetch and list memories and conversations",
-    "write": "store and change them",
-    "delete": "delete them",
-    "admin": "lifecycle settings, and indexing again what failed",
+    "write": "store and change memories and conversations",
+    "delete": "delete memories and conversations",
+    "admin": "change lifecycle settings, and retry failed indexing",
 }
 NAMESPACE = r"^[A-Za-z0-9._:/-]{1,255}$"
 
@@ -47,7 +47,7 @@ class NewKeyForm(BaseDialogForm):  # type: ignore[misc]
     tenant = forms.ChoiceField(widget=UnfoldAdminSelectWidget)
     name = forms.CharField(max_length=255, required=False, widget=UnfoldAdminTextInputWidget)
     scopes = forms.MultipleChoiceField(
-        choices=[(scope, f"{WORDS[scope].capitalize()}: {EXPLAINED[scope]}") for scope in SCOPES],
+        choices=[(scope, f"{SCOPE_VERBS[scope].capitalize()}: {SCOPE_DESCRIPTIONS[scope]}") for scope in SCOPES],
         initial=["read", "write", "delete"],
         widget=UnfoldAdminCheckboxSelectMultipleWidget,
     )
@@ -78,7 +78,7 @@ class NewKeyForm(BaseDialogForm):  # type: ignore[misc]
 
 
 class KeyAdmin(Searched):
-    list_display = ("prefix", "name", "whose", "user_id", "state", "rights", "used", "made", "ends")
+    list_display = ("prefix", "name", "whose", "user_id", "state", "rights", "last_used", "made", "ends")
     list_display_links = ("prefix",)
     list_filter = (ByTenant,)
     list_select_related = ("tenant",)
@@ -86,11 +86,12 @@ class KeyAdmin(Searched):
     search_help_text = "Search by the beginning of the prefix, the 8 letters after soma_"
     order = ("-created_at", "-id")
     fields = (
-        "prefix_to_copy", "name", "whose", "state", "scopes_explained", "namespaces_shown", "user_id", "used", "made",
-        "ends", "ended",
+        "prefix_to_copy", "name", "whose", "state", "scope_descriptions", "allowed_namespaces", "user_id", "last_used",
+        "made", "ends", "revoked",
     )  # fmt: skip
     readonly_fields = (
-        "prefix_to_copy", "whose", "state", "scopes_explained", "namespaces_shown", "used", "made", "ends", "ended",
+        "prefix_to_copy", "whose", "state", "scope_descriptions", "allowed_namespaces", "last_used", "made", "ends",
+        "revoked",
     )  # fmt: skip
     actions_list = ("issue",)
     actions_detail = ("rotate", "revoke")
@@ -109,25 +110,25 @@ class KeyAdmin(Searched):
     def prefix_to_copy(self, row: ApiKey) -> str:
         return render_to_string("console/prefix.html", {"prefix": row.prefix})
 
-    @display(description="may")
+    @display(description="scopes")
     def rights(self, row: ApiKey) -> str:
-        return ", ".join(WORDS.get(scope, scope) for scope in row.scopes)
+        return ", ".join(SCOPE_VERBS.get(scope, scope) for scope in row.scopes)
 
-    @display(description="may")
-    def scopes_explained(self, row: ApiKey) -> str:
-        lines = ((WORDS.get(scope, scope), EXPLAINED.get(scope, "")) for scope in row.scopes)
+    @display(description="scopes")
+    def scope_descriptions(self, row: ApiKey) -> str:
+        lines = ((SCOPE_VERBS.get(scope, scope), SCOPE_DESCRIPTIONS.get(scope, "")) for scope in row.scopes)
         return format_html_join("", "<div><b>{}</b>: {}</div>", lines)
 
     @display(description="namespaces")
-    def namespaces_shown(self, row: ApiKey) -> str:
-        return ", ".join(row.namespaces) or "all of the tenant's"
+    def allowed_namespaces(self, row: ApiKey) -> str:
+        return ", ".join(row.namespaces) or "all"
 
     @display(description="last used")
-    def used(self, row: ApiKey) -> str:
+    def last_used(self, row: ApiKey) -> str:
         return moment(row.last_used_at) if row.last_used_at else "never"
 
     @display(description="revoked")
-    def ended(self, row: ApiKey) -> str:
+    def revoked(self, row: ApiKey) -> str:
         return moment(row.revoked_at)
 
     @display(description="created")

@@ -98,9 +98,9 @@ class AuditAdmin(Searched):
         row: AuditEvent | None = self.get_object(request, object_id)
         shown: dict[str, Any] = {}
         if row is not None and self.has_view_permission(request):
-            of_memory = row.action.startswith("memory.") and row.after_hash is not None
+            is_of_memory = row.action.startswith("memory.") and row.after_hash is not None
             version = audit_changes.changes(request, row)
-            shown = {"sentence": audit_changes.sentence(row), "version": version, "is_of_memory": of_memory}
+            shown = {"sentence": audit_changes.sentence(row), "version": version, "is_of_memory": is_of_memory}
         return super().change_view(request, object_id, form_url, {**shown, **(extra_context or {})})  # type: ignore[no-any-return]
 
     def has_verify_permission(self, request: HttpRequest) -> bool:

@@ -129,7 +129,7 @@ class JobAdmin(Listed):
         return self._started(request, jobs.start_rebuild)
 
     def _started(self, request: HttpRequest, start: Callable[[Caller], Job]) -> HttpResponse:
-        """Start a job, and show its page."""
+        """Start a job and open its page."""
         page = None
         with report_outcome(request, "The job starts within seconds."):
             page = reverse("admin:memories_job_change", args=[start(staff.installation_caller(request)).pk])

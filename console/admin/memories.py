@@ -171,7 +171,7 @@ def _named(request: HttpRequest, object_id: str) -> tuple[Caller, Memory]:
 
 
 def _do(request: HttpRequest, caller: Caller, memory: Memory, what: str) -> Draft | None:
-    """Change the memory. Return the editor if the text in it could not be saved."""
+    """Perform the action of a form. Return the editor if its text could not be saved."""
     version = request.POST.get("version", "")
     if what == "edit":
         draft = memory_edit.save(request, caller, memory)

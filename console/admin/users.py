@@ -43,7 +43,7 @@ class _Superusers(Listed):
 
 
 class SlugInput(UnfoldAdminTextInputWidget):  # type: ignore[misc]
-    """A text field that suggests the slugs of tenants, without the scripts of Django's autocomplete fields (390 kB)."""
+    """A text field that suggests tenant slugs. Django's autocomplete fields would load 390 kB of script."""
 
     def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
         field_id = f"{(attrs or {}).get('id', name)}-slugs"
@@ -92,7 +92,7 @@ class UserAdmin(DjangoUserAdmin, _Superusers):  # type: ignore[misc, type-arg]
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
-        if field and hasattr(field.widget, "can_add_related"):  # its links open windows, for which scripts are missing
+        if field and hasattr(field.widget, "can_add_related"):  # its links need scripts that are not loaded
             field.widget = field.widget.widget
         return field
 

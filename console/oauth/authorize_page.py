@@ -93,14 +93,14 @@ def _receiver(request: HttpRequest, parameters: dict[str, str]) -> tuple[Any, st
 
 
 def _invalid(request: HttpRequest, error: OAuthError, redirect_uri: str, parameters: dict[str, str]) -> HttpResponse:
-    """Report an invalid request to the app: only when the user asks for it.
+    """Show why the request is invalid. Report it to the app only if the user asks for it.
 
-    Anyone can register an app, so a redirect without a question would make this server an open redirector (RFC 9700,
-    section 4.11.2).
+    Anyone can register an app, so an automatic redirect would make this server an open redirector (RFC 9700, section
+    4.11.2).
     """
     if request.method == "POST":
         return _back(redirect_uri, parameters, error.fields)
-    return _refused(request, error, back=_answer(redirect_uri, parameters, error.fields))
+    return _refused(request, error, back=_response_uri(redirect_uri, parameters, error.fields))
 
 
 def _authorization_request(client: Any, redirect_uri: str, parameters: dict[str, str]) -> AuthorizationRequest:
@@ -178,7 +178,7 @@ def _origin(uri: str) -> str:
 
 
 def _refused(request: HttpRequest, error: OAuthError | RateLimited, back: str = "") -> HttpResponse:
-    """Show the reason, with a link to the app if the address is known to be the app's."""
+    """Show the reason, with a link back to the app if `back` is given."""
     context = {
         **site.each_context(request),
         "title": "The app cannot be connected",
@@ -191,11 +191,11 @@ def _refused(request: HttpRequest, error: OAuthError | RateLimited, back: str = 
 
 def _back(redirect_uri: str, parameters: dict[str, str], fields: dict[str, str]) -> HttpResponse:
     """Send the browser back to the app."""
-    return HttpResponseRedirect(_answer(redirect_uri, parameters, fields))
+    return HttpResponseRedirect(_response_uri(redirect_uri, parameters, fields))
 
 
-def _answer(redirect_uri: str, parameters: dict[str, str], fields: dict[str, str]) -> str:
-    """Return the redirect URI with the answer. `iss` tells the app which server has responded (RFC 9207)."""
+def _response_uri(redirect_uri: str, parameters: dict[str, str], fields: dict[str, str]) -> str:
+    """Return the redirect URI with the response. `iss` identifies this server (RFC 9207)."""
     state = {"state": parameters["state"]} if "state" in parameters else {}
     query = urlencode({**fields, **state, "iss": settings.OAUTH_URL})
     return redirect_uri + ("&" if urlsplit(redirect_uri).query else "?") + query

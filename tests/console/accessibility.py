@@ -13,7 +13,7 @@ FOLDER = Path(__file__).parent / "axe"
 SCRIPT = FOLDER / "node_modules" / "axe-core" / "axe.min.js"
 NPM = shutil.which("npm")
 
-# Of a long list, the first rows are enough: the others are alike, and axe-core takes its time.
+# Check only the first rows of a long list: the others are alike, and axe-core is slow.
 _REST = [
     "tbody > tr:nth-child(n+4)",
     "table > tbody:nth-of-type(n+4)",
@@ -46,16 +46,16 @@ def axe() -> str:
 
 
 def violations(browser: Browser, place: str = "html", rules: tuple[str, ...] = ()) -> list[str]:
-    """Return the rules that a part of the page breaks, with the elements. rules: only these; otherwise, all."""
+    """Return the rules that a part of the page violates, with the elements. An empty `rules` means all rules."""
     if not browser.run("return !!window.axe"):
         browser.run(axe())
-    found: list[str] = browser.driver.execute_async_script(_RUN, place, _REST, list(rules))
-    return found
+    results: list[str] = browser.driver.execute_async_script(_RUN, place, _REST, list(rules))
+    return results
 
 
 def in_dark(browser: Browser, place: str = "html") -> list[str]:
-    """Return violations in the dark theme, in which only the colours are different."""
+    """Return violations in the dark theme, which differs only in its colours."""
     browser.use_theme("dark")
-    found = violations(browser, place, ("color-contrast", "link-in-text-block"))
+    results = violations(browser, place, ("color-contrast", "link-in-text-block"))
     browser.use_theme("light")
-    return [f"dark: {violation}" for violation in found]
+    return [f"dark: {violation}" for violation in results]

@@ -709,7 +709,7 @@ def test_the_stored_session_contains_no_secret(boss: Client, api: Api) -> None:
     assert "soma_" not in json.dumps(dict(boss.session.items()))
 
 
-def test_a_key_shows_its_last_use_and_its_rights_in_words(boss: Client, api: Api) -> None:
+def test_a_key_shows_its_last_use_and_describes_its_scopes(boss: Client, api: Api) -> None:
     key = ApiKey.objects.get(tenant=api.tenant)
     before = page_content(boss, page("tenants_apikey_change", key.pk))
     api.get("/stats")
@@ -717,7 +717,7 @@ def test_a_key_shows_its_last_use_and_its_rights_in_words(boss: Client, api: Api
     after = page_content(boss, page("tenants_apikey_change", key.pk))
     listed = page_content(boss, page("tenants_apikey_changelist"))
 
-    assert "<b>write</b>: store and change them" in before
+    assert "<b>write</b>: store and change memories and conversations" in before
     assert f'<code id="prefix">{key.prefix}</code>' in before
     assert "never" in before
     assert after.count("<time datetime=") > before.count("<time datetime=")

@@ -25,24 +25,24 @@ from tests.console.accessibility import NPM, in_dark, violations
 pytestmark = [pytest.mark.server, pytest.mark.browser]
 
 MAX_SCRIPT_BYTES = 150_000
-# URLs that the walk does not visit, with the reason.
+# URLs that the test does not visit, with the reason.
 NOT_PAGES = {
-    "login": "the walk signs in",
+    "login": "the test signs in",
     "logout": "accepts only a POST",
     "example": "accepts only a POST",
     "conversation_export": "a download",
-    "explorer_map": "JSON for the explorer, which the walk uses",
-    "explorer_search": "JSON for the explorer, which the walk uses",
-    "explorer_memory": "JSON for the explorer, which the walk uses",
+    "explorer_map": "JSON for the explorer, which the test visits",
+    "explorer_search": "JSON for the explorer, which the test visits",
+    "explorer_memory": "JSON for the explorer, which the test visits",
     "job_progress": "JSON for the page of a job: see test_browser_operations.py",
     "conversations_conversation_deleted": "redirects to the page of deleted conversations",
     "autocomplete": "JSON",
     "jsi18n": "a script",
-    "search": "JSON, which no page asks for",
+    "search": "JSON that no page requests",
     "view_on_site": "a redirect; the console has no links to it",
     "oauth_authorize": "needs an app that is connecting: see test_oauth.py",
 }
-# Pages that Django provides for each model. The console refuses or redirects them: see test_strangers.py.
+# Pages that Django provides for each model. The console rejects or redirects them: see test_strangers.py.
 OF_MODELS = ("_add", "_delete", "_history")
 
 
@@ -80,8 +80,8 @@ def url_names(patterns: Any) -> set[str]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_superuser_meets_no_error_on_any_page_or_dialog(browser: Browser) -> None:
-    jobs.start_rebuild(Caller.command(Tenant.objects.get(slug="default")))  # which can be cancelled
+def test_all_pages_and_dialogs_work_for_a_superuser(browser: Browser) -> None:
+    jobs.start_rebuild(Caller.command(Tenant.objects.get(slug="default")))  # its page has a button to cancel
     browser.sign_in(NAME, PASSWORD)
     visited: set[str] = set()
     inaccessible: dict[str, list[str]] = {}
@@ -155,7 +155,7 @@ _OFFERED = """[...document.querySelectorAll('[hx-get], #main form[method=post] b
 
 
 @pytest.mark.django_db(transaction=True)
-def test_dialogs_and_forms_change_what_they_say(browser: Browser) -> None:
+def test_dialogs_and_forms_make_the_described_change(browser: Browser) -> None:
     browser.sign_in(NAME, PASSWORD)
     browser.visit("keys", "/admin/tenants/apikey/")
     confirm(browser, "issue")
@@ -174,7 +174,7 @@ def test_dialogs_and_forms_change_what_they_say(browser: Browser) -> None:
     user = User.objects.get(username=NAME)
     assert AuditEvent.objects.filter(action="tenant.update").latest("id").actor == f"staff:{user.pk}:{NAME}"
 
-    # A dialog whose action has gone, as in a second tab, says so.
+    # A dialog reports that its action is no longer available, for example in a second tab.
     browser.run(
         f"document.querySelector('[hx-get]').setAttribute('hx-get', '/admin/tenants/tenant/{tenant.pk}/suspend/')"
     )
@@ -182,7 +182,7 @@ def test_dialogs_and_forms_change_what_they_say(browser: Browser) -> None:
     browser.until(lambda: "You do not have permission to do that." in browser.driver.page_source)
     browser.complaints()  # Chromium reports the status 403
 
-    # A row of an inline is added, and stored.
+    # A row can be added to an inline.
     reader = User.objects.get(username=READER)
     browser.visit("user", f"/admin/auth/user/{reader.pk}/change/")
     browser.run("document.querySelector('.add-row').scrollIntoView({block: 'center'})")
@@ -194,7 +194,7 @@ def test_dialogs_and_forms_change_what_they_say(browser: Browser) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_controls_of_pages_react(browser: Browser) -> None:
+def test_controls_of_pages_work(browser: Browser) -> None:
     from selenium.webdriver.common.keys import Keys
 
     browser.sign_in(NAME, PASSWORD)
@@ -219,7 +219,7 @@ def test_controls_of_pages_react(browser: Browser) -> None:
     browser.visit("second-factor", "/admin/second-factor/")
     assert browser.run("return document.querySelector('.console-card img').naturalWidth") > 0
 
-    # unfold's own switches work without evaluating text, and with the keyboard.
+    # unfold's own switches work without `eval`, and with the keyboard.
     browser.run("[...document.querySelectorAll('[role=button]')].find((e) => e.ariaLabel?.includes('sidebar')).focus()")
     browser.press(Keys.ENTER)
     browser.until(lambda: browser.run("return localStorage.getItem('sidebarDesktopOpen')") == "0")

@@ -31,7 +31,7 @@ def running_job() -> Job:
     return Job.objects.create(tenant=tenant, kind=Job.Kind.REBUILD, done=1, total=4, **columns)
 
 
-def test_the_page_of_a_job_follows_it_until_it_ends(browser: Browser) -> None:
+def test_the_page_of_a_job_updates_until_the_job_ends(browser: Browser) -> None:
     browser.sign_in(NAME, PASSWORD)
     job = running_job()
     browser.visit("job", f"/admin/memories/job/{job.pk}/change/")
@@ -44,24 +44,24 @@ def test_the_page_of_a_job_follows_it_until_it_ends(browser: Browser) -> None:
     browser.until(lambda: browser.run("return document.querySelector('#job').hasAttribute('data-over')"))
 
     assert browser.run(COUNT) == "4 of 4"
-    asked = (
+    requests = (
         "return performance.getEntriesByType('resource').filter((entry) => entry.name.includes('/progress/')).length"
     )
-    assert browser.run(asked) == 0  # the page that shows the end asks no more
+    assert browser.run(requests) == 0  # the page of a finished job sends no requests
     assert browser.complaints() == []
 
 
-def test_a_job_that_is_gone_is_not_asked_for_again(browser: Browser) -> None:
+def test_a_deleted_job_is_not_requested_again(browser: Browser) -> None:
     browser.sign_in(NAME, PASSWORD)
     job = running_job()
     browser.visit("job", f"/admin/memories/job/{job.pk}/change/")
 
     job.delete()
 
-    browser.until(lambda: "cannot be shown any more" in browser.run("return document.body.textContent"))
+    browser.until(lambda: "is no longer available" in browser.run("return document.body.textContent"))
 
 
-def test_the_editor_keeps_the_text_when_somebody_else_was_faster(browser: Browser) -> None:
+def test_the_editor_preserves_the_text_after_a_concurrent_change(browser: Browser) -> None:
     browser.sign_in(NAME, PASSWORD)
     api = api_of("default")
     id = api.store("9,9", "Ada lives in Bern")["id"]
@@ -101,13 +101,13 @@ def test_a_deleted_conversation_is_restored_in_a_few_clicks(browser: Browser) ->
 
 
 @pytest.mark.parametrize("size", [(1366, 768), (390, 844)])
-def test_dialogs_fit_and_a_secret_is_shown_whole(browser: Browser, size: tuple[int, int]) -> None:
+def test_dialogs_fit_and_show_the_complete_secret(browser: Browser, size: tuple[int, int]) -> None:
     browser.sign_in(NAME, PASSWORD)
     width, height = size
     screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
     browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
     browser.visit("keys", "/admin/tenants/apikey/")
-    browser.run("document.querySelector(\"a[hx-get$='/issue/']\").click()")  # which a phone shows in a menu
+    browser.run("document.querySelector(\"a[hx-get$='/issue/']\").click()")  # the button is in a menu on a phone
     browser.until(lambda: browser.run("return document.activeElement.closest('#modal-content form') !== null"))
     fits = "const box = document.querySelector('#modal-content').getBoundingClientRect(); return [box.top, box.bottom]"
 

@@ -135,7 +135,7 @@ def test_an_export_is_the_file_that_the_api_exports(boss: Client, api: Api, talk
     assert boss.get(page("conversation_export", "acme", talk["id"], format="exe")).status_code == 422
 
 
-def test_who_may_only_read_is_offered_no_change(reader: Client, api: Api, talk: dict[str, Any]) -> None:
+def test_a_reader_is_offered_no_changes(reader: Client, api: Api, talk: dict[str, Any]) -> None:
     text = shown(reader, talk["id"])
     response = reader.post(page("conversations_conversation_change", talk["id"], tenant="acme"), {"label": "Mine"})
 
@@ -176,19 +176,21 @@ def restore(client: Client, id: str, slug: str = "acme") -> Any:
 
 def test_a_deleted_conversation_is_restored_from_the_console(boss: Client, api: Api, talk: dict[str, Any]) -> None:
     remove(boss, talk["id"])
-    told = page_content(boss, page("conversations_conversation_changelist", tenant="acme"))
-    assert '<a href="/admin/deleted/?tenant=acme">restore it</a>' in told
+    text = page_content(boss, page("conversations_conversation_changelist", tenant="acme"))
+    assert '<a href="/admin/deleted/?tenant=acme">restore it</a>' in text
     assert "Zoo" in deleted_page(boss)
 
-    text = restore(boss, talk["id"]).content.decode()
+    restored = restore(boss, talk["id"]).content.decode()
 
-    assert "The conversation was restored." in text
-    assert "aardvark" in text
+    assert "The conversation was restored." in restored
+    assert "aardvark" in restored
     assert api.get(f"/api/v1/conversations/{talk['id']}").json()["label"] == "Zoo"
     assert AuditEvent.objects.get(action="conversation.restore").actor.startswith("staff:")
 
 
-def test_the_address_of_a_deleted_conversation_leads_to_the_deleted_ones(boss: Client, talk: dict[str, Any]) -> None:
+def test_the_page_of_a_deleted_conversation_redirects_to_the_deleted_conversations(
+    boss: Client, talk: dict[str, Any]
+) -> None:
     remove(boss, talk["id"])
 
     response = boss.get(page("conversations_conversation_change", talk["id"], tenant="acme"))
@@ -196,7 +198,7 @@ def test_the_address_of_a_deleted_conversation_leads_to_the_deleted_ones(boss: C
     assert response["Location"] == page("deleted_conversations", tenant="acme")
 
 
-def test_a_restore_that_fails_says_why(boss: Client, talk: dict[str, Any]) -> None:
+def test_a_failed_restore_shows_the_reason(boss: Client, talk: dict[str, Any]) -> None:
     assert f"conversation {talk['id']} does not exist" in restore(boss, talk["id"]).content.decode()
     for id in ("x", "%00"):
         assert "unknown conversation" in restore(boss, id).content.decode()
@@ -208,7 +210,7 @@ def test_a_wrong_cursor_shows_the_first_page_of_deleted_conversations(boss: Clie
     assert "Zoo" in deleted_page(boss, cursor="abc")
 
 
-def test_reading_the_deleted_ones_restores_none(boss: Client, api: Api, talk: dict[str, Any]) -> None:
+def test_viewing_deleted_conversations_does_not_restore_any(boss: Client, api: Api, talk: dict[str, Any]) -> None:
     remove(boss, talk["id"])
 
     boss.get(page("deleted_conversations", tenant="acme", id=talk["id"]))
@@ -216,7 +218,7 @@ def test_reading_the_deleted_ones_restores_none(boss: Client, api: Api, talk: di
     assert api.get(f"/api/v1/conversations/{talk['id']}").status_code == 404
 
 
-def test_who_may_only_read_sees_deleted_conversations_and_restores_none(
+def test_a_reader_sees_deleted_conversations_but_cannot_restore_them(
     reader: Client, api: Api, talk: dict[str, Any]
 ) -> None:
     api.delete(f"/api/v1/conversations/{talk['id']}")
@@ -228,17 +230,19 @@ def test_who_may_only_read_sees_deleted_conversations_and_restores_none(
     assert api.get(f"/api/v1/conversations/{talk['id']}").status_code == 404
 
 
-def test_who_may_delete_but_not_change_is_offered_no_restore(api: Api, reader: Client, talk: dict[str, Any]) -> None:
+def test_a_user_without_permission_to_change_is_offered_no_restore(
+    api: Api, reader: Client, talk: dict[str, Any]
+) -> None:
     User.objects.get(username="reader").user_permissions.add(Permission.objects.get(codename="delete_memory"))
     remove(reader, talk["id"])
 
-    told = page_content(reader, page("conversations_conversation_changelist", tenant="acme"))
+    text = page_content(reader, page("conversations_conversation_changelist", tenant="acme"))
 
-    assert "A user who may change memories can restore it until" in told
-    assert "restore it</a>" not in told
+    assert "A user who may change memories can restore it until" in text
+    assert "restore it</a>" not in text
 
 
-def test_staff_of_another_tenant_neither_see_nor_restore_deleted_conversations(helper: Client, stranger: Api) -> None:
+def test_staff_of_another_tenant_cannot_see_or_restore_deleted_conversations(helper: Client, stranger: Api) -> None:
     theirs = stranger.post("/api/v1/conversations", {"label": "Secret", "messages": SAID}).json()["id"]
     stranger.delete(f"/api/v1/conversations/{theirs}")
 
@@ -250,7 +254,7 @@ def test_staff_of_another_tenant_neither_see_nor_restore_deleted_conversations(h
     assert stranger.get(f"/api/v1/conversations/{theirs}").status_code == 404
 
 
-def test_deleted_conversations_are_listed_with_the_same_statements_for_any_number(boss: Client, api: Api) -> None:
+def test_listing_deleted_conversations_takes_a_constant_number_of_statements(boss: Client, api: Api) -> None:
     def statements() -> int:
         with CaptureQueriesContext(connection) as captured:
             deleted_page(boss, tenant="acme")

@@ -1,4 +1,4 @@
-"""The page of a job shows its progress, and follows it with a script."""
+"""The page of a job shows its progress, and a script updates it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def progress(client: Client, job: Job) -> Any:
     return client.get(page("job_progress", job.pk)).json()
 
 
-def test_a_running_job_shows_its_progress_and_can_be_followed(boss: Client, make: Make) -> None:
+def test_a_running_job_shows_its_progress_and_updates(boss: Client, make: Make) -> None:
     job = make(done=25, total=100, data={"phase": "embed"})
 
     text = job_page(boss, job)
@@ -51,11 +51,11 @@ def test_a_running_job_shows_its_progress_and_can_be_followed(boss: Client, make
     assert re.search(r"<noscript>.*Reload", text)
 
 
-def test_the_progress_is_what_the_page_shows(boss: Client, make: Make) -> None:
-    told = progress(boss, make(done=25, total=100, data={"phase": "embed"}))
+def test_the_progress_contains_the_values_that_the_page_shows(boss: Client, make: Make) -> None:
+    values = progress(boss, make(done=25, total=100, data={"phase": "embed"}))
 
-    assert told.pop("time").startswith("running for 2.0 min, about 6.")
-    assert told == {
+    assert values.pop("time").startswith("running for 2.0 min, about 6.")
+    assert values == {
         "state": "running",
         "is_over": False,
         "percent": 25.0,
@@ -69,13 +69,13 @@ def test_the_progress_is_what_the_page_shows(boss: Client, make: Make) -> None:
     ("columns", "percent"),
     [({"done": 3, "total": None}, None), ({"done": 0, "total": 0}, None), ({"done": 7, "total": 5}, 100.0)],
 )
-def test_a_job_whose_end_is_unknown_has_no_percentage(
+def test_a_job_of_unknown_length_has_no_percentage(
     boss: Client, make: Make, columns: dict[str, Any], percent: float | None
 ) -> None:
     assert progress(boss, make(**columns))["percent"] == percent
 
 
-def test_a_job_that_is_over_is_not_followed_and_shows_its_result(boss: Client, make: Make) -> None:
+def test_a_finished_job_shows_its_result_and_does_not_update(boss: Client, make: Make) -> None:
     started = timezone.now() - timedelta(minutes=2)
     over = {"kind": Job.Kind.RECONCILE, "state": Job.State.DONE, "started_at": started, "finished_at": timezone.now()}
     job = make(**over, data={"report": {"missing_points": 1234, "tenants": {"a": 1}}})
@@ -88,20 +88,20 @@ def test_a_job_that_is_over_is_not_followed_and_shows_its_result(boss: Client, m
     assert progress(boss, job)["is_over"] is True
 
 
-def test_a_job_that_failed_says_why(boss: Client, make: Make) -> None:
+def test_a_failed_job_shows_the_reason(boss: Client, make: Make) -> None:
     text = job_page(boss, make(state=Job.State.FAILED, error="the <provider> does not respond"))
 
     assert "the &lt;provider&gt; does not respond" in text
     assert "console-bad" in text
 
 
-def test_a_new_job_leads_to_its_page(boss: Client) -> None:
+def test_starting_a_job_redirects_to_its_page(boss: Client) -> None:
     response = boss.post(page("memories_job_compare"), {"_form_submitted": "on"})
 
     assert response["HX-Redirect"] == page("memories_job_change", Job.objects.get().pk)
 
 
-def test_asking_for_the_progress_takes_three_statements_and_writes_nothing(boss: Client, make: Make) -> None:
+def test_reading_the_progress_takes_three_statements_and_writes_nothing(boss: Client, make: Make) -> None:
     job = make()
     progress(boss, job)
 
@@ -112,7 +112,7 @@ def test_asking_for_the_progress_takes_three_statements_and_writes_nothing(boss:
     assert not [query for query in captured if not query["sql"].startswith("SELECT")]
 
 
-def test_staff_of_one_tenant_follow_no_job(helper: Client, make: Make) -> None:
+def test_staff_of_one_tenant_cannot_see_jobs(helper: Client, make: Make) -> None:
     job = make()
 
     assert helper.get(page("job_progress", job.pk)).status_code == 403
@@ -120,7 +120,7 @@ def test_staff_of_one_tenant_follow_no_job(helper: Client, make: Make) -> None:
     assert Client().get(page("job_progress", job.pk)).status_code == 302
 
 
-def test_the_progress_of_no_job_is_not_found(boss: Client) -> None:
+def test_the_progress_of_an_unknown_job_is_not_found(boss: Client) -> None:
     response = boss.get(page("job_progress", "6f1c1f0e-0000-4000-8000-000000000001"))
 
     assert response.status_code == 404

@@ -1,4 +1,4 @@
-"""The payload of a memory is edited as a form or as JSON, and a concurrent change is not overwritten unseen."""
+"""The payload of a memory is edited as a form or as JSON, and saving does not overwrite a concurrent change."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def save(client: Client, id: str, slug: str = "acme", **fields: Any) -> Any:
 
 
 def as_shown(text: str) -> dict[str, str]:
-    """Return what a browser would send for the form, with its line breaks."""
+    """Return the fields that a browser would send for the form, with CR LF line breaks."""
     text = text[text.index('class="memory-edit"') :].partition("</form>")[0]
     fields = dict(re.findall(r'type="hidden" name="([a-z]+-\w+|version|mode)" value="([^"]*)"', text))
     areas = re.findall(r'<textarea name="([\w-]+)"[^>]*>\n(.*?)</textarea>', text, re.S)
@@ -58,7 +58,7 @@ def as_shown(text: str) -> dict[str, str]:
 # --- As a form ---------------------------------------------------------------------------------------------------
 
 
-def test_a_form_that_is_saved_as_it_is_changes_nothing(boss: Client, api: Api, stored: Any) -> None:
+def test_saving_an_unchanged_form_changes_nothing(boss: Client, api: Api, stored: Any) -> None:
     form = as_shown(page_content(boss, address("acme", stored["id"], edit="form")))
 
     boss.post(address("acme", stored["id"]), form)
@@ -80,7 +80,7 @@ def test_a_form_changes_removes_and_adds_members(boss: Client, api: Api, stored:
     assert event.actor.startswith("staff:")
 
 
-def test_line_breaks_of_the_stored_text_are_kept_if_it_is_not_changed(boss: Client, api: Api) -> None:
+def test_line_breaks_of_unchanged_text_are_preserved(boss: Client, api: Api) -> None:
     payload = {"text": "\nfirst\r\nsecond", "n": 1}
     id = api.post("/memories", {"coord": "1", "payload": payload}).json()["id"]
     form = as_shown(page_content(boss, address("acme", id, edit="form")))
@@ -97,7 +97,7 @@ def test_line_breaks_of_the_stored_text_are_kept_if_it_is_not_changed(boss: Clie
         ({"name_0": "tags", "kind_0": "json", "value_0": "[1"}, "tags: must be JSON"),
         ({"name_0": "tags", "kind_0": "json", "value_0": '1, "b": 2'}, "tags: must be JSON"),
         ({"name_0": "text", "value_0": "x", "name_new": "text"}, "is already a member"),
-        ({"value_new": "x"}, "of the new member is missing"),
+        ({"value_new": "x"}, "is required for a new member"),
         ({"mode": "json", "payload": "[]"}, "must be a JSON object"),
         ({"mode": "json", "payload": '{"a": 1'}, "is not valid JSON"),
         ({"mode": "json", "payload": '{"a": null}'}, "remove the member instead"),
@@ -105,7 +105,7 @@ def test_line_breaks_of_the_stored_text_are_kept_if_it_is_not_changed(boss: Clie
         ({"mode": "json", "payload": '{"a": "\\u0000"}'}, "NUL"),
     ],
 )
-def test_what_cannot_be_saved_is_shown_again_with_the_reason(
+def test_an_invalid_change_is_shown_again_with_the_reason(
     boss: Client, api: Api, stored: Any, fields: dict[str, str], problem: str
 ) -> None:
     response = save(boss, stored["id"], **fields)
@@ -137,7 +137,7 @@ def test_a_payload_with_many_members_is_edited_as_json(boss: Client, api: Api) -
     assert json.loads(as_shown(page_content(boss, address("acme", id, edit="form")))["payload"]) == payload
 
 
-def test_a_payload_that_is_not_shown_whole_is_not_edited(boss: Client, api: Api) -> None:
+def test_a_payload_that_is_too_long_cannot_be_edited(boss: Client, api: Api) -> None:
     id = api.post("/memories", {"coord": "1", "payload": {"text": "x" * memory_edit.MAX_LENGTH}}).json()["id"]
 
     assert "memory-edit" not in page_content(boss, address("acme", id, edit="json"))
@@ -187,7 +187,7 @@ def test_opening_the_editor_changes_nothing(boss: Client, api: Api, stored: Any)
     assert payload_of(api) == PAYLOAD
 
 
-def test_a_message_of_a_conversation_is_neither_edited_nor_restored_here(boss: Client, api: Api) -> None:
+def test_a_message_of_a_conversation_cannot_be_edited_or_restored_here(boss: Client, api: Api) -> None:
     made = api.post("/api/v1/conversations", {"messages": [{"role": "user", "content": "hello"}]}).json()
     message = api.get(f"/api/v1/conversations/{made['id']}/messages").json()["items"][0]["id"]
     live = page_content(boss, address("acme", message, edit="form"))
@@ -200,7 +200,7 @@ def test_a_message_of_a_conversation_is_neither_edited_nor_restored_here(boss: C
     assert 'value="delete"' not in live
 
 
-def test_who_may_only_read_is_offered_no_editor_and_saves_nothing(api: Api, stored: Any) -> None:
+def test_a_reader_is_offered_no_editor_and_cannot_save(api: Api, stored: Any) -> None:
     reader = sign_in_staff(api.tenant, "view_memory")
     text = page_content(reader, address("acme", stored["id"], edit="form"))
 
@@ -210,7 +210,7 @@ def test_who_may_only_read_is_offered_no_editor_and_saves_nothing(api: Api, stor
     assert payload_of(api) == PAYLOAD
 
 
-def test_who_may_delete_but_not_change_is_promised_no_restore(api: Api, stored: Any) -> None:
+def test_a_user_without_permission_to_change_is_offered_no_restore(api: Api, stored: Any) -> None:
     deleter = sign_in_staff(api.tenant, "view_memory", "delete_memory")
     deleter.post(address("acme", stored["id"]), {"do": "delete"})
 
@@ -221,7 +221,7 @@ def test_who_may_delete_but_not_change_is_promised_no_restore(api: Api, stored: 
     assert 'value="restore"' not in text
 
 
-def test_staff_of_another_tenant_save_nothing(helper: Client, stranger: Api) -> None:
+def test_staff_of_another_tenant_cannot_save(helper: Client, stranger: Api) -> None:
     id = stranger.post("/memories", {"coord": "1", "payload": PAYLOAD}).json()["id"]
 
     for slug in ("stranger", "acme"):

@@ -229,13 +229,13 @@ def test_errors_name_the_issuer_too(app: App) -> None:
 
 
 @pytest.mark.parametrize("changes", [{"scope": "nothing"}, {"response_type": "token"}, {"resource": None}])
-def test_a_link_to_an_invalid_request_redirects_nobody(app: App, changes: dict[str, Any]) -> None:
+def test_an_invalid_request_does_not_redirect_automatically(app: App, changes: dict[str, Any]) -> None:
     response = app.show(**changes)
 
     assert response.status_code == 400
     assert not response.has_header("Location")
     link = html.unescape(re.findall(r'<a href="(https://app.example.com[^"]*)"', response.content.decode())[0])
-    assert parse_qs(urlsplit(link).query)["iss"] == [URL]  # the user may still tell the app
+    assert parse_qs(urlsplit(link).query)["iss"] == [URL]  # the user can still report it to the app
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_a_link_to_an_invalid_request_redirects_nobody(app: App, changes: dict[s
         ({"request_uri": "https://evil.example.com/request"}, "request_uri_not_supported"),
     ],
 )
-def test_a_parameter_that_would_change_the_request_or_the_answer_is_refused(
+def test_parameters_that_change_the_request_or_the_response_are_rejected(
     app: App, changes: dict[str, Any], error: str
 ) -> None:
     assert returned(app.decide(**changes))["error"] == error

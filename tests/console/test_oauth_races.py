@@ -1,4 +1,4 @@
-"""A code or a refresh token that several requests use at the same time works at most once."""
+"""A code or a refresh token works at most once, even in concurrent requests."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def at_once(request: Callable[[], Any]) -> list[Any]:
         return list(threads.map(send, range(AT_ONCE)))
 
 
-def test_a_code_is_exchanged_once_and_its_replay_ends_the_access(app: App) -> None:
+def test_a_code_is_exchanged_once_and_its_reuse_revokes_the_access(app: App) -> None:
     code = app.code()
 
     responses = at_once(lambda: app.exchange(code))
@@ -53,7 +53,7 @@ def test_a_code_is_exchanged_once_and_its_replay_ends_the_access(app: App) -> No
         assert OAuthGrant.objects.get().revoked_at is not None
 
 
-def test_a_refresh_token_is_used_once_and_its_reuse_ends_the_access(app: App) -> None:
+def test_a_refresh_token_is_used_once_and_its_reuse_revokes_the_access(app: App) -> None:
     first = app.connect()
 
     responses = at_once(lambda: app.refresh(first["refresh_token"]))

@@ -1,4 +1,4 @@
-"""Staff of one tenant at every URL of the console, with the ids of another tenant: they see and change nothing."""
+"""Staff of one tenant can see and change nothing of another tenant, at any URL of the console."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tenants.models import ApiKey, AuditEvent, Tenant
 from tests.conftest import Api, page
 
 SECRET = "the stranger's own words"
-# Pages that belong to the user, or to nobody.
+# Pages of the user's own account, and pages without data of a tenant.
 OWN = {
     "index", "login", "logout", "password_change", "password_change_done", "second_factor", "jsi18n", "app_list",
     "search", "oauth_authorize",
@@ -41,9 +41,9 @@ MODELS = {
 }  # fmt: skip
 
 
-def patterns(found: Any) -> dict[str, URLPattern]:
+def patterns(urls: Any) -> dict[str, URLPattern]:
     named: dict[str, URLPattern] = {}
-    for pattern in found:
+    for pattern in urls:
         if isinstance(pattern, URLResolver):
             named |= patterns(pattern.url_patterns)
         elif pattern.name:
@@ -102,7 +102,7 @@ def path_of(name: str, tenant: Tenant) -> str:
 
 
 def state(tenant: Tenant) -> list[Any]:
-    """Return the other tenant's rows, and those that only superusers change."""
+    """Return the other tenant's rows, and rows that only superusers can change."""
     owned = [list(model.objects.for_tenant(tenant).values()) for model in (Memory, Conversation, Link)]
     others: tuple[Any, ...] = (Tenant, ApiKey, Job, Group, OAuthGrant)
     rows = [list(model.objects.order_by("pk").values()) for model in others]
@@ -122,5 +122,5 @@ def test_a_stranger_sees_and_changes_nothing(name: str, helper: Client, theirs: 
     assert state(theirs) == before
 
 
-def test_every_page_of_the_user_is_still_there() -> None:
+def test_every_page_of_the_account_exists() -> None:
     assert set(PATTERNS) >= OWN

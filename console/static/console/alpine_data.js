@@ -1,5 +1,5 @@
 "use strict";
-// The data of unfold's pages for Alpine's CSP build, which evaluates attributes with a parser of its own instead of
+// The data of unfold's pages for Alpine's CSP build, which evaluates attributes with its own parser instead of
 // `eval`. The parser has no global functions, no statements and no arrow functions, so this script, which runs before
 // Alpine starts, registers the functions of app.js and replaces the three expressions that need more.
 document.addEventListener("alpine:init", () => {

@@ -67,7 +67,7 @@ function begin() {
                 state.grid = answer;
                 if (!state.view && answer.low.length) {
                     state.view = around(answer);
-                    if (!answer.memories) { draw(); describe(); return load(); } // again, with cells of whole numbers
+                    if (!answer.memories) { draw(); describe(); return load(); } // reload with one cell per whole number
                 }
             }
         } catch (error) {

@@ -16,7 +16,7 @@ export function createDrawing(root, canvas, state, mode) {
     const isDark = () => document.documentElement.classList.contains("dark");
     let frame = 0, prepared = null;
 
-    // Draws once in the next frame, however many events ask for it.
+    // Draws once per frame, no matter how many events request it.
     function draw() {
         frame ||= requestAnimationFrame(() => { frame = 0; paint(); });
     }
@@ -80,7 +80,7 @@ export function createDrawing(root, canvas, state, mode) {
         return [edge(0, cell.column), edge(1, cell.row), edge(0, cell.column + 1), edge(1, cell.row + 1)];
     }
 
-    // The regions and colours of all cells, which stay the same while the map moves.
+    // The regions and colours of all cells, which do not change while the map moves.
     function preparedCells() {
         const grid = state.grid, dark = isDark();
         if (prepared?.grid !== grid || prepared.dark !== dark) {

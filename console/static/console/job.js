@@ -1,4 +1,4 @@
-// Follows the progress of the page's job. Asks every second while it changes, and less often while it does not.
+// Polls the progress of a job: every second while it changes, and less often while it does not.
 const part = document.getElementById("job");
 const SHORTEST_MS = 1000, LONGEST_MS = 15000;
 const STATES = { failed: "console-bad", done: "console-good" };
@@ -21,16 +21,16 @@ async function follow() {
         if (!response.ok) throw new Error(response.status);
         show(await response.json());
     } catch {
-        if (response && response.status < 500) return say("The progress cannot be shown any more. Reload the page.");
+        if (response && response.status < 500) return say("The progress is no longer available. Reload the page.");
         if (!response && await signedOut()) return say("Your session has ended. Reload the page to sign in again.");
-        say("The server does not respond. The page tries again.");
+        say("The server does not respond. Retrying.");
         waitMs = Math.min(LONGEST_MS, waitMs * 2);
         plan();
     }
 }
 
 function show(progress) {
-    if (progress.is_over) return location.reload(); // the whole page, with the result and without the button to cancel
+    if (progress.is_over) return location.reload(); // shows the result and removes the button to cancel
     for (const element of part.querySelectorAll("[data-show]")) {
         const text = progress[element.dataset.show] ?? "";
         if (element.textContent !== text) element.textContent = text;
@@ -46,7 +46,7 @@ function show(progress) {
     plan();
 }
 
-// A session that has ended answers with a redirect to the page for signing in.
+// After the session has ended, the server redirects to the sign-in page.
 async function signedOut() {
     try {
         return (await fetch(part.dataset.url, { redirect: "manual" })).type === "opaqueredirect";

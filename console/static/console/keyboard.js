@@ -1,6 +1,6 @@
 "use strict";
-// Makes unfold's pages usable with a keyboard and a screen reader: its menus and switches are spans, and its dialogs take
-// no focus.
+// Makes unfold's pages usable with a keyboard and a screen reader: its menus and switches are spans, and its dialogs do
+// not take the focus.
 (() => {
     const NAMES = {
         dock_to_right: "Show or hide the sidebar", close: "Close", more_horiz: "Actions", search: "Search", add: "Add",
@@ -8,7 +8,7 @@
     };
     const NATIVE = "button, input, select, textarea, summary, a[href], [tabindex]";
 
-    // Controls that show only an icon get a name, and elements that only listen to clicks become buttons.
+    // Names the controls that show only an icon, and turns elements that only listen to clicks into buttons.
     function adapt(root) {
         for (const icon of root.querySelectorAll(".material-symbols-outlined")) icon.setAttribute("aria-hidden", "true");
         for (const element of root.querySelectorAll("a, button, label, .delete-template, [x-on\\:click]")) {
@@ -30,7 +30,7 @@
         event.target.click();
     });
     document.addEventListener("click", (event) => {
-        if (event.target.closest("a[href='#']")) event.preventDefault(); // buttons that would scroll to the top
+        if (event.target.closest("a[href='#']")) event.preventDefault(); // or the page would scroll to the top
     });
     window.addEventListener("load", () => setTimeout(() => { // after the scripts of Django's admin
         for (const icon of document.querySelectorAll(".search-label-icon")) icon.setAttribute("role", "img");
@@ -45,7 +45,7 @@
         if (content) guard(content);
     });
 
-    // Names the dialog, moves the focus into it, keeps it there, and returns it to the button that opened the dialog.
+    // Names the dialog, traps the focus in it, and then returns the focus to the button that opened the dialog.
     function guard(content) {
         const frame = content.parentElement;
         let opener = null, open = false;

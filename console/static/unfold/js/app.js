@@ -1,5 +1,5 @@
 "use strict";
-// Instead of unfold's own script (30 kB), most of which serves charts, calendars, tabs and uploads that the console does
+// Replaces unfold's own script (30 kB), most of which serves charts, calendars, tabs and uploads that the console does
 // not have: the colour theme, the search field of lists, the filters, forms with unsaved changes, and rows of inlines.
 
 function theme(initial = "auto") {

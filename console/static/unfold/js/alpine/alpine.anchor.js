@@ -1,1 +1,1 @@
-// Instead of Alpine's plugin for floating menus (16 kB), which unfold loads on every page: the console has none.
+// Replaces Alpine's plugin for floating menus (16 kB), which unfold loads on every page: the console has none.

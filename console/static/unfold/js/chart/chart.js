@@ -1,1 +1,1 @@
-// Instead of Chart.js (200 kB), which unfold loads on every page: the console draws its charts as SVG on the server.
+// Replaces Chart.js (200 kB), which unfold loads on every page: the console draws its charts as SVG on the server.

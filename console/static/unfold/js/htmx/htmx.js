@@ -1,5 +1,5 @@
 "use strict";
-// Instead of htmx (51 kB), which unfold loads on every page: the console only opens dialogs and submits their forms.
+// Replaces htmx (51 kB), which unfold loads on every page: the console only opens dialogs and submits their forms.
 // It reads the same attributes (hx-get, hx-post, hx-select, hx-target, hx-swap, hx-indicator), sends the same event to
 // Alpine, and follows the header HX-Redirect.
 (() => {
