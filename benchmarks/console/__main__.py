@@ -6,8 +6,8 @@ explorer, the map), the size of its scripts, errors and warnings from the browse
 for 20 requests. The exit status is 1 if a page took a second or more, or if there were any errors.
 
 --pictures FOLDER saves a screenshot of each page; with --sizes, at 1440, 768 and 390 pixels, light and dark.
---explorer COUNT measures the explorer alone, with COUNT more memories in a namespace of their own.
---tasks does five tasks, and prints the clicks and seconds that a person needs for them.
+--explorer COUNT measures the explorer alone, with COUNT more memories in a separate namespace.
+--tasks performs five typical user tasks, and prints the clicks and seconds of each.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Do five tasks in the console, and measure the clicks, the typed words, and the time that the pages take."""
+"""Time five typical user tasks: the clicks, the typed words, and the seconds that the pages take."""
 
 from __future__ import annotations
 
