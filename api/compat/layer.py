@@ -76,7 +76,7 @@ def _reporting(view: Run) -> Run:
 
 
 def with_400(problem: HttpResponse, **members: object) -> HttpResponse:
-    """Convert one of our problems in place: add members, and use 400 for invalid input, as older products do."""
+    """Add members to a problem in place, and use 400 for invalid input, as older products do."""
     if problem.status_code == HTTPStatus.UNPROCESSABLE_ENTITY:
         problem.status_code = HTTPStatus.BAD_REQUEST
     body = {**orjson.loads(problem.content), "status": problem.status_code, **members}

@@ -15,7 +15,7 @@ from api.compat.mem0 import (
 from api.compat.mem0.errors import rendered
 
 mem0 = CompatApi("mem0", rendered)
-# The first path that matches is used.
+# The first router with a matching path handles a request.
 for router in (
     unsupported.router,
     older_routes.router,

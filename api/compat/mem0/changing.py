@@ -1,4 +1,4 @@
-"""Change and delete memories by the ids that clients know."""
+"""Change and delete memories by their mem0 ids."""
 
 from __future__ import annotations
 

@@ -34,15 +34,15 @@ _LISTS = ("results", "memories")
 
 @dataclass
 class Report:
-    """`sent` and `kept`: the number and a hash of the memories in the file, and of the same ones here."""
+    """`sent` and `stored`: the number and a hash of the memories in the file and in the database."""
 
-    stored: int = 0
+    added: int = 0
     present: int = 0
     expired: int = 0
     failed: int = 0
     errors: list[str] = field(default_factory=list)
     sent: str = ""
-    kept: str = ""
+    stored: str = ""
 
     def fail(self, number: int, reason: str) -> None:
         self.failed += 1
@@ -83,7 +83,7 @@ class Exported(Entities, Lenient):
 
 
 def load(caller: Caller, file: BinaryIO, wait: Callable[[SomaError], None]) -> Report:
-    """Import a file in transactions of 500 memories, read them back, and hash what was sent and what is stored.
+    """Import a file in transactions of 500 memories, read them back, and hash the sent and the stored memories.
 
     wait: called while too many memories await indexing, before another attempt. Raises InvalidInput if the file is not
     an export.
@@ -93,7 +93,7 @@ def load(caller: Caller, file: BinaryIO, wait: Callable[[SomaError], None]) -> R
         _store(caller, batch, report, wait)
         sent |= {_hash(_content(item)) for item in batch}
         stored |= {_hash(_stored_content(memory)) for memory in _found(caller, [item.key for item in batch]) if memory}
-    report.sent, report.kept = _described(sent), _described(stored)
+    report.sent, report.stored = _summary(sent), _summary(stored)
     return report
 
 
@@ -107,7 +107,7 @@ def _stored_content(memory: Memory) -> list[Any]:
     return [memory.key, presenters.text(memory), *owners, memory.metadata, memory.payload.get("categories", [])]
 
 
-def _described(hashes: set[str]) -> str:
+def _summary(hashes: set[str]) -> str:
     return f"{len(hashes):,} memories, hash {_hash(sorted(hashes))}"
 
 
@@ -169,7 +169,7 @@ def _store(caller: Caller, batch: Sequence[Exported], report: Report, wait: Call
             break
         except IndexBacklog as error:
             wait(error)
-    report.stored += len(new)
+    report.added += len(new)
     report.present += len(batch) - len(new)
 
 

@@ -34,29 +34,29 @@ router = CompatRouter("mem0older", prefix=routes.PREFIX)
 
 @router.post("/v1/memories/search/", out=None, kind="search", limited=True)
 def search(request: Request, body: OwnedSearchBody) -> HttpResponse:
-    return _found(request, body)
+    return _search_response(request, body)
 
 
 @router.post("/v2/memories/search/", out=None, kind="search", limited=True)
 def search_with_filters(request: Request, body: OwnedSearchBody) -> HttpResponse:
-    return _found(request, body)
+    return _search_response(request, body)
 
 
 @router.post("/v2/memories/", out=None, kind="read", limited=True)
 def list_with_filters(request: Request, query: Query[OlderPageParams], body: OwnedListBody) -> HttpResponse:
     body.accept(changes_of(request))
-    return _listed(request, body.wanted, query, body.output_format)
+    return _list_response(request, body.all_filters, query, body.output_format)
 
 
 # Other methods of this path are in `routes`.
 @routes.router.get("/v1/memories/", out=None, limited=True)
 def list_memories(request: Request, query: Query[OlderListParams]) -> HttpResponse:
-    return _listed(request, query.owners, query, query.output_format)
+    return _list_response(request, query.owners, query, query.output_format)
 
 
 @routes.router.get("/v1/memories/{kind}/{text:name}/", out=None, limited=True)
 def list_of_entity(request: Request, kind: EntityKind, name: str, query: Query[OlderListParams]) -> HttpResponse:
-    return _listed(request, {f"{kind}_id": name}, query, query.output_format)
+    return _list_response(request, {f"{kind}_id": name}, query, query.output_format)
 
 
 @routes.router.post("/v1/memories/", out=None, limited=True)
@@ -66,14 +66,14 @@ def add(request: Request, body: OlderAddBody) -> HttpResponse:
     return _formatted(results or [added.event], body.output_format)
 
 
-def _found(request: Request, body: OwnedSearchBody) -> HttpResponse:
+def _search_response(request: Request, body: OwnedSearchBody) -> HttpResponse:
     body.accept(changes_of(request))
     throttle.charge(request, body.top_k, per=100)
     hits = reading.search(request.caller, body).hits
     return _formatted([presenters.hit(hit, body.fields) for hit in hits], body.output_format)
 
 
-def _listed(
+def _list_response(
     request: Request, filters: Mapping[str, object], query: OlderPageParams, output_format: str | None
 ) -> HttpResponse:
     """Return a page or, if none is given, all memories. Raises InvalidInput if there are more than 1,000."""
@@ -83,8 +83,8 @@ def _listed(
     page = reading.page(request.caller, filters, number, size if is_page else MAX_PAGE_SIZE)
     items = [presenters.memory(memory) for memory in page.items]
     if is_page:
-        same = {name: value for name, value in request.GET.items() if name not in ("page", "page_size")}
-        url = request.build_absolute_uri(request.path) + (f"?{urlencode(same)}" if same else "")
+        parameters = {name: value for name, value in request.GET.items() if name not in ("page", "page_size")}
+        url = request.build_absolute_uri(request.path) + (f"?{urlencode(parameters)}" if parameters else "")
         return reply(presenters.page(page.count, items, url, number, size))
     if page.count > MAX_PAGE_SIZE:
         raise InvalidInput("page_size", f"there are more than {MAX_PAGE_SIZE:,} memories; send page and page_size")

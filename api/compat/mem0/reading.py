@@ -1,4 +1,4 @@
-"""Lists and searches with mem0's filters, and memories by the ids that clients know."""
+"""Lists and searches with mem0's filters, and memories by their mem0 ids."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def search(caller: Caller, body: SearchBody) -> Results:
     query = Search(
         query=body.query,
         namespaces=tuple(names.namespaces(caller)),
-        narrowing=_narrowing(body.wanted),
+        narrowing=_narrowing(body.all_filters),
         mode=KEYWORD if body.keyword_search else HYBRID,
         top_k=body.top_k,
         min_relevance=body.threshold or 0.0,

@@ -54,7 +54,7 @@ def list_memories(request: Request, query: Query[PageParams], body: ListBody) ->
     """List the memories that match `filters`, newest first."""
     body.accept(changes_of(request))
     throttle.charge(request, query.page_size, per=100)
-    page = reading.page(request.caller, body.wanted, query.page, query.page_size)
+    page = reading.page(request.caller, body.all_filters, query.page, query.page_size)
     items = [presenters.memory(memory) for memory in page.items]
     url = request.build_absolute_uri(request.path)
     return reply(presenters.page(page.count, items, url, query.page, query.page_size))

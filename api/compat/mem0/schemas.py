@@ -167,7 +167,7 @@ class ListBody(Lenient):
     filters: JsonObject = Field(default_factory=dict)
 
     @property
-    def wanted(self) -> JsonObject:
+    def all_filters(self) -> JsonObject:
         return self.filters
 
 
@@ -250,7 +250,7 @@ class OwnedListBody(Entities, ListBody):
     output_format: str | None = None
 
     @property
-    def wanted(self) -> JsonObject:
+    def all_filters(self) -> JsonObject:
         if self.named and self.filters:
             return {"AND": [self.named, self.filters]}
         return dict(self.named) or self.filters

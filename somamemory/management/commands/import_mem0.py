@@ -32,14 +32,14 @@ class Command(BaseCommand):
         with file, errors_as_one_line():
             report = importing.load(Caller.command(find_tenant(tenant)), file, self._wait)
         self.stdout.write(
-            f"Stored {report.stored} memories; {report.present} were already there, and {report.expired} had expired."
+            f"Stored {report.added} memories; {report.present} were already there, and {report.expired} had expired."
         )
-        self.stdout.write(f"sent:   {report.sent}\nstored: {report.kept}")
+        self.stdout.write(f"sent:   {report.sent}\nstored: {report.stored}")
         for error in report.errors:
             self.stdout.write(self.style.WARNING(error))
         if report.failed:
             raise CommandError(f"could not import {report.failed} memories; see the errors above", returncode=2)
-        if report.sent != report.kept:
+        if report.sent != report.stored:
             raise CommandError("some memories differ from the file; they have been changed since they were imported")
 
     def _wait(self, error: SomaError) -> None:
