@@ -2,9 +2,8 @@
 
     pytest -p google_adk_suite --import-mode=importlib var/adapter-suites/google-adk
 
-The tests that state what every service must do take the fixture `session_service`, which calls `get_session_service`
-for each of ADK's services. It returns ours here, once. The other tests are about one of ADK's services, and are left
-out.
+ADK's contract tests use the fixture `session_service`, which calls `get_session_service` for each of ADK's services.
+Here, that function returns our service, and each test runs once. Tests of a single ADK service are deselected.
 """
 
 from __future__ import annotations

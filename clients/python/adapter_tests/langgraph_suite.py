@@ -52,7 +52,7 @@ for letter in string.ascii_lowercase:  # each gets a random vector when it is fi
 
 
 class _Postgres:
-    """What the tests use of PostgresStore beside the interface of a store."""
+    """The members of PostgresStore that the tests use, besides the store interface."""
 
     MIGRATIONS = ()
 

@@ -87,7 +87,7 @@ class AsyncConversations:
         return await self._caller.fetch(types.ChangedOut, "conversations.archive", {"id": id})
 
     async def delete(self, id: str, *, purge: bool = False) -> types.ConversationDeletedOut:
-        """Delete a conversation with its messages. It can be restored for a while, unless `purge` is true."""
+        """Delete a conversation. It can be restored during the retention period, unless `purge` is true."""
         fields: Fields = {"id": id, "purge": purge}
         return await self._caller.fetch(types.ConversationDeletedOut, "conversations.delete", fields)
 

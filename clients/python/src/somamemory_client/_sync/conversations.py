@@ -88,7 +88,7 @@ class Conversations:
         return self._caller.fetch(types.ChangedOut, "conversations.archive", {"id": id})
 
     def delete(self, id: str, *, purge: bool = False) -> types.ConversationDeletedOut:
-        """Delete a conversation with its messages. It can be restored for a while, unless `purge` is true."""
+        """Delete a conversation. It can be restored during the retention period, unless `purge` is true."""
         fields: Fields = {"id": id, "purge": purge}
         return self._caller.fetch(types.ConversationDeletedOut, "conversations.delete", fields)
 

@@ -252,9 +252,9 @@ def _session_key(user: str, session: str) -> str:
 
 
 def _scopes(state: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
-    """Divide state into that of the app, the user and the session.
+    """Split state by scope: app, user and session.
 
-    Values are stored as JSON. Like ADK's own services, this stores the text of a value that has no JSON form.
+    Values are stored as JSON or, if they cannot be serialised, as text, like in ADK's own services.
     """
     scopes: dict[str, dict[str, str]] = {State.APP_PREFIX: {}, State.USER_PREFIX: {}, "": {}}
     for name, value in state.items():
