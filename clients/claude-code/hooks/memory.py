@@ -17,7 +17,7 @@ import sys
 RECALL_TIMEOUT_S, STORE_TIMEOUT_S = 2, 10
 RECALL_TOKENS, START_TOKENS = 1500, 1000
 MAX_QUERY, MAX_TEXT, MAX_MESSAGES = 2000, 20_000, 200  # characters, characters, messages per request
-PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 MIN_PROMPT = 12  # characters; "yes" and "go on" need no memory
 
 
@@ -100,7 +100,7 @@ def folder(event: dict) -> str:
 
 
 def request(method: str, path: str, body: dict, timeout_s: float, idempotency_key: str = "") -> dict:
-    """Return the JSON that the server responds with. Raises OSError and ValueError."""
+    """Return the server's JSON response. Raises OSError and ValueError."""
     scheme, host, port, prefix = address(os.environ.get("SOMA_URL", "http://127.0.0.1:9595"))
     content = json.dumps(body).encode()
     headers = {
@@ -160,8 +160,8 @@ def received(response) -> bytes:
 
 
 def quoted(text: str) -> str:
-    """Return a segment of a path."""
-    return "".join(chr(byte) if byte in PLAIN else f"%{byte:02X}" for byte in text.encode())
+    """Return a percent-encoded path segment."""
+    return "".join(chr(byte) if byte in UNRESERVED else f"%{byte:02X}" for byte in text.encode())
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 // Relay MCP messages between standard input and output and a SomaMemory server: one JSON-RPC message per line.
-// Settings: SOMA_URL, SOMA_API_KEY, SOMA_NAMESPACE, SOMA_TENANT. It needs no packages.
+// Settings: SOMA_URL, SOMA_API_KEY, SOMA_NAMESPACE, SOMA_TENANT. Requires no packages.
 import { randomUUID } from "node:crypto";
 import { createInterface } from "node:readline";
 
@@ -41,7 +41,7 @@ function headers(message) {
   };
 }
 
-/** Header values are ASCII: others are sent as base64, as the protocol requires. */
+/** Encode a header value that is not printable ASCII as base64, as the protocol requires. */
 function encoded(value) {
   const isPlain = /^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$/.test(value) && !value.startsWith("=?base64?");
   return isPlain ? value : `=?base64?${Buffer.from(value).toString("base64")}?=`;
@@ -61,7 +61,7 @@ async function send(url, line, sent) {
   }
 }
 
-/** Return the answer to a message that the server has not processed; notifications have none. */
+/** Return an error response for a message that the server did not process. Notifications get none. */
 function failed(message, reason) {
   console.error(`somamemory: ${reason}`);
   if (message?.id === undefined) return "";

@@ -1,5 +1,5 @@
-// A model of the Vercel AI SDK with a memory: `node examples/ai-sdk.mjs`, with SOMA_API_KEY set.
-// The model is a script. Replace it with that of a provider, such as openai("gpt-5").
+// Add a memory to a model of the Vercel AI SDK: `node examples/ai-sdk.mjs`, with SOMA_API_KEY set.
+// The model is scripted. Replace it with a provider's model, such as openai("gpt-5").
 import { generateText, wrapLanguageModel } from "ai";
 import { MockLanguageModelV3 } from "ai/test";
 import { Client } from "@somamemory/client";

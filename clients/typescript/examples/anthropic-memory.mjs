@@ -1,5 +1,5 @@
 // Claude's memory tool with files on the server: `node examples/anthropic-memory.mjs`, with SOMA_API_KEY set.
-// The commands are a script. With a model, pass the tool to anthropic.beta.messages.toolRunner({ tools: [tool], … }).
+// The commands are scripted. With a model, pass the tool to anthropic.beta.messages.toolRunner({ tools: [tool], … }).
 import { betaMemoryTool } from "@anthropic-ai/sdk/helpers/beta/memory";
 import { Client } from "@somamemory/client";
 import { SomaMemoryTool } from "@somamemory/client/anthropic";

@@ -13,14 +13,14 @@ const MAX_QUERY = 2000; // characters
 export interface MemoryMiddlewareOptions {
   /** The external id of the conversation in which the messages are stored. Without it, the middleware only recalls. */
   conversation?: string;
-  /** The number of tokens that recalled messages may take. */
+  /** Maximum number of tokens of the recalled messages, 1,000 by default. */
   contextBudget?: number;
-  /** Called with each error of the memory; the model then answers without it. Without `onError`, such an error is thrown. */
+  /** Called with each memory error; the model then answers without the memory. Without it, memory errors are thrown. */
   onError?: (error: unknown) => void;
 }
 
 /**
- * Middleware for a language model of the Vercel AI SDK: it adds what is relevant to the user's message to the prompt,
+ * Middleware for a language model of the Vercel AI SDK: adds relevant messages of earlier conversations to the prompt,
  * and stores the messages of the user and of the model.
  *
  *     const model = wrapLanguageModel({ model: openai("…"), middleware: memoryMiddleware(client.user("ada"), { conversation: "chat-17" }) });
@@ -70,14 +70,14 @@ export function memoryMiddleware(client: Client, options: MemoryMiddlewareOption
     wrapStream: async ({ doStream, params }) => {
       const { stream, ...rest } = await doStream();
       let answer = "";
-      const kept = new TransformStream<StreamPart, StreamPart>({
+      const storing = new TransformStream<StreamPart, StreamPart>({
         transform(part, controller) {
           if (part.type === "text-delta") answer += part.delta;
           controller.enqueue(part);
         },
         flush: () => guarded(() => store(params.prompt, answer), undefined),
       });
-      return { stream: stream.pipeThrough(kept), ...rest };
+      return { stream: stream.pipeThrough(storing), ...rest };
     },
   };
 }
@@ -96,16 +96,16 @@ function withMemories(prompt: CallOptions["prompt"], content: string): CallOptio
 }
 
 /**
- * Tools with which a model of the Vercel AI SDK uses the memory itself: `memory_search`, `memory_store` and
+ * Tools for a model of the Vercel AI SDK that decides when to use the memory: `memory_search`, `memory_store` and
  * `memory_delete`.
  *
  *     await generateText({ model, tools: memoryTools(client.user("ada")), stopWhen: stepCountIs(5), prompt });
  */
 export function memoryTools(client: Client) {
   const { user_id } = client.scope;
-  // A key belongs to one memory of a namespace: without the user in it, one user would replace the memory of another.
-  const own = user_id === undefined ? "" : `${encodeURIComponent(user_id)}/`;
-  const shown = (key?: string | null): string | null | undefined => (key?.startsWith(own) ? key.slice(own.length) : key);
+  // Keys are unique in a namespace. Without this prefix, one user could replace another user's memory.
+  const prefix = user_id === undefined ? "" : `${encodeURIComponent(user_id)}/`;
+  const shown = (key?: string | null): string | null | undefined => (key?.startsWith(prefix) ? key.slice(prefix.length) : key);
   return {
     memory_search: tool({
       description: "Search memories by meaning and keywords, best first.",
@@ -130,7 +130,7 @@ export function memoryTools(client: Client) {
         additionalProperties: false,
       }),
       execute: async ({ content, key }) => {
-        const { id, version } = await client.memories.store(content, key === undefined ? {} : { key: own + key });
+        const { id, version } = await client.memories.store(content, key === undefined ? {} : { key: prefix + key });
         return { id, version };
       },
     }),

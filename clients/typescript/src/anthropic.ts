@@ -12,13 +12,13 @@ const DIRECTORY_SIZE = "4K"; // as in most file systems
 
 /**
  * The files of Claude's memory tool (`memory_20250818`). Each file is a memory whose key is the path below `/memories`,
- * so its text can be searched. The answers have the wording of Anthropic's tool for local files. A change is stored
- * only if the file has not changed since it was read, so two agents lose nothing.
+ * so its text can be searched. Results use the wording of Anthropic's tool for local files. A change is stored only
+ * if the file has not changed since it was read, so concurrent agents do not lose changes.
  *
  *     const tools = [betaMemoryTool(new SomaMemoryTool(new Client(), "users/ada/files"))];
  *     await anthropic.beta.messages.toolRunner({ model, messages, tools, max_tokens });
  *
- * Use a separate namespace for each user, because files have no other owner.
+ * Use a separate namespace for each user, because files have no user id.
  */
 export class SomaMemoryTool implements MemoryToolHandlers {
   readonly #files: MemoryFiles;

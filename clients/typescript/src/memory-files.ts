@@ -4,7 +4,7 @@ import type { MemoryOut } from "./schema.js";
 
 const ROOT = "/memories";
 const PAGE = 1000;
-const MAX_TRIES = 100; // to store a change while others change the same file
+const MAX_TRIES = 100; // attempts to change a file that others are changing
 const ROOT_MUST_STAY = "the /memories directory itself";
 
 /** A command of the memory tool cannot be executed. The message is for the model. */
@@ -59,7 +59,7 @@ export class MemoryFiles {
   }
 
   /**
-   * Change the text of a file. If it was changed by others in the meantime, apply the change to the new text.
+   * Change the text of a file. After a concurrent change, apply the change to the new text.
    * Throws Refused.
    */
   async change<Result>(name: string, apply: (text: string) => { text: string; result: Result }): Promise<Result> {

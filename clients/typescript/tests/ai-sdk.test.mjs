@@ -16,15 +16,15 @@ const says = (text) => result("stop", { type: "text", text });
 const calls = (toolName, input) =>
   result("tool-calls", { type: "tool-call", toolCallId: randomUUID(), toolName, input: JSON.stringify(input) });
 
-/** A model that gives these results, one after the other. */
+/** A model that returns these results in turn. */
 const scripted = (...results) => new MockLanguageModelV3({ doGenerate: results });
-const somebody = () => new Client().user(`user-${randomUUID()}`);
+const newUser = () => new Client().user(`user-${randomUUID()}`);
 const remembering = (model, ...options) => wrapLanguageModel({ model, middleware: memoryMiddleware(...options) });
 const messagesOf = async (client, external_id) =>
   (await client.conversations.messages({ external_id }).all()).map(({ role, content }) => [role, content]);
 
 test("a later conversation recalls what was said", async () => {
-  const [ada, first, second] = [somebody(), randomUUID(), randomUUID()];
+  const [ada, first, second] = [newUser(), randomUUID(), randomUUID()];
   const model = scripted(says("Noted."), says("Porridge."));
   await generateText({ model: remembering(model, ada, { conversation: first }), prompt: "I am allergic to eggs at breakfast." });
   await generateText({ model: remembering(model, ada, { conversation: second }), system: "Be brief.", prompt: "What should I eat for breakfast?" });
@@ -36,8 +36,8 @@ test("a later conversation recalls what was said", async () => {
   assert.match(prompt[1].content, /allergic to eggs/);
 });
 
-test("a conversation does not recall itself, and is stored in order", async () => {
-  const [ada, conversation] = [somebody(), randomUUID()];
+test("messages of the same conversation are not recalled, and are stored in order", async () => {
+  const [ada, conversation] = [newUser(), randomUUID()];
   const model = scripted(says("Good."), says("Still good."));
   for (const prompt of ["I like tea in the morning.", "I still like tea in the morning."]) {
     await generateText({ model: remembering(model, ada, { conversation }), prompt });
@@ -49,15 +49,15 @@ test("a conversation does not recall itself, and is stored in order", async () =
   ]);
 });
 
-test("one user does not recall what another has said", async () => {
+test("a user does not recall the messages of another user", async () => {
   const model = scripted(says("Noted."), says("Anything."));
-  await generateText({ model: remembering(model, somebody(), { conversation: randomUUID() }), prompt: "I am allergic to eggs." });
-  await generateText({ model: remembering(model, somebody()), prompt: "Am I allergic to eggs?" });
+  await generateText({ model: remembering(model, newUser(), { conversation: randomUUID() }), prompt: "I am allergic to eggs." });
+  await generateText({ model: remembering(model, newUser()), prompt: "Am I allergic to eggs?" });
   assert.equal(model.doGenerateCalls[1].prompt.length, 1);
 });
 
-test("nothing is added to the conversation of another user", async () => {
-  const [ada, ben, conversation] = [somebody(), somebody(), randomUUID()];
+test("messages are not added to the conversation of another user", async () => {
+  const [ada, ben, conversation] = [newUser(), newUser(), randomUUID()];
   await generateText({ model: remembering(scripted(says("Noted.")), ada, { conversation }), prompt: "I am allergic to eggs." });
   const intruding = generateText({ model: remembering(scripted(says("Noted.")), ben, { conversation }), prompt: "I am Ben." });
   await assert.rejects(intruding, { name: "InvalidArgument", field: "conversation" });
@@ -65,7 +65,7 @@ test("nothing is added to the conversation of another user", async () => {
 });
 
 test("a streamed answer is stored when it is complete", async () => {
-  const [ada, conversation] = [somebody(), randomUUID()];
+  const [ada, conversation] = [newUser(), randomUUID()];
   const chunks = [
     { type: "text-start", id: "1" }, { type: "text-delta", id: "1", delta: "Por" }, { type: "text-delta", id: "1", delta: "ridge" },
     { type: "text-end", id: "1" }, { type: "finish", finishReason: { unified: "stop", raw: undefined }, usage },
@@ -77,7 +77,7 @@ test("a streamed answer is stored when it is complete", async () => {
 });
 
 test("a model stores, finds and deletes memories with tools", async () => {
-  const ada = somebody();
+  const ada = newUser();
   const store = scripted(calls("memory_store", { content: "Ada prefers a window seat.", key: "ada/seat" }), says("Done."));
   const stored = await generateText({ model: store, tools: memoryTools(ada), stopWhen: stepCountIs(3), prompt: "Remember my seat." });
   const { id, version } = stored.steps[0].toolResults[0].output;
@@ -94,7 +94,7 @@ test("a model stores, finds and deletes memories with tools", async () => {
 });
 
 test("a key of one user does not replace the memory of another", async () => {
-  const [ada, ben] = [somebody(), somebody()];
+  const [ada, ben] = [newUser(), newUser()];
   for (const user of [ada, ben]) {
     const model = scripted(calls("memory_store", { content: user.scope.user_id, key: "name" }), says("Done."));
     await generateText({ model, tools: memoryTools(user), stopWhen: stepCountIs(3), prompt: "Remember my name." });
@@ -106,7 +106,7 @@ test("a key of one user does not replace the memory of another", async () => {
 });
 
 test("the user's message is stored once if the model calls tools", async () => {
-  const [ada, conversation] = [somebody(), randomUUID()];
+  const [ada, conversation] = [newUser(), randomUUID()];
   const model = scripted(calls("memory_search", { query: "seat" }), says("I do not know."));
   await generateText({
     model: remembering(model, ada, { conversation }), tools: memoryTools(ada), stopWhen: stepCountIs(3), prompt: "Where do I sit?",
@@ -114,7 +114,7 @@ test("the user's message is stored once if the model calls tools", async () => {
   assert.deepEqual(await messagesOf(ada, conversation), [["user", "Where do I sit?"], ["assistant", "I do not know."]]);
 });
 
-test("without a server, the call fails, or onError is told", async () => {
+test("without a server, the call fails or onError is called", async () => {
   const gone = new Client({ baseUrl: "http://127.0.0.1:9", apiKey: "key", maxRetries: 0 });
   const options = { conversation: "chat" };
   await assert.rejects(generateText({ model: remembering(scripted(says("Hi.")), gone, options), prompt: "Hello there", maxRetries: 0 }));
@@ -122,5 +122,5 @@ test("without a server, the call fails, or onError is told", async () => {
   const errors = [];
   const model = remembering(scripted(says("Hi.")), gone, { ...options, onError: (error) => errors.push(error.name) });
   assert.equal((await generateText({ model, prompt: "Hello there" })).text, "Hi.");
-  assert.deepEqual(errors, ["ConnectionLost", "ConnectionLost"]); // of the recall and of the storing
+  assert.deepEqual(errors, ["ConnectionLost", "ConnectionLost"]); // once when recalling, once when storing
 });

@@ -1,5 +1,5 @@
 // Compare the backend of Claude's memory tool with Anthropic's tool for local files, on random sequences of commands,
-// and let two agents write at once to the server at SOMA_URL.
+// and let two agents write concurrently to the server at SOMA_URL.
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { existsSync } from "node:fs";
@@ -17,7 +17,7 @@ const NAMES = ["a", "b.md", "a/b.md", "a/c", "a/c/d.txt", "a/c/d.txt/e", ".hidde
 const TEXTS = ["", "\n", "one", "one\ntwo\nthree\n", "two\ntwo", "a\r\nb\r\n", "tail\n\n", "$& $1", "ünïcode ✓\n".repeat(200)];
 const PARTS = ["", "one", "two", "o", "\n", "missing", "\r", "✓", "$&"];
 
-/** A small generator of random numbers, so that a failure can be repeated (mulberry32). */
+/** A seeded random number generator, so that failures are reproducible (mulberry32). */
 function random(seed) {
   return () => {
     seed = (seed + 0x6d2b79f5) | 0;
@@ -68,7 +68,7 @@ async function compare(tool, folder, seed) {
   await rm(folder, { recursive: true });
 }
 
-/** The operations that the tool uses, in memory. */
+/** An in-memory substitute for the operations that the tool uses. */
 class Memories {
   all = new Map();
 
@@ -115,13 +115,13 @@ async function folders(run) {
   }
 }
 
-test(`${SEQUENCES} random sequences of commands give the vendor's answers`, async () => {
+test(`${SEQUENCES} random sequences of commands match the vendor's results`, async () => {
   await folders(async (folder) => {
     for (let seed = 0; seed < SEQUENCES; seed++) await compare(new SomaMemoryTool(new Memories(), "files"), folder(seed), seed);
   });
 });
 
-test(`${ON_A_SERVER} random sequences of commands give the vendor's answers on a server`, async () => {
+test(`${ON_A_SERVER} random sequences of commands match the vendor's results on a server`, async () => {
   await folders(async (folder) => {
     for (let seed = 0; seed < ON_A_SERVER; seed++) {
       await compare(new SomaMemoryTool(new Client(), `test/${randomUUID()}`), folder(seed), seed);
@@ -129,7 +129,7 @@ test(`${ON_A_SERVER} random sequences of commands give the vendor's answers on a
   });
 });
 
-test("two agents that write to one file at once lose nothing", async () => {
+test("two agents that write to one file concurrently lose no changes", async () => {
   const namespace = `test/${randomUUID()}`;
   const agents = [new SomaMemoryTool(new Client(), namespace), new SomaMemoryTool(new Client(), namespace)];
   await agents[0].create({ command: "create", path: "/memories/log", file_text: "" });
@@ -143,7 +143,7 @@ test("two agents that write to one file at once lose nothing", async () => {
   assert.equal(new Set(shown.match(/agent \d, line \d+/g)).size, 40);
 });
 
-test("two agents that create one file at once do not overwrite each other", async () => {
+test("agents that create one file concurrently do not overwrite each other", async () => {
   const namespace = `test/${randomUUID()}`;
   const create = async (text) => {
     const tool = new SomaMemoryTool(new Client(), namespace);
