@@ -1,12 +1,12 @@
 """Measure MCP: `python -m benchmarks.mcp tokens`, `cpu` or `writers`.
 
-tokens: how many tokens the list of tools takes, for each profile. Fails if the default profile has more than 8 tools or
+tokens: the size of the tool list of each profile, in tokens. Fails if the default profile has more than 8 tools or
 takes 1,500 tokens or more.
-cpu: the CPU time of the server for a search through MCP and for the same search through REST, in turns, with 2,000
-memories. Fails if the median ratio exceeds 1.15.
-writers: two processes of assistants write 100 memories each, to one server and to one data folder. Fails unless exactly
-200 memories are kept. Two processes of @modelcontextprotocol/server-memory, which is installed from npm into
-var/server-memory, do the same with one file, for comparison.
+cpu: the CPU time of the server for a search through MCP and for the same search through REST, alternately, with
+2,000 memories. Fails if the median ratio exceeds 1.15.
+writers: two assistants, each in its own process, write 100 memories each to one server, then to one data folder. Fails
+unless exactly 200 memories are stored. For comparison, two processes of @modelcontextprotocol/server-memory, which is
+installed from npm into var/server-memory, do the same with one file.
 """
 
 from __future__ import annotations
@@ -104,14 +104,14 @@ def writers(server: Server) -> None:
     client = server.client()
     connected = {**server.environment, "SOMA_URL": f"http://127.0.0.1:{server.port}", "SOMA_API_KEY": server.key}
     write_twice(MCP_COMMAND, connected, store)
-    texts_of_all = [memory["payload"]["text"] for memory in client.get("/memories?limit=1000")["items"]]
-    report("SomaMemory, one server", texts_of_all)
+    stored = [memory["payload"]["text"] for memory in client.get("/memories?limit=1000")["items"]]
+    report("SomaMemory, one server", stored)
     client.connection.close()
     server.stop()
     write_twice(MCP_COMMAND, server.environment, lambda n, name: store(n, f"folder {name}"))
     server.start()
-    texts_of_all = [memory["payload"]["text"] for memory in server.client().get("/memories?limit=1000")["items"]]
-    report("SomaMemory, one data folder", [text for text in texts_of_all if text.startswith("folder ")])
+    stored = [memory["payload"]["text"] for memory in server.client().get("/memories?limit=1000")["items"]]
+    report("SomaMemory, one data folder", [text for text in stored if text.startswith("folder ")])
     reference()
 
 
@@ -133,11 +133,11 @@ def reference() -> None:
             command = [node, str(package / "dist" / "index.js")]
             write_twice(command, environment, create)
             lines = [json.loads(line) for line in file.read_text().splitlines()]
-            report(f"{name} {version}, run {attempt + 1}", [line["name"] for line in lines], must_keep=False)
+            report(f"{name} {version}, run {attempt + 1}", [line["name"] for line in lines], must_store_all=False)
 
 
 class Assistant:
-    """A process of an MCP server, which waits for each response."""
+    """A client of an MCP server process, which waits for each response."""
 
     def __init__(self, command: list[str], environment: dict[str, str]) -> None:
         self.process = subprocess.Popen(
@@ -190,10 +190,10 @@ def create(number: int, name: str) -> dict[str, Any]:
     return {"name": "create_entities", "arguments": {"entities": [entity]}}
 
 
-def report(what: str, kept: list[str], must_keep: bool = True) -> None:
+def report(what: str, stored: list[str], must_store_all: bool = True) -> None:
     expected = 2 * WRITES
-    print(f"{what}: {len(set(kept))} of {expected} kept, {len(kept) - len(set(kept))} twice")
-    if must_keep and (len(kept) != expected or len(set(kept)) != expected):
+    print(f"{what}: {len(set(stored))} of {expected} stored, {len(stored) - len(set(stored))} twice")
+    if must_store_all and (len(stored) != expected or len(set(stored)) != expected):
         sys.exit("memories were lost or stored twice")
 
 

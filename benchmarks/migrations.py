@@ -2,7 +2,7 @@
 
     python -m benchmarks.migrations [--memories 10000] [--database postgres://…] [mem0] [sekha] [somafractalmemory]
 
-Runs the commands of the pages on migrating against a new server. SomaFractalMemory's data is in PostgreSQL, so it needs
+Runs the commands of the migration guides against a new server. SomaFractalMemory's data is in PostgreSQL, so it needs
 the URL of a server on which a database can be created. The exit status is 0 if the counts and hashes are equal.
 """
 
@@ -61,13 +61,13 @@ SOMA_FRACTAL_MEMORY = """
 
 
 class Generator:
-    """The same data at each run."""
+    """Generates the same data in each run."""
 
     def __init__(self) -> None:
-        self.dice, self.texts = random.Random(7), texts(seed=7)
+        self.random, self.texts = random.Random(7), texts(seed=7)
 
     def id(self) -> str:
-        return str(uuid.UUID(int=self.dice.getrandbits(128), version=4))
+        return str(uuid.UUID(int=self.random.getrandbits(128), version=4))
 
     def export_of_mem0(self, memories: int) -> list[dict[str, Any]]:
         return [
@@ -120,7 +120,7 @@ class Generator:
                         self.id(),
                         NAMESPACES[number % 3],
                         coordinate,
-                        self.dice.choice(MEMORY_TYPES),
+                        self.random.choice(MEMORY_TYPES),
                         json.dumps({"text": next(self.texts), "number": number}),
                         json.dumps({"é": [0.5, None]}),
                         number % 14 - 1.5,
@@ -139,7 +139,7 @@ class Generator:
 
 
 def from_mem0(folder: Path, server: Server, memories: int, database: str) -> tuple[str, str]:
-    """Move the data, and return the descriptions of what was sent and of what is stored."""
+    """Move the data, and return the summaries of the sent and of the stored memories."""
     path = folder / "export.json"
     path.write_text(json.dumps(Generator().export_of_mem0(memories)))
     _, sent, stored = run(server, "manage.py", "import_mem0", str(path)).splitlines()

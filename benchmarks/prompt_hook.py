@@ -1,9 +1,9 @@
 """Measure the time that the Claude Code plugin adds to a prompt: `python -m benchmarks.prompt_hook`.
 
 It starts a server (embedded), stores 10,000 messages of earlier sessions, and runs the hook for 100 prompts, one after
-the other, with the command in hooks.json, as Claude Code does. It prints percentiles of the whole time, of the request
+the other, with the command in hooks.json, as Claude Code does. It prints percentiles of the total time, of the request
 alone and of an empty Python process, and fails if the 95th percentile exceeds 150 ms. The hook runs with the
-interpreter of this checkout. If `python3` is a script of a version manager such as pyenv, the script adds its own time.
+interpreter of this checkout. A `python3` shim of a version manager, such as pyenv, takes additional time.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ WARM_UP = 5
 
 
 def environment(url: str, key: str) -> dict[str, str]:
-    """Return the variables with which Claude Code runs a hook."""
+    """Return the environment of a hook in Claude Code."""
     interpreter = pathlib.Path(sys.executable).resolve().parent
     path = os.pathsep.join([str(interpreter), os.environ.get("PATH", os.defpath)])
     return {"PATH": path, "CLAUDE_PLUGIN_ROOT": str(PLUGIN), "SOMA_URL": url, "SOMA_API_KEY": key}
@@ -73,7 +73,7 @@ def percentiles(times: list[float]) -> tuple[float, float]:
 
 
 def run(server: Server, memories: int, count: int) -> float:
-    """Print the figures, and return the 95th percentile of the whole time."""
+    """Print the figures, and return the 95th percentile of the total time."""
     client, source = server.client(timeout_s=300), texts(seed=1)
     load(client, memories, source)
     command = json.loads((PLUGIN / "hooks" / "hooks.json").read_text())["hooks"]["UserPromptSubmit"][0]["hooks"][0]

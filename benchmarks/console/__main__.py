@@ -38,7 +38,7 @@ def main() -> int:
     parser.add_argument("--sizes", action="store_true", help="pictures in three widths and both themes")
     parser.add_argument("--explorer", type=int, default=0, metavar="COUNT")
     parser.add_argument("--tasks", action="store_true")
-    parser.add_argument("--data", type=pathlib.Path, help="data folder, which is kept and reused if it exists")
+    parser.add_argument("--data", type=pathlib.Path, help="data folder, not deleted, and reused if it exists")
     parser.add_argument("--index", action="store_true", help="wait for the vector index first")
     options = parser.parse_args()
     with contextlib.ExitStack() as stack:
@@ -65,12 +65,12 @@ def prepare(data: pathlib.Path, memories: int) -> None:
     import django
 
     django.setup()
-    from benchmarks.console.data import furnish
+    from benchmarks.console.data import create_installation
 
     if (data / "furnished").exists():
         return
     began = time.perf_counter()
-    furnish(memories)
+    create_installation(memories)
     (data / "furnished").touch()
     print(f"{memories:,} memories created in {time.perf_counter() - began:.0f} s", flush=True)
 

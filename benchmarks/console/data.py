@@ -42,15 +42,15 @@ def places(chance: random.Random, count: int) -> Iterator[tuple[list[float], str
     centres = [(chance.uniform(-80, 80), chance.uniform(-50, 50), chance.uniform(1, 9)) for _ in range(24)]
     for number in range(count):
         at = chance.randrange(len(centres))
-        x, y, wide = centres[at]
+        x, y, spread = centres[at]
         words = " ".join(chance.choices(WORDS, k=chance.randint(6, 20)))
         importance = max(0.0, min(10.0, chance.gauss(at % 8, 1.5)))
         yield [
-            round(chance.gauss(x, wide), 2), round(chance.gauss(y, wide), 2), float(number)
+            round(chance.gauss(x, spread), 2), round(chance.gauss(y, spread), 2), float(number)
         ], f"About {SUBJECTS[at % 8]}: {words}", round(importance, 1)  # fmt: skip
 
 
-def furnish(count: int, others: int = 6) -> None:
+def create_installation(count: int, others: int = 6) -> None:
     """Create memories for the default tenant and a few other tenants, and staff. Requires Django to be set up.
 
     The last of the other tenants is suspended.
@@ -83,7 +83,7 @@ def furnish(count: int, others: int = 6) -> None:
         link(caller, addresses)
         services.delete_many(caller, "default", addresses[many - many // 50 :])
     update_tenant(default, tenants[-1].tenant.slug, active=False)
-    hire(default)
+    create_staff(default)
 
 
 def create_conversations(caller: Caller, chance: random.Random, count: int) -> None:
@@ -123,7 +123,7 @@ def hire(default: Caller) -> None:
     from memories.models import Job
     from tenants import keys
 
-    boss = User.objects.create_superuser(NAME, password=PASSWORD)
+    superuser = User.objects.create_superuser(NAME, password=PASSWORD)
     for name, permissions in {
         STAFF: Permission.objects.all(),
         READER: Permission.objects.filter(codename__startswith="view_"),
@@ -135,7 +135,7 @@ def hire(default: Caller) -> None:
     OAuthGrant.objects.create(
         tenant=default.tenant,
         client=OAuthClient.objects.create(client_id="an-app", name="An app", redirect_uris=[]),
-        approved_by=boss,
+        approved_by=superuser,
         expires_at=timezone.now() + timedelta(days=1),
     )
     Job.objects.create(tenant=default.tenant, kind=Job.Kind.RECONCILE, state=Job.State.DONE)
@@ -152,7 +152,7 @@ def give_key(secret: str) -> None:
 
 
 def fill(tenant: Tenant, namespace: str, count: int) -> None:
-    """Add memories that a map can show, as fast as SQLite takes them. Searches do not find them.
+    """Add memories that a map can show, as fast as SQLite allows. They are not indexed for search.
 
     There are up to 100,000 different points, with copies that differ in the last digits of the third number.
     """

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from testing.browser import Browser
 
 SECONDS = 4
-PATIENCE_S = 180
+TIMEOUT_S = 180
 # Sends an event to the canvas in each frame, and measures the frames and the time that their scripts take.
 _MOVE = """
 const [kind, seconds, done] = arguments;
@@ -69,7 +69,7 @@ def _main_thread_s(browser: Browser) -> float:
 def measure(browser: Browser, tenant: str, namespace: str) -> None:
     """Print the figures for one namespace."""
     drawn = "!!document.getElementById('explorer').dataset.total"
-    visit = browser.visit("explorer", f"/admin/explorer/?tenant={tenant}&namespace={namespace}", drawn, PATIENCE_S)
+    visit = browser.visit("explorer", f"/admin/explorer/?tenant={tenant}&namespace={namespace}", drawn, TIMEOUT_S)
     status = browser.run("return document.getElementById('status').textContent")
     print(f"{status}: page painted after {visit.painted_s:.2f} s, map drawn after {visit.ready_s:.2f} s")
     for kind in ("drag", "zoom"):

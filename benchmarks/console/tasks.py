@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from testing.browser import Browser
 
-# The time that a practised person needs to point and click, to type a word, and to read a page before the next step:
-# Card, Moran and Newell: The Keystroke-Level Model (1980), with a second more to read.
+# The time that an experienced user needs to point and click, to type a word, and to read a page before the next step,
+# according to Card, Moran and Newell: The Keystroke-Level Model (1980), with one more second for reading.
 CLICK_S, WORD_S, READ_S = 1.3, 1.4, 2.35
 QUESTION = "night train invoice"
 
 
 @dataclass
-class Person:
-    """A person at a browser, who starts on the dashboard."""
+class SimulatedUser:
+    """A simulated user, who starts on the dashboard."""
 
     browser: Browser
     clicks: int = 0
@@ -27,7 +27,7 @@ class Person:
     waited_s: float = field(default=0)
 
     def click(self, text: str, css: str = "a, button, summary") -> None:
-        """Click the visible control that contains a text, and wait until the next page or dialog is there."""
+        """Click the visible control that contains a text, retrying until it is visible."""
         self.clicks += 1
         self._wait_for(lambda: self.browser.run(_CLICK, css, text), text)
 
@@ -74,7 +74,7 @@ return true;
 """
 
 
-def find_why(person: Person) -> None:
+def find_why(user: SimulatedUser) -> None:
     """Find out why a memory was returned."""
     person.click("Playground")
     person.sees("Query")
@@ -82,7 +82,7 @@ def find_why(person: Person) -> None:
     person.sees("\N{MULTIPLICATION SIGN} 0.")  # the weight of a score
 
 
-def find_who(person: Person) -> None:
+def find_who(user: SimulatedUser) -> None:
     """Find out who changed a memory."""
     person.click("Memories")
     person.sees("Coordinate")
@@ -92,19 +92,19 @@ def find_who(person: Person) -> None:
     person.sees("by command")
 
 
-def make_key(person: Person) -> None:
-    """Make a key for a user."""
-    person.click("API keys")
-    person.sees("New key")
-    person.click("New key")
-    person.sees("shown only once")
-    person.choose("#dialog [name=tenant]", "default")
-    person.type("#dialog [name=user_id]", "ada")
-    person.click("Create the key")
-    person.sees("Copy it now")
+def create_key(user: SimulatedUser) -> None:
+    """Create a key for a user."""
+    user.click("API keys")
+    user.read("New key")
+    user.click("New key")
+    user.read("shown only once")
+    user.choose("#dialog [name=tenant]", "default")
+    user.type("#dialog [name=user_id]", "ada")
+    user.click("Create the key")
+    user.read("Copy it now")
 
 
-def see_prompt(person: Person) -> None:
+def see_prompt(user: SimulatedUser) -> None:
     """See what goes into a prompt."""
     person.click("Playground")
     person.sees("Context of a prompt")
@@ -127,20 +127,20 @@ def restore_conversation(person: Person) -> None:
 TASKS: dict[str, Callable[[Person], None]] = {
     "find why a memory was returned": find_why,
     "find who changed a memory": find_who,
-    "make a key for a user": make_key,
+    "create a key for a user": create_key,
     "see what goes into a prompt": see_prompt,
     "restore a deleted conversation": restore_conversation,
 }
 
 
 def report(browser: Browser) -> int:
-    """Do every task once, and print its clicks and seconds."""
+    """Perform each task once, and print its clicks and seconds."""
     for name, do in TASKS.items():
         browser.visit("dashboard", "/admin/")
-        person = Person(browser)
-        do(person)
+        user = SimulatedUser(browser)
+        do(user)
         print(
-            f"{name:32} {person.clicks} clicks, {person.words} words, {person.pages} pages, "
-            f"{person.waited_s:.1f} s of waiting, about {person.seconds:.0f} s for a person"
+            f"{name:32} {user.clicks} clicks, {user.words} words, {user.pages} pages, "
+            f"{user.waited_s:.1f} s of waiting, about {user.seconds:.0f} s in total"
         )
     return 0

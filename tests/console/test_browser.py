@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.urls import URLPattern, URLResolver, resolve
 
-from benchmarks.console.data import NAME, PASSWORD, READER, STAFF, furnish
+from benchmarks.console.data import NAME, PASSWORD, READER, STAFF, create_installation
 from benchmarks.console.pages import READY, SUPERUSER, Page, explore, pages
 from console.models import StaffTenant
 from console.urls import site
@@ -52,7 +52,7 @@ def browser(live_server: Any, settings: Any) -> Iterator[Browser]:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     Tenant.objects.get_or_create(slug="default")
     generations.forget_cached()
-    furnish(400, others=2)
+    create_installation(400, others=2)
     drain()
     with Browser(live_server.url) as made:
         yield made
