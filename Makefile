@@ -41,7 +41,7 @@ test-milvus: venv-test ## test the vector index and searches with a real Milvus 
 test-mcp: venv-test ## run the official MCP conformance suite, which is installed from npm, against the MCP endpoint
 	exec scripts/test-mcp.sh $(ARGS)
 
-test-adapters: venv ## check the adapters of the Python client and run the suites of their frameworks, in an environment of their own
+test-adapters: venv ## check the adapters of the Python client and run the suites of their frameworks, in a separate environment
 	exec scripts/test-adapters.sh $(ARGS)
 
 test-compat: venv ## run unmodified clients of other products, from registries and clones, against a new server (ARGS="sekha")
@@ -73,7 +73,7 @@ typescript: venv-test ## generate the types of clients/typescript, build it, and
 plugins: venv-test ## build the bundle for Claude Desktop, dist/somamemory.mcpb, with the tool mcpb from npm
 	exec scripts/test-plugins.sh --build
 
-test-plugins: venv-test ## validate the plugins, the bundle and server.json with the tools of their makers, and use the bundle
+test-plugins: venv-test ## validate the plugins, the bundle and server.json with their vendors' tools, and call MCP tools
 	exec scripts/test-plugins.sh
 
 lint: venv-test ## check the format, likely bugs, and the direction of imports

@@ -27,7 +27,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 AT_ONCE = 500
-MARK = "somafractalmemory"  # in the metadata of what this script copies
+MARK = "somafractalmemory"  # in the metadata of copied memories and links
 MEMORIES = """
     SELECT id, namespace, coordinate, memory_type, payload, metadata, importance, created_at FROM sfm_memories
     WHERE tenant = %s AND NOT is_deleted ORDER BY created_at, id
@@ -40,32 +40,32 @@ LINKS = """
 
 def memory(row: dict[str, Any]) -> dict[str, Any]:
     """Convert a row to the format of SomaMemory's API. Fields without an equivalent are stored in the metadata."""
-    was = origin(row)
+    original = origin(row)
     if row["memory_type"] not in ("episodic", "semantic"):  # SomaFractalMemory also has beliefs
-        was["memory_type"] = row["memory_type"]
+        original["memory_type"] = row["memory_type"]
     if not 0 <= row["importance"] <= 10:
-        was["importance"] = row["importance"]
+        original["importance"] = row["importance"]
     return {
         "namespace": row["namespace"],
         "coord": row["coordinate"],
         "memory_type": "episodic" if row["memory_type"] == "episodic" else "semantic",
         "payload": row["payload"],
-        "metadata": {**(row["metadata"] or {}), MARK: was},
+        "metadata": {**(row["metadata"] or {}), MARK: original},
         "importance": min(max(row["importance"], 0), 10),
     }
 
 
 def link(row: dict[str, Any]) -> dict[str, Any]:
-    was = origin(row)
+    original = origin(row)
     if not 0 <= row["strength"] <= 1:
-        was["strength"] = row["strength"]
+        original["strength"] = row["strength"]
     return {
         "namespace": row["namespace"],
         "from_coord": row["from_coordinate"],
         "to_coord": row["to_coordinate"],
         "link_type": row["link_type"],
         "strength": min(max(row["strength"], 0), 1),
-        "metadata": {**(row["metadata"] or {}), MARK: was},
+        "metadata": {**(row["metadata"] or {}), MARK: original},
     }
 
 
@@ -124,7 +124,7 @@ class Target:
 
     def send(self, path: str, name: str, items: list[dict[str, Any]]) -> None:
         body = json.dumps({name: items}).encode()
-        request = urllib.request.Request(self.url + path, body, self.headers)  # noqa: S310 - the caller's own
+        request = urllib.request.Request(self.url + path, body, self.headers)  # noqa: S310 - the user's own URL
         try:
             with urllib.request.urlopen(request, timeout=300) as response:  # noqa: S310
                 results = json.load(response)["results"]
@@ -158,7 +158,7 @@ class Target:
 
     def _get(self, path: str, **query: str) -> Any:
         url = f"{self.url}{path}?{urllib.parse.urlencode(query)}"
-        request = urllib.request.Request(url, headers=self.headers)  # noqa: S310 - the caller's own
+        request = urllib.request.Request(url, headers=self.headers)  # noqa: S310 - the user's own URL
         with urllib.request.urlopen(request, timeout=300) as response:  # noqa: S310
             return json.load(response)
 

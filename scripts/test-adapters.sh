@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Check the types of the Python client's adapters, and run their tests, their examples and the frameworks' own suites
-# against real servers. Then do the same for the adapters of the TypeScript client. The frameworks are installed in .venv-adapters. A suite that is no package is fetched from its
-# repository (from ADAPTER_SUITES, a folder with clones, if that is set); a suite that is absent counts as a failure.
-# Arguments are passed to pytest.
+# against real servers. Then do the same for the adapters of the TypeScript client. The frameworks are installed in
+# .venv-adapters. Suites that are not packaged are fetched from their repositories (or from ADAPTER_SUITES, a folder
+# with clones, if set); a missing suite counts as a failure. Arguments are passed to pytest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 env=.venv-adapters

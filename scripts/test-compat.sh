@@ -3,7 +3,7 @@
 # Each file scripts/compat/*.sh installs the clients of one product and runs their checks. Clients on PyPI and npm are
 # installed into COMPAT_DIR, outside the checkout. Clients that are only in repositories are used if there is a clone in
 # COMPAT_SOURCES, and skipped otherwise.
-# COMPAT_RECORD=FILE writes the exchanges to a file: see scripts/compat/record.py. Give it only with one product.
+# COMPAT_RECORD=FILE writes the exchanges to a file: see scripts/compat/record.py. Use it with one product only.
 # Arguments: names of products, such as `sekha`; all of them by default.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Build the bundle for Claude Desktop in dist/. Validate it, the plugin for Claude Code, its skill, the marketplace and
-# server.json with the tools of their makers, and use a server with the inspector: through the bundle and over HTTP.
+# server.json with their vendors' tools, and call tools with the MCP inspector, through the bundle and over HTTP.
 # The tools are installed from npm into var/plugins, and from PyPI into .cache/plugins. With --build, only build.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -11,7 +11,7 @@ python=.venv/bin/python
 
 mkdir -p "$folder" dist
 source scripts/node.sh
-package() { # NAME@VERSION NPM-OPTION...: install a package, unless it is there
+package() { # NAME@VERSION NPM-OPTION...: install a package unless it is installed
     local name=${1%@*} version=${1##*@}
     shift
     if grep -qs "\"version\": \"$version\"" "$folder/node_modules/$name/package.json"; then return; fi
@@ -32,7 +32,7 @@ if [ "$(cat .cache/plugins/stamp 2>/dev/null)" != "$stamp" ]; then
     .cache/plugins/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/plugins.txt
     echo "$stamp" >.cache/plugins/stamp
 fi
-lint() { # PATH TYPE...: check everything below a path, as packages of these kinds; warnings are errors
+lint() { # PATH TYPE...: check everything under a path, as packages of these types; warnings are errors
     local path=$1
     shift
     echo "skillsaw $path: ${*/#/}"

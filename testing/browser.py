@@ -148,7 +148,7 @@ class Browser:
         self.driver.find_element("css selector", css).click()
 
     def press(self, *keys: str) -> None:
-        """Press keys, as on a keyboard, wherever the focus is."""
+        """Send keys to the focused element."""
         self.driver.switch_to.active_element.send_keys(*keys)
 
     def until(self, holds: Callable[[], object], timeout_s: float = 20) -> None:

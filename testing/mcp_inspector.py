@@ -1,7 +1,7 @@
 """Use a server with the MCP inspector's command line: `python -m testing.mcp_inspector RELAY`.
 
-The environment variable INSPECTOR has the command of the inspector, and RELAY is the program in the bundle for Claude
-Desktop. `scripts/test-plugins.sh` runs this.
+The environment variable INSPECTOR contains the command of the inspector, and RELAY is the program in the bundle for
+Claude Desktop. `scripts/test-plugins.sh` runs this.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CONTENT = "The ship sails from Gdańsk in May"
 
 
 class Inspector:
-    """The inspector, connected to a server. `target` and `options` say how."""
+    """The inspector, connected to a server: to a URL or a command (`target`), with `options`."""
 
     def __init__(self, command: list[str], target: list[str], options: list[str]) -> None:
         self._command, self._target, self._options = command, target, options

@@ -169,7 +169,7 @@ class Client:
 
 
 def free_port() -> int:
-    """Return a local port that nobody listens on and that no outgoing connection can get.
+    """Return a free local port that is never assigned to outgoing connections.
 
     The system assigns ports from 32768 up to outgoing connections. If a server used one of these and was killed, its
     port could be in use when it is started again.

@@ -30,7 +30,7 @@ def run(client: str, checks: dict[str, Check], expected: int, known: dict[str, s
                 result = asyncio.run(_wait(result))
             if result is False:
                 raise AssertionError("unexpected result")
-        except Exception as error:  # noqa: BLE001 - a client may raise anything, and each of it is a failed check
+        except Exception as error:  # noqa: BLE001 - any error of a client is a failed check
             reason = (known or {}).get(name)
             print(f"  {'known' if reason else 'FAILED'}: {name}: {reason or repr(error)[:300]}")
         else:

@@ -1,4 +1,4 @@
-"""Methods of older Python clients of mem0, which call other paths than the current one. Runs in their environment."""
+"""Check older Python clients of mem0, which use older paths. Runs with the client on PYTHONPATH."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from checks import KEY, URL, run
 from mem0 import MemoryClient
 
-warnings.simplefilter("ignore")  # these clients announce later versions of themselves
+warnings.simplefilter("ignore")  # these clients warn about newer versions
 VERSION = sys.argv[1]
 USER = f"user of {VERSION}"
 client = MemoryClient(api_key=KEY, host=URL)
@@ -18,7 +18,7 @@ FILTERS = {"filters": {"AND": [{"user_id": USER}]}}
 
 
 def rows(answer: Any) -> list[dict[str, Any]]:
-    """Return a list, which older versions return as it is and newer ones below `results`."""
+    """Return the rows of a list, which newer versions wrap in `results`."""
     found: list[dict[str, Any]] = answer["results"] if isinstance(answer, dict) else answer
     return found
 

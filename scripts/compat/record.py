@@ -1,10 +1,10 @@
 """Record the exchanges between clients and a server: `python record.py FORM FILE COMMAND...`.
 
 Runs the command with COMPAT_SERVER set to a proxy in front of the server, and writes each exchange as a line of JSON.
-Needs only the standard library. Exchanges that contain an operator's key or a wrong key are left out.
+Needs only the standard library. Exchanges with an operator's key or an invalid key are not recorded.
 
 FORM `answers`: whole answers, with ids numbered in the order of their appearance ("#1#"), for clients whose answers
-depend on nothing but the requests. `tests/compat/test_mem0_exchanges.py` replays them.
+depend only on the requests. `tests/compat/test_mem0_exchanges.py` replays them.
 FORM `shapes`: the first 300 exchanges with the fields and types of the answers, and the ids in them, for other clients.
 The first line has the shapes. `tests/compat/test_recorded.py` replays them.
 """
@@ -78,10 +78,10 @@ class Shapes:
         self.server = server
 
     def lines(self, exchanges: list[Exchange]) -> list[str]:
-        kept = [exchange for exchange in exchanges if len(exchange.sent) <= MAX_BODY][:MAX_SHAPES]
-        texts = [self._shape_of(exchange) for exchange in kept]
+        recorded = [exchange for exchange in exchanges if len(exchange.sent) <= MAX_BODY][:MAX_SHAPES]
+        texts = [self._shape_of(exchange) for exchange in recorded]
         shapes = list(dict.fromkeys(texts))
-        numbered = [self._line(item, shapes.index(text)) for item, text in zip(kept, texts, strict=True)]
+        numbered = [self._line(item, shapes.index(text)) for item, text in zip(recorded, texts, strict=True)]
         return [f"[{','.join(shapes)}]", *numbered]
 
     def _shape_of(self, exchange: Exchange) -> str:
@@ -120,9 +120,9 @@ def compact(value: Any) -> str:
 
 
 class Proxy(ThreadingHTTPServer):
-    def __init__(self, server: str, left_out_key: str) -> None:
+    def __init__(self, server: str, excluded_key: str) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.upstream, self.left_out_key = urlsplit(server).netloc, left_out_key
+        self.upstream, self.excluded_key = urlsplit(server).netloc, excluded_key
         self.recorded: list[Exchange] = []
         self.lock = threading.Lock()
 
@@ -140,7 +140,7 @@ class Handler(BaseHTTPRequestHandler):
         answer = response.read()
         connection.close()
         key = headers.get("Authorization", headers.get("X-API-Key", "")).partition(" ")[2]
-        if key != self.server.left_out_key and response.status != 401:
+        if key != self.server.excluded_key and response.status != 401:
             with self.server.lock:
                 self.server.recorded.append(Exchange(self.command, self.path, sent, bool(key), response.status, answer))
         self.send_response(response.status)

@@ -42,7 +42,7 @@ def run(app: click.Command, arguments: Sequence[str]) -> int:
         return FAILED
     except SystemExit as stop:  # a management command's own exit code
         return stop.code if isinstance(stop.code, int) else _show(CliError(str(stop.code)), arguments)
-    except Exception as error:  # noqa: BLE001 - a person must see a sentence, whatever happens
+    except Exception as error:  # noqa: BLE001 - the user gets a message instead of a traceback
         return _show(_translate(error), arguments)
     return result if isinstance(result, int) else 0
 
