@@ -1,4 +1,4 @@
-"""Requests with values of other types, odd texts and broken JSON: no layer answers with a server error."""
+"""Wrong types, unusual texts and invalid JSON cause no server error in any compatibility layer."""
 
 from __future__ import annotations
 

@@ -363,7 +363,7 @@ def test_an_entity_is_fetched_by_its_name_and_deleted_by_its_id(filed: Api) -> N
 
 
 @pytest.mark.parametrize(("method", "path"), sorted(REFUSED))
-def test_what_does_not_exist_here_answers_501_and_says_what_does(api: Api, method: str, path: str) -> None:
+def test_an_unsupported_route_returns_501_and_names_an_alternative(api: Api, method: str, path: str) -> None:
     at = path.replace("{a}", "1").replace("{b}", "2") + "?fields=x&fields=y"
 
     assert "is not supported by SomaMemory" in refused(api.request(method, at, {"any": "thing"}), 501)

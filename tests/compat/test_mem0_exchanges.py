@@ -1,7 +1,7 @@
-"""Replay what mem0's clients and this server said to each other: every response has the recorded status and form.
+"""Replay recorded exchanges between mem0's clients and this server: each response has the recorded status and form.
 
-`COMPAT_RECORD=FILE make test-compat ARGS=mem0` records (scripts/compat/record.py). An id is compared by its number, in
-the order of appearance.
+`COMPAT_RECORD=FILE make test-compat ARGS=mem0` records (scripts/compat/record.py). Ids are numbered in order of
+appearance, and compared by their numbers.
 """
 
 from __future__ import annotations

@@ -40,12 +40,12 @@ def names(api: Api, request: pytest.FixtureRequest) -> dict[str, str]:
     return {**ours, "text": "aardvark vault", "mem0": added["results"][0]["id"], "mem0_event": added["event_id"]}
 
 
-def asked(api: Api, route: Route, names: dict[str, str], **headers: str) -> list[Answer]:
+def answers_to(api: Api, route: Route, names: dict[str, str], **headers: str) -> list[Answer]:
     return [answer(api, route[0], case.filled(names), **headers) for case in CASES[route]]
 
 
-def everything(api: Api, names: dict[str, str]) -> list[tuple[Route, list[Answer]]]:
-    return [(route, asked(api, route, names)) for route in CASES]
+def answers_to_all(api: Api, names: dict[str, str]) -> list[tuple[Route, list[Answer]]]:
+    return [(route, answers_to(api, route, names)) for route in CASES]
 
 
 def test_every_route_of_every_layer_has_a_case() -> None:
@@ -55,17 +55,17 @@ def test_every_route_of_every_layer_has_a_case() -> None:
     assert NEEDS.keys() == CASES.keys()
 
 
-def test_a_strangers_answers_are_those_of_a_world_without_acme(api: Api, names: dict[str, str]) -> None:
-    with_acme = str(everything(neighbour("stranger"), names))
+def test_a_strangers_answers_do_not_depend_on_acme(api: Api, names: dict[str, str]) -> None:
+    with_acme = str(answers_to_all(neighbour("stranger"), names))
     erase(api)
 
-    assert with_acme == str(everything(neighbour("another"), names)).replace('"another"', '"stranger"')
+    assert with_acme == str(answers_to_all(neighbour("another"), names)).replace('"another"', '"stranger"')
 
 
 def test_a_stranger_changes_nothing_and_sees_nothing(api: Api, names: dict[str, str]) -> None:
     stranger, before = neighbour("stranger"), state(api)
 
-    for route, answers in everything(stranger, names):
+    for route, answers in answers_to_all(stranger, names):
         for status, _, body in answers:
             assert status in (200, 201, 302, 403, 404), (route, status, body)
             assert "secret" not in body, (route, body)
@@ -74,12 +74,12 @@ def test_a_stranger_changes_nothing_and_sees_nothing(api: Api, names: dict[str, 
 
 
 @pytest.mark.parametrize("header", ["x_tenant", "x_soma_tenant"])
-def test_the_header_of_another_tenant_does_not_tell_whether_there_is_one(
+def test_the_header_of_another_tenant_does_not_reveal_whether_it_exists(
     api: Api, names: dict[str, str], stranger: Api, header: str
 ) -> None:
     for route in WITH_KEY:
-        acme, nobody = (asked(stranger, route, names, **{header: slug}) for slug in ("acme", "nobody"))
-        assert acme == nobody, route
+        acme, missing = (answers_to(stranger, route, names, **{header: slug}) for slug in ("acme", "missing"))
+        assert acme == missing, route
         assert {status for status, _, _ in acme} == {403}, route
 
 
@@ -87,14 +87,14 @@ def test_an_unknown_key_learns_nothing(names: dict[str, str], api: Api) -> None:
     unknown = Api("soma_" + "x" * 60, api.tenant)
 
     for route in WITH_KEY:
-        for status, _, body in asked(unknown, route, names):
+        for status, _, body in answers_to(unknown, route, names):
             assert (status, "acme" in body) == (401, False), route
 
 
-def test_a_key_that_is_limited_to_a_user_sees_and_changes_nothing_of_others(api: Api, names: dict[str, str]) -> None:
+def test_a_key_limited_to_a_user_neither_sees_nor_changes_data_of_others(api: Api, names: dict[str, str]) -> None:
     bob, before = Api(issue_key(api.tenant, ("read", "write", "delete"), user_id="bob"), api.tenant), state(api)
 
-    for route, answers in everything(bob, names):
+    for route, answers in answers_to_all(bob, names):
         for status, _, body in answers:
             assert status in (200, 201, 302, 403, 404, 409), (route, status, body)
             assert "secret" not in body, (route, body)
@@ -108,6 +108,6 @@ def test_every_route_needs_its_scope(api: Api, names: dict[str, str]) -> None:
     for route in WITH_KEY:
         if NEEDS[route] != "key":
             without = Api(issue_key(api.tenant, tuple(set(SCOPES) - {NEEDS[route]})), api.tenant)
-            assert {status for status, _, _ in asked(without, route, names)} == {403}, route
+            assert {status for status, _, _ in answers_to(without, route, names)} == {403}, route
 
     assert state(api) == before

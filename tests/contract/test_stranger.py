@@ -165,7 +165,7 @@ def test_every_published_route_has_a_case() -> None:
     assert set(NEEDS) == published()
 
 
-def test_a_strangers_answers_are_those_of_a_world_without_acme(api: Api) -> None:
+def test_a_strangers_answers_do_not_depend_on_acme(api: Api) -> None:
     names = furnish(api)
     with_acme = everything(neighbour("stranger"), names)
     erase(api)
@@ -213,7 +213,7 @@ def test_no_condition_tells_whether_something_is_there(api: Api, stranger: Api, 
 
 
 @pytest.mark.parametrize("header", ["x_tenant", "x_soma_tenant"])
-def test_the_header_of_another_tenant_does_not_tell_whether_there_is_one(api: Api, stranger: Api, header: str) -> None:
+def test_the_header_of_another_tenant_does_not_reveal_whether_it_exists(api: Api, stranger: Api, header: str) -> None:
     names = furnish(api)
 
     for (method, route), cases in CASES.items():

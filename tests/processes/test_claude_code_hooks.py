@@ -79,7 +79,7 @@ def test_the_next_session_recalls_what_claude_found(server: Server) -> None:
     assert "rye flour from the mill in Emmental" in text
 
 
-def test_the_session_itself_recalls_nothing_of_itself(server: Server) -> None:
+def test_a_session_does_not_recall_its_own_messages(server: Server) -> None:
     prompt = "At how many degrees should I bake the sourdough?"
 
     assert ask(server, "UserPromptSubmit", SESSION, prompt=prompt) == ""

@@ -84,7 +84,7 @@ def test_the_sdk_uses_a_server_through_the_bundle_for_claude_desktop(server: Ser
 
 
 @needs_node
-def test_the_bundle_keeps_to_its_namespace(server: Server) -> None:
+def test_the_bundle_uses_only_its_namespace(server: Server) -> None:
     memory = {"name": "memory_store", "arguments": {"content": "A plan", "key": "apollo/plan"}}
     call = {"name": "memory_get", "arguments": {"key": "apollo/plan"}}
     bundled(server, memory, SOMA_NAMESPACE="projects/apollo")
@@ -113,7 +113,7 @@ def test_the_bundle_reports_why_a_message_was_not_served(
 
 
 def bundled(server: Server, call: dict[str, Any], **settings: str) -> list[dict[str, Any]]:
-    """Return the answers that the bundle for Claude Desktop gives."""
+    """Return the responses of the bundle for Claude Desktop."""
     known = {"SOMA_URL": f"http://127.0.0.1:{server.port}", "SOMA_API_KEY": server.key}
     done = subprocess.run(
         [str(NODE), BUNDLED],

@@ -56,7 +56,7 @@ def test_the_registry_runs_the_command_that_serves_mcp() -> None:
     assert secrets == {"SOMA_URL": False, "SOMA_API_KEY": True, "SOMA_TENANT": False}
 
 
-def test_the_readme_has_the_mark_by_which_the_registry_recognises_the_package() -> None:
+def test_the_readme_contains_the_name_that_the_registry_verifies() -> None:
     assert f"mcp-name: {REGISTRY['name']} " in (HOME / "README.md").read_text()
 
 

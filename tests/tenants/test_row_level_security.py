@@ -159,8 +159,8 @@ def test_an_export_is_streamed_under_the_wall(api: Api) -> None:
     assert b"of acme" in api.get("/api/v1/export").getvalue()
 
 
-def test_a_strangers_answers_are_those_of_a_world_without_acme(api: Api) -> None:
-    strangers.test_a_strangers_answers_are_those_of_a_world_without_acme(api)
+def test_a_strangers_answers_do_not_depend_on_acme(api: Api) -> None:
+    strangers.test_a_strangers_answers_do_not_depend_on_acme(api)
 
 
 def test_a_stranger_changes_nothing_and_sees_nothing(api: Api) -> None:
