@@ -115,7 +115,7 @@ def link(caller: Caller, addresses: Sequence[Coordinate]) -> None:
         services.link_many(caller, links[start : start + BATCH])
 
 
-def hire(default: Caller) -> None:
+def create_staff(default: Caller) -> None:
     """Create staff, a group, a connected app and a job, which each have a page."""
     from django.contrib.auth.models import Group, Permission, User
 

@@ -59,7 +59,7 @@ def _pages_of_content(slug: str) -> list[Page]:
     at = edge.start.text
     place = (("tenant", slug),)
     see, talks = "memories.view_memory", "conversations.view_conversation"
-    asked = (*place, ("query", WORDS))
+    question = (*place, ("query", WORDS))
     memories, chats = "memories_memory_changelist", "conversations_conversation_changelist"
     return [
         Page("dashboard", "index"),

@@ -45,7 +45,7 @@ class SimulatedUser:
         self.type(css, QUESTION)
         self.click(button, "form button")
 
-    def sees(self, text: str) -> None:
+    def read(self, text: str) -> None:
         """Wait for a text, which answers the question or offers the next step, and read the page."""
         self.pages += 1
         self._wait_for(lambda: self.browser.run("return document.body.innerText.includes(arguments[0])", text), text)
@@ -76,20 +76,20 @@ return true;
 
 def find_why(user: SimulatedUser) -> None:
     """Find out why a memory was returned."""
-    person.click("Playground")
-    person.sees("Query")
-    person.ask("[name=query]", "Search")
-    person.sees("\N{MULTIPLICATION SIGN} 0.")  # the weight of a score
+    user.click("Playground")
+    user.read("Query")
+    user.ask("[name=query]", "Search")
+    user.read("\N{MULTIPLICATION SIGN} 0.")  # the weight of a score
 
 
 def find_who(user: SimulatedUser) -> None:
     """Find out who changed a memory."""
-    person.click("Memories")
-    person.sees("Coordinate")
-    person.ask("[name=q]", "Search")
-    person.sees("semantic")
-    person.click("", ".console-table a")
-    person.sees("by command")
+    user.click("Memories")
+    user.read("Coordinate")
+    user.ask("[name=q]", "Search")
+    user.read("semantic")
+    user.click("", ".console-table a")
+    user.read("by command")
 
 
 def create_key(user: SimulatedUser) -> None:
@@ -106,25 +106,25 @@ def create_key(user: SimulatedUser) -> None:
 
 def see_prompt(user: SimulatedUser) -> None:
     """See what goes into a prompt."""
-    person.click("Playground")
-    person.sees("Context of a prompt")
-    person.click("Context of a prompt")
-    person.sees("The user's next message")
-    person.ask("[name=query]", "Assemble")
-    person.sees("In the context")
+    user.click("Playground")
+    user.read("Context of a prompt")
+    user.click("Context of a prompt")
+    user.read("The user's next message")
+    user.ask("[name=query]", "Assemble")
+    user.read("In the context")
 
 
-def restore_conversation(person: Person) -> None:
+def restore_conversation(user: SimulatedUser) -> None:
     """Restore a deleted conversation."""
-    person.click("Conversations")
-    person.sees("Deleted")
-    person.click("Deleted")
-    person.sees("A talk to restore")
-    person.click("Restore", "form button")
-    person.sees("restored")
+    user.click("Conversations")
+    user.read("Deleted")
+    user.click("Deleted")
+    user.read("A talk to restore")
+    user.click("Restore", "form button")
+    user.read("restored")
 
 
-TASKS: dict[str, Callable[[Person], None]] = {
+TASKS: dict[str, Callable[[SimulatedUser], None]] = {
     "find why a memory was returned": find_why,
     "find who changed a memory": find_who,
     "create a key for a user": create_key,
