@@ -89,7 +89,7 @@ def slow_sockets(key: str, count: int) -> list[Slow]:
     return [kinds[number % len(kinds)]() for number in range(count)]
 
 
-def furnish(client: Client) -> None:
+def store_memories(client: Client) -> None:
     """Store the memories that the clients request."""
     client.post("/memories", {"coord": "1", "payload": {"text": "fetched by everyone"}})
     for number in range(LARGE_MEMORIES):
@@ -198,7 +198,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, Server(pathlib.Path(folder), SOMA_LOG_LEVEL="WARNING") as server:
-        furnish(server.client())
+        store_memories(server.client())
         measure(server, 5)  # warm up
         quiet = measure(server, options.seconds)
         before_mb = server.rss_mb()

@@ -1,8 +1,8 @@
 """Fixtures for all tests.
 
-`api` is a client of the tenant acme, `stranger` of another tenant, and `operator` of the operators. `boss` is a
-superuser of the console, and `helper` a staff user for acme only. The database, the vector index and the embedder
-are real.
+`api` is a client of the tenant acme, `stranger` of another tenant, and `operator` of the operators. `superuser` is a
+console client that is signed in as a superuser, and `staff` one that is signed in as a staff user for acme only. The
+database, the vector index and the embedder are real.
 """
 
 from __future__ import annotations
@@ -352,18 +352,18 @@ def operator(generation: EmbeddingGeneration) -> Api:
 
 
 @pytest.fixture
-def boss(generation: EmbeddingGeneration) -> Client:
+def superuser(generation: EmbeddingGeneration) -> Client:
     """A superuser, signed in."""
     Tenant.objects.get_or_create(slug="default")
     client = Client()
-    client.force_login(User.objects.create_superuser("boss"))
+    client.force_login(User.objects.create_superuser("superuser"))
     return client
 
 
 @pytest.fixture
-def helper(boss: Client, tenant: Tenant) -> Client:
+def staff(superuser: Client, tenant: Tenant) -> Client:
     """A staff user with all permissions for acme only."""
-    return sign_in_staff(tenant, all_but="", name="helper")
+    return sign_in_staff(tenant, all_but="", name="staff")
 
 
 def page(name: str, *args: Any, **query: str) -> str:

@@ -67,11 +67,11 @@ def prepare(data: pathlib.Path, memories: int) -> None:
     django.setup()
     from benchmarks.console.data import create_installation
 
-    if (data / "furnished").exists():
+    if (data / "complete").exists():
         return
     began = time.perf_counter()
     create_installation(memories)
-    (data / "furnished").touch()
+    (data / "complete").touch()
     print(f"{memories:,} memories created in {time.perf_counter() - began:.0f} s", flush=True)
 
 

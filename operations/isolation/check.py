@@ -85,7 +85,7 @@ def run(caller: Caller, send: Send, report: Report = lambda phase, share: None) 
     word = f"secret{secrets.token_hex(8)}"
     with _tenants(caller, send, result) as (owner, stranger):
         report("prepare", 0.0)
-        names = _furnish(owner, word)
+        names = _store_data(owner, word)
         _furnish_stranger(stranger)
         before = _everything_of(owner)
         _try_all(owner, stranger, names, word, result, report)
@@ -125,7 +125,7 @@ def _tenants(caller: Caller, send: Send, result: Result) -> Iterator[tuple[Clien
             result.erased_rows += erasure.erase(caller, client.tenant.slug).total
 
 
-def _furnish(owner: Client, word: str) -> dict[str, str]:
+def _store_data(owner: Client, word: str) -> dict[str, str]:
     """Store data of every kind that contains the word. Return the names that the cases refer to."""
     text = f"The {word} aardvark sleeps in the vault"
     names = {"coord": "1.0,2.0,3.0", "deleted": "4.0,5.0,6.0", "expired": "7.0,8.0,9.0", "text": "aardvark vault"}

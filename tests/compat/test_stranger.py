@@ -13,7 +13,7 @@ from operations.isolation.needs import Route
 from tenants.caller import SCOPES
 from tests.compat import somafractalmemory_urls
 from tests.conftest import Api, drain, issue_key
-from tests.contract.test_stranger import TEXT, answer, erase, furnish, neighbour, state
+from tests.contract.test_stranger import TEXT, answer, erase, neighbour, state, store_data
 
 WITH_KEY = sorted(route for route, needs in NEEDS.items() if needs != "nothing")
 REFUSED = {(method, "/mem0" + path) for method, path in UNSUPPORTED} | {
@@ -33,7 +33,7 @@ def all_layers(settings: Any) -> None:
 @pytest.fixture
 def names(api: Api, request: pytest.FixtureRequest) -> dict[str, str]:
     """Store acme's data, and return the names that requests can use. Then serve all layers."""
-    ours = furnish(api)
+    ours = store_data(api)
     request.getfixturevalue("all_layers")
     added = api.post("/mem0/v3/memories/add/", SAYING).json()
     drain()

@@ -18,4 +18,4 @@ def user(settings: Any, generation: EmbeddingGeneration) -> User:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     settings.SIGN_IN_PER_MINUTE = 0
     Tenant.objects.get_or_create(slug="default")
-    return User.objects.create_superuser("boss", password=PASSWORD)
+    return User.objects.create_superuser("superuser", password=PASSWORD)

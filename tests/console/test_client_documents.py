@@ -109,9 +109,9 @@ def reason_for(url: str) -> str:
     return caught.value.description
 
 
-def test_an_app_with_a_document_is_connected_and_fetched_once(site: Site, helper: Client, settings: Any) -> None:
+def test_an_app_with_a_document_is_connected_and_fetched_once(site: Site, staff: Client, settings: Any) -> None:
     settings.OAUTH_URL = URL
-    app = App(helper, site.url)
+    app = App(staff, site.url)
 
     assert "published by <strong>localhost" in app.show().content.decode()
     assert app.connect()["access_token"]
@@ -260,10 +260,10 @@ def test_a_document_of_another_app_is_refused(site: Site, document: object) -> N
     ],
 )
 def test_a_document_needs_what_a_registration_needs(
-    site: Site, helper: Client, settings: Any, changes: dict[str, Any]
+    site: Site, staff: Client, settings: Any, changes: dict[str, Any]
 ) -> None:
     settings.OAUTH_URL = URL
     site.serve(site.document(**changes))
 
-    assert App(helper, site.url).show().status_code == 400
+    assert App(staff, site.url).show().status_code == 400
     assert not OAuthClient.objects.exists()

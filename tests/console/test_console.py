@@ -48,7 +48,7 @@ def refused(client: Client, path: str, status: int, code: str | None = None, fie
 # --- Dashboard ---------------------------------------------------------------------------------------------------
 
 
-def test_the_dashboard_shows_how_requests_end(boss: Client, api: Api) -> None:
+def test_the_dashboard_shows_how_requests_end(superuser: Client, api: Api) -> None:
     for _ in range(3):
         api.get("/stats")
     api.get("/memories/404")
@@ -56,18 +56,18 @@ def test_the_dashboard_shows_how_requests_end(boss: Client, api: Api) -> None:
 
     minutes = request_stats.stats.recent()
     assert (sum(minute.ok for minute in minutes), sum(minute.client_errors for minute in minutes)) == (3, 2)
-    assert re.search(r"\d\d:\d\d  3 succeeded, 2 rejected, 0 failed", page_content(boss, page("index")))
+    assert re.search(r"\d\d:\d\d  3 succeeded, 2 rejected, 0 failed", page_content(superuser, page("index")))
 
 
-def test_pages_and_files_are_no_requests_of_the_api(boss: Client) -> None:
-    page_content(boss, page("index"))
-    boss.get("/static/console/console.css").close()
-    boss.get("/nowhere")
+def test_pages_and_files_are_no_requests_of_the_api(superuser: Client) -> None:
+    page_content(superuser, page("index"))
+    superuser.get("/static/console/console.css").close()
+    superuser.get("/nowhere")
 
     assert sum(minute.total for minute in request_stats.stats.recent()) == 0
 
 
-def test_the_dashboard_shows_pending_and_failed_rows(boss: Client, api: Api, caller: Caller) -> None:
+def test_the_dashboard_shows_pending_and_failed_rows(superuser: Client, api: Api, caller: Caller) -> None:
     api.store("1")
     api.store("2")
     VectorEmbedding.objects.for_tenant(api.tenant).filter(memory_id=api.store("3")["id"]).update(
@@ -78,10 +78,10 @@ def test_the_dashboard_shows_pending_and_failed_rows(boss: Client, api: Api, cal
 
     assert (queue.pending, queue.failed) == (3, 1)
     assert 7195 < queue.oldest_s < 7300
-    assert "oldest: 2.0 h" in page_content(boss, page("index"))
+    assert "oldest: 2.0 h" in page_content(superuser, page("index"))
 
 
-def test_memories_are_counted_by_tenant(boss: Client, api: Api, stranger: Api) -> None:
+def test_memories_are_counted_by_tenant(superuser: Client, api: Api, stranger: Api) -> None:
     for number in range(3):
         api.store(str(number))
     stranger.store("1")
@@ -89,7 +89,7 @@ def test_memories_are_counted_by_tenant(boss: Client, api: Api, stranger: Api) -
     known, counted = statistics.of_tenants(Caller.command(api.tenant))
 
     assert (known[api.tenant.id], known[stranger.tenant.id], counted) == (3, 1, True)
-    assert "stranger" in page_content(boss, page("index"))
+    assert "stranger" in page_content(superuser, page("index"))
 
 
 def test_the_estimate_of_a_large_installation_names_its_tenants(
@@ -112,14 +112,14 @@ def test_the_estimate_of_a_large_installation_names_its_tenants(
 
 
 def test_a_member_of_staff_sees_nothing_of_others_on_the_dashboard(
-    helper: Client,
+    staff: Client,
     api: Api,
     stranger: Api,
 ) -> None:
     api.store("1")
     stranger.store("1")
 
-    text = page_content(helper, page("index"))
+    text = page_content(staff, page("index"))
 
     assert "acme" in text
     assert "stranger" not in text
@@ -127,7 +127,7 @@ def test_a_member_of_staff_sees_nothing_of_others_on_the_dashboard(
 
 
 def test_the_dashboard_takes_as_many_statements_however_many_tenants_there_are(
-    boss: Client,
+    superuser: Client,
     api: Api,
     generation: Any,
 ) -> None:
@@ -136,7 +136,7 @@ def test_the_dashboard_takes_as_many_statements_however_many_tenants_there_are(
         cache.clear()
         health.forget_cached()
         with CaptureQueriesContext(connection) as captured:
-            page_content(boss, page("index"))
+            page_content(superuser, page("index"))
         return len(captured)
 
     api.store("1")
@@ -203,85 +203,85 @@ def test_a_line_is_broken_where_there_is_nothing() -> None:
 # --- Example data ------------------------------------------------------------------------------------------------
 
 
-def test_example_data_is_offered_loaded_tried_and_removed(boss: Client, helper: Client, api: Api) -> None:
-    assert "Load the example data" in page_content(helper, page("index"))
+def test_example_data_is_offered_loaded_tried_and_removed(superuser: Client, staff: Client, api: Api) -> None:
+    assert "Load the example data" in page_content(staff, page("index"))
     for _ in range(2):
-        helper.post(page("example"), {"tenant": "acme", "do": "load"})
+        staff.post(page("example"), {"tenant": "acme", "do": "load"})
     drain()
 
-    text = page_content(helper, page("index"))
+    text = page_content(staff, page("index"))
     things = [match.replace("&amp;", "&") for match in re.findall(r'<li><a href="([^"]+)">(?:Ask|Read|Explore)', text)]
     assert len(things) == 3
-    assert "is allergic to shellfish" in page_content(helper, things[0])
-    assert "caldo verde" in page_content(helper, things[1])
-    page_content(helper, things[2])
-    helper.post(page("example"), {"tenant": "acme", "do": "remove"})
+    assert "is allergic to shellfish" in page_content(staff, things[0])
+    assert "caldo verde" in page_content(staff, things[1])
+    page_content(staff, things[2])
+    staff.post(page("example"), {"tenant": "acme", "do": "remove"})
 
     assert api.get("/stats").json()["total_memories"] == 0
     assert api.get("/api/v1/conversations").json()["total"] == 0
-    assert "Load the example data" in page_content(helper, page("index"))
+    assert "Load the example data" in page_content(staff, page("index"))
 
 
-def test_example_data_needs_permissions_a_post_and_the_own_tenant(helper: Client, api: Api, stranger: Api) -> None:
-    assert helper.get(page("example")).status_code == 405
-    assert helper.post(page("example"), {"tenant": "stranger", "do": "load"}).status_code == 404
-    User.objects.get(username="helper").user_permissions.set(Permission.objects.filter(codename="view_memory"))
-    helper.post(page("example"), {"tenant": "acme", "do": "load"})
+def test_example_data_needs_permissions_a_post_and_the_own_tenant(staff: Client, api: Api, stranger: Api) -> None:
+    assert staff.get(page("example")).status_code == 405
+    assert staff.post(page("example"), {"tenant": "stranger", "do": "load"}).status_code == 404
+    User.objects.get(username="staff").user_permissions.set(Permission.objects.filter(codename="view_memory"))
+    staff.post(page("example"), {"tenant": "acme", "do": "load"})
 
     assert stranger.get("/memories?namespace=somamemory-example").json()["items"] == []
     assert api.get("/memories?namespace=somamemory-example").json()["items"] == []
-    assert "Load the example data" not in page_content(helper, page("index"))
+    assert "Load the example data" not in page_content(staff, page("index"))
     api.store("1")
-    assert "Welcome" not in page_content(helper, page("index"))
+    assert "Welcome" not in page_content(staff, page("index"))
 
 
 # --- Explorer ----------------------------------------------------------------------------------------------------
 
 
-def test_the_explorer_responds_like_the_route_of_the_api(boss: Client, api: Api) -> None:
+def test_the_explorer_responds_like_the_route_of_the_api(superuser: Client, api: Api) -> None:
     for number in range(5):
         api.store(f"{number},1")
     drain()
 
-    assert answer(boss, "explorer_map", tenant="acme", axes="0,1") == api.get("/memories/map?axes=0,1").json()
-    assert answer(boss, "explorer_map", tenant="acme", depth="1") == api.get("/memories/map?depth=1").json()
-    found = answer(boss, "explorer_search", tenant="acme", q="memory", namespace="default")
+    assert answer(superuser, "explorer_map", tenant="acme", axes="0,1") == api.get("/memories/map?axes=0,1").json()
+    assert answer(superuser, "explorer_map", tenant="acme", depth="1") == api.get("/memories/map?depth=1").json()
+    found = answer(superuser, "explorer_search", tenant="acme", q="memory", namespace="default")
     assert {hit["coord"] for hit in found["memories"]} == {hit["coord"] for hit in api.search("memory")}
     assert all(hit["scores"] for hit in found["memories"])
 
 
-def test_the_explorer_reports_invalid_requests(boss: Client, api: Api) -> None:
-    refused(boss, page("explorer_map", tenant="acme", axes="x"), 422, field="axes")
-    refused(boss, page("explorer_map", tenant="acme", prefix="x"), 400, "invalid_coordinate")
-    refused(boss, page("explorer_map", tenant="acme", colour="red"), 422, field="colour")
-    refused(boss, page("explorer_map", tenant="nobody"), 404)
-    refused(boss, page("explorer_search", tenant="acme", q=""), 422, field="q")
-    refused(boss, page("explorer_memory", tenant="acme", id="x"), 422, field="id")
+def test_the_explorer_reports_invalid_requests(superuser: Client, api: Api) -> None:
+    refused(superuser, page("explorer_map", tenant="acme", axes="x"), 422, field="axes")
+    refused(superuser, page("explorer_map", tenant="acme", prefix="x"), 400, "invalid_coordinate")
+    refused(superuser, page("explorer_map", tenant="acme", colour="red"), 422, field="colour")
+    refused(superuser, page("explorer_map", tenant="nobody"), 404)
+    refused(superuser, page("explorer_search", tenant="acme", q=""), 422, field="q")
+    refused(superuser, page("explorer_memory", tenant="acme", id="x"), 422, field="id")
 
 
-def test_a_member_of_staff_explores_no_other_tenant(helper: Client, api: Api, stranger: Api) -> None:
+def test_a_member_of_staff_explores_no_other_tenant(staff: Client, api: Api, stranger: Api) -> None:
     theirs = stranger.store("1")
 
     for name, query in {"map": {}, "search": {"q": "memory"}, "memory": {"id": theirs["id"]}}.items():
-        refused(helper, page(f"explorer_{name}", tenant="stranger", **query), 404)
-    refused(helper, page("explorer_memory", tenant="acme", id=theirs["id"]), 404)
-    assert "stranger" not in page_content(helper, page("explorer", tenant="stranger"))
+        refused(staff, page(f"explorer_{name}", tenant="stranger", **query), 404)
+    refused(staff, page("explorer_memory", tenant="acme", id=theirs["id"]), 404)
+    assert "stranger" not in page_content(staff, page("explorer", tenant="stranger"))
 
 
-def test_without_the_permission_to_see_memories_nothing_is_explored(boss: Client, api: Api) -> None:
+def test_without_the_permission_to_see_memories_nothing_is_explored(superuser: Client, api: Api) -> None:
     client = sign_in_staff(api.tenant, all_but="view_memory")
 
     for name in ("", "_map", "_search", "_memory"):
         assert client.get(page(f"explorer{name}", tenant="acme")).status_code == 403
 
 
-def test_the_network_around_a_memory_holds_its_links_both_ways(boss: Client, api: Api) -> None:
+def test_the_network_around_a_memory_holds_its_links_both_ways(superuser: Client, api: Api) -> None:
     middle = api.store("1", "the middle")
     api.store("2", "before")
     for start, end in (("2", "1"), ("1", "3"), ("3", "4"), ("4", "5")):
         assert api.post("/graph/link", {"from_coord": start, "to_coord": end}).status_code < 300
 
-    found = answer(boss, "explorer_memory", tenant="acme", id=middle["id"])["network"]
+    found = answer(superuser, "explorer_memory", tenant="acme", id=middle["id"])["network"]
 
     assert {node["coord"]: (node["hops"], node["text"]) for node in found["nodes"]} == {
         "1.0": (0, "the middle"), "2.0": (1, "before"), "3.0": (1, ""), "4.0": (2, ""),
@@ -290,14 +290,14 @@ def test_the_network_around_a_memory_holds_its_links_both_ways(boss: Client, api
     assert not found["truncated"]
 
 
-def test_exploring_counts_as_no_read_and_writes_nothing(boss: Client, api: Api) -> None:
+def test_exploring_counts_as_no_read_and_writes_nothing(superuser: Client, api: Api) -> None:
     id = api.store("1")["id"]
     api.post("/graph/link", {"from_coord": "1", "to_coord": "1,1"})
-    answer(boss, "explorer_memory", tenant="acme", id=id)
+    answer(superuser, "explorer_memory", tenant="acme", id=id)
 
     with CaptureQueriesContext(connection) as captured:
-        answer(boss, "explorer_map", tenant="acme", axes="0")
-        answer(boss, "explorer_memory", tenant="acme", id=id)
+        answer(superuser, "explorer_map", tenant="acme", axes="0")
+        answer(superuser, "explorer_memory", tenant="acme", id=id)
 
     assert not [query["sql"] for query in captured if re.match(r"\s*(INSERT|UPDATE|DELETE)", query["sql"])]
     assert api.get("/memories/1").json()["memory"]["access_count"] == 0

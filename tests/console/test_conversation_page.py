@@ -41,7 +41,7 @@ def talk(api: Api) -> dict[str, Any]:
 
 
 @pytest.fixture
-def reader(boss: Client, tenant: Tenant) -> Client:
+def reader(superuser: Client, tenant: Tenant) -> Client:
     """A staff user who can only read acme."""
     return sign_in_staff(tenant, "view_memory", "view_conversation", name="reader")
 
@@ -50,8 +50,8 @@ def shown(client: Client, id: str, **query: str) -> str:
     return page_content(client, page("conversations_conversation_change", id, tenant="acme", **query))
 
 
-def test_a_conversation_is_shown_as_a_chat_with_its_tool_calls(boss: Client, talk: dict[str, Any]) -> None:
-    text = shown(boss, talk["id"])
+def test_a_conversation_is_shown_as_a_chat_with_its_tool_calls(superuser: Client, talk: dict[str, Any]) -> None:
+    text = shown(superuser, talk["id"])
 
     assert "aardvark &lt;b&gt;sleep" in text
     assert re.findall(r'id="turn-(\d+)"', text) == ["1", "2", "3"]
@@ -61,7 +61,7 @@ def test_a_conversation_is_shown_as_a_chat_with_its_tool_calls(boss: Client, tal
 
 
 def test_summaries_and_facts_are_shown_with_the_messages_they_come_from(
-    boss: Client, talk: dict[str, Any], caller: Caller
+    superuser: Client, talk: dict[str, Any], caller: Caller
 ) -> None:
     conversation = lookup.find(caller, talk["id"])
     for day in (1, 2):
@@ -70,7 +70,7 @@ def test_summaries_and_facts_are_shown_with_the_messages_they_come_from(
     excerpt = next(iter(facts._excerpts(caller, conversation, range(1, 2), 1_000)))
     facts._write(caller, conversation, [stated], {1: excerpt}, "a model")
 
-    text = shown(boss, talk["id"])
+    text = shown(superuser, talk["id"])
 
     assert text.index("Daily summary, 2026-03-01") < text.index("turn-1") < text.index("Daily summary, 2026-03-02")
     notes = text[text.index("Facts and links of turn 1") :]
@@ -78,47 +78,49 @@ def test_summaries_and_facts_are_shown_with_the_messages_they_come_from(
     assert re.search(r'class="chat-entity" href="/admin/memories/memory/acme/[^"]+">James<', notes)
 
 
-def test_a_long_conversation_is_shown_in_parts(boss: Client, api: Api, talk: dict[str, Any]) -> None:
+def test_a_long_conversation_is_shown_in_parts(superuser: Client, api: Api, talk: dict[str, Any]) -> None:
     more = [{"role": "user", "content": f"message {number}"} for number in range(4, 121)]
     api.post(f"/api/v1/conversations/{talk['id']}/messages", {"messages": more})
 
-    first, third = shown(boss, talk["id"]), shown(boss, talk["id"], turn="119")
+    first, third = shown(superuser, talk["id"]), shown(superuser, talk["id"], turn="119")
 
     assert ('href="?turn=51" rel="next"' in first, 'rel="prev"' in first) == (True, False)
     assert re.findall(r'id="turn-(\d+)"', third)[::19] == ["101", "120"]
-    assert shown(boss, talk["id"], turn="9" * 30).count('id="turn-') == 50
+    assert shown(superuser, talk["id"], turn="9" * 30).count('id="turn-') == 50
 
 
 def test_reading_a_conversation_counts_as_no_read_and_leaves_it_in_cold_storage(
-    boss: Client, api: Api, talk: dict[str, Any], caller: Caller
+    superuser: Client, api: Api, talk: dict[str, Any], caller: Caller
 ) -> None:
     api.put(f"/api/v1/conversations/{talk['id']}/archive")
     Conversation.objects.for_tenant(api.tenant).update(summarise_at=None)  # its summaries are written first
     assert tiers.freeze(caller, lookup.find(caller, talk["id"]).id)
 
-    assert "aardvark" in shown(boss, talk["id"])
+    assert "aardvark" in shown(superuser, talk["id"])
 
     assert lookup.find(caller, talk["id"]).tier == "cold"
     assert not Memory.objects.for_tenant(api.tenant).filter(access_count__gt=0).exists()
 
 
 def test_messages_are_found_in_their_conversation_and_from_the_list(
-    boss: Client, api: Api, talk: dict[str, Any]
+    superuser: Client, api: Api, talk: dict[str, Any]
 ) -> None:
     other = api.post("/api/v1/conversations", {"label": "Invoice of JAMES", "messages": []}).json()
-    found = shown(boss, talk["id"], q="aardvark")
-    listed = page_content(boss, page("conversations_conversation_changelist", tenant="acme", q="james"))
-    by_words = page_content(boss, page("conversations_conversation_changelist", tenant="acme", q="aardvarks"))
+    found = shown(superuser, talk["id"], q="aardvark")
+    listed = page_content(superuser, page("conversations_conversation_changelist", tenant="acme", q="james"))
+    by_words = page_content(superuser, page("conversations_conversation_changelist", tenant="acme", q="aardvarks"))
 
     assert "turn=1#turn-1" in found
     assert {talk["id"], other["id"]} == set(re.findall(r"conversation/([0-9a-f-]{36})/change", listed))
     assert {talk["id"]} == set(re.findall(r"conversation/([0-9a-f-]{36})/change", by_words))
 
 
-def test_the_label_and_the_folder_are_changed_as_the_api_does_it(boss: Client, api: Api, talk: dict[str, Any]) -> None:
+def test_the_label_and_the_folder_are_changed_as_the_api_does_it(
+    superuser: Client, api: Api, talk: dict[str, Any]
+) -> None:
     path = page("conversations_conversation_change", talk["id"], tenant="acme")
-    boss.post(path, {"label": "Burrows", "folder": "animals/wild"})
-    refused = boss.post(path, {"label": "x", "folder": "a/../b"}, follow=True).content.decode()
+    superuser.post(path, {"label": "Burrows", "folder": "animals/wild"})
+    refused = superuser.post(path, {"label": "x", "folder": "a/../b"}, follow=True).content.decode()
 
     changed = api.get(f"/api/v1/conversations/{talk['id']}").json()
     assert (changed["label"], changed["folder"]) == ("Burrows", "animals/wild")
@@ -126,13 +128,13 @@ def test_the_label_and_the_folder_are_changed_as_the_api_does_it(boss: Client, a
     assert AuditEvent.objects.get(action="conversation.change").actor.startswith("staff:")
 
 
-def test_an_export_is_the_file_that_the_api_exports(boss: Client, api: Api, talk: dict[str, Any]) -> None:
-    response: Any = boss.get(page("conversation_export", "acme", talk["id"], format="json"))
+def test_an_export_is_the_file_that_the_api_exports(superuser: Client, api: Api, talk: dict[str, Any]) -> None:
+    response: Any = superuser.get(page("conversation_export", "acme", talk["id"], format="json"))
     exported = json.loads(b"".join(response.streaming_content))
 
     assert [message["content"] for message in exported[0]["messages"]] == [said["content"] for said in SAID]
     assert "attachment" in response["Content-Disposition"]
-    assert boss.get(page("conversation_export", "acme", talk["id"], format="exe")).status_code == 422
+    assert superuser.get(page("conversation_export", "acme", talk["id"], format="exe")).status_code == 422
 
 
 def test_a_reader_is_offered_no_changes(reader: Client, api: Api, talk: dict[str, Any]) -> None:
@@ -174,13 +176,13 @@ def restore(client: Client, id: str, slug: str = "acme") -> Any:
     return client.post(page("deleted_conversations", tenant=slug), {"id": id}, follow=True)
 
 
-def test_a_deleted_conversation_is_restored_from_the_console(boss: Client, api: Api, talk: dict[str, Any]) -> None:
-    remove(boss, talk["id"])
-    text = page_content(boss, page("conversations_conversation_changelist", tenant="acme"))
+def test_a_deleted_conversation_is_restored_from_the_console(superuser: Client, api: Api, talk: dict[str, Any]) -> None:
+    remove(superuser, talk["id"])
+    text = page_content(superuser, page("conversations_conversation_changelist", tenant="acme"))
     assert '<a href="/admin/deleted/?tenant=acme">restore it</a>' in text
-    assert "Zoo" in deleted_page(boss)
+    assert "Zoo" in deleted_page(superuser)
 
-    restored = restore(boss, talk["id"]).content.decode()
+    restored = restore(superuser, talk["id"]).content.decode()
 
     assert "The conversation was restored." in restored
     assert "aardvark" in restored
@@ -189,31 +191,31 @@ def test_a_deleted_conversation_is_restored_from_the_console(boss: Client, api: 
 
 
 def test_the_page_of_a_deleted_conversation_redirects_to_the_deleted_conversations(
-    boss: Client, talk: dict[str, Any]
+    superuser: Client, talk: dict[str, Any]
 ) -> None:
-    remove(boss, talk["id"])
+    remove(superuser, talk["id"])
 
-    response = boss.get(page("conversations_conversation_change", talk["id"], tenant="acme"))
+    response = superuser.get(page("conversations_conversation_change", talk["id"], tenant="acme"))
 
     assert response["Location"] == page("deleted_conversations", tenant="acme")
 
 
-def test_a_failed_restore_shows_the_reason(boss: Client, talk: dict[str, Any]) -> None:
-    assert f"conversation {talk['id']} does not exist" in restore(boss, talk["id"]).content.decode()
+def test_a_failed_restore_shows_the_reason(superuser: Client, talk: dict[str, Any]) -> None:
+    assert f"conversation {talk['id']} does not exist" in restore(superuser, talk["id"]).content.decode()
     for id in ("x", "%00"):
-        assert "unknown conversation" in restore(boss, id).content.decode()
+        assert "unknown conversation" in restore(superuser, id).content.decode()
 
 
-def test_a_wrong_cursor_shows_the_first_page_of_deleted_conversations(boss: Client, talk: dict[str, Any]) -> None:
-    remove(boss, talk["id"])
+def test_a_wrong_cursor_shows_the_first_page_of_deleted_conversations(superuser: Client, talk: dict[str, Any]) -> None:
+    remove(superuser, talk["id"])
 
-    assert "Zoo" in deleted_page(boss, cursor="abc")
+    assert "Zoo" in deleted_page(superuser, cursor="abc")
 
 
-def test_viewing_deleted_conversations_does_not_restore_any(boss: Client, api: Api, talk: dict[str, Any]) -> None:
-    remove(boss, talk["id"])
+def test_viewing_deleted_conversations_does_not_restore_any(superuser: Client, api: Api, talk: dict[str, Any]) -> None:
+    remove(superuser, talk["id"])
 
-    boss.get(page("deleted_conversations", tenant="acme", id=talk["id"]))
+    superuser.get(page("deleted_conversations", tenant="acme", id=talk["id"]))
 
     assert api.get(f"/api/v1/conversations/{talk['id']}").status_code == 404
 
@@ -242,22 +244,22 @@ def test_a_user_without_permission_to_change_is_offered_no_restore(
     assert "restore it</a>" not in text
 
 
-def test_staff_of_another_tenant_cannot_see_or_restore_deleted_conversations(helper: Client, stranger: Api) -> None:
+def test_staff_of_another_tenant_cannot_see_or_restore_deleted_conversations(staff: Client, stranger: Api) -> None:
     theirs = stranger.post("/api/v1/conversations", {"label": "Secret", "messages": SAID}).json()["id"]
     stranger.delete(f"/api/v1/conversations/{theirs}")
 
-    assert helper.get(page("deleted_conversations", tenant="stranger")).status_code == 404
-    assert "Secret" not in deleted_page(helper, tenant="acme")
+    assert staff.get(page("deleted_conversations", tenant="stranger")).status_code == 404
+    assert "Secret" not in deleted_page(staff, tenant="acme")
     for slug in ("stranger", "acme"):
-        restore(helper, theirs, slug)
-    assert b"Secret" not in restore(helper, theirs).content
+        restore(staff, theirs, slug)
+    assert b"Secret" not in restore(staff, theirs).content
     assert stranger.get(f"/api/v1/conversations/{theirs}").status_code == 404
 
 
-def test_listing_deleted_conversations_takes_a_constant_number_of_statements(boss: Client, api: Api) -> None:
+def test_listing_deleted_conversations_takes_a_constant_number_of_statements(superuser: Client, api: Api) -> None:
     def statements() -> int:
         with CaptureQueriesContext(connection) as captured:
-            deleted_page(boss, tenant="acme")
+            deleted_page(superuser, tenant="acme")
         return len(captured)
 
     def delete_more(count: int) -> None:

@@ -58,35 +58,35 @@ def as_shown(text: str) -> dict[str, str]:
 # --- As a form ---------------------------------------------------------------------------------------------------
 
 
-def test_saving_an_unchanged_form_changes_nothing(boss: Client, api: Api, stored: Any) -> None:
-    form = as_shown(page_content(boss, address("acme", stored["id"], edit="form")))
+def test_saving_an_unchanged_form_changes_nothing(superuser: Client, api: Api, stored: Any) -> None:
+    form = as_shown(page_content(superuser, address("acme", stored["id"], edit="form")))
 
-    boss.post(address("acme", stored["id"]), form)
+    superuser.post(address("acme", stored["id"]), form)
 
     memory = api.get("/memories/1").json()["memory"]
     assert (memory["payload"], memory["version"]) == (PAYLOAD, 1)
 
 
-def test_a_form_changes_removes_and_adds_members(boss: Client, api: Api, stored: Any) -> None:
-    form = as_shown(page_content(boss, address("acme", stored["id"], edit="form")))
+def test_a_form_changes_removes_and_adds_members(superuser: Client, api: Api, stored: Any) -> None:
+    form = as_shown(page_content(superuser, address("acme", stored["id"], edit="form")))
     number = {name: at for at, name in ((key[5:], form[key]) for key in form if key.startswith("name-"))}
     form |= {f"value-{number['text']}": "Ada\r\nlives in Rome", f"remove-{number['tags']}": "on"}
     form |= {f"value-{number['deep']}": '{"n": 8}', "name-new": "note", "value-new": "moved"}
 
-    boss.post(address("acme", stored["id"]), form)
+    superuser.post(address("acme", stored["id"]), form)
 
     assert payload_of(api) == {"text": "Ada\nlives in Rome", "deep": {"n": 8}, "note": "moved"}
     event = AuditEvent.objects.filter(action="memory.patch").get()
     assert event.actor.startswith("staff:")
 
 
-def test_line_breaks_of_unchanged_text_are_preserved(boss: Client, api: Api) -> None:
+def test_line_breaks_of_unchanged_text_are_preserved(superuser: Client, api: Api) -> None:
     payload = {"text": "\nfirst\r\nsecond", "n": 1}
     id = api.post("/memories", {"coord": "1", "payload": payload}).json()["id"]
-    form = as_shown(page_content(boss, address("acme", id, edit="form")))
+    form = as_shown(page_content(superuser, address("acme", id, edit="form")))
     number = next(key[5:] for key in form if form[key] == "n")
 
-    boss.post(address("acme", id), form | {f"value-{number}": "2"})
+    superuser.post(address("acme", id), form | {f"value-{number}": "2"})
 
     assert payload_of(api) == {"text": "\nfirst\r\nsecond", "n": 2}
 
@@ -106,9 +106,9 @@ def test_line_breaks_of_unchanged_text_are_preserved(boss: Client, api: Api) -> 
     ],
 )
 def test_an_invalid_change_is_shown_again_with_the_reason(
-    boss: Client, api: Api, stored: Any, fields: dict[str, str], problem: str
+    superuser: Client, api: Api, stored: Any, fields: dict[str, str], problem: str
 ) -> None:
-    response = save(boss, stored["id"], **fields)
+    response = save(superuser, stored["id"], **fields)
 
     assert response.status_code == 200
     text = html.unescape(response.content.decode())
@@ -121,26 +121,26 @@ def test_an_invalid_change_is_shown_again_with_the_reason(
 # --- As JSON -----------------------------------------------------------------------------------------------------
 
 
-def test_json_replaces_the_payload(boss: Client, api: Api, stored: Any) -> None:
-    shown = page_content(boss, address("acme", stored["id"], edit="json"))
+def test_json_replaces_the_payload(superuser: Client, api: Api, stored: Any) -> None:
+    shown = page_content(superuser, address("acme", stored["id"], edit="json"))
     assert json.loads(as_shown(shown)["payload"]) == PAYLOAD
 
-    save(boss, stored["id"], mode="json", payload='{"text": "x", "deep": {"m": 1, "k": [null]}}')
+    save(superuser, stored["id"], mode="json", payload='{"text": "x", "deep": {"m": 1, "k": [null]}}')
 
     assert payload_of(api) == {"text": "x", "deep": {"m": 1, "k": [None]}}
 
 
-def test_a_payload_with_many_members_is_edited_as_json(boss: Client, api: Api) -> None:
+def test_a_payload_with_many_members_is_edited_as_json(superuser: Client, api: Api) -> None:
     payload = {f"member {number}": number for number in range(memory_edit.MAX_FIELDS + 1)}
     id = api.post("/memories", {"coord": "1", "payload": payload}).json()["id"]
 
-    assert json.loads(as_shown(page_content(boss, address("acme", id, edit="form")))["payload"]) == payload
+    assert json.loads(as_shown(page_content(superuser, address("acme", id, edit="form")))["payload"]) == payload
 
 
-def test_a_payload_that_is_too_long_cannot_be_edited(boss: Client, api: Api) -> None:
+def test_a_payload_that_is_too_long_cannot_be_edited(superuser: Client, api: Api) -> None:
     id = api.post("/memories", {"coord": "1", "payload": {"text": "x" * memory_edit.MAX_LENGTH}}).json()["id"]
 
-    assert "memory-edit" not in page_content(boss, address("acme", id, edit="json"))
+    assert "memory-edit" not in page_content(superuser, address("acme", id, edit="json"))
 
 
 @given(OBJECTS, OBJECTS)
@@ -159,10 +159,10 @@ def test_no_merge_patch_sets_a_member_to_null() -> None:
 # --- Concurrent changes and rights -------------------------------------------------------------------------------
 
 
-def test_a_concurrent_change_is_shown_and_not_overwritten(boss: Client, api: Api, stored: Any) -> None:
+def test_a_concurrent_change_is_shown_and_not_overwritten(superuser: Client, api: Api, stored: Any) -> None:
     api.patch("/memories/1", {"payload": {"text": "Ada lives in Paris"}})
 
-    text = save(boss, stored["id"], mode="json", payload='{"text": "Ada lives in Rome"}').content.decode()
+    text = save(superuser, stored["id"], mode="json", payload='{"text": "Ada lives in Rome"}').content.decode()
 
     assert "was changed after you opened it" in text
     assert "Ada lives in Paris" in text
@@ -170,33 +170,33 @@ def test_a_concurrent_change_is_shown_and_not_overwritten(boss: Client, api: Api
     assert payload_of(api)["text"] == "Ada lives in Paris"
     again = as_shown(text)
     assert again["version"] == "2"
-    boss.post(address("acme", stored["id"]), again)
+    superuser.post(address("acme", stored["id"]), again)
     assert payload_of(api) == {"text": "Ada lives in Rome"}
 
 
 @pytest.mark.parametrize("version", ["", "x", "9" * 30, "2"])
-def test_a_form_without_the_right_version_saves_nothing(boss: Client, api: Api, stored: Any, version: str) -> None:
-    save(boss, stored["id"], version=version, mode="json", payload="{}")
+def test_a_form_without_the_right_version_saves_nothing(superuser: Client, api: Api, stored: Any, version: str) -> None:
+    save(superuser, stored["id"], version=version, mode="json", payload="{}")
 
     assert payload_of(api) == PAYLOAD
 
 
-def test_opening_the_editor_changes_nothing(boss: Client, api: Api, stored: Any) -> None:
-    boss.get(address("acme", stored["id"], edit="json", do="edit", version="1", mode="json", payload="{}"))
+def test_opening_the_editor_changes_nothing(superuser: Client, api: Api, stored: Any) -> None:
+    superuser.get(address("acme", stored["id"], edit="json", do="edit", version="1", mode="json", payload="{}"))
 
     assert payload_of(api) == PAYLOAD
 
 
-def test_a_message_of_a_conversation_cannot_be_edited_or_restored_here(boss: Client, api: Api) -> None:
+def test_a_message_of_a_conversation_cannot_be_edited_or_restored_here(superuser: Client, api: Api) -> None:
     made = api.post("/api/v1/conversations", {"messages": [{"role": "user", "content": "hello"}]}).json()
     message = api.get(f"/api/v1/conversations/{made['id']}/messages").json()["items"][0]["id"]
-    live = page_content(boss, address("acme", message, edit="form"))
-    response = save(boss, message, mode="json", payload='{"content": "other"}')
+    live = page_content(superuser, address("acme", message, edit="form"))
+    response = save(superuser, message, mode="json", payload='{"content": "other"}')
     api.delete(f"/api/v1/conversations/{made['id']}")
 
     assert "memory-edit" not in live
     assert response.status_code == 200
-    assert 'value="restore"' not in page_content(boss, address("acme", message))
+    assert 'value="restore"' not in page_content(superuser, address("acme", message))
     assert 'value="delete"' not in live
 
 
@@ -221,9 +221,9 @@ def test_a_user_without_permission_to_change_is_offered_no_restore(api: Api, sto
     assert 'value="restore"' not in text
 
 
-def test_staff_of_another_tenant_cannot_save(helper: Client, stranger: Api) -> None:
+def test_staff_of_another_tenant_cannot_save(staff: Client, stranger: Api) -> None:
     id = stranger.post("/memories", {"coord": "1", "payload": PAYLOAD}).json()["id"]
 
     for slug in ("stranger", "acme"):
-        assert save(helper, id, slug, mode="json", payload="{}").status_code == 302
+        assert save(staff, id, slug, mode="json", payload="{}").status_code == 302
     assert payload_of(stranger) == PAYLOAD

@@ -29,8 +29,8 @@ def oauth(settings: Any) -> None:
 
 
 @pytest.fixture
-def app(helper: Client) -> App:
-    return App.create(helper)
+def app(staff: Client) -> App:
+    return App.create(staff)
 
 
 def error_of(response: Any, status: int = 400) -> str:
@@ -76,20 +76,20 @@ def test_nothing_but_the_mcp_endpoint_is_a_protected_resource(path: str) -> None
 
 
 @pytest.mark.parametrize("path", ["oauth/token", "oauth/register", "oauth/revoke"])
-def test_nothing_is_there_while_oauth_is_off(settings: Any, boss: Client, path: str) -> None:
+def test_nothing_is_there_while_oauth_is_off(settings: Any, superuser: Client, path: str) -> None:
     settings.OAUTH_URL = ""
 
     response: Any = Client().post(f"/{path}")
     problem_of(response, 404, "not_found")
     assert Client().get("/.well-known/oauth-authorization-server").status_code == 404
-    assert boss.get(AUTHORIZE).status_code == 404
+    assert superuser.get(AUTHORIZE).status_code == 404
 
 
-def test_a_registered_app_is_connected(helper: Client, api: Api) -> None:
+def test_a_registered_app_is_connected(staff: Client, api: Api) -> None:
     registered = Client().post(
         "/oauth/register", {"client_name": "Notes", "redirect_uris": [CALLBACK]}, content_type="application/json"
     )
-    app = App(helper, registered.json()["client_id"])
+    app = App(staff, registered.json()["client_id"])
 
     tokens = app.connect()
 
@@ -136,12 +136,12 @@ def test_no_token_is_stored(app: App) -> None:
         assert secret not in str(rows)
 
 
-def test_a_user_sees_and_disconnects_their_apps(app: App, helper: Client) -> None:
+def test_a_user_sees_and_disconnects_their_apps(app: App, staff: Client) -> None:
     tokens = app.connect()
     grant = OAuthGrant.objects.get()
 
-    assert "Notes" in helper.get(page("console_oauthgrant_changelist")).content.decode()
-    helper.post(page("console_oauthgrant_disconnect", grant.pk), {"_form_submitted": "on"})
+    assert "Notes" in staff.get(page("console_oauthgrant_changelist")).content.decode()
+    staff.post(page("console_oauthgrant_disconnect", grant.pk), {"_form_submitted": "on"})
 
     assert not is_connected(tokens)
     assert error_of(app.refresh(tokens["refresh_token"])) == "invalid_grant"
@@ -294,7 +294,7 @@ def test_a_user_cannot_give_rights_to_another_tenant(app: App, stranger: Api) ->
 
 
 def test_a_user_cannot_give_rights_that_they_lack(app: App) -> None:
-    User.objects.get(username="helper").user_permissions.set(Permission.objects.filter(codename="view_memory"))
+    User.objects.get(username="staff").user_permissions.set(Permission.objects.filter(codename="view_memory"))
 
     assert app.decide().status_code == 403
     assert not OAuthGrant.objects.exists()
@@ -307,8 +307,8 @@ def test_the_form_gives_no_scope_that_was_not_offered(app: App, scopes: list[str
     assert app.decide(scope="read write admin").status_code == 400
 
 
-def test_names_of_apps_are_text(helper: Client) -> None:
-    app = App.create(helper)
+def test_names_of_apps_are_text(staff: Client) -> None:
+    app = App.create(staff)
     OAuthClient.objects.update(name="<script>alert(1)</script>")
 
     assert b"<script>alert" not in app.show().content
@@ -350,8 +350,8 @@ def test_a_stolen_or_injected_code_is_worth_nothing(app: App, changes: dict[str,
     assert app.exchange(code).status_code == 200  # the attempt does not disturb the app
 
 
-def test_a_code_of_another_app_is_refused(app: App, helper: Client) -> None:
-    other = App.create(helper, "https://other.example.com/callback")
+def test_a_code_of_another_app_is_refused(app: App, staff: Client) -> None:
+    other = App.create(staff, "https://other.example.com/callback")
 
     assert error_of(other.exchange(app.code())) == "invalid_grant"
 
@@ -398,9 +398,9 @@ def test_a_forged_refresh_token_neither_works_nor_revokes(app: App) -> None:
     assert is_connected(tokens)
 
 
-def test_a_refresh_token_of_another_app_is_refused(app: App, helper: Client) -> None:
+def test_a_refresh_token_of_another_app_is_refused(app: App, staff: Client) -> None:
     tokens = app.connect()
-    other = App.create(helper, "https://other.example.com/callback")
+    other = App.create(staff, "https://other.example.com/callback")
 
     assert error_of(other.refresh(tokens["refresh_token"])) == "invalid_grant"
     assert is_connected(tokens)
@@ -445,7 +445,7 @@ def test_a_grant_ends_after_a_year_even_if_it_is_in_use(app: App) -> None:
 @pytest.mark.parametrize("loss", ["inactive", "no longer staff", "no tenant", "no rights", "suspended tenant"])
 def test_an_app_loses_access_with_the_user_who_approved_it(app: App, loss: str) -> None:
     tokens = app.connect()
-    user = User.objects.get(username="helper")
+    user = User.objects.get(username="staff")
     match loss:
         case "inactive":
             User.objects.filter(pk=user.pk).update(is_active=False)
@@ -515,9 +515,9 @@ def test_a_revoked_token_ends_the_grant(app: App, token: str) -> None:
     assert error_of(app.refresh(tokens["refresh_token"])) == "invalid_grant"
 
 
-def test_an_app_cannot_revoke_the_tokens_of_another(app: App, helper: Client, api: Api) -> None:
+def test_an_app_cannot_revoke_the_tokens_of_another(app: App, staff: Client, api: Api) -> None:
     tokens = app.connect()
-    other = App.create(helper, "https://other.example.com/callback")
+    other = App.create(staff, "https://other.example.com/callback")
 
     for token in (tokens["access_token"], tokens["refresh_token"], api.key, "guessed"):
         assert other.revoke(token).status_code == 200

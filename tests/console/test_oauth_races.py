@@ -20,9 +20,9 @@ AT_ONCE = 4
 
 
 @pytest.fixture
-def app(transactional_db: None, helper: Client, settings: Any) -> App:
+def app(transactional_db: None, staff: Client, settings: Any) -> App:
     settings.OAUTH_URL = URL
-    return App.create(helper)
+    return App.create(staff)
 
 
 def at_once(request: Callable[[], Any]) -> list[Any]:

@@ -46,13 +46,13 @@ def event_page(client: Client, action: str, **filters: Any) -> str:
     return html.unescape(page_content(client, page("tenants_auditevent_change", event.pk)))
 
 
-def test_an_event_shows_what_it_changed(boss: Client, api: Api) -> None:
+def test_an_event_shows_what_it_changed(superuser: Client, api: Api) -> None:
     api.store("1", "Ada lives in Bern")
     api.patch("/memories/1", {"payload": {"text": "Ada lives in Rome"}})
     api.patch("/memories/1", {"payload": {"text": "Ada lives in Paris"}})
     first = AuditEvent.objects.filter(action="memory.patch").earliest("id")
 
-    text = html.unescape(page_content(boss, page("tenants_auditevent_change", first.pk)))
+    text = html.unescape(page_content(superuser, page("tenants_auditevent_change", first.pk)))
 
     assert "<del>Ada lives in Bern</del> <ins>Ada lives in Rome</ins>" in text
     assert "Paris" not in text
@@ -60,58 +60,58 @@ def test_an_event_shows_what_it_changed(boss: Client, api: Api) -> None:
 
 
 @pytest.mark.parametrize("action", ["memory.store", "memory.delete", "memory.restore"])
-def test_every_change_of_a_memory_is_found_in_its_history(boss: Client, api: Api, action: str) -> None:
+def test_every_change_of_a_memory_is_found_in_its_history(superuser: Client, api: Api, action: str) -> None:
     api.store("1", "Ada lives in Bern")
     api.delete("/memories/1")
     api.post("/memories/1/restore")
 
-    assert 'class="console-faint">Version' in event_page(boss, action)
+    assert 'class="console-faint">Version' in event_page(superuser, action)
 
 
-def test_a_restored_conversation_shows_the_versions_of_its_messages(boss: Client, api: Api) -> None:
+def test_a_restored_conversation_shows_the_versions_of_its_messages(superuser: Client, api: Api) -> None:
     made = api.post("/api/v1/conversations", {"messages": [{"role": "user", "content": "hello"}]}).json()
     api.delete(f"/api/v1/conversations/{made['id']}")
     api.post(f"/api/v1/conversations/{made['id']}/restore")
 
-    assert "Version 3, restore" in event_page(boss, "memory.restore")
+    assert "Version 3, restore" in event_page(superuser, "memory.restore")
 
 
-def test_the_differences_of_a_purged_memory_are_not_available(boss: Client, api: Api) -> None:
+def test_the_differences_of_a_purged_memory_are_not_available(superuser: Client, api: Api) -> None:
     api.store("1", "a secret")
     api.delete("/memories/1?purge=true")
 
-    text = event_page(boss, "memory.store")
+    text = event_page(superuser, "memory.store")
 
     assert "The differences are not available" in text
     assert "a secret" not in text
 
 
-def test_other_events_state_that_the_log_contains_only_hashes(boss: Client, api: Api) -> None:
-    assert "contains only hashes" in event_page(boss, "key.issue", tenant=api.tenant)
+def test_other_events_state_that_the_log_contains_only_hashes(superuser: Client, api: Api) -> None:
+    assert "contains only hashes" in event_page(superuser, "key.issue", tenant=api.tenant)
 
 
-def test_a_user_without_permission_to_view_memories_sees_no_content(api: Api, boss: Client) -> None:
+def test_a_user_without_permission_to_view_memories_sees_no_content(api: Api, superuser: Client) -> None:
     api.store("1", "a secret")
     api.patch("/memories/1", {"payload": {"text": "none"}})
     auditor = sign_in_staff(api.tenant, "view_auditevent")
 
     assert "a secret" not in event_page(auditor, "memory.patch")
-    assert "a secret" in event_page(boss, "memory.patch")
+    assert "a secret" in event_page(superuser, "memory.patch")
 
 
-def test_an_event_of_another_tenant_is_not_shown(helper: Client, stranger: Api) -> None:
+def test_an_event_of_another_tenant_is_not_shown(staff: Client, stranger: Api) -> None:
     stranger.store("1", "a secret")
     event = AuditEvent.objects.filter(action="memory.store").latest("id")
 
-    response = helper.get(page("tenants_auditevent_change", event.pk), follow=True)
+    response = staff.get(page("tenants_auditevent_change", event.pk), follow=True)
 
     assert b"a secret" not in response.content
 
 
-def test_showing_an_event_takes_a_constant_number_of_statements(boss: Client, api: Api) -> None:
+def test_showing_an_event_takes_a_constant_number_of_statements(superuser: Client, api: Api) -> None:
     def statements() -> int:
         with CaptureQueriesContext(connection) as captured:
-            event_page(boss, "memory.store")
+            event_page(superuser, "memory.store")
         return len(captured)
 
     api.store("1")
@@ -140,41 +140,43 @@ def tampered() -> None:
         AuditBlock.all_tenants.update(hash=b"x" * 32)
 
 
-def test_an_intact_log_is_reported(boss: Client, api: Api) -> None:
+def test_an_intact_log_is_reported(superuser: Client, api: Api) -> None:
     api.store("1")
     sealing.seal()
 
-    assert re.search(r"The log of acme is intact: \d+ events in 1 blocks were verified", verify(boss))
+    assert re.search(r"The log of acme is intact: \d+ events in 1 blocks were verified", verify(superuser))
 
 
-def test_a_changed_log_is_reported(boss: Client, api: Api) -> None:
+def test_a_changed_log_is_reported(superuser: Client, api: Api) -> None:
     api.store("1")
     sealing.seal()
     tampered()
 
-    assert "The log of acme has been changed outside of the service" in verify(boss)
+    assert "The log of acme has been changed outside of the service" in verify(superuser)
 
 
-def test_a_long_log_must_be_verified_on_the_server(boss: Client, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_log_must_be_verified_on_the_server(
+    superuser: Client, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
     api.store("1")
     sealing.seal()
     monkeypatch.setattr(audit_changes, "VERIFICATION_TIMEOUT_S", 0.0)
 
-    assert "too long to verify here" in verify(boss)
+    assert "too long to verify here" in verify(superuser)
 
 
-def test_opening_the_dialog_does_not_verify(boss: Client, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_opening_the_dialog_does_not_verify(superuser: Client, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit_changes, "verify", lambda *given: pytest.fail("verified by GET"))
 
-    assert "Verify an audit log?" in html.unescape(boss.get(page("tenants_auditevent_verify")).content.decode())
+    assert "Verify an audit log?" in html.unescape(superuser.get(page("tenants_auditevent_verify")).content.decode())
 
 
-def test_staff_can_verify_only_the_logs_of_their_tenants(helper: Client, api: Api, stranger: Api) -> None:
+def test_staff_can_verify_only_the_logs_of_their_tenants(staff: Client, api: Api, stranger: Api) -> None:
     stranger.store("1")
     sealing.seal()
 
-    assert "intact" in verify(helper)
-    assert "The log of stranger" not in verify(helper, "stranger")
+    assert "intact" in verify(staff)
+    assert "The log of stranger" not in verify(staff, "stranger")
 
 
 def test_a_user_without_permission_to_view_the_log_cannot_verify_it(api: Api) -> None:
@@ -202,19 +204,19 @@ def test_the_history_of_the_queue_covers_the_last_hour(caller: Caller) -> None:
     assert len(queue_history._samples) == queue_history.MINUTES
 
 
-def test_the_dashboard_draws_the_queue(boss: Client) -> None:
-    assert "The first measurement is due within a minute." in page_content(boss, page("index"))
+def test_the_dashboard_draws_the_queue(superuser: Client) -> None:
+    assert "The first measurement is due within a minute." in page_content(superuser, page("index"))
 
     queue_history.sample()
 
-    text = page_content(boss, page("index"))
+    text = page_content(superuser, page("index"))
     assert 'aria-label="Memories waiting to be indexed in the last hour"' in text
     assert "The first measurement is due" not in text
 
 
-def test_the_dashboard_shows_the_age_of_the_last_backup(boss: Client, settings: Any, tmp_path: Path) -> None:
+def test_the_dashboard_shows_the_age_of_the_last_backup(superuser: Client, settings: Any, tmp_path: Path) -> None:
     settings.DATA_DIR = tmp_path
-    assert "somamemory backup" in page_content(boss, page("index"))
+    assert "somamemory backup" in page_content(superuser, page("index"))
 
     for age in (timedelta(days=5), timedelta(hours=3)):
         folder = tmp_path / "backups" / f"soma-{datetime.now(UTC) - age:%Y%m%dT%H%M%SZ}"
@@ -222,7 +224,7 @@ def test_the_dashboard_shows_the_age_of_the_last_backup(boss: Client, settings: 
         (folder / manifest.FILE_NAME).touch()
     (tmp_path / "backups" / "soma-29990101T000000Z.partial").mkdir()
 
-    text = page_content(boss, page("index"))
+    text = page_content(superuser, page("index"))
     assert "3.0 h ago" in text
     assert ">recent<" in text
 
@@ -242,11 +244,11 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slow_searches, "SLOW_MS", 0.0)
 
 
-def test_a_slow_search_is_explained_without_its_text(boss: Client, api: Api, slow: None) -> None:
+def test_a_slow_search_is_explained_without_its_text(superuser: Client, api: Api, slow: None) -> None:
     api.store("1", "the aardvark digs")
     api.search("aardvark secret", filters={"tag": "covert"}, top_k=7)
 
-    text = page_content(boss, page("slow_searches"))
+    text = page_content(superuser, page("slow_searches"))
 
     assert "hybrid search of acme in default" in text
     assert "2 words" in text
@@ -274,33 +276,33 @@ def test_only_slow_searches_are_recorded_up_to_a_limit(
     assert abs(sum(ms for _, ms in searches[0].steps) - searches[0].took_ms) < 1.0
 
 
-def test_only_superusers_see_slow_searches(helper: Client, api: Api, slow: None) -> None:
+def test_only_superusers_see_slow_searches(staff: Client, api: Api, slow: None) -> None:
     api.search("aardvark")
 
-    assert helper.get(page("slow_searches")).status_code == 403
-    assert "Slow searches" not in page_content(helper, page("index"))
+    assert staff.get(page("slow_searches")).status_code == 403
+    assert "Slow searches" not in page_content(staff, page("index"))
 
 
 # --- A tenant's usage over time ----------------------------------------------------------------------------------
 
 
-def test_a_tenants_page_shows_its_requests_and_memories_per_day(boss: Client, api: Api) -> None:
+def test_a_tenants_page_shows_its_requests_and_memories_per_day(superuser: Client, api: Api) -> None:
     today = timezone.now().date()
     for days, requests in ((0, 5), (1, 1200), (40, 9)):
         day = today - timedelta(days=days)
         DailyUsage.objects.for_tenant(api.tenant).create(tenant=api.tenant, day=day, requests=requests)
     usage.record_memories(today, {api.tenant.id: 17})
 
-    text = page_content(boss, page("tenants_tenant_change", api.tenant.pk))
+    text = page_content(superuser, page("tenants_tenant_change", api.tenant.pk))
 
     assert f"<title>{today - timedelta(days=1)}  1,200 requests</title>" in text
     assert "1,205 in 30 days" in text
     assert 'aria-label="Memories per day"' in text
 
 
-def test_a_tenant_without_measurements_says_when_the_first_one_is_due(boss: Client, api: Api) -> None:
+def test_a_tenant_without_measurements_says_when_the_first_one_is_due(superuser: Client, api: Api) -> None:
     assert "The first measurement is due within an hour." in page_content(
-        boss, page("tenants_tenant_change", api.tenant.pk)
+        superuser, page("tenants_tenant_change", api.tenant.pk)
     )
 
 
@@ -330,5 +332,5 @@ def test_usage_per_day_contains_exactly_the_given_days(api: Api) -> None:
     ]
 
 
-def test_staff_of_another_tenant_see_no_usage(helper: Client, stranger: Api) -> None:
-    assert helper.get(page("tenants_tenant_change", stranger.tenant.pk)).status_code == 302
+def test_staff_of_another_tenant_see_no_usage(staff: Client, stranger: Api) -> None:
+    assert staff.get(page("tenants_tenant_change", stranger.tenant.pk)).status_code == 302

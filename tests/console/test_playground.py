@@ -104,8 +104,8 @@ def test_the_code_samples_send_that_body() -> None:
     assert '"city": null' in typescript
 
 
-def test_the_hits_are_those_of_the_api_with_their_words_marked(boss: Client, zoo: Api) -> None:
-    text = shown(boss, query="aardvark", top_k="2", **{"weights.importance": "0.4"})
+def test_the_hits_are_those_of_the_api_with_their_words_marked(superuser: Client, zoo: Api) -> None:
+    text = shown(superuser, query="aardvark", top_k="2", **{"weights.importance": "0.4"})
 
     expected = zoo.search("aardvark", top_k=2, weights={"importance": 0.4})
     assert re.findall(r'class="console-coord">([^<]+)</a>', text) == [hit["coord"] for hit in expected]
@@ -114,27 +114,27 @@ def test_the_hits_are_those_of_the_api_with_their_words_marked(boss: Client, zoo
     assert "&quot;importance&quot;: 0.4" in text
 
 
-def test_two_settings_are_compared(boss: Client, zoo: Api) -> None:
-    text = shown(boss, query="aardvark sleeps at night", compare="on", **{"b.mode": "semantic", "b.top_k": "3"})
+def test_two_settings_are_compared(superuser: Client, zoo: Api) -> None:
+    text = shown(superuser, query="aardvark sleeps at night", compare="on", **{"b.mode": "semantic", "b.top_k": "3"})
 
     assert text.index("Settings A") < text.index("Settings B, 2 changed")
     assert "semantic 1.00 " in text[text.index("Settings B") :]
 
 
-def test_invalid_options_are_explained_next_to_their_settings(boss: Client, zoo: Api) -> None:
+def test_invalid_options_are_explained_next_to_their_settings(superuser: Client, zoo: Api) -> None:
     for query in ({"filters": "{"}, {"top_k": "201"}, {"as_of": "never"}, {"expand.weight": "1"}, {"near": "1"}):
-        text = shown(boss, query="aardvark", **query)
+        text = shown(superuser, query="aardvark", **query)
         assert 'role="alert"' in text
         assert f"<code>{next(iter(query)).partition('.')[0]}" in text or "radius" in text
 
 
-def test_a_context_shows_what_is_in_it_and_why_the_rest_is_not(boss: Client, zoo: Api) -> None:
+def test_a_context_shows_what_is_in_it_and_why_the_rest_is_not(superuser: Client, zoo: Api) -> None:
     said = [{"role": "user", "content": f"The aardvark number {n} sleeps in burrow {n}."} for n in range(30)]
     zoo.post("/api/v1/conversations", {"label": "Zoo", "messages": [*said, said[0]]})
     drain()
 
     request = {"query": "Where does the aardvark sleep?", "context_budget": 100}
-    text = shown(boss, "playground_context", query=request["query"], context_budget="100")
+    text = shown(superuser, "playground_context", query=request["query"], context_budget="100")
 
     manifest = zoo.post("/api/v1/context/assemble?manifest=true", request).json()
     kept, left = text.split("Left out")
@@ -144,20 +144,20 @@ def test_a_context_shows_what_is_in_it_and_why_the_rest_is_not(boss: Client, zoo
     assert "&lt;memory id=" in text
 
 
-def test_the_playground_counts_as_no_read_and_writes_nothing(boss: Client, zoo: Api) -> None:
+def test_the_playground_counts_as_no_read_and_writes_nothing(superuser: Client, zoo: Api) -> None:
     for name in ("playground", "playground_context"):
-        shown(boss, name, query="aardvark")
+        shown(superuser, name, query="aardvark")
         with CaptureQueriesContext(connection) as captured:
-            shown(boss, name, query="aardvark", namespaces="default")
+            shown(superuser, name, query="aardvark", namespaces="default")
         assert not [sql["sql"] for sql in captured if re.match("INSERT|UPDATE|DELETE", sql["sql"])]
     assert not Memory.objects.for_tenant(zoo.tenant).filter(access_count__gt=0).exists()
 
 
-def test_the_playground_is_closed_to_others(boss: Client, helper: Client, zoo: Api, stranger: Api) -> None:
+def test_the_playground_is_closed_to_others(superuser: Client, staff: Client, zoo: Api, stranger: Api) -> None:
     stranger.store("1", "their aardvark")
     client = sign_in_staff(zoo.tenant, all_but="view_memory")
 
     for name in ("playground", "playground_context"):
         assert client.get(page(name, tenant="acme", query="aardvark")).status_code == 403
-        assert helper.get(page(name, tenant="stranger", query="aardvark")).status_code == 404
-        assert "their aardvark" not in shown(helper, name, query="aardvark", namespaces="default")
+        assert staff.get(page(name, tenant="stranger", query="aardvark")).status_code == 404
+        assert "their aardvark" not in shown(staff, name, query="aardvark", namespaces="default")

@@ -40,7 +40,7 @@ def current(user: User) -> str:
 
 
 def sign_in(code: str = "") -> int:
-    form = {"username": "boss", "password": PASSWORD, "code": code}
+    form = {"username": "superuser", "password": PASSWORD, "code": code}
     return Client().post(page("login"), form, REMOTE_ADDR="192.0.2.1").status_code
 
 
@@ -117,11 +117,11 @@ def test_codes_are_limited_on_the_page(client: Client, codes: list[str], setting
 
 
 def test_a_command_resets_the_second_factor(codes: list[str], user: User) -> None:
-    call_command("reset_second_factor", "boss")
+    call_command("reset_second_factor", "superuser")
 
     assert sign_in() == 302
     assert AuditEvent.objects.get(action="staff.second_factor_off").actor == "command"
     with pytest.raises(CommandError, match="has no second factor"):
-        call_command("reset_second_factor", "boss")
+        call_command("reset_second_factor", "superuser")
     with pytest.raises(CommandError, match="does not exist"):
         call_command("reset_second_factor", "nobody")

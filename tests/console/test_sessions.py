@@ -30,7 +30,7 @@ def is_signed_in(client: Client) -> bool:
 
 
 def sign_in(client: Client, password: str, path: str = "") -> Any:
-    return client.post(path or page("login"), {"username": "boss", "password": password})
+    return client.post(path or page("login"), {"username": "superuser", "password": password})
 
 
 def test_no_account_exists_before_an_operator_creates_one(db: None) -> None:
@@ -58,7 +58,7 @@ def test_a_password_that_is_easy_to_guess_is_refused(settings: Any, password: st
     "password", ["twelve lower", "a memory of gardens", "x" * 64 + " and more", "пароль из двух слов"]
 )
 def test_a_password_may_have_any_composition(password: str) -> None:
-    validate_password(password, User(username="boss"))
+    validate_password(password, User(username="superuser"))
 
 
 def test_the_sign_in_form_asks_for_a_masked_password_that_managers_can_fill(db: None) -> None:
@@ -156,7 +156,7 @@ def test_a_changed_password_needs_the_old_one_and_ends_all_other_sessions(user: 
 
 
 def test_setting_the_password_of_another_user_ends_their_sessions(user: User) -> None:
-    other = User.objects.create_user("helper", password=PASSWORD, is_staff=True)
+    other = User.objects.create_user("staff", password=PASSWORD, is_staff=True)
     theirs = signed_in(other)
     new = {"password1": "another pass phrase", "password2": "another pass phrase", "usable_password": "true"}
 

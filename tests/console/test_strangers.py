@@ -55,7 +55,7 @@ PATTERNS = patterns(site.get_urls())
 
 
 @pytest.fixture
-def theirs(stranger: Api, boss: Client) -> Tenant:
+def theirs(stranger: Api, superuser: Client) -> Tenant:
     """The other tenant, with a row of every model."""
     stranger.store("1", SECRET)
     stranger.store("2", SECRET)
@@ -66,7 +66,7 @@ def theirs(stranger: Api, boss: Client) -> Tenant:
     OAuthGrant.objects.create(
         tenant=stranger.tenant,
         client=app,
-        approved_by=User.objects.get(username="boss"),
+        approved_by=User.objects.get(username="superuser"),
         expires_at=timezone.now() + timedelta(days=1),
     )
     Job.objects.create(tenant=stranger.tenant, kind=Job.Kind.REBUILD)
@@ -110,11 +110,11 @@ def state(tenant: Tenant) -> list[Any]:
 
 
 @pytest.mark.parametrize("name", sorted(set(PATTERNS) - OWN))
-def test_a_stranger_sees_and_changes_nothing(name: str, helper: Client, theirs: Tenant) -> None:
+def test_a_stranger_sees_and_changes_nothing(name: str, staff: Client, theirs: Tenant) -> None:
     path, before = path_of(name, theirs), state(theirs)
     form = {"do": "delete", "_form_submitted": "on", "post": "yes", "tenant": theirs.slug, "label": "x", "folder": "x"}
 
-    for response in (helper.get(path), helper.post(path, form)):
+    for response in (staff.get(path), staff.post(path, form)):
         assert response.status_code in (200, 302, 400, 403, 404, 405, 409), response.content
         content = response.getvalue() if response.streaming else response.content
         assert SECRET.encode() not in content

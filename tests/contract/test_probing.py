@@ -69,18 +69,18 @@ def parameters_of(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("id", ODD_IDS)
-def test_an_id_that_nobody_has_is_no_bug(boss: Client, id: str) -> None:
+def test_an_id_that_nobody_has_is_no_bug(superuser: Client, id: str) -> None:
     for name in DETAILS:
-        answered(boss, path_of(name, id))
-        answered(boss, path_of(name, id), "post", {"_form_submitted": "True"})
+        answered(superuser, path_of(name, id))
+        answered(superuser, path_of(name, id), "post", {"_form_submitted": "True"})
 
 
 @pytest.mark.parametrize("value", ODD_VALUES)
-def test_a_parameter_with_an_odd_value_is_no_bug(boss: Client, api: Api, value: str) -> None:
+def test_a_parameter_with_an_odd_value_is_no_bug(superuser: Client, api: Api, value: str) -> None:
     for name in ASKED:
         for parameter in parameters_of(name):
             query = {"tenant": "acme", "q": "1", parameter: value}
-            answered(boss, f"{path_of(name)}?" + "&".join(f"{key}={quote(text)}" for key, text in query.items()))
+            answered(superuser, f"{path_of(name)}?" + "&".join(f"{key}={quote(text)}" for key, text in query.items()))
 
 
 @pytest.mark.parametrize(
@@ -93,20 +93,20 @@ def test_a_parameter_with_an_odd_value_is_no_bug(boss: Client, api: Api, value: 
         ("password_change", ["old_password", "new_password1", "new_password2"]),
     ],
 )
-def test_a_form_with_an_odd_value_is_no_bug(boss: Client, api: Api, name: str, fields: list[str]) -> None:
+def test_a_form_with_an_odd_value_is_no_bug(superuser: Client, api: Api, name: str, fields: list[str]) -> None:
     good = {
         "slug": "new", "name": "New", "tenant": "acme", "scopes": "read", "username": "new",
         "password1": "Dyak-Quendi-7", "password2": "Dyak-Quendi-7", "_form_submitted": "True",
     }  # fmt: skip
     for field in fields:
         for value in ODD_VALUES:
-            answered(boss, path_of(name), "post", {**good, field: value})
+            answered(superuser, path_of(name), "post", {**good, field: value})
 
 
-def test_quotas_with_odd_values_are_no_bug_and_set_nothing(boss: Client, tenant: Tenant) -> None:
+def test_quotas_with_odd_values_are_no_bug_and_set_nothing(superuser: Client, tenant: Tenant) -> None:
     for value in [*ODD_VALUES, str(2**63), "1e3", "NaN"]:
         answered(
-            boss,
+            superuser,
             path_of("tenants_tenant_quotas", tenant.pk),
             "post",
             {"tier": "standard", "memories": value, "_form_submitted": "True"},
@@ -146,15 +146,15 @@ def rows_of(tenant: Tenant) -> dict[str, list[Any]]:
 
 
 def test_staff_of_another_tenant_reach_nothing_by_its_address(
-    helper: Client, stranger: Api, foreign: dict[str, list[object]]
+    staff: Client, stranger: Api, foreign: dict[str, list[object]]
 ) -> None:
     before = rows_of(stranger.tenant)
     for kind, ids in foreign.items():
         assert ids, kind
         for path in [path_of(name, id) for name in DETAILS if name.startswith(kind) for id in ids]:
             for method, sent in (("get", None), ("post", {"_form_submitted": "True", "do": "delete", "post": "yes"})):
-                helper.raise_request_exception = False
-                response = getattr(helper, method)(path, sent)
+                staff.raise_request_exception = False
+                response = getattr(staff, method)(path, sent)
                 assert response.status_code in (200, 302, 403, 404), (method, path)
                 assert_tells_nothing(response, path)
 
@@ -162,12 +162,12 @@ def test_staff_of_another_tenant_reach_nothing_by_its_address(
 
 
 def test_no_page_shows_staff_anything_of_another_tenant(
-    helper: Client, stranger: Api, foreign: dict[str, list[object]]
+    staff: Client, stranger: Api, foreign: dict[str, list[object]]
 ) -> None:
     for name in PAGES:
         for query in ("", "?tenant=stranger", f"?of=stranger&q={PLANTED}"):
-            helper.raise_request_exception = False
-            response = helper.get(path_of(name) + query)
+            staff.raise_request_exception = False
+            response = staff.get(path_of(name) + query)
             assert response.status_code < 500, (name, query)
             assert_tells_nothing(response, path_of(name) + query)
 

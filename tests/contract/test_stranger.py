@@ -34,7 +34,7 @@ NAMES = {"coord": "1.0,2.0,3.0", "deleted": "4.0,5.0,6.0", "expired": "7.0,8.0,9
 NAMES["key"] = "vault/aardvark"
 
 
-def furnish(api: Api) -> dict[str, str]:
+def store_data(api: Api) -> dict[str, str]:
     """Store data of every kind for acme. Returns the names that a request can use."""
     tags = {"metadata": {"tenant": "acme"}, "importance": 9}
     stored = api.store(NAMES["coord"], TEXT, key=NAMES["key"], **tags)
@@ -166,7 +166,7 @@ def test_every_published_route_has_a_case() -> None:
 
 
 def test_a_strangers_answers_do_not_depend_on_acme(api: Api) -> None:
-    names = furnish(api)
+    names = store_data(api)
     with_acme = everything(neighbour("stranger"), names)
     erase(api)
 
@@ -174,7 +174,7 @@ def test_a_strangers_answers_do_not_depend_on_acme(api: Api) -> None:
 
 
 def test_a_stranger_changes_nothing_and_sees_nothing(api: Api) -> None:
-    names = furnish(api)
+    names = store_data(api)
     stranger = neighbour("stranger")
     before = state(api)
 
@@ -187,7 +187,7 @@ def test_a_stranger_changes_nothing_and_sees_nothing(api: Api) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "POST"])
 def test_no_method_tells_whether_something_is_there(api: Api, stranger: Api, method: str) -> None:
-    names = furnish(api)
+    names = store_data(api)
     body = {"importance": 1} if method == "PATCH" else None
 
     here = answer(stranger, method, Case("/memories/{coord}", body).filled(names))
@@ -198,7 +198,7 @@ def test_no_method_tells_whether_something_is_there(api: Api, stranger: Api, met
 
 @pytest.mark.parametrize("condition", [{"if_match": '"1"'}, {"if_match": "*"}, {"if_none_match": "*"}])
 def test_no_condition_tells_whether_something_is_there(api: Api, stranger: Api, condition: dict[str, str]) -> None:
-    names = furnish(api)
+    names = store_data(api)
 
     for method, path, body in (
         ("GET", "/memories/{coord}", None),
@@ -214,7 +214,7 @@ def test_no_condition_tells_whether_something_is_there(api: Api, stranger: Api, 
 
 @pytest.mark.parametrize("header", ["x_tenant", "x_soma_tenant"])
 def test_the_header_of_another_tenant_does_not_reveal_whether_it_exists(api: Api, stranger: Api, header: str) -> None:
-    names = furnish(api)
+    names = store_data(api)
 
     for (method, route), cases in CASES.items():
         if NEEDS[method, route] == "nothing":
@@ -226,7 +226,7 @@ def test_the_header_of_another_tenant_does_not_reveal_whether_it_exists(api: Api
 
 
 def test_an_unknown_key_learns_nothing(api: Api) -> None:
-    names = furnish(api)
+    names = store_data(api)
     nobody = Api("soma_" + "x" * 60, api.tenant)
 
     for (method, route), cases in CASES.items():

@@ -21,7 +21,7 @@ from tests.conftest import Api, drain, issue_key, problem_of
 NAMES = ["users", "users/ada", "users/ada-b", "users/ada/notes", "users/adam", "users_ada", "users/bob/a/b"]
 
 
-def furnish(api: Api, names: list[str] = NAMES) -> None:
+def store_in_namespaces(api: Api, names: list[str] = NAMES) -> None:
     for name in names:
         api.store("1", f"tea in {name}", namespace=name)
     drain()
@@ -34,7 +34,7 @@ def listed(api: Api, query: str = "") -> list[tuple[str, int]]:
 
 
 def test_namespaces_are_listed_by_name_with_their_live_memories(api: Api) -> None:
-    furnish(api, ["b", "a"])
+    store_in_namespaces(api, ["b", "a"])
     api.store("2", namespace="a")
     api.store("1", namespace="gone")
     api.delete("/memories/1?namespace=gone")
@@ -62,7 +62,7 @@ def test_a_count_stops_and_says_so(api: Api, monkeypatch: pytest.MonkeyPatch) ->
     ],
 )
 def test_a_prefix_ends_at_a_segment_in_lists_and_searches(api: Api, prefix: str, expected: list[str]) -> None:
-    furnish(api)
+    store_in_namespaces(api)
 
     assert [name for name, _ in listed(api, f"prefix={prefix}")] == expected
     found = api.search("tea", namespace_prefix=prefix, top_k=50)
@@ -70,7 +70,7 @@ def test_a_prefix_ends_at_a_segment_in_lists_and_searches(api: Api, prefix: str,
 
 
 def test_a_depth_groups_the_namespaces_below(api: Api) -> None:
-    furnish(api)
+    store_in_namespaces(api)
 
     assert sorted(listed(api, "depth=1")) == [("users", 6), ("users_ada", 1)]
     groups = {"users": 1, "users/ada": 2, "users/ada-b": 1, "users/adam": 1, "users/bob": 1, "users_ada": 1}
@@ -79,7 +79,7 @@ def test_a_depth_groups_the_namespaces_below(api: Api) -> None:
 
 @pytest.mark.parametrize("query", ["", "depth=1", "depth=2", "prefix=users", "prefix=users&depth=2"])
 def test_pages_together_are_the_whole_list(api: Api, query: str) -> None:
-    furnish(api)
+    store_in_namespaces(api)
     whole, cursor, pages = listed(api, query), "", []
     for _ in count():
         page = api.get(f"/api/v1/namespaces?{query}&limit=1{cursor}").json()
@@ -92,14 +92,14 @@ def test_pages_together_are_the_whole_list(api: Api, query: str) -> None:
 
 
 def test_a_cursor_belongs_to_its_list(api: Api) -> None:
-    furnish(api)
+    store_in_namespaces(api)
     cursor = api.get("/api/v1/namespaces?limit=1").json()["next_cursor"]
 
     problem_of(api.get(f"/api/v1/namespaces?prefix=users&cursor={cursor}"), 422, field="cursor")
 
 
 def test_a_key_sees_its_own_namespaces_only(api: Api) -> None:
-    furnish(api)
+    store_in_namespaces(api)
     limited = Api(issue_key(api.tenant, ("read",), namespaces=["users/ada", "users/ada/notes", "z"]), api.tenant)
 
     assert [name for name, _ in listed(limited)] == ["users/ada", "users/ada/notes"]
@@ -111,7 +111,7 @@ def test_a_key_sees_its_own_namespaces_only(api: Api) -> None:
 
 
 def test_a_user_sees_the_namespaces_with_its_own_memories(api: Api) -> None:
-    furnish(api)
+    store_in_namespaces(api)
     api.store("7", namespace="users/ada", user_id="ada")
     ada = Api(issue_key(api.tenant, ("read",), user_id="ada"), api.tenant)
 
@@ -120,7 +120,7 @@ def test_a_user_sees_the_namespaces_with_its_own_memories(api: Api) -> None:
 
 def test_too_many_namespaces_for_one_search_are_refused(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(namespaces, "MAX_BELOW", 3)
-    furnish(api)
+    store_in_namespaces(api)
 
     response = api.post("/memories/search", {"query": "tea", "namespace_prefix": "users"})
     problem_of(response, 422, field="namespace_prefix")
@@ -190,7 +190,7 @@ def test_a_rename_takes_many_batches_and_deleted_memories_too(api: Api, monkeypa
 
 
 def test_a_rename_into_a_namespace_with_memories_needs_consent(api: Api) -> None:
-    furnish(api, ["a"])
+    store_in_namespaces(api, ["a"])
     api.store("2", namespace="b")
 
     assert "merge" in problem_of(rename(api, "a", "b"), 409)["detail"]
@@ -199,7 +199,7 @@ def test_a_rename_into_a_namespace_with_memories_needs_consent(api: Api) -> None
 
 
 def test_a_taken_address_ends_a_merge_without_losing_anything(api: Api) -> None:
-    furnish(api, ["a", "b"])
+    store_in_namespaces(api, ["a", "b"])
 
     problem_of(rename(api, "a", "b", merge=True), 409)
     assert listed(api) == [("a", 1), ("b", 1)]
@@ -214,7 +214,7 @@ def test_a_namespace_cannot_be_renamed_to_itself(api: Api, merge: bool) -> None:
 
 @pytest.mark.parametrize(("old", "new"), [("conversations", "b"), ("a", "facts")])
 def test_a_reserved_namespace_cannot_be_renamed(api: Api, old: str, new: str) -> None:
-    furnish(api, ["a"])
+    store_in_namespaces(api, ["a"])
 
     problem_of(rename(api, old, new), 422, field="namespace")
 
@@ -225,7 +225,7 @@ def test_an_unknown_namespace_can_be_neither_renamed_nor_deleted(api: Api) -> No
 
 
 def test_a_deleted_namespace_gives_a_receipt_and_can_be_restored(api: Api) -> None:
-    furnish(api, ["a", "a/b", "ab"])
+    store_in_namespaces(api, ["a", "a/b", "ab"])
 
     receipt = api.post("/api/v1/namespaces/delete", {"namespace": "a", "below": True}).json()
 
@@ -236,7 +236,7 @@ def test_a_deleted_namespace_gives_a_receipt_and_can_be_restored(api: Api) -> No
 
 
 def test_a_purged_namespace_leaves_nothing(api: Api) -> None:
-    furnish(api, ["a"])
+    store_in_namespaces(api, ["a"])
     api.store("2", namespace="a")
     api.delete("/memories/2?namespace=a")
     api.post("/api/v1/graph/link", {"from_coord": "8", "to_coord": "9", "namespace": "a"})
@@ -267,7 +267,7 @@ def test_memories_are_deleted_by_a_filter_and_can_be_restored(api: Api) -> None:
 
 
 def test_a_dry_run_counts_and_deletes_nothing(api: Api) -> None:
-    furnish(api, ["a", "b"])
+    store_in_namespaces(api, ["a", "b"])
 
     answer = delete(api, namespace=["a", "b"], all=True, dry_run=True, limit=1).json()
     assert answer == {"deleted": 1, "complete": False, "dry_run": True}
@@ -289,7 +289,7 @@ NESTED = [{"AND": [{}]}, {"OR": [{}, {"a": 1}]}, {"NOT": []}, {"AND": [{}, {"NOT
     "body", [{}, {"namespace_prefix": "a"}, {"dry_run": True}, *({"filters": filters} for filters in [{}, *NESTED])]
 )
 def test_an_empty_filter_deletes_nothing_without_consent(api: Api, body: dict[str, Any]) -> None:
-    furnish(api, ["default"])
+    store_in_namespaces(api, ["default"])
 
     problem_of(delete(api, **body), 422, field="filters")
     assert listed(api) == [("default", 1)]

@@ -95,12 +95,12 @@ def test_a_transaction_is_rolled_back_after_the_deadline(tenant) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_page_of_the_console_over_its_deadline_is_503(boss: Client, settings, monkeypatch) -> None:
+def test_a_page_of_the_console_over_its_deadline_is_503(superuser: Client, settings, monkeypatch) -> None:
     monkeypatch.setattr(site, "figures", run_endless)
     settings.REQUEST_DEADLINE_S = 0.3
-    boss.raise_request_exception = False
+    superuser.raise_request_exception = False
 
-    response: Any = boss.get("/admin/")
+    response: Any = superuser.get("/admin/")
 
     problem_of(response, 503, "deadline_exceeded")
 

@@ -30,7 +30,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder: Path = tmp_path_factory.mktemp("server")
     with Server(folder, SOMA_EMBEDDING_PROVIDER="hashing", SOMA_THREADS="2") as running:
         with client_of(running) as client:
-            slow_clients.furnish(client)
+            slow_clients.store_memories(client)
         yield running
 
 

@@ -22,7 +22,7 @@ from tenants.models import AuditEvent
 from tenants.registry import tenant_models
 from tenants.scoping import TenantOwned
 from tests.conftest import Api, drain, issue_key, problem_of
-from tests.contract.test_stranger import answer, furnish
+from tests.contract.test_stranger import answer, store_data
 from tests.support.every_route import CASES
 
 LIMITED_SCOPES = ("read", "write", "delete")
@@ -73,7 +73,7 @@ def test_every_table_says_whose_its_rows_are_or_why_they_are_of_no_user() -> Non
 
 
 def test_no_route_shows_or_changes_the_data_of_another_user_of_the_tenant(api: Api) -> None:
-    names, bob = furnish(api), limited(api, "bob")
+    names, bob = store_data(api), limited(api, "bob")
     before = rows(api)
 
     for (method, _), cases in CASES.items():
@@ -87,7 +87,7 @@ def test_no_route_shows_or_changes_the_data_of_another_user_of_the_tenant(api: A
 
 
 def test_a_route_is_closed_to_limited_keys_unless_it_says_otherwise(api: Api) -> None:
-    names, bob = furnish(api), limited(api, "bob")
+    names, bob = store_data(api), limited(api, "bob")
 
     for route, cases in CASES.items():
         policy = policies[route[0], route[1]]
@@ -152,7 +152,7 @@ def test_a_search_returns_the_own_memories_only_and_reveals_no_words_of_others(a
 
 
 def test_the_statistics_count_the_own_data_only(api: Api) -> None:
-    furnish(api)
+    store_data(api)
     bob = limited(api, "bob")
     bob.store("100,1", "mine")
 

@@ -56,7 +56,7 @@ def run(action: str) -> str:
 
 
 def test_a_query_without_a_tenant_sees_the_rows_of_the_caller_alone(api: Api, stranger: Api) -> None:
-    strangers.furnish(api)
+    strangers.store_data(api)
     everything = visible()
     assert {"sfm_memories", "sfm_vector_embeddings", "sfm_graph_links", "sfm_conversations"} <= everything
 
@@ -70,7 +70,7 @@ def test_a_query_without_a_tenant_sees_the_rows_of_the_caller_alone(api: Api, st
 
 
 def test_without_a_tenant_there_is_nothing(api: Api) -> None:
-    strangers.furnish(api)
+    strangers.store_data(api)
 
     with tenant_scope.request():
         assert visible() == set()

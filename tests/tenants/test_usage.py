@@ -153,7 +153,7 @@ BACKFILLS = [("graph", "0002_bytes", Link), ("conversations", "0007_bytes", Conv
 WRITERS = {route for route, policy in policies.items() if policy.writes and NEEDS[route] != "operator"}
 
 
-def furnish(api: Api) -> dict[str, str]:
+def store_data(api: Api) -> dict[str, str]:
     """Store a memory, a link and a conversation, and return their names for a `Case`."""
     id = api.store("1", key="seat")["id"]
     assert api.post("/graph/link", SOME["link"]).status_code == 200
@@ -193,7 +193,7 @@ def test_every_route_that_writes_either_grows_or_keeps_what_is_stored() -> None:
 def test_every_route_that_stores_more_is_refused_at_the_quota_of_bytes(
     api: Api, operator: Api, limit: Any, route: Route
 ) -> None:
-    case = GROWING[route].filled(furnish(api))
+    case = GROWING[route].filled(store_data(api))
     assert api.request("PUT", f"{V1}/conversations/by-external-id/chat-1", {"label": "x"}).status_code == 201
     before = usage.counted(api.tenant)
     limit(bytes=before[1])
@@ -211,7 +211,7 @@ def test_every_route_that_stores_more_is_refused_at_the_quota_of_bytes(
 
 @pytest.mark.parametrize("route", sorted(STEADY), ids=str)
 def test_no_other_route_stores_more(api: Api, operator: Api, limit: Any, route: Route) -> None:
-    names = furnish(api)
+    names = store_data(api)
     before = usage.counted(api.tenant)
     limit(bytes=before[1])
 
@@ -225,7 +225,7 @@ def test_no_other_route_stores_more(api: Api, operator: Api, limit: Any, route: 
 
 @pytest.mark.parametrize("route", sorted(DELETING), ids=str)
 def test_a_deletion_adds_at_most_the_version_before_it(api: Api, operator: Api, limit: Any, route: Route) -> None:
-    names = furnish(api)
+    names = store_data(api)
     memories, bytes = usage.counted(api.tenant)
     limit(bytes=bytes)
 
@@ -272,7 +272,7 @@ def test_a_response_kept_for_an_idempotency_key_counts_until_it_is_removed(api: 
 
 def test_the_recorded_usage_of_links_and_conversations_is_exact(api: Api, limit: Any) -> None:
     limit(bytes=1_000_000)
-    names = furnish(api)
+    names = store_data(api)
     path = f"{V1}/conversations/{names['conversation']}"
     link = {"from_coord": "1", "to_coord": "3"}
     for size in (10, 100, 20):

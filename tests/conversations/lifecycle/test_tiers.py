@@ -755,12 +755,14 @@ def test_a_stranger_sees_no_file(api: Api, stranger: Api) -> None:
     assert tier(api, id) == "cold"
 
 
-def test_the_pages_show_the_tier(api: Api, boss: Any) -> None:
+def test_the_pages_show_the_tier(api: Api, superuser: Any) -> None:
     id = cold(api)
 
-    assert "Zoo" in page_content(boss, page("conversations_conversation_changelist", tenant="acme", tier="cold"))
-    assert "storage: cold" in page_content(boss, page("conversations_conversation_change", id))
-    assert "Zoo" not in page_content(boss, page("conversations_conversation_changelist", tenant="acme", tier="active"))
+    assert "Zoo" in page_content(superuser, page("conversations_conversation_changelist", tenant="acme", tier="cold"))
+    assert "storage: cold" in page_content(superuser, page("conversations_conversation_change", id))
+    assert "Zoo" not in page_content(
+        superuser, page("conversations_conversation_changelist", tenant="acme", tier="active")
+    )
 
 
 def test_every_kind_of_damage_to_a_file_is_reported() -> None:

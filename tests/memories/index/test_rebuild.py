@@ -56,7 +56,7 @@ def acme(tenant: Any, active: EmbeddingGeneration) -> Api:
 
 
 @pytest.fixture
-def boss(acme: Api) -> Caller:
+def admin(acme: Api) -> Caller:
     return Caller.command(acme.tenant)
 
 
@@ -86,7 +86,7 @@ def until(job: Job, phase: str) -> Job:
     raise AssertionError(f"the job never came to {phase}: {job.data}")
 
 
-def furnish(api: Api, count: int = 30) -> None:
+def store_memories(api: Api, count: int = 30) -> None:
     items = [{"coord": [number], "payload": {"text": f"castle number {number}"}} for number in range(count)]
     assert api.post("/memories/bulk", {"items": items}).status_code == 200
     drain()
@@ -97,12 +97,12 @@ def held(generation: EmbeddingGeneration, api: Api) -> dict[uuid.UUID, int]:
 
 
 def test_a_rebuild_with_another_embedder_switches_and_leaves_nothing_of_the_old(
-    acme: Api, boss: Caller, active: EmbeddingGeneration
+    acme: Api, admin: Caller, active: EmbeddingGeneration
 ) -> None:
-    furnish(acme)
+    store_memories(acme)
     before = held(active, acme)
 
-    job = run(jobs.start_rebuild(boss, "hashing", dimension=64))
+    job = run(jobs.start_rebuild(admin, "hashing", dimension=64))
 
     assert job.state == "done", job.error
     new = generations.active()
@@ -117,10 +117,10 @@ def test_a_rebuild_with_another_embedder_switches_and_leaves_nothing_of_the_old(
 
 
 def test_writes_reach_both_generations_while_one_is_building(
-    acme: Api, boss: Caller, active: EmbeddingGeneration
+    acme: Api, admin: Caller, active: EmbeddingGeneration
 ) -> None:
-    furnish(acme, 5)
-    job = until(jobs.start_rebuild(boss, "hashing"), rebuild.ROWS)
+    store_memories(acme, 5)
+    job = until(jobs.start_rebuild(admin, "hashing"), rebuild.ROWS)
     acme.store("100", "a new castle")
     acme.store("1", "another castle")
     acme.delete("/memories/2")
@@ -134,10 +134,10 @@ def test_writes_reach_both_generations_while_one_is_building(
 
 
 def test_a_write_of_a_process_that_knew_nothing_of_the_new_generation_is_made_up_for(
-    acme: Api, boss: Caller, active: EmbeddingGeneration, monkeypatch: pytest.MonkeyPatch
+    acme: Api, admin: Caller, active: EmbeddingGeneration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    furnish(acme, 5)
-    job = until(jobs.start_rebuild(boss, "hashing"), rebuild.EMBED)
+    store_memories(acme, 5)
+    job = until(jobs.start_rebuild(admin, "hashing"), rebuild.EMBED)
     with monkeypatch.context() as stale:
         stale.setattr(generations, "written", lambda: [active])
         acme.store("1", "written by somebody who was slow")
@@ -152,21 +152,21 @@ def test_a_write_of_a_process_that_knew_nothing_of_the_new_generation_is_made_up
 
 
 def test_a_search_is_answered_from_the_old_generation_until_the_switch(
-    acme: Api, boss: Caller, active: EmbeddingGeneration
+    acme: Api, admin: Caller, active: EmbeddingGeneration
 ) -> None:
-    furnish(acme, 5)
-    until(jobs.start_rebuild(boss, "hashing"), rebuild.COMPARE)
+    store_memories(acme, 5)
+    until(jobs.start_rebuild(admin, "hashing"), rebuild.COMPARE)
     assert generations.active() == active
     assert acme.search("castle number 3", mode="semantic")
 
 
 def test_from_stored_vectors_asks_no_embedder(
-    acme: Api, boss: Caller, active: EmbeddingGeneration, monkeypatch: pytest.MonkeyPatch
+    acme: Api, admin: Caller, active: EmbeddingGeneration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    furnish(acme)
+    store_memories(acme)
     before = held(active, acme)
     index.of(active).drop()  # lost
-    job = until(jobs.start_rebuild(boss, from_stored_vectors=True), rebuild.ROWS)
+    job = until(jobs.start_rebuild(admin, from_stored_vectors=True), rebuild.ROWS)
 
     def embed(texts: Any) -> Any:
         raise AssertionError("asked")
@@ -180,34 +180,34 @@ def test_from_stored_vectors_asks_no_embedder(
 
 
 def test_own_vectors_go_along_with_the_same_embedder_and_not_with_another(
-    acme: Api, boss: Caller, active: EmbeddingGeneration
+    acme: Api, admin: Caller, active: EmbeddingGeneration
 ) -> None:
     own = [1.0] + [0.0] * (active.dimension - 1)
     acme.store("1", "words that say something else", embedding=own)
     drain()
 
-    run(jobs.start_rebuild(boss))
+    run(jobs.start_rebuild(admin))
     row = VectorEmbedding.all_tenants.get()
     assert row.own
     assert np.frombuffer(row.vector or b"", "<f4").tolist() == own
 
-    run(jobs.start_rebuild(boss, "hashing", dimension=32))
+    run(jobs.start_rebuild(admin, "hashing", dimension=32))
     assert not VectorEmbedding.all_tenants.get().own
 
 
-def test_a_second_rebuild_is_refused_while_one_runs(acme: Api, boss: Caller) -> None:
-    jobs.start_rebuild(boss)
+def test_a_second_rebuild_is_refused_while_one_runs(acme: Api, admin: Caller) -> None:
+    jobs.start_rebuild(admin)
     with pytest.raises(Conflict):
-        jobs.start_rebuild(boss, "hashing")
+        jobs.start_rebuild(admin, "hashing")
     problem_of(operators(acme).post("/api/v1/rebuild-embeddings"), 409, "conflict")
 
 
 def test_a_step_that_was_killed_before_it_was_written_down_is_simply_done_again(
-    acme: Api, boss: Caller, monkeypatch: pytest.MonkeyPatch
+    acme: Api, admin: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every step runs twice: once without being recorded, as after kill -9, and again by the next process."""
-    furnish(acme, 12)
-    job = jobs.start_rebuild(boss, "hashing", dimension=48)
+    store_memories(acme, 12)
+    job = jobs.start_rebuild(admin, "hashing", dimension=48)
     settle, killed = jobs._settle, [True]
 
     def sometimes(*args: Any, **more: Any) -> None:
@@ -225,23 +225,23 @@ def test_a_step_that_was_killed_before_it_was_written_down_is_simply_done_again(
 
 
 def test_an_embedder_that_does_not_answer_fails_the_job_and_changes_nothing(
-    acme: Api, boss: Caller, active: EmbeddingGeneration, monkeypatch: pytest.MonkeyPatch
+    acme: Api, admin: Caller, active: EmbeddingGeneration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def embed(self: HashingEmbedder, texts: Any) -> Any:
         raise EmbedderUnavailable("the key is wrong")
 
     monkeypatch.setattr(HashingEmbedder, "embed", embed)
-    job = run(jobs.start_rebuild(boss, "hashing", dimension=24))
+    job = run(jobs.start_rebuild(admin, "hashing", dimension=24))
     assert job.state == "failed"
     assert "the key is wrong" in job.error
     assert list(EmbeddingGeneration.objects.all()) == [active]
 
 
 def test_a_rebuild_waits_for_memories_that_cannot_be_embedded_and_can_be_given_up(
-    acme: Api, boss: Caller, active: EmbeddingGeneration, monkeypatch: pytest.MonkeyPatch
+    acme: Api, admin: Caller, active: EmbeddingGeneration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    furnish(acme, 5)
-    job = until(jobs.start_rebuild(boss, "hashing", dimension=24), rebuild.ROWS)
+    store_memories(acme, 5)
+    job = until(jobs.start_rebuild(admin, "hashing", dimension=24), rebuild.ROWS)
 
     def embed(self: HashingEmbedder, texts: Any) -> Any:
         raise EmbedderUnavailable("gone")
@@ -255,19 +255,19 @@ def test_a_rebuild_waits_for_memories_that_cannot_be_embedded_and_can_be_given_u
     assert job.state == "running"
     assert "could not be embedded so far: gone" in job.error
 
-    jobs.cancel_rebuild(boss)
+    jobs.cancel_rebuild(admin)
 
     assert run(job).state == "failed"
     assert job.error == "cancelled"
     assert list(EmbeddingGeneration.objects.all()) == [active]
     assert acme.search("castle", mode="semantic")
     with pytest.raises(NotFound):
-        jobs.cancel_rebuild(boss)
+        jobs.cancel_rebuild(admin)
 
 
-def test_stored_vectors_of_another_model_cannot_be_taken_over(acme: Api, boss: Caller) -> None:
+def test_stored_vectors_of_another_model_cannot_be_taken_over(acme: Api, admin: Caller) -> None:
     with pytest.raises(InvalidInput):
-        jobs.start_rebuild(boss, "hashing", from_stored_vectors=True)
+        jobs.start_rebuild(admin, "hashing", from_stored_vectors=True)
 
 
 def test_the_route_answers_where_the_job_can_be_seen(acme: Api) -> None:
@@ -295,7 +295,7 @@ def test_the_command_does_the_work_itself_when_no_server_runs(
     acme: Api, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("operations.management.watch_job.TAKEN_WITHIN_S", 0.1)
-    furnish(acme)
+    store_memories(acme)
     call_command("reembed", "--provider", "hashing", "--dimension", "40")
     output = capsys.readouterr().out
     assert "The new generation is active and contains 30 memories." in output
@@ -303,16 +303,16 @@ def test_the_command_does_the_work_itself_when_no_server_runs(
     assert generations.active().dimension == 40
 
 
-def test_the_command_says_when_a_rebuild_runs_already(acme: Api, boss: Caller) -> None:
-    jobs.start_rebuild(boss)
+def test_the_command_says_when_a_rebuild_runs_already(acme: Api, admin: Caller) -> None:
+    jobs.start_rebuild(admin)
     with pytest.raises(CommandError, match="already running"):
         call_command("reembed")
 
 
-def test_a_rebuild_under_load_fails_no_search_and_loses_no_write(acme: Api, boss: Caller) -> None:
+def test_a_rebuild_under_load_fails_no_search_and_loses_no_write(acme: Api, admin: Caller) -> None:
     """One thread searches and two write to 1,000 memories, while a fourth runs the job and the drain."""
-    furnish(acme, 1000)
-    job = jobs.start_rebuild(boss, "hashing", dimension=64)
+    store_memories(acme, 1000)
+    job = jobs.start_rebuild(admin, "hashing", dimension=64)
     over = threading.Event()
     written: dict[str, str] = {}
 
