@@ -1,4 +1,4 @@
-"""Authentication: read the key and the tenant from the headers, and let `tenants.keys` decide."""
+"""Authentication: read the key and the tenant from the headers, and pass them to `tenants.keys`."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def move(url: str, tell: Tell) -> dict[str, Content]:
     try:
         _refuse_others_than_sqlite_to_postgresql()
         _refuse_old_schema()
-        _refuse_what_is_there()
+        _refuse_existing_data()
         call_command("migrate", database=TARGET, verbosity=0, interactive=False)
         with transaction.atomic(using=SOURCE), transaction.atomic(using=TARGET):
             return _move(tell)
@@ -167,7 +167,7 @@ def _refuse_old_schema() -> None:
         raise ConfigurationError(f"the database is from an older version; run {COMMAND} bootstrap first")
 
 
-def _refuse_what_is_there() -> None:
+def _refuse_existing_data() -> None:
     """Reject a target that is in use, before a migration changes it.
 
     It may belong to another program or to an older installation.
@@ -176,7 +176,9 @@ def _refuse_what_is_there() -> None:
     with connections[TARGET].cursor() as cursor:
         there = set(connections[TARGET].introspection.table_names(cursor)) - {"django_migrations"}
     if strange := sorted(there - ours.keys()):
-        raise ConfigurationError(f"the target is not empty: it contains the table {strange[0]}; nothing was changed")
+        raise ConfigurationError(
+            f"the target is not empty: it contains the table {strange[0]}; use an empty database. Nothing was changed"
+        )
     for name in sorted(there):
         _refuse_rows(ours[name])
 
@@ -185,4 +187,6 @@ def _refuse_rows(model: Model) -> None:
     table = model._meta.db_table
     allowed = _MADE_BY_MIGRATIONS.get(table, 0)
     if allowed is not None and _all(model, TARGET)[: allowed + 1].count() > allowed:
-        raise ConfigurationError(f"the target is not empty: it contains rows in {table}; nothing was changed")
+        raise ConfigurationError(
+            f"the target is not empty: it contains rows in {table}; use an empty database. Nothing was changed"
+        )

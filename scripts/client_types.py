@@ -113,7 +113,7 @@ def docstring(text: str) -> str:
 
 
 class Operation:
-    """An operation of the document, with the fields of a call."""
+    """An operation in the OpenAPI document, with the fields of a call."""
 
     def __init__(self, method: str, path: str, operation: Schema, components: Mapping[str, Schema]) -> None:
         self.id: str = operation["operationId"]

@@ -77,8 +77,8 @@ def mixes(vendor: str) -> Iterator[CheckMessage]:
         yield Error("SOMA_ROW_LEVEL_SECURITY requires PostgreSQL; set SOMA_DATABASE_URL", id="soma.E010")
     if settings.ROW_LEVEL_SECURITY and not settings.PREPARE_STATEMENTS:
         yield Error(
-            "SOMA_ROW_LEVEL_SECURITY requires a pooler that keeps sessions, and SOMA_DATABASE_PREPARE=false says that "
-            "yours does not; set pool_mode to session, and remove SOMA_DATABASE_PREPARE",
+            "SOMA_ROW_LEVEL_SECURITY requires a pooler in session mode, but SOMA_DATABASE_PREPARE=false is meant for "
+            "poolers in other modes; set pool_mode to session, and remove SOMA_DATABASE_PREPARE",
             id="soma.E011",
         )
     if settings.SECRET_KEY_IS_MADE and not on_sqlite:
@@ -97,7 +97,7 @@ def mixes(vendor: str) -> Iterator[CheckMessage]:
         yield Error(extras.missing("tracing", "SOMA_TRACING_ENDPOINT"), id="soma.E008")
     if several and settings.REPLICAS and not settings.REDIS_URL:
         yield Warning(
-            "without SOMA_REDIS_URL, a process does not know about a caller's recent writes through other processes, "
+            "without SOMA_REDIS_URL, a process does not see a caller's recent writes through other processes, "
             "and may read from a replica that lags behind",
             id="soma.W001",
         )

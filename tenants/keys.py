@@ -136,7 +136,7 @@ def renew(caller: Caller, key: ApiKey, scopes: Sequence[str], expires_at: dateti
     with transaction.atomic():
         key = ApiKey.objects.select_for_update().get(id=key.id)
         if key.revoked_at is not None:
-            raise Conflict(f"API key '{key.prefix}' has been revoked")
+            raise Conflict(f"API key '{key.prefix}' has been revoked; connect the app again")
         before = _facts(key)
         key.digest, key.scopes, key.expires_at = _digest(token), _sorted(scopes), expires_at
         key.save(update_fields=["digest", "scopes", "expires_at"])
@@ -153,7 +153,7 @@ def _create(caller: Caller, tenant: Tenant | None, token: str, columns: dict[str
             _check_quota(tenant)
         key, created = ApiKey.objects.get_or_create(digest=_digest(token), defaults=columns)
         if not created:
-            raise Conflict("a key with this secret already exists")
+            raise Conflict("a key with this secret already exists; use another secret")
         audit.record(caller.acting_for(tenant or caller.tenant), "key.issue", [Change(key.prefix, None, _facts(key))])
     return IssuedKey(key, token)
 
@@ -234,7 +234,7 @@ def revoke(caller: Caller, prefix: str, tenant: Tenant | None) -> ApiKey:
 
 
 def revoke_delegated(caller: Caller, key: ApiKey) -> None:
-    """Revoke the key of a connected app. The code that calls this decides who may disconnect it."""
+    """Revoke the key of a connected app. The calling code must check who may disconnect it."""
     with transaction.atomic():
         _end(caller, ApiKey.objects.select_for_update().get(id=key.id))
     forget_cached()
@@ -268,7 +268,9 @@ def authenticate(
     if key.tenant is None:
         tenant = find_tenant(tenant_slug or DEFAULT_TENANT_SLUG)
     elif tenant_slug not in (None, key.tenant.slug):
-        raise Forbidden("this key does not belong to the tenant named in the header")
+        raise Forbidden(
+            "this key does not belong to the tenant in the X-Tenant header; omit the header or use another key"
+        )
     else:
         tenant = key.tenant
     if key.user_id is not None:

@@ -5,7 +5,7 @@ the transaction of its change, so writers do not wait for each other. A change t
 back. The sum excludes uncommitted changes, so W concurrent writers can exceed the quota by at most W - 1 changes. On
 SQLite, which has one writer at a time, the quota is exact.
 
-*Requests*: each process counts its own requests and adds them to the day's row every few seconds. A process knows its
+*Requests*: each process counts its own requests and adds them to the day's row every few seconds. A process sees its
 own requests immediately, and those of other processes after at most `FLUSH_S + REFRESH_S` seconds. A tenant can exceed
 its quota during that time.
 
@@ -122,7 +122,7 @@ def counted(tenant: Tenant) -> tuple[int, int]:
 def recount(tenant: Tenant, *, again_soon: bool = False) -> None:
     """Correct a tenant's stripes.
 
-    again_soon: recount again after a minute, because processes that do not know the new quota yet do not record
+    again_soon: recount again after a minute, because processes that have not read the new quota yet do not record
     changes.
     """
     at = timezone.now() - (RECOUNT - timedelta(minutes=1) if again_soon else timedelta())

@@ -1,4 +1,4 @@
-"""What a layer changed in a request, for the response header `X-Compat-Changes`."""
+"""The changes that a layer made to a request, for the response header `X-Compat-Changes`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Routes that ignore unknown fields like the server of the product, and report what they dropped or changed.
+"""Routes that ignore unknown fields, as the product's own server does, and report what they dropped or changed.
 
 A translation drops unknown fields and adapts values, and notes each change. The schema of our route then validates the
 result as strictly as for any other client.

@@ -44,7 +44,7 @@ def endpoint(request: HttpRequest, namespace: str = "default") -> HttpResponse:
 
 
 def _challenge(path: str) -> str:
-    """Return the header that leads an app to the authorization server (RFC 9728)."""
+    """Return the header that refers an app to the authorization server (RFC 9728)."""
     known = path if _NAMESPACE.fullmatch(path) else "/mcp"
     return f'Bearer resource_metadata="{settings.OAUTH_URL}/.well-known/oauth-protected-resource{known}"'
 
@@ -79,7 +79,7 @@ def _selected(request: HttpRequest, namespace: str) -> MCPServer:
         if name != "profile":
             raise InvalidInput(name[:200], "unknown query parameter")
         if len(values) > 1:
-            raise InvalidInput(name, "given more than once")
+            raise InvalidInput(name, "must not be given more than once")
     profile = request.GET.get("profile", "default")
     if profile not in PROFILES:
         raise InvalidInput("profile", "must be one of " + ", ".join(PROFILES))

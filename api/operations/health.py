@@ -61,9 +61,9 @@ def show_metrics(request: HttpRequest) -> HttpResponse:
     """Return all metrics in the Prometheus text format. Only allowed for the addresses in SOMA_METRICS_ALLOW."""
     peer = request.META.get("REMOTE_ADDR", "")
     if "X-Forwarded-For" in request.headers and not client_address.among(peer, settings.TRUSTED_PROXIES):
-        raise Forbidden("the request came through a proxy that is not in SOMA_TRUSTED_PROXIES")
+        raise Forbidden("the request came through a proxy that is not in SOMA_TRUSTED_PROXIES; add its address")
     if not client_address.among(state_of(request).client_address, settings.METRICS_ALLOW):
-        raise Forbidden("this address is not in SOMA_METRICS_ALLOW")
+        raise Forbidden("this address is not in SOMA_METRICS_ALLOW; add it to allow access")
     return HttpResponse(metrics.exposition(), content_type=metrics.CONTENT_TYPE)
 
 

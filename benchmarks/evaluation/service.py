@@ -23,7 +23,7 @@ LONG_PAGE = 100  # number of hits to fill the token budgets from
 class Found:
     """The ids and texts of the hits, best first, and the duration.
 
-    signals: those of a search, or None for a context.
+    signals: the signals of a search, or None for a context.
     """
 
     ids: Sequence[str]
@@ -60,7 +60,7 @@ def stop() -> None:
 
 
 class Store:
-    """A tenant with the conversations of one set, each in its own namespace, and as messages in its own folder."""
+    """A tenant with the conversations of one set: each as memories in a namespace, and as messages in a folder."""
 
     def __init__(self, caller: Caller) -> None:
         self.caller = caller

@@ -123,7 +123,7 @@ def _offered(scope: str) -> list[str]:
     requested = scope.split() or SCOPES
     offered = [name for name in SCOPES if name in requested]
     if not offered:
-        raise OAuthError("invalid_scope", "scope must contain some of " + ", ".join(SCOPES))
+        raise OAuthError("invalid_scope", "scope must contain at least one of " + ", ".join(SCOPES))
     return offered
 
 
@@ -145,7 +145,7 @@ def _allowed(
         caller = staff.caller(request, staff.tenant_named(request, form.cleaned_data["tenant"]))
         code = grants.approve(caller, int(request.user.pk or 0), wanted, form.rights)
     except SomaError as error:
-        form.add_error(None, f"You cannot give these rights: {error.detail}.")
+        form.add_error(None, f"You cannot grant this access: {error.detail}.")
         return _consent(request, wanted, form, status=403)
     return _back(wanted.redirect_uri, parameters, {"code": code})
 

@@ -1,7 +1,8 @@
 """Fetch client ID metadata documents: JSON that an app publishes at the URL that is its client id.
 
-The app chooses the URL, so a request could reach services that only this server can reach. Only public addresses are
-connected to. The name is resolved once, because a second answer could differ from the one that was checked.
+The app chooses the URL, so a request could reach services that only this server can reach. This module therefore
+connects only to public addresses. It resolves the name once, because a second answer could differ from the one that
+was checked.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ An access token is an API key (`tenants.keys.delegate`) with the scopes, the nam
 valid for 15 minutes at one URL, and a refresh gives the key a new secret. Tenancy, scopes, limits, quotas and the audit
 log therefore apply to connected apps as to all keys, and revoking the key disconnects the app.
 
-A refresh token contains the id of its grant and its generation, and is signed. Any earlier generation is thereby
-recognised as stolen, or stolen from, without a table of used tokens.
+A refresh token contains the id of its grant and its generation, and is signed. The reuse of an earlier generation
+therefore reveals that a token was stolen, without a table of used tokens.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _signer = Signer(salt="console.oauth.refresh", sep=".")
 
 @dataclass(frozen=True)
 class Rights:
-    """What a grant allows. No namespaces: all of the tenant; no user: the data of all users."""
+    """The permissions of a grant. Without namespaces, it covers the whole tenant; without a user, all users."""
 
     scopes: Sequence[str]
     namespaces: Sequence[str] = ()
@@ -65,8 +65,8 @@ class TokenRequest:
     """A request to the token endpoint.
 
     secret: a code, or a token.
-    verifier: for the code challenge (PKCE).
-    scopes: of a refresh; empty for all of the grant.
+    verifier: the code verifier (PKCE).
+    scopes: the scopes that a refresh requests; if empty, all scopes of the grant.
     redirect_uri, resource: None if not sent.
     request_id, address: for the audit log.
     """
@@ -100,7 +100,7 @@ class Tokens:
 def approve(caller: Caller, user_id: int, request: AuthorizationRequest, rights: Rights) -> str:
     """Return a code for the app. Raises Forbidden and InvalidInput if the caller lacks one of the rights.
 
-    user_id: of the staff user who approves.
+    user_id: the id of the staff user who approves.
     """
     keys.check_delegable(caller, rights.scopes, rights.namespaces, rights.user_id)
     code = secrets.token_urlsafe(32)
@@ -128,7 +128,7 @@ def exchange(request: TokenRequest) -> Tokens:
         of_code = OAuthGrant.objects.filter(client=request.client, code_digest=_digest(request.secret))
         grant = of_code.select_for_update().first()
         if grant is None or grant.revoked_at:
-            raise OAuthError("invalid_grant", "unknown code, or a code of another client")
+            raise OAuthError("invalid_grant", "the code is unknown, or was issued to another client")
         if grant.code_used_at is None:
             return _first_tokens(grant, request)
         _revoke(_recorder(grant, request), grant)
@@ -175,7 +175,9 @@ def _new_tokens(grant: OAuthGrant, request: TokenRequest) -> Tokens:
     caller, key = _caller(grant, request), _key(grant)
     held = [scope for scope in request.scopes or grant.scopes if scope in caller.scopes]
     if not held:
-        raise OAuthError("invalid_grant", "the user who approved the app has lost these rights")
+        raise OAuthError(
+            "invalid_grant", "the user who approved the app no longer has these scopes; request a new authorization"
+        )
     issued = keys.renew(caller, key, held, timezone.now() + ACCESS_LIFETIME)
     return Tokens(issued.secret, _next_refresh_token(grant), held)
 
@@ -193,7 +195,7 @@ def revoke_token(request: TokenRequest) -> None:
 
 
 def revoke(caller: Caller, grant: OAuthGrant) -> None:
-    """Disconnect the app. The code that calls this has checked the rights of the caller."""
+    """Disconnect the app. The calling code must have checked the caller's permissions."""
     with transaction.atomic():
         _revoke(caller, OAuthGrant.objects.select_for_update().get(id=grant.id))
 
@@ -243,18 +245,18 @@ def _next_refresh_token(grant: OAuthGrant) -> str:
 
 
 def _caller(grant: OAuthGrant, request: TokenRequest) -> Caller:
-    """Return the user who approved the app as a caller, with the present rights. Raises OAuthError."""
+    """Return the user who approved the app as a caller, with the user's current permissions. Raises OAuthError."""
     try:
         caller = staff.caller_of(grant.approved_by, grant.tenant, request.request_id, request.address)
     except NotFound:
-        raise OAuthError("invalid_grant", "the user who approved the app has lost access to the tenant") from None
+        raise OAuthError("invalid_grant", "the user who approved the app no longer has access to the tenant") from None
     if not grant.tenant.active:
         raise OAuthError("invalid_grant", "the tenant is suspended")
     return caller
 
 
 def _recorder(grant: OAuthGrant, request: TokenRequest) -> Caller:
-    """Return the caller for a revocation, which needs no right."""
+    """Return the caller for a revocation, which requires no permission."""
     actor = staff.actor(grant.approved_by)
     return Caller(grant.tenant, actor, frozenset(), request_id=request.request_id, address=request.address)
 

@@ -37,7 +37,7 @@ class OAuthError(Exception):
 
 
 def endpoint(view: View) -> View:
-    """Make a view of a function: 404 while OAuth is off, errors as OAuth clients expect them, and nothing cached."""
+    """Turn a function into a view that returns 404 while OAuth is off, OAuth errors, and uncached responses."""
 
     @csrf_exempt
     @wraps(view)

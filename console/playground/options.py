@@ -1,7 +1,7 @@
 """The options of a search and of a context, as form controls. Pure.
 
-The address of the page holds the values. `body` turns them into the JSON body of the API's request, which has only the
-options that differ from the API's defaults.
+The URL of the page contains the values. `body` turns them into the JSON body of the API's request, which contains only
+the options that differ from the API's defaults.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def body(query: str, controls: Iterable[Control]) -> dict[str, Any]:
         target = result.setdefault(outer, {}) if outer else result
         target[inner] = _value(control)
     if set(result.get("expand", ())) and "hops" not in result["expand"]:
-        raise InvalidInput("expand", "needs a number of hops; choose how far to follow links")
+        raise InvalidInput("expand", "requires a number of hops; choose how many links to follow")
     return result
 
 
@@ -150,7 +150,7 @@ def _value(control: Control) -> Any:
 
 
 def _number(text: str) -> int | float | str:
-    """Return the number, or the text itself, which the schema refuses."""
+    """Return the number, or the text itself, which the schema rejects."""
     for kind in (int, float):
         try:
             return kind(text)

@@ -1,4 +1,4 @@
-"""What each part of a search contributes to a hit's score, and which words of a text match a query. Pure functions."""
+"""The contribution of each part of a search to a hit's score, and the matching words of a text. Pure functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the playground shows of a search and of a context."""
+"""Results of searches and contexts, prepared for the playground."""
 
 from __future__ import annotations
 

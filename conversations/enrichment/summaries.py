@@ -138,10 +138,10 @@ def summarize(caller: Caller, id: UUID, level: str, day: date | None = None) -> 
         tiers.thaw(caller, id)
     roll_up = _RollUp.of(caller, conversation)
     if not roll_up.days:
-        raise NotFound("the conversation has no messages yet")
+        raise NotFound("the conversation has no messages yet; append some first")
     period = periods.of(level, day or max(roll_up.days))
     if not roll_up.has_messages(period):
-        raise NotFound(f"the conversation has no messages in {period.name}")
+        raise NotFound(f"the conversation has no messages in {period.name}; choose another day")
     return roll_up.summary(period)
 
 

@@ -153,7 +153,7 @@ def translating_errors() -> Iterator[None]:
     except FileNotFoundError as error:
         raise ColdFileDamaged("the file of a cold conversation is missing from cold storage") from error
     except _vendor_errors() as error:
-        raise ColdUnavailable(f"cold storage is not responding: {type(error).__name__}") from error
+        raise ColdUnavailable(f"cold storage is not responding ({type(error).__name__}); retry later") from error
 
 
 def _vendor_errors() -> tuple[type[Exception], ...]:

@@ -18,7 +18,7 @@ _LARGE_TOKENS = 20_000
 
 @dataclass(frozen=True)
 class Facts:
-    """What the rule knows about a conversation.
+    """The properties of a conversation that the rule uses.
 
     `importance` is 1 to 10; `covered` is the share of messages that summaries cover, 0 to 1.
     """

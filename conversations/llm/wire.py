@@ -126,7 +126,7 @@ def _read(response: httpx2.Response, deadline: float) -> bytes:
         if size > MAX_ANSWER_BYTES:
             raise LlmAnswerInvalid(f"the language model's response is longer than {MAX_ANSWER_BYTES} bytes")
         if time.monotonic() > deadline:  # also ends a response that arrives one byte at a time
-            raise LlmUnavailable("the language model's response took too long", sent=True)
+            raise LlmUnavailable("the language model's response did not arrive in time", sent=True)
     return b"".join(chunks)
 
 

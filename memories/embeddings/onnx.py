@@ -98,7 +98,7 @@ def _pooling(folder: Path) -> str:
     settings = _read(folder / "1_Pooling" / "config.json", {MEAN: True})
     chosen = [name for name, value in settings.items() if name.startswith("pooling_mode_") and value is True]
     if len(chosen) != 1 or chosen[0] not in (MEAN, CLS, MAX):
-        raise ConfigurationError(f"{folder}/1_Pooling/config.json must select mean, cls or max pooling, and only one")
+        raise ConfigurationError(f"{folder}/1_Pooling/config.json must select exactly one of mean, cls and max pooling")
     return str(chosen[0])
 
 
@@ -118,7 +118,7 @@ def _session(folder: Path) -> Any:
     paths = [folder / "model.onnx", folder / "onnx" / "model.onnx"]
     path = next((path for path in paths if path.is_file()), None)
     if path is None:
-        raise ConfigurationError(f"{folder} contains neither model.onnx nor onnx/model.onnx")
+        raise ConfigurationError(f"{folder} contains neither model.onnx nor onnx/model.onnx; export the model to it")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = THREADS, 1
     options.enable_cpu_mem_arena = False  # it would keep the memory of the largest batch

@@ -57,7 +57,7 @@ class OpenAIEmbedder:
         if any(row.shape != (self.dimension,) for row in rows):
             raise EmbedderUnavailable(
                 f"the model '{self.model}' creates vectors with {rows[0].size} dimensions, "
-                f"but SOMA_EMBEDDING_DIMENSION is {self.dimension}"
+                f"but SOMA_EMBEDDING_DIMENSION is {self.dimension}; correct the setting"
             )
         return np.stack(rows)
 

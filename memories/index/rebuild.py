@@ -60,14 +60,18 @@ def _check(job: Job) -> bool:
     embedder = _embedder(job)
     try:
         if not usable(embedder.embed(["memory"])[0]):
-            raise ConfigurationError(f"{embedder.provider}/{embedder.model} returned no usable vector")
+            raise ConfigurationError(
+                f"{embedder.provider}/{embedder.model} returned no usable vector; choose another model"
+            )
     except EmbedderUnavailable as error:
         raise ConfigurationError(f"the new embedder failed: {error}") from error
     failpoints.reach("rebuild.checked")
     old = generations.active()
     building = EmbeddingGeneration.objects.filter(state=generations.State.BUILDING).first()
     if building is not None and not generations.alike(building, embedder):
-        raise ConfigurationError(f"another generation is already being built: {building}; wait for it or cancel it")
+        raise ConfigurationError(
+            f"another generation is already being built: {building}; wait until it has finished, or cancel it"
+        )
     new = building or generations.begin(embedder)
     failpoints.reach("rebuild.begun")
     job.data["memories"] = Memory.all_tenants.filter(deleted_at=None).count()

@@ -1,8 +1,8 @@
 """The interface for expanding the best hits of a search to related memories, for example along links.
 
-The search does not know how memories are related. It passes the addresses and scores of its best hits to an expansion,
-and receives related addresses with scores. Like all candidates, these are then confirmed in the database with every
-filter.
+The search does not depend on how memories are related. It passes the addresses and scores of its best hits to an
+expansion, and receives related addresses with scores. Like all candidates, these are then confirmed in the database
+with every filter.
 """
 
 from __future__ import annotations

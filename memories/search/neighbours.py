@@ -57,7 +57,7 @@ def add(query: Search, leg: SemanticLeg, ranked: Sequence[Ranked], candidates: C
 def spread(candidates: Sequence[Candidate], weights: Mapping[str, float]) -> None:
     """Set the neighbour evidence of each candidate from the others (pure).
 
-    weights: of the query's terms.
+    weights: the weights of the query's terms.
     """
     own = np.stack([candidate.matched for candidate in candidates])
     asks = np.array([candidate.mark.questions > 0 for candidate in candidates])

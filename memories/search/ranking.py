@@ -30,8 +30,8 @@ class Ranked(NamedTuple):
 class Ranking:
     """Ranks the candidates of one query.
 
-    bound: the upper bound of BM25 for it.
-    wording: if given, the wording of the query and of the memories also counts.
+    bound: the upper bound of the query's BM25 scores.
+    wording: the wording of the query, or None to rank without it.
     """
 
     weights: Weights
@@ -93,7 +93,7 @@ class Ranking:
 
     @staticmethod
     def _bounded(candidate: Candidate, bound: float) -> tuple[float, ...]:
-        """Return the parts that need no function of their own, before they are clipped."""
+        """Return the parts that are simple ratios, not yet clipped to [0, 1]."""
         similarity, importance = candidate.similarity or 0.0, candidate.importance / scoring.MAX_IMPORTANCE
         return similarity, candidate.bm25 / bound, importance, candidate.graph, candidate.neighbours / bound
 

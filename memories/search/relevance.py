@@ -44,7 +44,7 @@ _REQUESTS = frozenset(
 
 
 class Evidence(Protocol):
-    """What a candidate has in common with the query. `matched` has a positive number for each term that it contains."""
+    """A candidate's similarity to the query. `matched` has a positive number for each query term that it contains."""
 
     @property
     def similarity(self) -> float | None: ...
@@ -55,11 +55,11 @@ class Evidence(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """What the candidates have in common with the query.
+    """Signals of how well the candidates match the query.
 
-    similarity, coverage: of the candidate in which they are highest together. The similarity is its cosine, or None if
-    no candidate has one. The coverage is its share of the query's words, by inverse document frequency, each counted
-    as far as the candidate matches it (`scoring.saturations`).
+    similarity, coverage: the values of the candidate for which they are highest together. The similarity is its cosine,
+    or None if no candidate has one. The coverage is the share of the query's words that it contains, weighted by
+    inverse document frequency and by how well the candidate matches each word (`scoring.saturations`).
     missing: the share of the names in the query that no candidate contains.
     """
 

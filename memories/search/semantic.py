@@ -92,7 +92,7 @@ class SemanticLeg:
         Raises Unavailable.
         """
         self.vector, hits = self._result()
-        if self.vector is None:  # the model knows no word of the query
+        if self.vector is None:  # no word of the query is in the model's vocabulary
             return self.confirmation.of(ids)
         confirmed = self._confirm_enough(hits, self._from_database(self.vector), ids, self.vector)
         self.add_similarities(confirmed)
@@ -203,7 +203,7 @@ class SemanticLeg:
         if not self.pending:
             return {}
         if len(self.pending) > MAX_PENDING or fitting(row.size for row in self.pending) < len(self.pending):
-            raise IndexUnavailable("the memories that are not indexed yet are too many or too large; retry later")
+            raise IndexUnavailable("too many or too large memories are waiting to be indexed; retry later")
         rows: list[Any] = large_rows.filled(self.pending, self._with_embeddings())
         similarities = vectors.similarities([(row.id, row.vector) for row in rows if row.own], vector)
         to_embed = [row for row in rows if not row.own]

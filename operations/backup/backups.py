@@ -88,7 +88,10 @@ def restore(folder: Path, progress: Progress = silent, connection: Any = default
     manifest = manifests.read(folder, progress)
     _require_engine(manifest, connection)
     if unknown := set(manifest.migrations) - _known_migrations():
-        raise InvalidInput("folder", f"was created by a newer version of SomaMemory: {', '.join(sorted(unknown))}")
+        names = ", ".join(sorted(unknown))
+        raise InvalidInput(
+            "folder", f"was created by a newer version of SomaMemory, with the migrations {names}; install that version"
+        )
     if is_used(connection):
         raise Conflict("the database is not empty; restore the backup into an empty database")
     _check_files(folder, manifest, progress)
@@ -200,7 +203,8 @@ def _require_engine(manifest: Manifest, connection: BaseDatabaseWrapper) -> None
     if manifest.engine != connection.vendor:
         raise InvalidInput(
             "folder",
-            (f"is a backup of a {manifest.engine} database, but the settings specify a {connection.vendor} database"),
+            f"is a backup of a {manifest.engine} database, but the settings specify a {connection.vendor} database; "
+            "set SOMA_DATABASE_URL to an empty database of the same kind",
         )
 
 

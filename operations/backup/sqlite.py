@@ -63,7 +63,9 @@ class SQLite:
             _unpack(file, copy, progress)
             with closing(sqlite3.connect(copy)) as opened:
                 if (found := opened.execute("PRAGMA integrity_check").fetchone()[0]) != "ok":
-                    raise InvalidInput("folder", f"SQLite reports that the database is damaged: {found[:200]}")
+                    raise InvalidInput(
+                        "folder", f"contains a damaged SQLite database ({found[:200]}); use another backup"
+                    )
                 return _tables(opened, progress)
 
     def tables(self, connection: BaseDatabaseWrapper, progress: Progress) -> Tables:

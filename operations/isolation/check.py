@@ -192,7 +192,9 @@ def _wait_for_the_index(client: Client) -> None:
     until = time.monotonic() + INDEX_WAIT_S
     while client.expect("GET", "/stats")["index"]["pending"]:
         if time.monotonic() > until:
-            raise ConfigurationError(f"the index did not catch up within {INDEX_WAIT_S:g} s; is the drain running?")
+            raise ConfigurationError(
+                f"the index did not catch up within {INDEX_WAIT_S:g} s; run 'doctor' to find out why"
+            )
         time.sleep(0.2)
 
 

@@ -28,7 +28,7 @@ _BUFFERS_AT_ONCE = 64
 
 
 class Phase(Enum):
-    """What the connection is waiting for."""
+    """The event that a connection is waiting for."""
 
     IDLE = auto()  # the next request
     HEAD = auto()

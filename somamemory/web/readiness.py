@@ -15,7 +15,7 @@ MAX_AGE_S = 3.0
 
 @dataclass(frozen=True)
 class Readiness:
-    """Whether requests can be served, and the reason if not. `at` is in the time of `monotonic`."""
+    """The result of a readiness check, with the reason if it failed. `at` is a time of `monotonic`."""
 
     ready: bool
     reason: str = ""

@@ -1,7 +1,7 @@
 """Request counts, results and durations per minute for the last hour, for the dashboard.
 
-Each process counts in memory. With Redis, the processes publish their counts every few seconds; without it, each
-process only knows its own. Nothing is kept for longer than an hour, because metrics cover that.
+Each process counts in memory. With Redis, the processes publish their counts every few seconds; without it, the
+dashboard shows only the counts of one process. Counts are discarded after an hour: metrics cover longer periods.
 """
 
 from __future__ import annotations

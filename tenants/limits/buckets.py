@@ -44,7 +44,7 @@ class Quota:
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether a request is allowed. If not, `retry_after_s` says when it will be."""
+    """The decision on a request. If it is rejected, `retry_after_s` is the time until it would be allowed."""
 
     allowed: bool
     quotas: tuple[Quota, ...] = ()

@@ -1,4 +1,4 @@
-"""Sign the sealer's position. Columns that the previous version does not know have a default in the database."""
+"""Sign the sealer's position. Columns that the previous version does not write have a default in the database."""
 
 import secrets
 

@@ -1,4 +1,4 @@
-"""When an API key was last used. The old code does not write it."""
+"""The time of an API key's last use. The previous version does not write it."""
 
 from django.db import migrations, models
 

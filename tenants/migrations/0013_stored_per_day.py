@@ -1,4 +1,4 @@
-"""How many memories a tenant had on a day. The old code does not write it."""
+"""The number of memories that a tenant had on a day. The previous version does not write it."""
 
 from django.db import migrations, models
 

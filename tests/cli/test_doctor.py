@@ -76,8 +76,8 @@ MACHINES: list[tuple[str, Callable[[Path], list[Finding]], str, str]] = [
     ("a package is too old", lambda _: [machine.packages(["orjson~=3.13"], lambda name: "2.0")], ERROR, "pip install"),
     ("SQLite is too old", lambda _: [machine.sqlite("3.8.0", ["ENABLE_FTS5"])], ERROR, "3.35"),
     ("SQLite has no full-text search", lambda _: [machine.sqlite("3.45.0", [])], ERROR, "FTS5"),
-    ("the disk is full", lambda at: [machine.disk(at, machine.MIB)], ERROR, "disk larger"),
-    ("the disk is nearly full", lambda at: [machine.disk(at, 500 * machine.MIB)], WARNING, "disk larger"),
+    ("the disk is full", lambda at: [machine.disk(at, machine.MIB)], ERROR, "enlarge the disk"),
+    ("the disk is nearly full", lambda at: [machine.disk(at, 500 * machine.MIB)], WARNING, "enlarge the disk"),
     (
         "the data folder is on a network drive",
         lambda _: [machine.file_system(Path("/data/soma"), "/dev/sda / ext4 rw\nhost:/x /data nfs4 rw\n")],
@@ -87,7 +87,7 @@ MACHINES: list[tuple[str, Callable[[Path], list[Finding]], str, str]] = [
     ("others can read a secret", folder_with(0o644), ERROR, "chmod 600"),
     ("another user owns the files", of_another_user, ERROR, "chown"),
     (
-        "the data folder is missing or cannot be written",
+        "the data folder is missing or not writable",
         lambda at: list(machine.permissions(at / "missing", 0)),
         ERROR,
         "chown",
@@ -105,7 +105,7 @@ MACHINES: list[tuple[str, Callable[[Path], list[Finding]], str, str]] = [
     ("every client is a proxy", lambda _: list(local.proxies("127.0.0.1", [], ["0.0.0.0/0"])), ERROR, "only the"),
     ("no proxy is named", lambda _: list(local.proxies("0.0.0.0", [], [])), WARNING, "SOMA_TRUSTED_PROXIES"),
     ("any Host is accepted", lambda _: list(local.proxies("127.0.0.1", ["*"], [])), WARNING, "SOMA_ALLOWED_HOSTS"),
-    ("keys travel unencrypted", lambda _: [server.encryption("http://memory.example.org")], WARNING, "TLS"),
+    ("keys are sent unencrypted", lambda _: [server.encryption("http://memory.example.org")], WARNING, "TLS"),
     (
         "the server's clock is wrong",
         lambda _: [server.clock({"date": formatdate(time.time() - 3600, usegmt=True)}, time.time())],
@@ -230,7 +230,7 @@ def test_the_command_prints_remedies_and_has_an_exit_code(bare: Soma, monkeypatc
     done = bare("doctor")
 
     assert done.code == 1
-    assert done.out.splitlines()[:2] == ["warning  open files: at most 100 files and connections",
+    assert done.out.splitlines()[:2] == ["warning  open files: the limit of open files and connections is 100",
                                          "         → run 'ulimit -n 1024' first"]  # fmt: skip
 
 

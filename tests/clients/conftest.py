@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class InlineTransport:
-    """An asynchronous embedded transport without threads, which would not see the test's transaction."""
+    """An asynchronous embedded transport without threads: another thread would not see the test's transaction."""
 
     def __init__(self, inner: EmbeddedTransport) -> None:
         self.inner = inner

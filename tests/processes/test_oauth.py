@@ -26,7 +26,7 @@ PASSWORD = "a long enough pass phrase"
 
 
 class Storage:
-    """What the app remembers."""
+    """The tokens and the registration that the app stores."""
 
     tokens: OAuthToken | None = None
     client: OAuthClientInformationFull | None = None

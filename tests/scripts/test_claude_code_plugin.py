@@ -24,7 +24,7 @@ HOOK = PLUGIN / "hooks" / "memory.py"
 
 @pytest.fixture
 def hook(api: Api, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The hooks, with their requests sent to the API."""
+    """The module of the hooks, whose requests go to the application of the test."""
     spec = importlib.util.spec_from_file_location("claude_code_hook", HOOK)
     assert spec is not None
     assert spec.loader is not None

@@ -1,4 +1,4 @@
-"""The descriptions of plugins, of the bundle for Claude Desktop and of the registry agree with the service."""
+"""The manifests of the plugins, of the bundle for Claude Desktop and of the registry match the service."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def post(path: str, fields: dict[str, str | None]) -> Any:
 
 
 def returned(response: Any) -> dict[str, str]:
-    """Return the parameters that the app gets back."""
+    """Return the parameters of the redirect to the app."""
     return {name: values[0] for name, values in parse_qs(urlsplit(response["Location"]).query).items()}
 
 

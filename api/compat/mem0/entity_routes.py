@@ -40,7 +40,7 @@ def entity(request: Request, kind: EntityKind, name: str, query: Query[SourcePar
     caller = request.caller
     found = next((owner for owner in _owners(caller, _COLUMNS[kind]) if owner.name == name), None)
     if found is None:
-        raise NotFound(f"there is no {kind} with this name that has memories")
+        raise NotFound(f"no {kind} with this name has memories")
     return reply(presenters.entity(caller.tenant, found))
 
 

@@ -1,4 +1,4 @@
-"""Where mem0's memories are, and how they are named.
+"""The namespaces and keys of mem0's memories.
 
 Memories are in the namespace `mem0`, under the key `{event}/{n}`: the event of the request that stored them, and the
 position in it. An imported memory has the key `imported/{id}` with its id in mem0, which stays valid here. Facts that a
@@ -61,7 +61,7 @@ def _candidates(caller: Caller, id: UUID) -> Iterator[tuple[str, Address]]:
 
 
 def id_of(memory: Memory) -> str:
-    """Return the id by which clients know a memory."""
+    """Return the id of a memory for clients of mem0."""
     key = memory.key or ""
     return key.removeprefix(IMPORTED) if key.startswith(IMPORTED) else str(memory.id)
 

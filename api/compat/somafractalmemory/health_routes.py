@@ -1,4 +1,4 @@
-"""Health, statistics and the pages of SomaFractalMemory. All but `/test-stats` are public, as there."""
+"""Health, statistics and the pages of SomaFractalMemory. As in the product, all but `/test-stats` are public."""
 
 from __future__ import annotations
 

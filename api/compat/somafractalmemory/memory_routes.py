@@ -1,4 +1,4 @@
-"""SomaFractalMemory's routes for memories, searches and the graph. Successful requests are always answered with 200."""
+"""SomaFractalMemory's routes for memories, searches and the graph. Successful requests always return 200."""
 
 from __future__ import annotations
 

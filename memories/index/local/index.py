@@ -20,6 +20,7 @@ from memories.index.local.points_file import Damaged
 from memories.index.local.store import Store
 from somamemory import failpoints
 from somamemory.errors import ConfigurationError, IndexUnavailable
+from somamemory.installation import COMMAND
 from somamemory.telemetry import tracing
 
 log = logging.getLogger("soma.index")
@@ -247,7 +248,7 @@ class LocalIndex:
         if dimension != self._dimension:
             raise ConfigurationError(
                 f"the vector index {self._folder} contains vectors with {dimension} dimensions, but the embedder "
-                f"creates {self._dimension}"
+                f"creates {self._dimension}. Restore the previous embedder settings, or run {COMMAND} reembed"
             )
         self._is_checked = True
 

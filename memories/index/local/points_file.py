@@ -259,7 +259,9 @@ class PointsFile:
     def _reserve(self, number: int) -> None:
         """Reserve disk space for a chunk. If the disk were full, writing to a mapped hole would kill the process."""
         if number >= layout.MAX_CHUNKS:
-            raise IndexUnavailable(f"the vector index holds at most {layout.FIRSTS[-1]:,} points per tenant")
+            raise IndexUnavailable(
+                f"the vector index can hold at most {layout.FIRSTS[-1]:,} points per tenant; use pgvector or Milvus"
+            )
         place = layout.places(self.dimension)[number]
         try:
             if hasattr(os, "posix_fallocate"):
@@ -267,7 +269,9 @@ class PointsFile:
             else:
                 os.ftruncate(self._descriptor, place.start + place.length)
         except OSError as error:
-            raise IndexUnavailable(f"the vector index cannot grow: {error.strerror}") from error
+            raise IndexUnavailable(
+                f"the files of the vector index cannot be extended: {error.strerror}; check the disk space"
+            ) from error
 
 
 def gathered(

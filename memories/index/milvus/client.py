@@ -136,14 +136,14 @@ class Client:
 
     def _require_closed_breaker(self) -> None:
         if not self.breaker.allows():
-            raise IndexUnavailable("the vector index failed to respond a moment ago")
+            raise IndexUnavailable("calls to the vector index are paused after a recent failure; retry later")
 
     def _connected(self, deadline: float) -> Any:
         self._require_closed_breaker()
         if self.vendor is not None and self.vendor_of == os.getpid():
             return self.vendor
         if not self._connecting.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            raise IndexUnavailable("the vector index is still being opened")
+            raise IndexUnavailable("another request is still connecting to the vector index; retry later")
         try:
             if self.vendor_of != os.getpid():
                 self.vendor = None  # inherited from the parent process, so closing it would affect the parent

@@ -9,7 +9,7 @@ MIN_PATIENCE_S = 0.15
 
 
 class Patience:
-    """How long a caller with a fallback waits: a multiple of the usual duration of a call.
+    """The waiting time of a caller with a fallback: a multiple of the usual duration of a call.
 
     longest_s: the upper bound, which also applies before any durations are known.
 

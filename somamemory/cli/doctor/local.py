@@ -241,7 +241,7 @@ def proxies(host: str, allowed_hosts: list[str], trusted: list[str]) -> Iterator
     """Check which proxies are trusted by a server that other machines can reach."""
     if any(network in EVERYWHERE or ip_network(network).num_addresses > 1 << 24 for network in trusted):
         yield error(
-            "proxies", f"SOMA_TRUSTED_PROXIES={','.join(trusted)} trusts clients, which can forge their address",
+            "proxies", f"SOMA_TRUSTED_PROXIES={','.join(trusted)} includes clients, which can then forge their address",
             "list only the addresses of the reverse proxies",
         )  # fmt: skip
     if "*" in allowed_hosts:
@@ -250,7 +250,7 @@ def proxies(host: str, allowed_hosts: list[str], trusted: list[str]) -> Iterator
         yield ok("proxies", "only this machine can connect")
     elif not trusted:
         yield warning(
-            "proxies", f"{host} can be reached without a reverse proxy, or SOMA_TRUSTED_PROXIES does not name it",
+            "proxies", f"{host} can be reached without a reverse proxy, or SOMA_TRUSTED_PROXIES does not contain it",
             "use a proxy with TLS (deploy/), and set SOMA_TRUSTED_PROXIES to its address",
         )  # fmt: skip
     else:

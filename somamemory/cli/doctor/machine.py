@@ -68,9 +68,9 @@ def sqlite_options() -> list[str]:
 def disk(folder: Path, free: int) -> Finding:
     detail = f"{free / MIB:,.0f} MiB are free below {folder}"
     if free < LEAST_FREE:
-        return error("disk", detail, "delete old backups or make the disk larger; writes fail when it is full")
+        return error("disk", detail, "delete old backups, or enlarge the disk; writes fail when it is full")
     if free < LITTLE_FREE:
-        return warning("disk", detail, "make the disk larger, or delete old backups")
+        return warning("disk", detail, "delete old backups, or enlarge the disk")
     return ok("disk", detail)
 
 
@@ -94,7 +94,7 @@ def file_system(folder: Path, mounts: str) -> Finding:
 def permissions(folder: Path, user: int) -> Iterator[Finding]:
     """Check that only this user can access the files of the data folder."""
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-        yield error("permissions", f"{folder} cannot be written", f"run 'chown -R $(id -un) {folder}' as root")
+        yield error("permissions", f"{folder} is not writable", f"run 'chown -R $(id -un) {folder}' as root")
         return
     files = [entry for entry in os.scandir(folder) if entry.is_file(follow_symlinks=False)]
     foreign = [entry.name for entry in files if entry.stat().st_uid != user]
@@ -113,14 +113,14 @@ def permissions(folder: Path, user: int) -> Iterator[Finding]:
 
 def temporary_folder(folder: Path) -> Finding:
     if not os.access(folder, os.W_OK):
-        return error("temporary folder", f"{folder} cannot be written", "set TMPDIR to a folder that can be written")
+        return error("temporary folder", f"{folder} is not writable", "set TMPDIR to a writable folder")
     return ok("temporary folder", str(folder))
 
 
 def clock(now: datetime, newest: datetime | None) -> Finding:
     """Compare the clock with the newest API key, and with the release of this version."""
     if now < OLDEST_TIME:
-        return error("clock", f"the clock says {now:%Y-%m-%d}", "set the clock: timedatectl set-ntp true")
+        return error("clock", f"the clock is set to {now:%Y-%m-%d}", "set the clock: timedatectl set-ntp true")
     if newest is not None and (newest - now).total_seconds() > 60:
         return error(
             "clock", f"the newest API key is from {newest:%Y-%m-%d %H:%M:%S}, which is in the future",
@@ -131,7 +131,9 @@ def clock(now: datetime, newest: datetime | None) -> Finding:
 
 def open_files(limit: int) -> Finding:
     if 0 <= limit < LEAST_FILES:
-        return warning("open files", f"at most {limit} files and connections", f"run 'ulimit -n {LEAST_FILES}' first")
+        return warning(
+            "open files", f"the limit of open files and connections is {limit}", f"run 'ulimit -n {LEAST_FILES}' first"
+        )
     return ok("open files", f"limit {limit}")
 
 

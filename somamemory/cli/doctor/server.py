@@ -41,7 +41,7 @@ def findings(target: Target) -> Iterator[Finding]:
 def encryption(url: str) -> Finding:
     parts = urlsplit(url)
     if parts.scheme == "http" and parts.hostname not in LOCAL:
-        return warning("encryption", "API keys travel unencrypted", "put a reverse proxy with TLS in front (deploy/)")
+        return warning("encryption", "API keys are sent unencrypted", "put a reverse proxy with TLS in front (deploy/)")
     return ok("encryption", "TLS" if parts.scheme == "https" else "not needed on this machine")
 
 
@@ -74,7 +74,7 @@ def dependencies(report: Mapping[str, object]) -> Iterator[Finding]:
         if state in (True, "ok", "healthy", "up"):
             yield ok(str(name), "responds")
         else:
-            yield error(str(name), f"the server cannot use it ({state})", "run 'somamemory doctor' on the server")
+            yield error(str(name), f"is not available to the server ({state})", "run 'somamemory doctor' on the server")
 
 
 def _key(client: Client, has_key: bool) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Which combinations of terms are worth ranking."""
+"""The choice of combinations of terms to rank."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ class Response:
 
 
 def _class_of(status: int) -> type[ApiError]:
-    """Return the class for a code that this version of the client does not know."""
+    """Return the class for a response whose error code is newer than this version of the client."""
     return _api_errors.ServerError if status >= 500 else ApiError
 
 

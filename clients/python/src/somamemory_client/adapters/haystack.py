@@ -70,7 +70,11 @@ class SomaDocumentStore:
         if policy != DuplicatePolicy.OVERWRITE:
             known = {document.id for document in self._read(list(given))}
             if policy != DuplicatePolicy.SKIP and (known or len(given) < len(documents)):
-                raise DuplicateDocumentError(f"documents with these ids exist: {', '.join(sorted(known)) or 'twice'}")
+                raise DuplicateDocumentError(
+                    f"documents with these ids already exist: {', '.join(sorted(known))}; use another policy"
+                    if known
+                    else "several of the documents have the same id; use another policy"
+                )
             given = {id: document for id, document in given.items() if id not in known}
         for some in slices([self._memory(document) for document in given.values()]):
             self.client.memories.store_many(some, atomic=True)
@@ -104,7 +108,8 @@ class SomaDocumentStore:
         conditions, exact = _translated(filters) if filters else (None, True)
         if not exact:
             raise FilterError(
-                "a search can compare fields of `meta` with numbers and strings, but not the order of dates"
+                "a search supports only fields of `meta`, compared with numbers and strings, and cannot order dates; "
+                "use filter_documents for other filters"
             )
         hits = self.client.memories.search(query, namespace=self.namespace, filters=conditions, top_k=top_k, mode=mode)
         return [replace(_document(hit), score=hit["score"]) for hit in hits]

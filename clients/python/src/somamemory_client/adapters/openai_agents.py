@@ -57,7 +57,7 @@ class SomaSession(SessionABC):
             await self._client.memories.store_many(some, atomic=True)
 
     async def pop_item(self) -> TResponseInputItem | None:
-        """Delete and return the latest item. No other caller of `pop_item` gets it."""
+        """Delete and return the latest item. Concurrent calls never return the same item."""
         while found := await run_async(self._client, self._latest(1)):
             if (await self._client.memories.delete_many(ids=[found[0]["id"]]))["deleted"]:
                 return _item(found[0])
