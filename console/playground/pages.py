@@ -1,6 +1,6 @@
 """The playground: a search, or the context for a prompt, with every option, and two settings side by side.
 
-It runs what the API's routes run, with the same bodies. Nothing counts as a read. The address of the page holds all
+It runs what the API's routes run, with the same bodies. Nothing counts as a read. The URL of the page contains all
 options, so a link shares them.
 """
 
