@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
 from typing import Any
 from uuid import UUID
 
-from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
 import graph.selectors
 from api.graph.presenters import coordinate_text
-from api.json import reply
 from api.map.routes import density
 from api.map.schemas import MapParams
 from api.memories.presenters import memory as present_memory
 from api.search.presenters import hit as present_hit
 from console import staff
 from console.admin.memories import link
+from console.json_views import json_view, require_memories
 from console.site import site
 from console.validation import validated
 from memories import density_map, selectors
 from memories.search import hybrid
 from somamemory.errors import InvalidInput, SomaError
-from somamemory.web.problems import problem
 from tenants.caller import Caller
 
 HITS = 30
@@ -35,8 +31,7 @@ _NOT_THE_MAPS = {"tenant"}
 
 def page(request: HttpRequest) -> HttpResponse:
     """Show the map for one tenant and namespace. `at` is the initial coordinate."""
-
-    _may(request)
+    require_memories(request)
     try:
         tenant = staff.chosen_tenant(request)
     except SomaError:
@@ -56,28 +51,13 @@ def page(request: HttpRequest) -> HttpResponse:
     return TemplateResponse(request, "console/explorer.html", context)
 
 
-def _answering(view: Callable[[HttpRequest, Caller], Any]) -> Callable[[HttpRequest], HttpResponse]:
-    """Return JSON responses to the page's script, with the same errors as the API."""
-
-    @wraps(view)
-    def answer(request: HttpRequest) -> HttpResponse:
-        _may(request)
-        try:
-            caller = staff.caller(request, staff.tenant_named(request, request.GET.get("tenant", "")))
-            return reply(view(request, caller))
-        except SomaError as error:
-            return problem(request, error)
-
-    return answer
-
-
-@_answering
+@json_view
 def map_cells(request: HttpRequest, caller: Caller) -> Any:
     given = {name: value for name, value in request.GET.items() if name not in _NOT_THE_MAPS and value}
     return density(caller, validated(MapParams, given))
 
 
-@_answering
+@json_view
 def search(request: HttpRequest, caller: Caller) -> Any:
     words = request.GET.get("q", "").strip()
     if not 1 <= len(words) <= 8192 or "\0" in words:
@@ -92,7 +72,7 @@ def search(request: HttpRequest, caller: Caller) -> Any:
     }
 
 
-@_answering
+@json_view
 def memory(request: HttpRequest, caller: Caller) -> Any:
     try:
         id = UUID(request.GET.get("id", ""))
@@ -118,9 +98,3 @@ def _network(network: graph.selectors.Network) -> Any:
         for link in network.links
     ]
     return {"nodes": nodes, "links": links, "truncated": network.truncated}
-
-
-def _may(request: HttpRequest) -> None:
-    user: Any = request.user
-    if not user.has_perm("memories.view_memory"):
-        raise PermissionDenied

@@ -68,11 +68,13 @@ def may_write(request: HttpRequest, memory: Memory) -> bool:
 def _addresses(caller: Caller, memory: Memory) -> dict[str, str]:
     place = {"tenant": caller.tenant.slug, "namespace": memory.namespace}
     similar = {**place, "mode": "semantic", "query": payloads.text_of(memory.payload)[:1000]}
+    itself = {"tenant": caller.tenant.slug, "id": str(memory.id)}
     return {
         "list_link": reverse("admin:memories_memory_changelist", query=place),
         "explorer_link": reverse("admin:explorer", query={**place, "at": memory.coordinate.text}),
         "similar_link": reverse("admin:playground", query=similar),
-        "network": reverse("admin:explorer_memory", query={"tenant": caller.tenant.slug, "id": str(memory.id)}),
+        "network": reverse("admin:explorer_memory", query=itself),
+        "neighbours": reverse("admin:similar_memories", query=itself),
         "audit_link": reverse("admin:tenants_auditevent_changelist", query={"of": caller.tenant.slug}),
     }
 

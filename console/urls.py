@@ -11,6 +11,7 @@ from console import (  # noqa: F401 - admin registers the models
     explorer,
     job_page,
     second_factor_page,
+    similar_memories,
     slow_page,
 )
 from console.oauth import authorize_page
@@ -25,6 +26,7 @@ site.pages = [
     ("explorer/map/", "explorer_map", explorer.map_cells),
     ("explorer/search/", "explorer_search", explorer.search),
     ("explorer/memory/", "explorer_memory", explorer.memory),
+    ("similar/", "similar_memories", similar_memories.answer),
     ("playground/", "playground", playground.search_page),
     ("playground/context/", "playground_context", playground.context_page),
     ("example/", "example", example_data.change),

@@ -12,6 +12,7 @@ from testing.browser import Browser
 
 READY = "document.getElementById('explorer').dataset.ready === 'true'"
 NETWORK = "!!document.querySelector('.explorer-network circle')"
+COMPLETE = f"{NETWORK} && document.getElementById('neighbours').dataset.ready === 'true'"  # the page of a memory
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def _pages_of_content(slug: str) -> list[Page]:
         Page("memories", memories, query=place, permission=see),
         Page("memories-found", memories, query=(*place, ("q", WORDS)), permission=see),
         Page("memories-below", memories, query=(*place, ("q", "1")), permission=see),
-        Page("memory", "memories_memory_change", (f"{slug}/{memory.id}",), ready=NETWORK, permission=see),
+        Page("memory", "memories_memory_change", (f"{slug}/{memory.id}",), ready=COMPLETE, permission=see),
         Page("memory-form", "memories_memory_change", (f"{slug}/{memory.id}",), (("edit", "form"),), permission=see),
         Page("memory-json", "memories_memory_change", (f"{slug}/{memory.id}",), (("edit", "json"),), permission=see),
         Page("memory-deleted", "memories_memory_change", (f"{slug}/{deleted.id}",), permission=see),

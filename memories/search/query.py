@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from memories import validity
+from memories.embeddings.base import Vectors
 from memories.models import Memory
 from memories.search.expansion import Expansion
 from memories.search.relevance import Signals
@@ -48,6 +49,9 @@ class Search:
     neighbours: bool = True  # whether a hybrid search uses neighbour evidence; see `search.neighbours`
     shown: bool = True  # False if the results are only candidates, which do not count as reads
     stats: Stats | None = None  # from an earlier search for the same terms in the same namespaces
+    vector: Vectors | None = field(
+        default=None, repr=False, compare=False
+    )  # to compare, instead of embedding the query
 
     @property
     def validity(self) -> Q:

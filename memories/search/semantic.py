@@ -116,7 +116,8 @@ class SemanticLeg:
 
     def _is_remote(self) -> bool:
         try:
-            return index.of(self.generation).remote or not embeddings.of(self.generation).in_process
+            embeds_remotely = self.search.vector is None and not embeddings.of(self.generation).in_process
+            return index.of(self.generation).remote or embeds_remotely
         except (Unavailable, ConfigurationError):  # raised again when the leg runs
             return False
 
@@ -163,7 +164,9 @@ class SemanticLeg:
     def _embed_and_ask(self) -> tuple[Vectors | None, list[Hit]]:
         """Embed the query and query the index."""
         with metrics.leg_seconds.labels(SEMANTIC).time(), tracing.span("search: meaning"):
-            vector = embeddings.of(self.generation).embed([self.query])[0]
+            vector = self.search.vector
+            if vector is None:
+                vector = embeddings.of(self.generation).embed([self.query])[0]
             hits = self._first_hits(vector) if usable(vector) else []
         metrics.candidates.labels(SEMANTIC).observe(len(hits))
         return (vector, hits) if usable(vector) else (None, [])

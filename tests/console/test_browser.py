@@ -34,6 +34,7 @@ NOT_PAGES = {
     "explorer_map": "JSON for the explorer, which the test visits",
     "explorer_search": "JSON for the explorer, which the test visits",
     "explorer_memory": "JSON for the explorer, which the test visits",
+    "similar_memories": "JSON for the page of a memory, which the test visits",
     "job_progress": "JSON for the page of a job: see test_browser_operations.py",
     "conversations_conversation_deleted": "redirects to the page of deleted conversations",
     "autocomplete": "JSON",

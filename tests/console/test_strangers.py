@@ -90,7 +90,7 @@ def path_of(name: str, tenant: Tenant) -> str:
     query = {"tenant": tenant.slug, "of": tenant.slug, **QUERIES.get(name, {})}
     if name == "conversation_export":
         return page(name, tenant.slug, Conversation.objects.for_tenant(tenant).get().id)
-    if name == "explorer_memory":
+    if name in ("explorer_memory", "similar_memories"):
         return page(name, tenant=tenant.slug, id=str(row_of("memories_memory", tenant).id))
     if name == "view_on_site":
         return page(name, "1", str(tenant.pk))

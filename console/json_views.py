@@ -1,0 +1,38 @@
+"""Views that answer the scripts of the pages with JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+
+from api.json import reply
+from console import staff
+from somamemory.errors import SomaError
+from somamemory.web.problems import problem
+from tenants.caller import Caller
+
+
+def json_view(view: Callable[[HttpRequest, Caller], Any]) -> Callable[[HttpRequest], HttpResponse]:
+    """Return a view of the tenant in the query, for users who can see memories, with the same errors as the API."""
+
+    @wraps(view)
+    def answer(request: HttpRequest) -> HttpResponse:
+        require_memories(request)
+        try:
+            caller = staff.caller(request, staff.tenant_named(request, request.GET.get("tenant", "")))
+            return reply(view(request, caller))
+        except SomaError as error:
+            return problem(request, error)
+
+    return answer
+
+
+def require_memories(request: HttpRequest) -> None:
+    """Raise PermissionDenied for a user who cannot see memories."""
+    user: Any = request.user
+    if not user.has_perm("memories.view_memory"):
+        raise PermissionDenied

@@ -1,0 +1,51 @@
+"""The neighbours of a memory in the vector space: the memories whose vectors are most similar to its own."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from memories.embeddings.base import Vectors
+from memories.index import generations
+from memories.index.base import usable
+from memories.models import Memory
+from memories.search import hybrid
+from memories.search.hybrid import SEMANTIC, Search
+from memories.search.scoring import Stats
+from tenants.caller import Caller
+
+_NO_WORDS = Stats(documents=0, average_length=0.0, frequency={})
+
+
+def similar(caller: Caller, memory: Memory, count: int) -> list[tuple[Memory, float]] | None:
+    """Return the `count` nearest memories of the same namespace, each with its cosine similarity, nearest first.
+
+    Only memories that a search would return are included, and those that have anything in common with the memory: the
+    similarity is greater than 0. Returns None if the memory has no vector. Does not count as a read.
+
+    Raises IndexUnavailable.
+    """
+    vector = _vector(memory)
+    if vector is None:
+        return None
+    query = Search(
+        "",
+        namespaces=(memory.namespace,),
+        mode=SEMANTIC,
+        top_k=count + 1,
+        weights={"semantic": 1.0},
+        stats=_NO_WORDS,
+        vector=vector,
+        shown=False,
+    )
+    hits = [(hit.memory, hit.score) for hit in hybrid.search(caller, query).hits]
+    return [(row, score) for row, score in hits if row.id != memory.id][:count]
+
+
+def _vector(memory: Memory) -> Vectors | None:
+    """Return the vector of the memory in the active generation."""
+    rows = memory.embeddings.filter(generation=generations.active())
+    stored = rows.exclude(vector=None).values_list("vector", flat=True).first()
+    if not stored:
+        return None
+    vector = np.frombuffer(bytes(stored), dtype="<f4")
+    return vector if usable(vector) else None
