@@ -15,6 +15,7 @@ from django.core.exceptions import BadRequest, ValidationError
 from django.db import DataError, transaction
 from django.forms import CharField
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 from django.urls import URLPattern, path
 from django.utils import timezone
 from unfold.forms import AuthenticationForm
@@ -23,7 +24,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from console import second_factor, staff
 from somamemory.errors import SomaError
-from somamemory.web.problems import problem
+from somamemory.web.problems import PROBLEM, problem
 from somamemory.web.request_state import state_of
 from tenants import audit
 from tenants.limits import policy
@@ -109,10 +110,34 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
             except (DataError, OverflowError, ValidationError) as error:
                 raise BadRequest from error
             except SomaError as error:
-                return problem(request, error)
+                return self._refused(request, error)
 
         inner: Callable[..., HttpResponse] = super().admin_view(guarded, cacheable)
         return inner
+
+    def _refused(self, request: HttpRequest, error: SomaError) -> HttpResponse:
+        """Render an error as a page for people, and as problem+json for scripts and other clients."""
+        if request.get_preferred_type([PROBLEM, "application/json", "text/html"]) != "text/html":
+            return problem(request, error)
+        response = self.error_page(request, error.status, error.title, error.detail)
+        for name, value in error.headers.items():
+            response[name] = value
+        return response
+
+    def error_page(self, request: HttpRequest, status: int, title: str, text: str) -> HttpResponse:
+        """Render an error, with the sidebar if the user is signed in."""
+        template = "console/error.html" if self._is_signed_in(request) else "console/error_signed_out.html"
+        context = {
+            **self.each_context(request),
+            "title": title,
+            "text": text,
+            "status": status,
+            "request_id": state_of(request).request_id,
+        }
+        return render(request, template, context, status=status)
+
+    def _is_signed_in(self, request: HttpRequest) -> bool:
+        return hasattr(request, "user") and bool(self.has_permission(request))
 
     def login(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         response: Any = super().login(request, extra_context)

@@ -626,6 +626,7 @@ SESSION_COOKIE_AGE = _bounded("SOMA_ADMIN_SESSION_HOURS", 12, 1, 24 * 30) * 3600
 SESSION_IDLE_S = _bounded("SOMA_ADMIN_IDLE_MINUTES", 60, 0, 60 * 24 * 30) * 60
 # For a proxy that terminates TLS without X-Forwarded-Proto, for example https://memory.example.org
 CSRF_TRUSTED_ORIGINS = [*env.list("SOMA_ADMIN_ORIGINS", default=[]), *([OAUTH_URL] if OAUTH_URL else [])]
+CSRF_FAILURE_VIEW = "console.error_pages.csrf_failed"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},

@@ -36,6 +36,11 @@ if settings.ADMIN:
     from console.oauth import endpoints, metadata
     from console.urls import site
 
+    handler400 = "console.error_pages.bad_request"
+    handler403 = "console.error_pages.forbidden"
+    handler404 = "console.error_pages.not_found"
+    handler500 = "console.error_pages.failed"
+
     urlpatterns += [
         path("admin/", site.urls),
         path(".well-known/oauth-authorization-server", metadata.authorization_server),

@@ -15,6 +15,7 @@
             const name = NAMES[element.textContent.trim()];
             if (name && !element.matches("label")) element.setAttribute("aria-label", element.title || name);
         }
+        root.querySelector("[x-on\\:click*=openTheme]")?.setAttribute("aria-label", "Change the theme");
         for (const element of root.querySelectorAll("[x-on\\:click], .delete-template")) {
             if (element.matches(".material-symbols-outlined")) element.removeAttribute("aria-hidden");
             if (element.matches(NATIVE) || element.id === "changelist-filter-close") continue;

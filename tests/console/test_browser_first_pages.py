@@ -1,0 +1,107 @@
+# ruff: noqa: F811 - the fixture
+"""Pages outside the walk, in headless Chromium: sign-in, errors, connecting an app, and an empty installation."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from benchmarks.console.data import NAME, PASSWORD, READER
+from console.models import OAuthClient
+from testing.browser import Browser
+from tests.console.accessibility import NPM, in_dark, violations
+from tests.console.test_browser import browser  # noqa: F401 - a fixture
+from tests.support.oauth import AUTHORIZE, CALLBACK, App
+
+pytestmark = [pytest.mark.server, pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+
+def is_accessible(browser: Browser) -> bool:
+    """Check the whole page in both themes."""
+    assert not NPM or [*violations(browser), *in_dark(browser)] == []
+    return True
+
+
+def title(browser: Browser) -> str:
+    """Return the heading of the page."""
+    return str(browser.run("return document.querySelector('h1').textContent.trim()"))
+
+
+def test_the_sign_in_page_is_accessible_and_explains_a_refusal(browser: Browser) -> None:
+    visit = browser.visit("sign-in", "/admin/login/")
+    assert (visit.status, visit.complaints) == (200, [])
+    assert is_accessible(browser)
+
+    browser.driver.find_element("name", "username").send_keys(NAME)
+    browser.driver.find_element("name", "password").send_keys("a wrong pass phrase")
+    browser.click("#login-form button")
+    browser.until(lambda: "Please enter the correct username and password" in browser.driver.page_source)
+    assert is_accessible(browser)
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "heading"),
+    [("/admin/nowhere/", 404, "Page not found"), ("/admin/users/", 404, "Page not found"),
+     ("/admin/slow-searches/", 403, "You do not have access to this page")],
+)  # fmt: skip
+def test_errors_lead_to_accessible_pages(browser: Browser, path: str, status: int, heading: str) -> None:
+    browser.sign_in(READER, PASSWORD)
+
+    visit = browser.visit("error", path)
+
+    assert visit.status == status
+    assert title(browser) == heading
+    assert is_accessible(browser)
+    browser.click("#main .error a")
+    browser.until(lambda: title(browser) == "Dashboard")
+
+
+def test_a_form_of_an_ended_session_is_explained(browser: Browser) -> None:
+    browser.visit("sign-in", "/admin/login/")
+    browser.driver.delete_all_cookies()
+
+    browser.click("#login-form button")
+    browser.run("document.querySelectorAll('#login-form input').forEach((input) => input.required = false)")
+    browser.click("#login-form button")
+    browser.until(lambda: title(browser) == "The form has expired")
+
+    assert is_accessible(browser)
+
+
+@pytest.fixture
+def app(settings: Any, live_server: Any) -> OAuthClient:
+    settings.OAUTH_URL = live_server.url
+    return OAuthClient.objects.create(client_id="notes", name="Notes", redirect_uris=[CALLBACK])
+
+
+def authorize(settings: Any, **changes: str) -> str:
+    query = App(browser=None, client_id="notes").request(resource=f"{settings.OAUTH_URL}/mcp", **changes)  # type: ignore[arg-type]
+    return f"{AUTHORIZE}?{urlencode(query)}"
+
+
+def test_the_page_that_connects_an_app_is_accessible(browser: Browser, app: OAuthClient, settings: Any) -> None:
+    browser.sign_in(NAME, PASSWORD)
+
+    visit = browser.visit("connect", authorize(settings))
+
+    assert (visit.status, visit.complaints) == (200, [])
+    assert title(browser) == "Connect an app"
+    assert is_accessible(browser)
+    browser.run("document.querySelectorAll('[name=scopes]').forEach((box) => box.checked = false)")
+    browser.click("[value=allow]")
+    browser.until(lambda: "This field is required" in browser.driver.page_source)
+    assert is_accessible(browser)
+
+
+def test_an_invalid_request_of_an_app_leads_to_an_accessible_page(
+    browser: Browser, app: OAuthClient, settings: Any
+) -> None:
+    browser.sign_in(NAME, PASSWORD)
+
+    visit = browser.visit("refused", authorize(settings, scope="everything"))
+
+    assert visit.status == 400
+    assert title(browser) == "The app cannot be connected"
+    assert is_accessible(browser)
