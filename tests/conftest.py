@@ -363,7 +363,7 @@ def superuser(generation: EmbeddingGeneration) -> Client:
 @pytest.fixture
 def staff(superuser: Client, tenant: Tenant) -> Client:
     """A staff user with all permissions for acme only."""
-    return sign_in_staff(tenant, all_but="", name="staff")
+    return sign_in_staff(tenant, all_but="", name="acme-staff")
 
 
 def page(name: str, *args: Any, **query: str) -> str:

@@ -225,7 +225,7 @@ def test_example_data_is_offered_loaded_tried_and_removed(superuser: Client, sta
 def test_example_data_needs_permissions_a_post_and_the_own_tenant(staff: Client, api: Api, stranger: Api) -> None:
     assert staff.get(page("example")).status_code == 405
     assert staff.post(page("example"), {"tenant": "stranger", "do": "load"}).status_code == 404
-    User.objects.get(username="staff").user_permissions.set(Permission.objects.filter(codename="view_memory"))
+    User.objects.get(username="acme-staff").user_permissions.set(Permission.objects.filter(codename="view_memory"))
     staff.post(page("example"), {"tenant": "acme", "do": "load"})
 
     assert stranger.get("/memories?namespace=somamemory-example").json()["items"] == []

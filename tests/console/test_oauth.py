@@ -294,7 +294,7 @@ def test_a_user_cannot_give_rights_to_another_tenant(app: App, stranger: Api) ->
 
 
 def test_a_user_cannot_give_rights_that_they_lack(app: App) -> None:
-    User.objects.get(username="staff").user_permissions.set(Permission.objects.filter(codename="view_memory"))
+    User.objects.get(username="acme-staff").user_permissions.set(Permission.objects.filter(codename="view_memory"))
 
     assert app.decide().status_code == 403
     assert not OAuthGrant.objects.exists()
@@ -445,7 +445,7 @@ def test_a_grant_ends_after_a_year_even_if_it_is_in_use(app: App) -> None:
 @pytest.mark.parametrize("loss", ["inactive", "no longer staff", "no tenant", "no rights", "suspended tenant"])
 def test_an_app_loses_access_with_the_user_who_approved_it(app: App, loss: str) -> None:
     tokens = app.connect()
-    user = User.objects.get(username="staff")
+    user = User.objects.get(username="acme-staff")
     match loss:
         case "inactive":
             User.objects.filter(pk=user.pk).update(is_active=False)
