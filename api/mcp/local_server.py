@@ -52,14 +52,15 @@ def _first_key() -> str | None:
 
 
 def _running(path: str, key: str, tenant: str | None) -> RemoteServer | None:
-    """Return the server on this machine that accepts the key, if there is one."""
+    """Return the MCP server on this machine that accepts the key, if there is one."""
     host = _EVERYWHERE.get(settings.HOST, settings.HOST)
     shown = f"[{host}]" if ":" in host else host
     server = RemoteServer(f"http://{shown}:{settings.PORT}", path, key, tenant)
     try:
-        return server if server.send_once(PING, {})[0] == 200 else None
+        status, _, content = server.send_once(PING, {})
     except Unreachable:
         return None
+    return server if status == 200 and b'"jsonrpc"' in content else None  # another program may use the port
 
 
 @contextmanager

@@ -79,11 +79,14 @@ def serve(send: Send, source: BinaryIO, out: BinaryIO) -> None:
 def _answer(send: Send, line: bytes) -> bytes | None:
     message = _parsed(line)
     try:
-        _, media_type, content = send(line, _headers(message))
+        status, media_type, content = send(line, _headers(message))
     except Unreachable as error:
         return _failed(message, str(error))
-    if media_type == "application/problem+json":
-        return _failed(message, orjson.loads(content)["detail"])
+    answer = _parsed(content)
+    if media_type == "application/problem+json" and "detail" in answer:
+        return _failed(message, answer["detail"])
+    if content and "jsonrpc" not in answer:
+        return _failed(message, f"another server, such as a proxy, responded with the status {status}; check SOMA_URL")
     return content or None
 
 
@@ -101,7 +104,7 @@ def _headers(message: dict[str, Any]) -> dict[str, str]:
 
 
 def _parsed(line: bytes) -> dict[str, Any]:
-    """Return the message, or an empty one if it is malformed: the server describes the error."""
+    """Return the message, or an empty one if it is malformed."""
     try:
         message = orjson.loads(line)
     except orjson.JSONDecodeError:

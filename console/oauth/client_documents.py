@@ -22,7 +22,10 @@ from console.oauth.protocol import OAuthError
 
 TIMEOUT_S = 5.0
 MAX_BYTES = 16 * 1024
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")  # an IPv4 address inside IPv6, which may be private
+# In older versions of Python, `is_global` is true for addresses that are not public: outside the first network, for
+# site-local addresses and IPv4 addresses inside IPv6; in the second one, for the metadata service of a cloud.
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
+_SPECIAL = ipaddress.ip_network("192.0.0.0/24")
 
 
 def is_url(client_id: str) -> bool:
@@ -79,9 +82,10 @@ def _parsed(url: str) -> SplitResult:
 def _is_public(address: str) -> bool:
     parsed = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(parsed, ipaddress.IPv6Address):
-        inner = parsed.ipv4_mapped or parsed.sixtofour or (parsed.teredo and parsed.teredo[1])
-        if inner or parsed in _NAT64:
+        if parsed not in _GLOBAL_UNICAST or parsed.sixtofour or parsed.teredo:  # these contain an IPv4 address
             return False
+    elif parsed in _SPECIAL:
+        return False
     return parsed.is_global and not parsed.is_multicast
 
 

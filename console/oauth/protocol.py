@@ -63,10 +63,12 @@ def endpoint(view: View) -> View:
 
 
 def single(values: QueryDict) -> dict[str, str]:
-    """Return the parameters by name. Raises OAuthError if one is given more than once."""
+    """Return the parameters by name. Raises OAuthError if one is given more than once or contains a NUL character."""
     for name, given in values.lists():
         if len(given) > 1:
             raise OAuthError("invalid_request", f"{name[:100]} is given more than once")
+        if "\0" in given[0]:  # PostgreSQL cannot compare it with a column
+            raise OAuthError("invalid_request", f"{name[:100]} contains a NUL character")
     return values.dict()  # type: ignore[return-value]  # the values of a query are strings
 
 

@@ -145,7 +145,12 @@ def test_nothing_is_fetched_for_users_who_are_not_signed_in(site: Site, settings
         "::ffff:127.0.0.1",
         "::ffff:8.8.8.8",
         "64:ff9b::7f00:1",
+        "64:ff9b:1::7f00:1",
+        "::7f00:1",
+        "::ffff:0:7f00:1",
         "2002:7f00:1::1",
+        "fec0::1",  # site-local
+        "192.0.0.192",  # the metadata service of a cloud
         "ff02::1",
     ],
 )

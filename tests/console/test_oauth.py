@@ -595,6 +595,12 @@ def test_a_flood_of_registrations_from_many_addresses_is_bounded(
     assert [register().status_code for _ in range(3)] == [201, 201, 429]
 
 
+@pytest.mark.parametrize("name", ["client_id", "code", "scope"])
+def test_a_parameter_with_a_nul_character_is_refused(app: App, name: str) -> None:
+    assert error_of(app.exchange(app.code(), **{name: "a\0b"})) == "invalid_request"
+    assert app.show(**{name: "a\0b"}).status_code == 400
+
+
 def test_guessing_tokens_from_an_address_is_bounded(app: App, settings: Any) -> None:
     settings.AUTH_FAILURE_RATE, settings.AUTH_FAILURE_BURST = 1, 3
 

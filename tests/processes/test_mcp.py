@@ -7,7 +7,9 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +112,32 @@ def test_the_bundle_reports_why_a_message_was_not_served(
 
     assert (answer["id"], answer["error"]["code"]) == (0, -32000)
     assert problem in answer["error"]["message"]
+
+
+class Proxy(BaseHTTPRequestHandler):
+    """A proxy whose server does not respond."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(502)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<html>\n<h1>502 Bad Gateway</h1>\n</html>\n")
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@needs_node
+def test_the_bundle_turns_the_page_of_a_proxy_into_an_error(server: Server) -> None:
+    with HTTPServer(("127.0.0.1", 0), Proxy) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{proxy.server_port}"
+        (answer,) = bundled(server, {"name": "memory_stats", "arguments": {}}, SOMA_URL=url)
+        proxy.shutdown()
+
+    assert (answer["id"], answer["error"]["code"]) == (0, -32000)
+    assert "status 502" in answer["error"]["message"]
 
 
 def bundled(server: Server, call: dict[str, Any], **settings: str) -> list[dict[str, Any]]:

@@ -53,7 +53,7 @@ async function send(url, line, sent) {
       const response = await fetch(url, {
         method: "POST", body: line, headers: sent, redirect: "error", signal: AbortSignal.timeout(TIMEOUT_MS),
       });
-      return [response.headers.get("content-type") ?? "", await response.text()];
+      return [response.status, await response.text()];
     } catch (error) {
       if (attempt === PAUSES_MS.length) throw new Error(`no server responds at ${url.origin}; start it, or correct the URL`, { cause: error });
       await new Promise((resume) => setTimeout(resume, PAUSES_MS[attempt]));
@@ -72,20 +72,24 @@ function parsed(line) {
   try {
     return JSON.parse(line);
   } catch {
-    return undefined; // the server describes the error
+    return undefined;
   }
 }
 
 async function answer(url, line) {
   const message = parsed(line);
   try {
-    const [type, content] = await send(url, line, headers(message));
-    return type.startsWith("application/problem+json") ? failed(message, JSON.parse(content).detail) : content;
+    const [status, content] = await send(url, line, headers(message));
+    const answered = parsed(content);
+    if (content === "" || answered?.jsonrpc) return content;
+    const page = `another server, such as a proxy, responded with the status ${status}; check the URL`;
+    return failed(message, answered?.detail ?? page);
   } catch (error) {
     return failed(message, error.message);
   }
 }
 
+process.stdout.on("error", () => process.exit(1)); // Claude Desktop has ended
 const url = endpoint();
 for await (const line of createInterface({ input: process.stdin, crlfDelay: Infinity })) {
   if (line.trim() === "") continue;

@@ -17,13 +17,14 @@ from somamemory.errors import ConfigurationError
 from testing.server import free_port
 
 PING = {"jsonrpc": "2.0", "id": 7, "method": "ping"}
+PONG = b'{"jsonrpc":"2.0","id":7,"result":{}}'
 
 
 class RecordingServer:
     """A server that gives every message the same response, and records the messages."""
 
-    def __init__(self, content: bytes = b"{}", media_type: str = "application/json") -> None:
-        self.answer = (200, media_type, content)
+    def __init__(self, content: bytes = PONG, media_type: str = "application/json", status: int = 200) -> None:
+        self.answer = (status, media_type, content)
         self.messages: list[tuple[bytes, dict[str, str]]] = []
 
     def __call__(self, body: bytes, headers: dict[str, str]) -> tuple[int, str, bytes]:
@@ -38,12 +39,9 @@ def answers(send: stdio.Send, *lines: bytes) -> list[Any]:
 
 
 def test_each_line_is_a_message_and_each_answer_a_line() -> None:
-    send = RecordingServer(b'{"jsonrpc":"2.0","id":7,"result":{}}')
+    send = RecordingServer()
 
-    assert (
-        answers(send, json.dumps(PING).encode(), b"", json.dumps(PING).encode())
-        == [{"jsonrpc": "2.0", "id": 7, "result": {}}] * 2
-    )
+    assert answers(send, json.dumps(PING).encode(), b"", json.dumps(PING).encode()) == [json.loads(PONG)] * 2
     assert [json.loads(body) for body, _ in send.messages] == [PING, PING]
 
 
@@ -84,13 +82,28 @@ def test_a_problem_becomes_an_error_of_the_message() -> None:
     assert answer == {"jsonrpc": "2.0", "id": 7, "error": {"code": -32000, "message": "API key 'x' has expired"}}
 
 
+@pytest.mark.parametrize(
+    ("content", "media_type"),
+    [
+        (b"<html>\n<h1>502 Bad Gateway</h1>\n</html>\n", "text/html"),
+        (b'{"message": "no route"}', "application/json"),
+        (b"[]", "application/json"),
+    ],
+)
+def test_the_page_of_a_proxy_becomes_an_error_of_the_message(content: bytes, media_type: str) -> None:
+    (answer,) = answers(RecordingServer(content, media_type, 502), json.dumps(PING).encode())
+
+    assert (answer["id"], answer["error"]["code"]) == (7, -32000)
+    assert "status 502" in answer["error"]["message"]
+
+
 def test_a_line_that_is_too_long_is_refused_and_the_next_one_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stdio, "MAX_MESSAGE_BYTES", 100)
 
     refused, served = answers(RecordingServer(), b"x" * 1000, json.dumps(PING).encode())
 
     assert "at most 100 bytes" in refused["error"]["message"]
-    assert served == {}
+    assert served == json.loads(PONG)
 
 
 def test_a_server_that_does_not_respond_is_an_error_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
