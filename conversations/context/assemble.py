@@ -3,6 +3,8 @@
 The candidates come from a search for the query (which also finds summaries, if there are any), the last messages of
 pinned conversations, recent messages under the preferred labels, and the turns before and after the best of these.
 Archived conversations and excluded folders are left out. No language model is involved.
+
+For a key that is restricted to other namespaces than `conversations`, the candidates are memories only.
 """
 
 from __future__ import annotations
@@ -10,7 +12,8 @@ from __future__ import annotations
 from django.utils import timezone
 
 from conversations.context import pack, rules
-from conversations.context.gather import Gathered, gather
+from conversations.context.candidates import OF_CONVERSATIONS
+from conversations.context.gather import Gathered, gather, gather_memories
 from conversations.context.types import Context, ContextRequest
 from conversations.lookup import with_derived
 from conversations.search.results import COLD, has_cold_conversations
@@ -26,9 +29,10 @@ MAX_REJECTED = 1_000
 @may_read_replica
 def assemble_context(caller: Caller, request: ContextRequest) -> Context:
     """Return the most valuable messages that fit the budget. Raises the same errors as a search."""
-    caller.require("read", [CONVERSATIONS])
+    only_memories = _only_memories(caller, request)
+    caller.require("read", request.namespaces if only_memories else [CONVERSATIONS])
     as_of = request.as_of or timezone.now().replace(minute=0, second=0, microsecond=0)
-    gathered = gather(with_derived(caller), request, as_of)
+    gathered = (gather_memories if only_memories else gather)(with_derived(caller), request, as_of)
     packed = pack.pack(gathered.candidates, gathered.days, request)
     rejected = [*packed.rejected, *gathered.duplicates, *gathered.excluded][:MAX_REJECTED]
     items = [gathered.item(candidate) for candidate in packed.chosen]
@@ -41,8 +45,14 @@ def assemble_context(caller: Caller, request: ContextRequest) -> Context:
         target=request.target,
         hash=rules.fingerprint([request.query, request.budget, request.order], packed.chosen),
         as_of=as_of,
-        degraded=_degraded(caller, request, gathered),
+        degraded=sorted(gathered.degraded) if only_memories else _degraded(caller, request, gathered),
     )
+
+
+def _only_memories(caller: Caller, request: ContextRequest) -> bool:
+    """Return whether the caller cannot read conversations, but asks for memories of other namespaces."""
+    is_restricted = bool(caller.namespaces) and CONVERSATIONS not in caller.namespaces
+    return is_restricted and not OF_CONVERSATIONS.issuperset(request.namespaces)
 
 
 def _degraded(caller: Caller, request: ContextRequest, gathered: Gathered) -> list[str]:

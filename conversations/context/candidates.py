@@ -28,7 +28,7 @@ from memories.search import scoring
 from tenants.caller import Caller
 
 # The namespaces whose coordinates begin with the number of a conversation.
-OF_CONVERSATIONS = (CONVERSATIONS, SUMMARIES, FACTS)
+OF_CONVERSATIONS = frozenset((CONVERSATIONS, SUMMARIES, FACTS))
 # Counting 200 messages takes 20 ms, and the best messages are candidates for many requests. An entry takes 450 bytes.
 _counted: LRUCache[tuple[UUID, int], int] = LRUCache(maxsize=2_000)  # token counts by memory id and version
 _counting = Lock()

@@ -110,6 +110,16 @@ def gather(caller: Caller, request: ContextRequest, as_of: datetime) -> Gathered
     )
 
 
+def gather_memories(caller: Caller, request: ContextRequest, as_of: datetime) -> Gathered:
+    """Return the memories that `request.namespaces` contain, for a caller who cannot read conversations."""
+    pool = Pool(caller, request, as_of)
+    results = _search_memories(caller, request)
+    candidates = rules.best_first(pool.add(_searched(request, _relevant(request, results))))
+    distinct, duplicates = rules.without_duplicates(candidates, settings.CONTEXT_DUPLICATE)
+    degraded = [leg for result in results for leg in result.degraded]
+    return Gathered(pool=pool, candidates=distinct, duplicates=duplicates, excluded=[], degraded=degraded)
+
+
 def _scope(caller: Caller, request: ContextRequest) -> _Scope:
     any_archived, any_summaries = _what_exists(caller)
     condition = Q()

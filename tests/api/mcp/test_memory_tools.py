@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from conversations.context import tokens
-from tests.conftest import Api, drain
+from tests.conftest import Api, drain, issue_key
 from tests.support.mcp import call, error_of, tools
 
 MAX_TOOLS, MAX_LIST_TOKENS = 8, 1500
@@ -114,6 +114,21 @@ def test_a_context_contains_the_memories_of_the_namespace(api: Api) -> None:
     context = call(api, "memory_context", query="Which flour is in the bread?")
     assert "rye flour" in context
     assert "rocket" not in context
+
+
+def test_a_context_for_a_key_restricted_to_a_namespace_contains_its_memories_only(api: Api) -> None:
+    talk = {"label": "Bread", "messages": [{"role": "user", "content": "We bake our bread with rye"}]}
+    assert api.post("/api/v1/conversations", talk).status_code == 201
+    call(api, "memory_store", content="Our bread is baked with spelt")
+    call(api, "memory_store", "/mcp/apollo", content="The bread of Apollo is baked with oat flour")
+    drain()
+    restricted = Api(issue_key(api.tenant, ("read",), namespaces=["apollo"]), api.tenant)
+
+    context = call(restricted, "memory_context", "/mcp/apollo", query="Which flour is in the bread?")
+
+    assert "oat flour" in context
+    assert not any(text in context for text in ("rye", "spelt"))
+    assert "restricted to the namespaces apollo" in error_of(restricted, "memory_context", query="bread")
 
 
 def test_stats_count_only_what_the_caller_may_read(api: Api) -> None:
