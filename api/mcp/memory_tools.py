@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+from operator import itemgetter
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -27,6 +29,7 @@ server = MCPServer(
 )
 
 MAX_LINKED = 50
+MAX_NAMESPACES = 50
 MaxTokens = Annotated[int, Meta(ge=100, le=20_000)]
 Metadata = dict[str, Any]
 Importance = Annotated[float, Meta(ge=0, le=10)]
@@ -224,12 +227,16 @@ def link(request: HttpRequest, params: Link) -> dict[str, Any]:
 @server.tool(name="memory_stats", description="Count memories, namespaces and conversations.", read_only=True)
 def stats(request: HttpRequest) -> dict[str, Any]:
     response = send(request, "GET", "/stats")
-    names = ("total_memories", "namespaces", "links", "conversations")
-    return {
+    largest = heapq.nlargest(MAX_NAMESPACES, response["namespaces"].items(), key=itemgetter(1))
+    result = {
         "namespace": message_of(request).namespace,
-        **{name: response[name] for name in names},
+        "namespaces": dict(largest),
+        **{name: response[name] for name in ("total_memories", "links", "conversations")},
         "awaiting_indexing": response["index"]["pending"],
     }
+    if omitted := len(response["namespaces"]) - len(largest):
+        result["namespaces_omitted"] = omitted
+    return result
 
 
 def _at(request: HttpRequest, name: Name) -> tuple[str, dict[str, object]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from api.mcp import memory_tools
 from conversations.context import tokens
 from tests.conftest import Api, drain, issue_key
 from tests.support.mcp import call, error_of, tools
@@ -136,6 +137,21 @@ def test_stats_count_only_what_the_caller_may_read(api: Api) -> None:
 
     stats = call(api, "memory_stats", "/mcp/apollo")
     assert (stats["namespace"], stats["total_memories"], stats["namespaces"]) == ("apollo", 1, {"apollo": 1})
+
+
+def test_stats_list_only_the_largest_of_many_namespaces(api: Api) -> None:
+    items = [
+        {"payload": {"text": "x"}, "namespace": f"project/{number}"} for number in range(memory_tools.MAX_NAMESPACES)
+    ]
+    assert (
+        api.post("/api/v1/memories/bulk", {"items": [*items, items[0], {**items[0], "namespace": "a"}]}).status_code
+        == 200
+    )
+
+    stats = call(api, "memory_stats")
+    assert len(stats["namespaces"]) == memory_tools.MAX_NAMESPACES
+    assert stats["namespaces"]["project/0"] == 2
+    assert (stats["namespaces_omitted"], stats["total_memories"]) == (1, memory_tools.MAX_NAMESPACES + 2)
 
 
 @pytest.mark.parametrize(
