@@ -10,13 +10,15 @@ from somamemory.web.console_middleware import CONSOLE_PREFIX
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    return _page(request, 400, "Invalid request", "The address or the form contains a value that is not allowed.")
+    return _page(
+        request, 400, "Invalid request", "The address or the form contains an invalid value. Correct it, and try again."
+    )
 
 
 def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     text = (
-        "Your account does not have the permission that this page needs. "
-        "A superuser can give it to you on the page of your user."
+        "Your account does not have the permission that this page requires. "
+        "A superuser can grant it on the page of your user."
     )
     return _page(request, 403, "You do not have access to this page", text)
 
@@ -30,7 +32,7 @@ def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    text = "The address is wrong, or what it shows has been deleted."
+    text = "There is no page at this address. The object that it showed may have been deleted."
     return _page(request, 404, "Page not found", text)
 
 

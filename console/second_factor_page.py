@@ -19,7 +19,7 @@ from tenants import audit
 from tenants.limits import policy
 
 _SECRET = "second_factor_secret"  # noqa: S105 - where the session keeps it until the first code is right
-WRONG = "This code is wrong or was used before. Enter the current code of your app."
+WRONG = "This code is wrong or has been used before. Enter the current code from your app."
 
 
 def page(request: HttpRequest) -> HttpResponse:

@@ -66,7 +66,7 @@ class SignInForm(AuthenticationForm):  # type: ignore[misc]
     def _check_code(self, user: AbstractBaseUser) -> None:
         if not second_factor.accepts(user, self.cleaned_data["code"], timezone.now()):
             raise ValidationError(
-                "Enter the current code of your app, or a recovery code. Each code works once.", code="second_factor"
+                "Enter the current code from your app, or a recovery code. Each code works once.", code="second_factor"
             )
 
     def _delay(self, delay_s: float) -> None:

@@ -122,7 +122,7 @@ def delete_bulk(request: Request, body: BulkNamesBody) -> HttpResponse:
 
 @router.post("/memories/restore", out=MemoryEnvelope, limited=True)
 def restore_by_name(request: Request, body: RestoreBody) -> HttpResponse:
-    """Restore a soft-deleted memory, named by its coordinate, key or id, or bring back an earlier `version`."""
+    """Restore a soft-deleted memory, named by its coordinate, key or id, or restore an earlier `version`."""
     return responses.changed(lookup.restore(request.caller, body.namespace, body.address(), body.version))
 
 
@@ -176,7 +176,7 @@ def delete(request: Request, coord: Path[CoordText], query: Query[DeleteParams])
 
 @router.post("/memories/{coord}/restore", out=MemoryEnvelope, limited=True)
 def restore(request: Request, coord: Path[CoordText], query: Query[RestoreParams]) -> HttpResponse:
-    """Restore a soft-deleted memory within the retention period, or bring back an earlier `version` as a new one."""
+    """Restore a soft-deleted memory within the retention period, or restore an earlier `version` as a new one."""
     return responses.changed(lookup.restore(request.caller, query.namespace, coord, query.version))
 
 

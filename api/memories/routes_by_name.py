@@ -82,5 +82,5 @@ def delete_by_id(request: Request, id: Path[Id], query: Query[PurgeParams]) -> H
 
 @router.post("/memories/by-id/{id}/restore", out=MemoryEnvelope, limited=True)
 def restore_by_id(request: Request, id: Path[Id], query: Query[VersionParams]) -> HttpResponse:
-    """Restore a soft-deleted memory by its id, or bring back an earlier `version` as a new one."""
+    """Restore a soft-deleted memory by its id, or restore an earlier `version` as a new one."""
     return responses.changed(lookup.restore(request.caller, None, id, query.version))

@@ -206,7 +206,7 @@ async function errorOf(response: Response): Promise<Error> {
   );
 }
 
-/** Return the error for a problem. A code that this client version does not know gets the class of its status. */
+/** Return the error for a problem. If the code is newer than this client, use the class of the status. */
 function problemError(problem: Problem, retryAfterS: number | undefined): ApiError {
   if (problem.code === "quota_exceeded" && problem.status === 429) return new RequestQuotaExceeded(problem, retryAfterS);
   return new (ERRORS[problem.code] ?? (problem.status >= 500 ? ServerError : ApiError))(problem, retryAfterS);

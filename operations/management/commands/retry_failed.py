@@ -12,7 +12,7 @@ from tenants.management.command_line import errors_as_one_line, operator
 
 
 class Command(BaseCommand):
-    help = "Queue the memories that could not be indexed so far. They are retried within seconds."
+    help = "Queue the memories that could not be indexed. They are retried within seconds."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--tenant", metavar="SLUG", help="only this tenant")

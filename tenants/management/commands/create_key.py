@@ -38,7 +38,7 @@ class Command(BaseCommand):
             "--style",
             choices=tuple(keys.STYLES),
             default="soma",
-            help="how the key begins: soma_ (default), or sk-sekha- for Sekha's clients",
+            help="beginning of the key: soma_ (default), or sk-sekha- for Sekha's clients",
         )
         form.add_argument(
             "--import-secret",

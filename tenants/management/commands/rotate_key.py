@@ -12,7 +12,7 @@ from tenants.management.command_line import errors_as_one_line, operator
 
 
 class Command(BaseCommand):
-    help = "Replace a key: create one with the same rights. The old key remains valid for a while."
+    help = "Replace a key with a new one that has the same rights. The old key remains valid for --overlap-hours."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("prefix", help="prefix of the old key, from list_keys")
@@ -24,7 +24,7 @@ class Command(BaseCommand):
             "--style",
             choices=tuple(keys.STYLES),
             default="soma",
-            help="how the new key begins: soma_ (default), or sk-sekha- for Sekha's clients",
+            help="beginning of the new key: soma_ (default), or sk-sekha- for Sekha's clients",
         )
 
     def handle(
