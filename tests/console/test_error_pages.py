@@ -29,8 +29,8 @@ def shown(response: Any, status: int, title: str) -> str:
     return text
 
 
-def test_an_unknown_address_leads_to_a_page_with_the_sidebar(boss: Client) -> None:
-    text = shown(boss.get("/admin/nowhere/"), 404, "Page not found")
+def test_an_unknown_address_leads_to_a_page_with_the_sidebar(superuser: Client) -> None:
+    text = shown(superuser.get("/admin/nowhere/"), 404, "Page not found")
 
     assert page("tenants_tenant_changelist") in text
     assert "request ID" in text
@@ -41,31 +41,31 @@ def test_a_missing_permission_leads_to_a_page_that_names_the_remedy(api: Api) ->
 
     text = shown(client.get(page("playground")), 403, "You do not have access to this page")
 
-    assert "A superuser can give it to you" in text
+    assert "A superuser can grant it" in text
     assert page("playground") not in text
 
 
-def test_an_error_of_a_page_is_shown_to_a_browser_and_sent_as_json_to_a_script(helper: Client, stranger: Api) -> None:
+def test_an_error_of_a_page_is_shown_to_a_browser_and_sent_as_json_to_a_script(staff: Client, stranger: Api) -> None:
     path = page("conversation_export", "stranger", str(uuid4()))
 
-    assert "tenant &#x27;stranger&#x27; does not exist" in shown(helper.get(path, headers=BROWSER), 404, "Not found")
-    problem_of(helper.get(path, headers={"Accept": "application/json"}), 404, "not_found")  # type: ignore[arg-type]
+    assert "tenant &#x27;stranger&#x27; does not exist" in shown(staff.get(path, headers=BROWSER), 404, "Not found")
+    problem_of(staff.get(path, headers={"Accept": "application/json"}), 404, "not_found")  # type: ignore[arg-type]
 
 
-def test_an_id_that_fits_no_column_leads_to_a_page(boss: Client) -> None:
+def test_an_id_that_fits_no_column_leads_to_a_page(superuser: Client) -> None:
     tenants = ContentType.objects.get_for_model(Tenant)
 
-    shown(boss.get(f"/admin/r/{tenants.id}/{'9' * 30}/"), 400, "Invalid request")
+    shown(superuser.get(f"/admin/r/{tenants.id}/{'9' * 30}/"), 400, "Invalid request")
 
 
 def test_a_form_without_a_token_is_explained(db: None) -> None:
     client = Client(enforce_csrf_checks=True)
 
-    shown(client.post(page("login"), {"username": "boss", "password": "x"}), 403, "The form has expired")
+    shown(client.post(page("login"), {"username": "superuser", "password": "x"}), 403, "The form has expired")
 
 
-def test_an_unexpected_error_is_shown_without_the_database(boss: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    boss.raise_request_exception = False
+def test_an_unexpected_error_is_shown_without_the_database(superuser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    superuser.raise_request_exception = False
     failed_at: list[int] = []
 
     def fail(*_: Any) -> Any:
@@ -74,13 +74,13 @@ def test_an_unexpected_error_is_shown_without_the_database(boss: Client, monkeyp
 
     monkeypatch.setattr(example_data, "offer", fail)
     with CaptureQueriesContext(connection) as captured:
-        shown(boss.get(page("index")), 500, "Something went wrong")
+        shown(superuser.get(page("index")), 500, "Something went wrong")
 
     assert len(captured) == failed_at[0]
 
 
 def test_a_signed_out_visitor_sees_no_sidebar(db: None) -> None:
-    User.objects.create_superuser("boss")
+    User.objects.create_superuser("superuser")
     client = Client(enforce_csrf_checks=True)
 
     assert page("tenants_tenant_changelist") not in client.post(page("login")).content.decode()

@@ -32,8 +32,8 @@ def invoice(api: Api) -> str:
     return id
 
 
-def test_neighbours_are_sorted_by_similarity_without_the_memory_itself(boss: Client, invoice: str) -> None:
-    found = near(boss, invoice) or []
+def test_neighbours_are_sorted_by_similarity_without_the_memory_itself(superuser: Client, invoice: str) -> None:
+    found = near(superuser, invoice) or []
 
     assert found[0]["coord"] == "2.0"
     assert "1.0" not in {row["coord"] for row in found}
@@ -42,65 +42,65 @@ def test_neighbours_are_sorted_by_similarity_without_the_memory_itself(boss: Cli
     assert 0 < similarities[-1] <= similarities[0] <= 1
 
 
-def test_neighbours_link_to_their_pages(boss: Client, invoice: str) -> None:
-    found = near(boss, invoice) or []
+def test_neighbours_link_to_their_pages(superuser: Client, invoice: str) -> None:
+    found = near(superuser, invoice) or []
 
-    assert "The invoice for November was not paid" in page_content(boss, found[0]["link"])
+    assert "The invoice for November was not paid" in page_content(superuser, found[0]["link"])
 
 
-def test_the_similarity_is_the_cosine_of_the_vectors(boss: Client, api: Api) -> None:
+def test_the_similarity_is_the_cosine_of_the_vectors(superuser: Client, api: Api) -> None:
     vectors = {"1": [1.0, 0.0], "2": [3.0, 4.0], "3": [0.0, -1.0]}
     rest = [0.0] * (DIMENSION - 2)
     ids = {coord: api.store(coord, embedding=[*start, *rest])["id"] for coord, start in vectors.items()}
     drain()
 
-    assert [(row["coord"], row["similarity"]) for row in near(boss, ids["1"]) or []] == [("2.0", 0.6)]
+    assert [(row["coord"], row["similarity"]) for row in near(superuser, ids["1"]) or []] == [("2.0", 0.6)]
 
 
-def test_deleted_memories_are_no_neighbours(boss: Client, api: Api, invoice: str) -> None:
+def test_deleted_memories_are_no_neighbours(superuser: Client, api: Api, invoice: str) -> None:
     api.delete("/memories/2")
 
-    assert "2.0" not in {row["coord"] for row in near(boss, invoice) or []}
+    assert "2.0" not in {row["coord"] for row in near(superuser, invoice) or []}
 
 
-def test_a_memory_that_is_not_indexed_yet_has_no_neighbours(boss: Client, api: Api) -> None:
+def test_a_memory_that_is_not_indexed_yet_has_no_neighbours(superuser: Client, api: Api) -> None:
     id = api.store("1", "The invoice")["id"]
 
-    assert near(boss, id) is None
+    assert near(superuser, id) is None
 
 
 def test_neighbours_of_the_same_words_in_other_namespaces_and_tenants_are_not_listed(
-    boss: Client, api: Api, stranger: Api, invoice: str
+    superuser: Client, api: Api, stranger: Api, invoice: str
 ) -> None:
     stranger.store("7", "The invoice for October was paid")
     drain()
 
-    assert {row["coord"] for row in near(boss, invoice) or []} <= {"2.0", "3.0"}
+    assert {row["coord"] for row in near(superuser, invoice) or []} <= {"2.0", "3.0"}
 
 
-def test_staff_need_the_tenant_and_the_permission_to_see_memories(helper: Client, api: Api, stranger: Api) -> None:
+def test_staff_need_the_tenant_and_the_permission_to_see_memories(staff: Client, api: Api, stranger: Api) -> None:
     theirs, own = stranger.store("1")["id"], api.store("1")["id"]
 
-    problem_of(helper.get(page("similar_memories", tenant="stranger", id=theirs)), 404)  # type: ignore[arg-type]
-    problem_of(helper.get(page("similar_memories", tenant="acme", id=theirs)), 404)  # type: ignore[arg-type]
+    problem_of(staff.get(page("similar_memories", tenant="stranger", id=theirs)), 404)  # type: ignore[arg-type]
+    problem_of(staff.get(page("similar_memories", tenant="acme", id=theirs)), 404)  # type: ignore[arg-type]
     without = sign_in_staff(api.tenant, all_but="view_memory")
     assert without.get(page("similar_memories", tenant="acme", id=own)).status_code == 403
 
 
-def test_an_invalid_id_is_rejected(boss: Client, api: Api) -> None:
-    problem_of(boss.get(page("similar_memories", tenant="acme", id="x")), 422, field="id")  # type: ignore[arg-type]
+def test_an_invalid_id_is_rejected(superuser: Client, api: Api) -> None:
+    problem_of(superuser.get(page("similar_memories", tenant="acme", id="x")), 422, field="id")  # type: ignore[arg-type]
 
 
-def test_listing_neighbours_does_not_count_as_a_read(boss: Client, api: Api, invoice: str) -> None:
-    near(boss, invoice)
+def test_listing_neighbours_does_not_count_as_a_read(superuser: Client, api: Api, invoice: str) -> None:
+    near(superuser, invoice)
 
     assert api.get("/memories/2").json()["memory"]["access_count"] == 0
 
 
-def test_an_unavailable_index_is_reported(boss: Client, invoice: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unavailable_index_is_reported(superuser: Client, invoice: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def unavailable(*_: Any, **__: Any) -> Any:
         raise IndexUnavailable("the vector index does not respond")
 
     monkeypatch.setattr(index, "of", unavailable)
 
-    problem_of(boss.get(page("similar_memories", tenant="acme", id=invoice)), 503)  # type: ignore[arg-type]
+    problem_of(superuser.get(page("similar_memories", tenant="acme", id=invoice)), 503)  # type: ignore[arg-type]
