@@ -203,7 +203,7 @@ def test_json_may_say_that_it_is_utf8(api: Api, kind: str) -> None:
     assert api.request("POST", "/memories", raw=raw, content_type=kind).status_code == 201
 
 
-def test_an_unhandled_error_tells_nothing_of_the_inside(
+def test_an_unhandled_error_reveals_no_internals(
     api: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: object) -> None:
@@ -367,7 +367,7 @@ def test_head_answers_as_get_does(api: Api, path: str) -> None:
     assert head.get("ETag") == got.get("ETag")
 
 
-def test_head_has_no_body_and_tells_how_long_it_would_be(api: Api) -> None:
+def test_head_has_no_body_but_the_length_of_the_body_for_get(api: Api) -> None:
     """Call the application as a server does, because the test client would drop the body."""
     heads: list[list[tuple[str, str]]] = []
     request = RequestFactory().request(REQUEST_METHOD="HEAD", PATH_INFO="/ping").META
@@ -482,7 +482,7 @@ def test_without_the_index_health_is_degraded_and_still_200(generation: Any, mon
     assert get("/healthz").json()["vector_store"] is False
 
 
-def test_without_the_database_health_says_so(generation: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_health_reports_that_the_database_is_down(generation: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def down() -> None:
         raise OperationalError("host 10.0.0.1")
 
@@ -508,7 +508,7 @@ def test_health_is_asked_at_most_every_ten_seconds(generation: Any) -> None:
     assert len(captured) == 0
 
 
-def test_health_tells_nothing_about_tenants(api: Api, stranger: Api) -> None:
+def test_health_reveals_nothing_about_tenants(api: Api, stranger: Api) -> None:
     output = " ".join(api.get(path).content.decode() for path in ("/health", "/healthz", "/readyz", "/ping"))
 
     assert "acme" not in output

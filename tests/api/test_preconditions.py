@@ -73,7 +73,7 @@ def test_any_other_tag_gets_the_memory(api: Api, tag: str) -> None:
     assert api.get("/memories/1", if_none_match=tag).status_code == 200
 
 
-def test_a_memory_that_is_not_there_is_404_whatever_the_tag(api: Api) -> None:
+def test_a_missing_memory_is_404_with_any_etag(api: Api) -> None:
     problem_of(api.get("/memories/1", if_none_match="*"), 404)
 
 

@@ -175,7 +175,7 @@ def test_searches_for_messages_go_on_from_the_next_offset(api: Api, conversation
     assert len({hit["coord"] for hit in found}) == len(found) == 7
 
 
-def test_an_export_is_complete_whatever_the_size_of_its_memories(api: Api, operator: Api, conversation: str) -> None:
+def test_an_export_is_complete_with_memories_of_any_size(api: Api, operator: Api, conversation: str) -> None:
     lines = b"".join(operator.get("/api/v1/tenants/acme/export").streaming_content).splitlines()
     [exported] = json.loads(b"".join(api.get("/api/v1/export?format=json").streaming_content))
 

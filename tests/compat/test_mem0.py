@@ -73,7 +73,7 @@ def test_each_message_becomes_a_memory_and_system_messages_do_not(api: Api) -> N
     assert ok(api.get(f"/mem0/v1/event/{added['event_id']}/"))["results"] == added["results"]
 
 
-def test_without_a_language_model_an_inference_is_stored_word_for_word_and_says_so(api: Api) -> None:
+def test_without_a_language_model_an_inference_is_stored_word_for_word_and_reported(api: Api) -> None:
     added = add(api, infer=True)
 
     assert (added["status"], len(added["results"])) == ("SUCCEEDED", 1)

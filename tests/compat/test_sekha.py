@@ -123,7 +123,7 @@ def test_an_unknown_filter_is_rejected(api: Api) -> None:
     assert "mood" in response.json()["error"]
 
 
-def test_invalid_input_is_400_and_says_so(api: Api) -> None:
+def test_invalid_input_is_reported_with_400(api: Api) -> None:
     response = api.get("/sekha/api/v1/conversations/none")
 
     assert (response.status_code, response.json()["success"]) == (400, False)

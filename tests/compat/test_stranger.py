@@ -83,7 +83,7 @@ def test_the_header_of_another_tenant_does_not_reveal_whether_it_exists(
         assert {status for status, _, _ in acme} == {403}, route
 
 
-def test_an_unknown_key_learns_nothing(names: dict[str, str], api: Api) -> None:
+def test_an_unknown_key_gets_no_information(names: dict[str, str], api: Api) -> None:
     unknown = Api("soma_" + "x" * 60, api.tenant)
 
     for route in WITH_KEY:

@@ -68,7 +68,7 @@ def limited(settings: Any, generation: EmbeddingGeneration) -> int:
     return 3
 
 
-def test_a_superuser_signs_in_and_that_is_written_down(limited: int) -> None:
+def test_the_sign_in_of_a_superuser_is_audited(limited: int) -> None:
     assert sign_in("superuser").status_code == 302
 
     assert [event.actor.split(":")[::2] for event in events("staff.sign_in")] == [["staff", "superuser"]]
@@ -385,7 +385,7 @@ def test_looking_at_a_memory_is_no_read_of_it(superuser: Client, api: Api) -> No
     assert api.get("/memories/1").json()["memory"]["access_count"] == 0
 
 
-def test_deleted_memories_are_listed_when_asked_for(superuser: Client, api: Api) -> None:
+def test_deleted_memories_are_listed_on_request(superuser: Client, api: Api) -> None:
     api.store("1", "the aardvark")
     api.delete("/memories/1")
 
@@ -453,7 +453,7 @@ def submit(client: Client, view: str, /, *args: Any, **fields: Any) -> str:
     return response.content.decode()
 
 
-def test_a_tenant_is_made_suspended_and_let_in_again(superuser: Client, api: Api) -> None:
+def test_a_tenant_is_created_suspended_and_resumed(superuser: Client, api: Api) -> None:
     submit(superuser, "tenants_tenant_create", slug="new", name="New")
     submit(superuser, "tenants_tenant_suspend", api.tenant.pk)
     assert api.get("/stats").status_code == 401
@@ -536,7 +536,7 @@ def test_a_new_key_is_shown_once_and_works(superuser: Client, api: Api) -> None:
     assert [event.actor.split(":")[0] for event in events("key.issue") if event.target == key.prefix] == ["staff"]
 
 
-def test_an_operators_key_is_made_only_when_it_is_asked_for(superuser: Client, api: Api) -> None:
+def test_an_operators_key_is_created_only_on_request(superuser: Client, api: Api) -> None:
     assert "soma_" not in submit(superuser, "tenants_apikey_issue", tenant="", scopes=["read"])
     assert not ApiKey.objects.filter(tenant=None).exists()
     secret = secret_in(submit(superuser, "tenants_apikey_issue", tenant="*", scopes=["read"]))
@@ -544,7 +544,7 @@ def test_an_operators_key_is_made_only_when_it_is_asked_for(superuser: Client, a
     assert Api(secret, api.tenant).get("/api/v1/tenants").status_code == 200
 
 
-def test_a_rotated_key_works_beside_its_successor_for_a_day(superuser: Client, api: Api) -> None:
+def test_a_rotated_key_remains_valid_for_a_day(superuser: Client, api: Api) -> None:
     key = ApiKey.objects.get(tenant=api.tenant)
 
     secret = secret_in(submit(superuser, "tenants_apikey_rotate", key.pk))
@@ -573,7 +573,7 @@ def test_jobs_are_started_once_and_given_up(superuser: Client) -> None:
     assert {event.actor.split(":")[0] for event in events("job.start") + events("job.cancel")} == {"staff"}
 
 
-def test_staff_are_made_with_their_tenants_and_that_is_written_down(superuser: Client, tenant: Tenant) -> None:
+def test_creating_staff_with_tenants_is_audited(superuser: Client, tenant: Tenant) -> None:
     made = {"username": "new", "password1": PASSWORD, "password2": PASSWORD, "usable_password": "true"}
     assert superuser.post(page("auth_user_add"), made).status_code == 302
     user = User.objects.get(username="new")
@@ -617,7 +617,7 @@ def test_an_event_leads_to_the_page_that_shows_the_change(superuser: Client, api
     assert "Open the" not in seen["key.issue"]
 
 
-def test_every_action_that_is_written_down_can_be_looked_for() -> None:
+def test_every_audited_action_can_be_selected_in_the_filter() -> None:
     root = Path(settings.BASE_DIR)
     sources = [path.read_text() for room in PACKAGES for path in (root / room).rglob("*.py")]
     written = {action for text in sources for action in re.findall(r'audit\.record\([^"]*"([a-z]+\.[a-z_]+)"', text)}
@@ -646,7 +646,7 @@ def fill(tenant: Tenant, count: int) -> None:
 
 @pytest.mark.parametrize("name", [*LISTS])
 @pytest.mark.parametrize("query", [{}, {"q": "aardvark"}], ids=str)
-def test_a_list_takes_as_many_statements_whatever_its_length_and_counts_nothing(
+def test_a_list_of_any_length_takes_the_same_statements_and_no_count(
     superuser: Client, tenant: Tenant, name: str, query: dict[str, str]
 ) -> None:
     fill(tenant, 10)

@@ -161,7 +161,7 @@ def test_the_rows_of_a_minute_that_is_over_an_hour_ago_are_forgotten(monkeypatch
 
 
 @given(st.lists(st.floats(0.01, 20_000), min_size=1, max_size=200), st.sampled_from([0.5, 0.95]))
-def test_a_percentile_lies_within_the_bounds_of_the_true_one(durations: list[float], share: float) -> None:
+def test_a_percentile_is_within_the_bounds_of_the_exact_one(durations: list[float], share: float) -> None:
     minute = Minute(0)
     for duration in durations:
         minute.histogram[sum(duration > bound for bound in BOUNDS_MS)] += 1
@@ -181,7 +181,7 @@ def test_nothing_has_no_percentile() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 10**9), st.integers(0, 10**9)), max_size=60))
-def test_columns_stay_within_their_chart_and_stand_on_its_ground(stacks: list[tuple[int, int]]) -> None:
+def test_columns_stay_within_the_chart_and_start_at_its_bottom(stacks: list[tuple[int, int]]) -> None:
     chart = charts.columns([("", {"good": one, "broken": two}) for one, two in stacks])
 
     for bar, (one, two) in zip(chart.bars, stacks, strict=True):

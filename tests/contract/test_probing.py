@@ -69,14 +69,14 @@ def parameters_of(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("id", ODD_IDS)
-def test_an_id_that_nobody_has_is_no_bug(superuser: Client, id: str) -> None:
+def test_an_unused_id_causes_no_server_error(superuser: Client, id: str) -> None:
     for name in DETAILS:
         answered(superuser, path_of(name, id))
         answered(superuser, path_of(name, id), "post", {"_form_submitted": "True"})
 
 
 @pytest.mark.parametrize("value", ODD_VALUES)
-def test_a_parameter_with_an_odd_value_is_no_bug(superuser: Client, api: Api, value: str) -> None:
+def test_a_parameter_with_an_unusual_value_causes_no_server_error(superuser: Client, api: Api, value: str) -> None:
     for name in ASKED:
         for parameter in parameters_of(name):
             query = {"tenant": "acme", "q": "1", parameter: value}
@@ -93,7 +93,9 @@ def test_a_parameter_with_an_odd_value_is_no_bug(superuser: Client, api: Api, va
         ("password_change", ["old_password", "new_password1", "new_password2"]),
     ],
 )
-def test_a_form_with_an_odd_value_is_no_bug(superuser: Client, api: Api, name: str, fields: list[str]) -> None:
+def test_a_form_with_an_unusual_value_causes_no_server_error(
+    superuser: Client, api: Api, name: str, fields: list[str]
+) -> None:
     good = {
         "slug": "new", "name": "New", "tenant": "acme", "scopes": "read", "username": "new",
         "password1": "Dyak-Quendi-7", "password2": "Dyak-Quendi-7", "_form_submitted": "True",
@@ -103,7 +105,7 @@ def test_a_form_with_an_odd_value_is_no_bug(superuser: Client, api: Api, name: s
             answered(superuser, path_of(name), "post", {**good, field: value})
 
 
-def test_quotas_with_odd_values_are_no_bug_and_set_nothing(superuser: Client, tenant: Tenant) -> None:
+def test_quotas_with_unusual_values_cause_no_server_error_and_set_nothing(superuser: Client, tenant: Tenant) -> None:
     for value in [*ODD_VALUES, str(2**63), "1e3", "NaN"]:
         answered(
             superuser,

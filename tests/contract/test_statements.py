@@ -67,7 +67,7 @@ def test_a_store_takes_the_same_few_statements_each_time(warm: Api) -> None:
 
 @pytest.mark.parametrize("mode", ["hybrid", "semantic", "keyword"])
 @pytest.mark.parametrize("more", [{}, {"filters": {"text": {"exists": True}}}, {"consistency": "strong"}], ids=str)
-def test_a_search_takes_as_many_statements_whatever_it_finds(warm: Api, mode: str, more: dict[str, Any]) -> None:
+def test_a_search_takes_a_constant_number_of_statements(warm: Api, mode: str, more: dict[str, Any]) -> None:
     def count(top_k: int) -> int:
         body = {"query": "aardvark", "mode": mode, "top_k": top_k, **more}
         return len(statements(warm, "POST", "/memories/search", body))
@@ -80,7 +80,7 @@ def test_a_search_takes_as_many_statements_whatever_it_finds(warm: Api, mode: st
     assert few <= 8
 
 
-def test_a_list_near_a_point_takes_as_many_statements_whatever_it_finds(warm: Api) -> None:
+def test_a_list_near_a_point_takes_a_constant_number_of_statements(warm: Api) -> None:
     fill(warm, 1, 3)
     few = len(statements(warm, "GET", "/memories?near=0&radius=1000"))
     fill(warm, 10, 60)
@@ -88,7 +88,7 @@ def test_a_list_near_a_point_takes_as_many_statements_whatever_it_finds(warm: Ap
     assert len(statements(warm, "GET", "/memories?near=0&radius=1000&limit=1000")) == few <= 2
 
 
-def test_a_list_of_conversations_takes_as_many_statements_whatever_there_is(warm: Api) -> None:
+def test_a_list_of_conversations_takes_a_constant_number_of_statements(warm: Api) -> None:
     def count(path: str) -> int:
         return len(statements(warm, "GET", path))
 
@@ -118,7 +118,7 @@ def test_a_list_of_conversations_takes_as_many_statements_whatever_there_is(warm
         ("/context/assemble?manifest=true", {"preferred_labels": ["l"], "excluded_folders": ["/x"]}),
     ],
 )
-def test_a_search_over_messages_takes_as_many_statements_whatever_it_finds(
+def test_a_search_over_messages_takes_a_constant_number_of_statements(
     warm: Api, monkeypatch: pytest.MonkeyPatch, path: str, more: dict[str, Any]
 ) -> None:
     # Optional work happens both times: some turns are not proposed, all messages are in the pools of both legs, and

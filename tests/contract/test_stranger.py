@@ -186,7 +186,7 @@ def test_a_stranger_changes_nothing_and_sees_nothing(api: Api) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "POST"])
-def test_no_method_tells_whether_something_is_there(api: Api, stranger: Api, method: str) -> None:
+def test_no_method_reveals_whether_a_memory_exists(api: Api, stranger: Api, method: str) -> None:
     names = store_data(api)
     body = {"importance": 1} if method == "PATCH" else None
 
@@ -197,7 +197,7 @@ def test_no_method_tells_whether_something_is_there(api: Api, stranger: Api, met
 
 
 @pytest.mark.parametrize("condition", [{"if_match": '"1"'}, {"if_match": "*"}, {"if_none_match": "*"}])
-def test_no_condition_tells_whether_something_is_there(api: Api, stranger: Api, condition: dict[str, str]) -> None:
+def test_no_condition_reveals_whether_a_memory_exists(api: Api, stranger: Api, condition: dict[str, str]) -> None:
     names = store_data(api)
 
     for method, path, body in (
@@ -225,7 +225,7 @@ def test_the_header_of_another_tenant_does_not_reveal_whether_it_exists(api: Api
         assert acme[0] == 403
 
 
-def test_an_unknown_key_learns_nothing(api: Api) -> None:
+def test_an_unknown_key_gets_no_information(api: Api) -> None:
     names = store_data(api)
     nobody = Api("soma_" + "x" * 60, api.tenant)
 

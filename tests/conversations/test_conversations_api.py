@@ -154,7 +154,7 @@ def test_sekhas_routes_change_one_thing_each(api: Api) -> None:
     assert put(api, id, "archive")["status"] == "archived"
 
 
-def test_a_deleted_conversation_is_gone_with_its_messages(api: Api) -> None:
+def test_a_deleted_conversation_is_not_found_and_neither_are_its_messages(api: Api) -> None:
     id = begin(api, "a", "b")["id"]
 
     assert api.delete(f"{ROOT}/{id}").json() == {"success": True, "id": id}

@@ -153,7 +153,7 @@ def test_a_cold_conversation_uses_its_file_again(api: Api, cold_folder: Path) ->
     assert Link.objects.for_tenant(api.tenant).filter(namespace="conversations").count() == 1
 
 
-def test_a_cold_conversation_whose_file_is_gone_is_not_restored(api: Api, cold_folder: Path) -> None:
+def test_a_cold_conversation_without_its_file_is_not_restored(api: Api, cold_folder: Path) -> None:
     id = cold(api, *SAID)
     delete(api, id)
     ColdFile.all_tenants.all().delete()

@@ -48,7 +48,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Tree:
 # --- installed files ---------------------------------------------------------------------------------------------
 
 
-def test_a_dry_run_tells_every_step_and_changes_nothing(tmp_path: Path) -> None:
+def test_a_dry_run_prints_every_step_and_changes_nothing(tmp_path: Path) -> None:
     done = install(tmp_path, "--dry-run")
 
     assert done.returncode == 0, done.stderr
@@ -152,7 +152,7 @@ def test_the_program_is_what_the_image_holds_and_no_file_of_the_owner(fresh: Tre
 
 
 @analyze
-def test_systemd_finds_no_fault_with_the_units(fresh: Tree, tmp_path: Path) -> None:
+def test_systemd_accepts_the_units(fresh: Tree, tmp_path: Path) -> None:
     for name, path in fresh.units.items():  # where their commands are
         (tmp_path / name).write_text(fresh.rooted(path.read_text()))
     units = [str(path) for path in tmp_path.iterdir()]
@@ -266,14 +266,14 @@ def test_the_probe_fails_if_no_server_responds(tmp_path: Path) -> None:
     assert f"http://127.0.0.1:{port}/readyz did not return 200" in done.stderr
 
 
-def test_the_command_speaks_with_the_settings_of_the_services(service: Service) -> None:
+def test_the_command_uses_the_settings_of_the_services(service: Service) -> None:
     done = command(service.tree, "list_keys")
 
     assert done.returncode == 0, done.stderr
     assert "first key" in done.stdout
 
 
-def test_the_command_takes_values_as_they_stand_and_runs_none_of_them(tmp_path: Path) -> None:
+def test_the_command_takes_values_literally_and_executes_none(tmp_path: Path) -> None:
     tree = installed(tmp_path)
     with tree.settings.open("a") as file:
         file.write(f'# a comment\n\nSOMA_EMBEDDING_MODEL="a $(touch {tmp_path}/ran) b # c"\nSOMA_PRT=1')

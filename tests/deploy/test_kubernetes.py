@@ -67,7 +67,7 @@ def test_every_container_is_closed_and_bounded(overlay: str) -> None:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_whatever_serves_waits_for_the_migrations(overlay: str) -> None:
+def test_all_serving_pods_wait_for_the_migrations(overlay: str) -> None:
     for name in ("web", "worker", "beat"):
         assert "bootstrap --check" in pods(overlay)[name]["spec"]["initContainers"][0]["command"][-1]
 

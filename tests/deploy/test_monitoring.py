@@ -50,7 +50,7 @@ def queries() -> list[str]:
 @pytest.mark.parametrize(
     "words", [["check", "config", "prometheus.yml"], ["test", "rules", "alerts.test.yml"]], ids=["config", "rules"]
 )
-def test_promtool_finds_no_fault(words: list[str]) -> None:
+def test_promtool_accepts_the_files(words: list[str]) -> None:
     done = subprocess.run(["promtool", *words], cwd=PROMETHEUS, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stdout + done.stderr
@@ -107,7 +107,7 @@ def test_every_alert_waits_for_a_while_and_says_what_is_wrong(rule: dict[str, An
 
 
 @needs_fail2ban
-def test_fail2ban_finds_the_refused_keys_in_real_lines_and_nobody_else(
+def test_fail2ban_matches_only_rejected_keys_in_real_log_lines(
     api: Api, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, "soma.requests"):

@@ -58,7 +58,7 @@ def proxy_without_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iter
         yield running
 
 
-def test_the_proxy_finds_no_fault_with_its_configuration(proxy: Proxy) -> None:
+def test_the_proxy_accepts_its_configuration(proxy: Proxy) -> None:
     done = proxy.check()
 
     assert done.returncode == 0, done.stdout + done.stderr

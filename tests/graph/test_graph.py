@@ -243,7 +243,7 @@ def test_a_hub_is_paged_to_its_end(crowd: Caller) -> None:
     assert [key for page in pages for key in page] == [at(1, n).key for n in range(HUB)]
 
 
-def test_too_many_links_are_not_read_and_the_answer_says_so(crowd: Caller) -> None:
+def test_too_many_links_are_not_read_and_the_response_is_truncated(crowd: Caller) -> None:
     reader = selectors.read_links(crowd, "default", LinkFilter(), 100)
 
     [(_, rows)] = reader([at(1).key])

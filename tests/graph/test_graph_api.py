@@ -128,7 +128,7 @@ def test_every_change_of_a_link_is_in_the_audit_log(api: Api) -> None:
     ]
 
 
-def test_a_link_sent_twice_with_one_idempotency_key_is_made_once(api: Api) -> None:
+def test_a_link_sent_twice_with_one_idempotency_key_is_created_once(api: Api) -> None:
     body = {"from_coord": "1", "to_coord": "2"}
 
     first = api.post("/graph/link", body, idempotency_key="k")
@@ -148,7 +148,7 @@ def bulk(api: Api, items: list[Any], status: int = 200, **fields: Any) -> dict[s
     return answer
 
 
-def test_each_of_many_links_is_made_and_answered_in_its_place(api: Api) -> None:
+def test_bulk_links_are_created_and_answered_in_order(api: Api) -> None:
     link(api, "2", "3")
     items = [{"from_coord": start, "to_coord": end} for start, end in (("4", "5"), ("2", "3"), ("4", "5"))]
 
@@ -163,7 +163,7 @@ def test_each_of_many_links_is_made_and_answered_in_its_place(api: Api) -> None:
     assert (answer["stored"], answer["failed"]) == (4, 0)
 
 
-def test_a_link_that_stands_twice_in_a_batch_keeps_the_last(api: Api) -> None:
+def test_the_last_of_duplicate_links_in_a_batch_wins(api: Api) -> None:
     bulk(api, [{"from_coord": "1", "to_coord": "2", "strength": strength} for strength in (0.1, 0.2, 0.3)])
 
     assert [link["strength"] for link in links(api)] == [0.3]
@@ -229,7 +229,7 @@ def test_k_hop_is_honoured(api: Api) -> None:
     assert around(api, "0") == ["1.0"]
 
 
-def test_direction_is_out_unless_another_is_asked_for(api: Api) -> None:
+def test_direction_is_out_by_default(api: Api) -> None:
     link(api, "1", "2")
     link(api, "3", "1")
 
@@ -310,7 +310,7 @@ def test_memories_of_neighbours_come_on_request_and_null_where_none_is_alive(api
     assert "memory" not in neighbors(api, "1")[0]
 
 
-def test_an_answer_that_may_lack_neighbours_says_so(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_response_that_may_lack_neighbours_is_marked_as_truncated(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     bulk(api, [{"from_coord": "1", "to_coord": [2, n]} for n in range(6)])
     monkeypatch.setattr(selectors, "MAX_READ", 5)
 
@@ -382,7 +382,7 @@ def test_a_weighted_path_takes_the_stronger_way_round(api: Api) -> None:
     assert path(api, "1", "3", weighted="true", max_length=1)["cost"] == 0.81
 
 
-def test_a_path_goes_along_links_of_the_types_asked_for(api: Api) -> None:
+def test_a_path_follows_links_of_the_requested_types(api: Api) -> None:
     link(api, "1", "3", link_type="a")
     link(api, "1", "2", link_type="b")
     link(api, "2", "3", link_type="c")

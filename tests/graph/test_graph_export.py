@@ -65,7 +65,7 @@ def test_networkx_reads_the_exported_graph(linked: Api) -> None:
     assert sorted(found, key=order) == sorted(wanted, key=order)
 
 
-def test_an_export_does_not_tell_how_many_links_others_have_made(linked: Api, stranger: Api) -> None:
+def test_an_export_does_not_reveal_how_many_links_others_have(linked: Api, stranger: Api) -> None:
     stranger.post("/graph/links/bulk", {"links": LINKS})
 
     for query in ("format=graphml", "format=json"):
@@ -95,7 +95,7 @@ def test_a_prefix_exports_the_links_among_the_addresses_below_it(linked: Api) ->
     assert set(graphml(linked, "prefix=1")) == {"1.0,5.0", "1.0,6.0"}
 
 
-def test_each_namespace_is_exported_by_itself(linked: Api) -> None:
+def test_each_namespace_is_exported_separately(linked: Api) -> None:
     [link] = json.loads(exported(linked, "namespace=n"))["links"]
 
     assert (link["to_coord"], link["namespace"]) == ("9.0", "n")

@@ -79,7 +79,7 @@ def test_a_linked_memory_keeps_its_own_scores(linked: Api) -> None:
         )
 
 
-def test_links_of_the_types_asked_for_are_followed(linked: Api) -> None:
+def test_links_of_the_requested_types_are_followed(linked: Api) -> None:
     assert found(linked, expand={"link_type": "b"}) == ["1.0", "4.0"]
     assert found(linked, expand={"link_type": ["a", "b"]}) == ["1.0", "2.0", "4.0"]
     assert found(linked, expand={"link_type": "c"}) == ["1.0"]
@@ -148,7 +148,7 @@ def test_pages_are_cut_from_one_order_however_many_hits_there_are(api: Api) -> N
     assert len(every) == 30 + MAX_SEEDS
 
 
-def test_an_expansion_takes_as_many_statements_whatever_it_reaches(api: Api) -> None:
+def test_an_expansion_takes_a_constant_number_of_statements(api: Api) -> None:
     def statements() -> int:
         with CaptureQueriesContext(connection) as captured:
             assert len(api.search(QUERY, mode="keyword", expand={"hops": 2}, top_k=200)) > 3
@@ -178,7 +178,7 @@ def test_too_many_links_are_named_in_the_answer(linked: Api, monkeypatch: pytest
     assert linked.post("/memories/search", body).json()["degraded"] == ["graph"]
 
 
-def test_a_search_that_is_not_expanded_knows_no_graph(linked: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_without_expansion_does_not_use_the_graph(linked: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     def called(*_: Any) -> None:
         raise AssertionError
 

@@ -154,7 +154,7 @@ def test_a_path_is_sought_from_both_ends() -> None:
 
 
 @pytest.mark.parametrize("most", range(8))
-def test_a_walk_that_may_not_read_on_says_so(most: int) -> None:
+def test_a_walk_that_reaches_the_limit_is_truncated(most: int) -> None:
     memory = Memory(CHAIN, LinkFilter(), most)
 
     found = walks.neighbours(memory, "0", 5, 1000)
@@ -181,7 +181,7 @@ def test_half_of_a_score_is_left_after_each_hop_times_the_strength() -> None:
     assert walks.spread(Memory(edges, LinkFilter("both")), {"0": 0.8}, 2) == {"1": 0.2, "2": 0.1}
 
 
-def test_best_hits_give_to_one_another_and_get_nothing_of_their_own_back() -> None:
+def test_best_hits_pass_scores_to_each_other_but_not_back_to_themselves() -> None:
     edges: list[Edge] = [(0, 1, "related", 1.0), (1, 2, "related", 1.0), (0, 0, "related", 1.0)]
 
     assert walks.spread(Memory(edges, LinkFilter("both")), {"0": 0.8, "1": 0.4}, 3) == {"0": 0.2, "1": 0.4, "2": 0.2}

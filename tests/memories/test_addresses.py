@@ -315,7 +315,7 @@ def test_the_namespace_of_ids_narrows_them(api: Api) -> None:
 # --- Links -------------------------------------------------------------------------------------------------------
 
 
-def test_a_link_is_made_between_keys_and_ids_and_followed_from_both(api: Api) -> None:
+def test_a_link_between_keys_and_ids_is_followed_from_both_ends(api: Api) -> None:
     ada, bern = put(api, "ada").json(), api.store("5")
     link = {"from_key": "ada", "to_id": bern["id"], "link_type": "lives_in"}
 

@@ -369,7 +369,7 @@ def test_a_key_names_a_memory_of_the_past_too(api: Api) -> None:
     assert api.post(f"/memories/by-id/{id}/restore?version=2").json()["memory"]["payload"] == {"text": "aisle"}
 
 
-def test_a_version_after_a_pruned_one_does_not_know_what_changed(api: Api) -> None:
+def test_a_version_after_a_pruned_one_lists_no_changes(api: Api) -> None:
     for text in ("one", "two", "three"):
         api.store("1", text)
     MemoryVersion.objects.for_tenant(api.tenant).filter(version=1).delete()

@@ -69,7 +69,7 @@ def _bytes(value: Any) -> bytes | None:
     return None if value is None else bytes(value)
 
 
-def test_of_a_deleted_subtree_every_memory_is_written_down(caller: Caller, api: Api) -> None:
+def test_every_memory_of_a_deleted_subtree_is_audited(caller: Caller, api: Api) -> None:
     for coord in ("1", "1,1", "1,2", "2"):
         api.store(coord)
     api.delete("/memories/1,2")
@@ -106,7 +106,7 @@ def test_removal_after_the_retention_time_is_audited_without_an_actor(
         assert all(row.before_hash and not row.after_hash for row in rows)
 
 
-def test_links_that_end_with_a_memory_are_written_down(api: Api, caller: Caller) -> None:
+def test_links_removed_with_a_memory_are_audited(api: Api, caller: Caller) -> None:
     api.store("1")
     api.post("/graph/link", {"from_coord": "1", "to_coord": "2"})
     api.post("/graph/link", {"from_coord": "3", "to_coord": "1", "link_type": "cites"})

@@ -28,7 +28,7 @@ def coords(api: Api) -> list[str]:
     return [memory["coord"] for memory in api.get("/memories?limit=1000").json()["items"]]
 
 
-def test_each_of_many_is_stored_and_answered_in_its_place(api: Api) -> None:
+def test_bulk_items_are_stored_and_answered_in_order(api: Api) -> None:
     api.store("2")
 
     answer = bulk(api, [item("3"), item("2"), item([1, 5], key="k")])
@@ -112,7 +112,7 @@ def test_atomic_stores_all_that_is_good(api: Api) -> None:
     assert coords(api) == ["1.0", "2.0"]
 
 
-def test_a_coordinate_that_stands_twice_keeps_the_last_and_counts_both(api: Api) -> None:
+def test_the_last_of_duplicate_coordinates_wins_and_both_count(api: Api) -> None:
     answer = bulk(api, [item("1", "first"), item("2"), item("1.0", "second"), item([1], "third")])
 
     assert [(result["status"], result["version"]) for result in answer["results"]] == [
@@ -173,7 +173,7 @@ def test_a_thousand_fit_one_batch(api: Api) -> None:
 # --- Get and delete ----------------------------------------------------------------------------------------------
 
 
-def test_many_are_fetched_in_the_order_asked_for(api: Api) -> None:
+def test_many_memories_are_fetched_in_the_requested_order(api: Api) -> None:
     bulk(api, [item("1", "one"), item("2", "two"), item("3", "three")])
     api.delete("/memories/3")
 
@@ -240,7 +240,7 @@ def statements(api: Api, path: str, body: Any) -> int:
     return len(captured)
 
 
-def test_a_batch_takes_as_many_statements_whatever_its_size(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_of_any_size_takes_the_same_statements(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backpressure, "check", lambda tenant: None)  # one more every two seconds
     api.get("/stats")  # fills the caches of keys and generations
 
@@ -254,7 +254,7 @@ def test_a_batch_takes_as_many_statements_whatever_its_size(api: Api, monkeypatc
 
 
 @pytest.mark.parametrize("route", ["get", "delete"])
-def test_a_list_of_coordinates_takes_as_many_statements_whatever_its_size(api: Api, route: str) -> None:
+def test_a_list_of_coordinates_takes_a_constant_number_of_statements(api: Api, route: str) -> None:
     bulk(api, [item([at]) for at in range(2 + MANY)])
 
     def count(start: int, end: int) -> int:

@@ -201,7 +201,7 @@ def test_no_writer_is_refused_under_load(api: Api, together: Together) -> None:
     assert set().union(*together(work)) <= {200, 201}
 
 
-def test_purges_of_linked_memories_beside_the_making_of_links_all_succeed(api: Api, together: Together) -> None:
+def test_purges_of_linked_memories_succeed_while_links_are_created(api: Api, together: Together) -> None:
     def work(number: int) -> set[int]:
         chosen = random.Random(number)
         links = [{"from_coord": [chosen.randrange(8)], "to_coord": [chosen.randrange(8)]} for _ in range(20)]

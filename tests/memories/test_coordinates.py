@@ -189,7 +189,7 @@ def test_the_range_of_a_prefix_is_exactly_its_subtree(prefix, address):
 
 
 @given(addresses, st.lists(numbers, max_size=3).map(tuple))
-def test_whatever_lies_below_a_prefix_is_in_its_range(prefix, more):
+def test_every_coordinate_below_a_prefix_is_in_its_range(prefix, more):
     low, high = coordinates.of(prefix).subtree
     assert low <= coordinates.of((prefix + more)[:MAX_DIMENSIONS]).key < high
 
@@ -214,7 +214,7 @@ def _in_key_ranges(box: Box, coordinate: Coordinate) -> bool:
 
 
 @given(triples)
-def test_a_box_holds_what_lies_between_its_corners(sample):
+def test_a_box_contains_the_points_between_its_corners(sample):
     one, other, address = sample
     box = Box.parse(f"{coordinates.of(one)};{coordinates.of(other)}")
     low, high, point = (np.array(values) for values in (np.minimum(one, other), np.maximum(one, other), address))

@@ -110,7 +110,7 @@ def test_a_type_narrows_a_list(api: Api, word: str) -> None:
     assert listed(api, **{word: "semantic"}) == ["1.0"]
 
 
-def test_deleted_memories_are_listed_only_when_asked_for(api: Api) -> None:
+def test_deleted_memories_are_listed_only_on_request(api: Api) -> None:
     store_all(api, ["1", "2"])
     api.delete("/memories/1")
 
@@ -119,7 +119,7 @@ def test_deleted_memories_are_listed_only_when_asked_for(api: Api) -> None:
     assert [("deleted_at" in item, item["coord"]) for item in items] == [(True, "1.0"), (False, "2.0")]
 
 
-def test_expired_memories_are_listed_only_when_asked_for(api: Api) -> None:
+def test_expired_memories_are_listed_only_on_request(api: Api) -> None:
     store_all(api, ["1", "2"])
     Memory.objects.for_tenant(api.tenant).filter(coordinate_key__startswith="bff").update(
         expires_at=timezone.now() - timedelta(seconds=1)
@@ -182,7 +182,7 @@ def test_a_bad_box_is_refused(api: Api, box: str) -> None:
     problem_of(api.get("/memories?" + urlencode({"box": box})), 400, "invalid_coordinate")
 
 
-def test_what_lies_near_comes_nearest_first_with_its_distance(api: Api) -> None:
+def test_near_memories_are_sorted_by_their_distance(api: Api) -> None:
     store_all(api, ["0,0", "3,4", "0,5", "1,0", "5.1,0", "0", "0,0,0"])
 
     items = page(api, near="0,0", radius=5)["items"]
@@ -207,7 +207,7 @@ def test_a_ball_may_be_as_large_as_the_space(api: Api) -> None:
     assert listed(api, near="0", radius="1e100") == ["0.0", "-1e+99", "1e+99"]
 
 
-def test_deleted_memories_are_near_only_when_asked_for(api: Api) -> None:
+def test_deleted_memories_are_near_only_on_request(api: Api) -> None:
     store_all(api, ["1", "2"])
     api.delete("/memories/1")
 
@@ -283,7 +283,7 @@ def test_pages_joined_are_the_whole_list_in_order(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(coords=coordinates_2d, centre=st.tuples(grid, grid), radius=st.floats(0, 4), limit=st.integers(1, 5))
-def test_pages_of_a_ball_joined_are_what_lies_near_by_distance(
+def test_the_pages_of_a_ball_contain_all_near_memories_by_distance(
     api: Api, coords: list[list[float]], centre: tuple[float, float], radius: float, limit: int
 ) -> None:
     Memory.objects.for_tenant(api.tenant).delete()
@@ -298,7 +298,7 @@ def test_pages_of_a_ball_joined_are_what_lies_near_by_distance(
     assert joined == [",".join(map(repr, map(float, coord))) for coord in inside]
 
 
-def test_a_page_goes_on_where_the_last_ended_whatever_was_written_meanwhile(api: Api) -> None:
+def test_a_page_continues_after_the_last_one_despite_concurrent_writes(api: Api) -> None:
     store_all(api, ["1", "3", "5", "7"])
     first = page(api, limit=2)
     store_all(api, ["2", "6"])
@@ -309,14 +309,14 @@ def test_a_page_goes_on_where_the_last_ended_whatever_was_written_meanwhile(api:
     assert [item["coord"] for item in rest["items"]] == ["6.0", "7.0"]
 
 
-def test_the_last_page_says_so_even_when_it_is_full(api: Api) -> None:
+def test_a_full_last_page_has_no_next_cursor(api: Api) -> None:
     store_all(api, ["1", "2"])
 
     assert page(api, limit=2)["next_cursor"] is None
     assert page(api, limit=2, near="1", radius=5)["next_cursor"] is None
 
 
-def test_a_page_has_fifty_items_unless_asked(api: Api) -> None:
+def test_a_page_has_fifty_items_by_default(api: Api) -> None:
     store_all(api, [[number] for number in range(51)])
 
     found = page(api)
@@ -393,7 +393,7 @@ def test_a_cursor_of_another_list_is_refused(api: Api) -> None:
     assert page(api, limit=9, prefix="7", cursor=made)["items"][0]["coord"] == "7.0,2.0"
 
 
-def test_a_cursor_tells_nothing_about_others(api: Api) -> None:
+def test_a_cursor_reveals_nothing_about_others(api: Api) -> None:
     store_all(api, ["1", "2"])
 
     for order in ORDERS:

@@ -33,7 +33,7 @@ def cells(answer: dict[str, Any]) -> dict[Any, int]:
     return {cell.get("coord", (cell.get("column"), cell.get("row"))): cell["count"] for cell in answer["cells"]}
 
 
-def test_places_are_counted_with_all_that_lies_below_them(api: Api, caller: Caller) -> None:
+def test_places_count_everything_below_them(api: Api, caller: Caller) -> None:
     lay(caller, "1", "1,2", "1,2,3", "1,4", "-2,1", "7,7,7")
 
     assert cells(ask(api, "")) == {"-2.0": 1, "1.0": 4, "7.0": 1}

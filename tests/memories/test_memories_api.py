@@ -129,7 +129,7 @@ def test_namespaces_are_apart(api: Api) -> None:
     problem_of(api.get("/memories/1"), 404, "not_found")
 
 
-def test_a_replaced_memory_may_begin_anew_after_it_was_deleted(api: Api) -> None:
+def test_a_deleted_memory_can_be_stored_again(api: Api) -> None:
     first = api.store("1", "old")
     api.delete("/memories/1")
 
@@ -159,7 +159,7 @@ def test_an_expired_memory_is_not_there(api: Api) -> None:
     assert api.store("1")["created"] is True
 
 
-def test_an_own_vector_is_kept_as_it_is(api: Api) -> None:
+def test_a_supplied_vector_is_stored_unchanged(api: Api) -> None:
     api.store("1", embedding=[1, *[0.0] * (DIMENSION - 1)])
 
     row = VectorEmbedding.objects.for_tenant(api.tenant).get()
@@ -168,7 +168,7 @@ def test_an_own_vector_is_kept_as_it_is(api: Api) -> None:
     assert len(bytes(row.vector or b"")) == 4 * DIMENSION
 
 
-def test_the_store_and_its_audit_stand_or_fall_together(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_and_its_audit_row_are_atomic(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tenants.audit.events", lambda *_: 1 / 0)
 
     problem_of(api.post("/memories", {"coord": "1", "payload": {}}), 500, "internal_error")
@@ -467,7 +467,7 @@ def test_a_patched_text_is_what_is_found(api: Api) -> None:
 # --- Delete and restore ------------------------------------------------------------------------------------------
 
 
-def test_a_deleted_memory_is_gone_and_can_be_restored(api: Api) -> None:
+def test_a_deleted_memory_is_not_found_and_can_be_restored(api: Api) -> None:
     api.store("1", "hello", importance=4)
     before = memory_at(api, "1")
 
@@ -492,7 +492,7 @@ def test_a_second_delete_finds_nothing(api: Api) -> None:
 
 
 @pytest.mark.parametrize("deleted_before", [False, True])
-def test_a_purged_memory_is_gone_for_good(api: Api, deleted_before: bool) -> None:
+def test_a_purged_memory_cannot_be_restored(api: Api, deleted_before: bool) -> None:
     api.store("1")
     if deleted_before:
         api.delete("/memories/1")

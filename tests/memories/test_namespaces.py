@@ -42,7 +42,7 @@ def test_namespaces_are_listed_by_name_with_their_live_memories(api: Api) -> Non
     assert listed(api) == [("a", 2), ("b", 1)]
 
 
-def test_a_count_stops_and_says_so(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_count_that_stops_early_is_marked_as_inexact(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(namespaces, "COUNTED", 2)
     for number in range(4):
         api.store(str(number), namespace="a")

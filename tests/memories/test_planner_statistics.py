@@ -20,7 +20,7 @@ def test_statistics_say_how_far_each_leading_column_narrows() -> None:
     )
 
 
-def test_statistics_of_a_nearly_unique_column_say_so() -> None:
+def test_statistics_describe_a_nearly_unique_column() -> None:
     assert planner_statistics.estimate(["memory_id"], unique=False) == "1000000 1"
 
 
@@ -33,7 +33,7 @@ def test_memories_with_known_ids_are_not_looked_for_in_the_whole_namespace(tenan
     assert connection.vendor != "sqlite" or "(id=?)" in plan, plan
 
 
-def test_statistics_know_that_hardly_any_memory_of_a_namespace_is_deleted() -> None:
+def test_statistics_assume_that_few_memories_are_deleted() -> None:
     columns = ["tenant_id", "namespace", "memory_type", "deleted_at"]
 
     assert planner_statistics.estimate(columns, unique=False) == "1000000 100000 25000 12500 12500"

@@ -100,7 +100,7 @@ def test_the_last_access_never_moves_back(api: Api) -> None:
     assert counts(api, "1") == [2]
 
 
-def test_a_memory_stored_over_keeps_its_counts_and_one_stored_anew_begins_at_zero(api: Api) -> None:
+def test_a_replaced_memory_keeps_its_counts_and_a_new_one_starts_at_zero(api: Api) -> None:
     api.store("1")
     api.get("/memories/1")
     read_counts.write_back()
@@ -169,7 +169,7 @@ def test_the_counts_of_all_processes_add_up_in_redis(api: Api, counting_in_redis
     assert read_counts.write_back() == 0
 
 
-def test_while_redis_is_gone_the_process_keeps_its_counts(api: Api, counting_in_redis: RedisServer) -> None:
+def test_counts_stay_in_the_process_while_redis_is_down(api: Api, counting_in_redis: RedisServer) -> None:
     api.store("1")
     api.get("/memories/1")
     counting_in_redis.kill()

@@ -13,7 +13,7 @@ from tests.conftest import Api, drain, problem_of
 WHOSE = {"user_id": "ada", "agent_id": "planner", "session_id": "s-1"}
 
 
-def test_a_memory_says_whose_it_is(api: Api) -> None:
+def test_a_memory_contains_its_owner_ids(api: Api) -> None:
     api.store("1", "tea", **WHOSE)
     api.store("2", "tea")
 

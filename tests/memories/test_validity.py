@@ -53,15 +53,15 @@ def test_a_patch_replaces_a_source_and_null_removes_it(api: Api) -> None:
     assert (cleared["source"], cleared["trust"]) == (None, None)
 
 
-def test_search_returns_what_holds_now(three: Api) -> None:
+def test_search_returns_memories_that_are_valid_now(three: Api) -> None:
     assert hits(three) == ["2.0"]
 
 
-def test_search_returns_what_holds_at_a_given_moment(three: Api) -> None:
+def test_search_returns_memories_that_are_valid_at_a_given_time(three: Api) -> None:
     assert hits(three, valid_at="2000-06-01T00:00:00Z") == ["1.0"]
 
 
-def test_search_can_include_what_does_not_hold(three: Api) -> None:
+def test_search_can_include_memories_that_are_not_valid(three: Api) -> None:
     assert hits(three, include_superseded=True) == ["1.0", "2.0", "3.0"]
 
 
@@ -75,7 +75,7 @@ def test_a_list_shows_all_and_can_be_filtered(three: Api) -> None:
 
 
 @pytest.mark.parametrize("end", [PAST, "2000-01-01T00:00:00Z"])
-def test_a_memory_that_would_never_hold_is_refused(api: Api, end: str) -> None:
+def test_a_memory_that_would_never_be_valid_is_rejected(api: Api, end: str) -> None:
     problem = api.post("/memories", {"coord": "1", "payload": {}, "valid_from": PAST, "valid_to": end})
 
     assert problem_of(problem, 422)["errors"][0]["field"] == "valid_to"

@@ -106,7 +106,7 @@ def test_a_backup_needs_no_pgvector_where_it_is_restored(
     assert "EXTENSION" not in postgresql._contents(empty, folder / postgresql.PostgreSQL.file_name)
 
 
-def test_a_backup_beside_writers_is_one_moment(filled: Caller, empty: BaseDatabaseWrapper, tmp_path: Path) -> None:
+def test_a_backup_during_writes_is_a_snapshot(filled: Caller, empty: BaseDatabaseWrapper, tmp_path: Path) -> None:
     done, stored = threading.Event(), [0]
 
     def write() -> None:
@@ -253,7 +253,7 @@ def test_two_at_once_do_not_sweep_each_other(filled: Caller, tmp_path: Path) -> 
     assert backups.create(tmp_path / "elsewhere").is_dir()
 
 
-def test_a_secret_key_that_was_made_comes_along(
+def test_a_generated_secret_key_is_in_the_backup(
     filled: Caller, empty: BaseDatabaseWrapper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(settings, "DATA_DIR", tmp_path)

@@ -86,7 +86,7 @@ def test_sqlite_is_busy_when_it_is_locked_and_not_when_it_cannot_take_a_statemen
 
 
 @pytest.mark.django_db
-def test_only_a_recent_result_stands_for_a_readiness_check(api: Api, monkeypatch) -> None:
+def test_only_a_recent_result_replaces_a_readiness_check(api: Api, monkeypatch) -> None:
     monkeypatch.setattr(readiness, "_last", Readiness(False, "made up"))
     assert api.get("/readyz").json() == {"ready": False, "reason": "made up"}
 

@@ -89,7 +89,7 @@ def test_searches_and_their_legs_are_counted(api: Api) -> None:
     assert [value(name) for name in names] == [before[0] + 1, before[1] + 2, before[2] + 2]
 
 
-def test_what_waits_for_the_index_is_told_and_what_was_done(api: Api) -> None:
+def test_pending_and_completed_index_work_is_reported(api: Api) -> None:
     settled = value("soma_index_rows_total", outcome="settled")
     texts = value("soma_embedding_texts_total")
     api.store("1", "aardvark")
@@ -141,7 +141,7 @@ def test_only_those_who_may_read_them(db: None, monkeypatch: pytest.MonkeyPatch)
     assert Client(REMOTE_ADDR="::ffff:127.0.0.1").get("/metrics").status_code == 200
 
 
-def test_a_proxy_that_nobody_has_named_does_not_open_them_to_everybody(db: None) -> None:
+def test_an_untrusted_proxy_does_not_open_the_metrics_to_its_clients(db: None) -> None:
     """With a local proxy and without SOMA_TRUSTED_PROXIES, all clients would appear to come from 127.0.0.1."""
     proxied: Any = Client()
 

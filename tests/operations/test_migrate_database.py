@@ -59,7 +59,7 @@ def test_everything_arrives_and_is_found_as_before(tmp_path: Path, target: str) 
     assert "the target is not empty" in again.stderr
 
 
-def test_no_number_is_given_twice_even_when_the_last_row_is_gone(source: Path, target: str) -> None:
+def test_no_number_is_reused_even_if_the_last_row_was_deleted(source: Path, target: str) -> None:
     with sqlite3.connect(source / "somamemory.sqlite3") as database:
         database.execute("UPDATE sqlite_sequence SET seq = 5000 WHERE name = 'sfm_memories'")
     database.close()

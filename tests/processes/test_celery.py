@@ -60,7 +60,7 @@ def alone(fragile: Installation) -> Iterator[Installation]:
         fragile.kill(service)
 
 
-def test_a_worker_tells_what_its_processes_have_done(place: Installation) -> None:
+def test_a_worker_serves_the_metrics_of_its_processes(place: Installation) -> None:
     place.store("7", "counted")
     place.settle()
 

@@ -69,7 +69,7 @@ def test_the_cache_may_forget_and_the_broker_may_not() -> None:
 
 
 @pytest.mark.parametrize("name", ["web", "worker"])
-def test_cold_conversations_lie_where_all_see_them_and_nothing_ends_with_a_container(name: str) -> None:
+def test_cold_conversations_are_in_a_shared_volume_that_outlives_containers(name: str) -> None:
     ours = service(name)
     assert ours["environment"]["SOMA_COLD_STORAGE"] == "/cold"
     assert ours["volumes"] == ["cold:/cold"]
@@ -150,13 +150,13 @@ def test_the_web_server_runs_with_two_processes_and_one_banner(place: Installati
     assert place.log("web").count("SomaMemory is ready") == 1
 
 
-def test_the_worker_runs_answers_its_check_and_ends_when_asked(place: Installation) -> None:
+def test_the_worker_runs_passes_its_health_check_and_stops_on_sigterm(place: Installation) -> None:
     place.start("worker")
     wait_for(lambda: checked(place, "worker"), 60)
     assert place.processes.pop("worker").stop() == 0
 
 
-def test_the_beat_runs_writes_no_file_and_ends_when_asked(place: Installation) -> None:
+def test_the_beat_runs_without_writing_files_and_stops_on_sigterm(place: Installation) -> None:
     before = set(HOME.iterdir())
     place.empty_broker()  # any message from now on comes from the beat, and shows that it is up
     place.start("beat")

@@ -182,7 +182,7 @@ def test_the_settings_of_the_graph_reach_the_server() -> None:
     target.drop()
 
 
-def test_after_a_fork_the_child_makes_a_connection_to_the_server_of_its_own() -> None:
+def test_a_forked_child_opens_its_own_connection() -> None:
     """Runs in a new process, because forking a process with running threads may hang for unrelated reasons."""
     code = (
         "import os, sys, django; django.setup()\n"
@@ -232,7 +232,7 @@ def mortal(tmp_path: Path) -> Iterator[milvus_server.MilvusServer]:
         yield server
 
 
-def test_while_the_server_is_gone_searches_are_flagged_and_quick_and_afterwards_whole(
+def test_searches_are_fast_and_degraded_during_an_outage_and_complete_afterwards(
     mortal: milvus_server.MilvusServer, tenant: Any, db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index.close_all()
@@ -258,7 +258,7 @@ def test_while_the_server_is_gone_searches_are_flagged_and_quick_and_afterwards_
     index.close_all()
 
 
-def test_a_server_with_a_certificate_of_ones_own_is_reached_when_the_authority_is_named(tmp_path: Path) -> None:
+def test_a_server_with_a_private_certificate_is_trusted_through_its_authority(tmp_path: Path) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     subprocess.run(
         [

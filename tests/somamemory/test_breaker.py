@@ -50,7 +50,7 @@ def test_a_success_between_failures_keeps_it_closed(clock: Clock) -> None:
     assert closed.allows()
 
 
-def test_one_failure_is_enough_where_that_is_asked_for(clock: Clock) -> None:
+def test_one_failure_opens_a_breaker_with_a_limit_of_one(clock: Clock) -> None:
     fragile = breaker(clock, failures=1)
     fragile.failed("no answer")
     assert not fragile.allows()
@@ -73,7 +73,7 @@ def test_a_caller_that_fails_again_starts_another_pause(clock: Clock) -> None:
     assert not waiting.allows()
 
 
-def test_the_next_call_may_be_made_at_once_where_somebody_asks_for_it(clock: Clock) -> None:
+def test_retry_now_allows_the_next_call_immediately(clock: Clock) -> None:
     waiting = opened(clock)
     waiting.retry_now()
     assert waiting.allows()

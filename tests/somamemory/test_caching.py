@@ -215,7 +215,7 @@ def test_without_redis_texts_are_embedded_every_time(with_redis: RedisServer) ->
     assert inner.embedded == ["a", "a"]
 
 
-def test_the_health_report_is_shared_and_tells_of_a_dead_cache(
+def test_the_health_report_is_shared_and_includes_a_failed_cache(
     with_redis: RedisServer, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "LIFETIME_S", 3600)

@@ -106,7 +106,7 @@ def test_a_page_of_the_console_over_its_deadline_is_503(superuser: Client, setti
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_work_of_a_client_that_has_gone_ends(tenant) -> None:
+def test_the_work_for_a_disconnected_client_ends(tenant) -> None:
     with deadline.within(60):
         deadline.restart(60, is_abandoned=lambda: True)
         with pytest.raises(OperationalError) as caught:
@@ -174,7 +174,7 @@ def goodbye_of(server: socket.socket | None):
     return client_connection.goodbye(_request(server))
 
 
-def test_a_client_that_has_closed_its_connection_is_gone() -> None:
+def test_a_closed_connection_counts_as_disconnected() -> None:
     server, client = socket.socketpair()
     with server:
         has_closed = goodbye_of(server)

@@ -203,7 +203,7 @@ def test_a_stream_is_produced_no_faster_than_it_is_read(service: Service) -> Non
     assert service.app.produced < 400
 
 
-def test_a_stream_ends_when_its_client_is_gone(service: Service) -> None:
+def test_a_stream_ends_when_its_client_disconnects(service: Service) -> None:
     connection = service.connect(b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
     wait_for(lambda: service.waiting(Phase.WRITE))
     connection.close()
@@ -299,7 +299,7 @@ def test_a_body_that_arrives_late_is_processed_once_and_whole(service: Service) 
     assert body_of(rest_of(connection)) == b"0123456789"
 
 
-def test_a_client_that_asks_before_its_body_is_told_to_continue(service: Service) -> None:
+def test_a_client_that_expects_100_continue_gets_it(service: Service) -> None:
     connection = service.connect(post(5, more="Expect: 100-continue\r\nConnection: close\r\n"))
     assert one_response(connection, b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
     connection.sendall(b"12345")
@@ -307,7 +307,7 @@ def test_a_client_that_asks_before_its_body_is_told_to_continue(service: Service
     assert body_of(rest_of(connection)) == b"12345"
 
 
-def test_a_client_that_asks_before_its_body_is_rejected_without_it(service: Service) -> None:
+def test_a_client_that_expects_100_continue_may_be_rejected_before_the_body(service: Service) -> None:
     response = service.exchange(post(5, "/reject", "Expect: 100-continue\r\n"))
 
     assert response.startswith(b"HTTP/1.1 401 Unauthorized")

@@ -157,7 +157,7 @@ def seen(lines: Any, forwarded: str, peer: str = "127.0.0.1") -> str:
     return address
 
 
-def test_nobody_is_believed_unless_told(db: None, lines: Any) -> None:
+def test_forwarded_headers_are_ignored_without_trusted_proxies(db: None, lines: Any) -> None:
     assert seen(lines, "192.0.2.1") == "127.0.0.1"
 
 
@@ -175,7 +175,7 @@ HOP = st.one_of(st.ip_addresses().map(str), st.text(max_size=20).map(lambda text
 
 
 @given(st.lists(HOP, max_size=5), st.ip_addresses(v=4).filter(lambda a: not client_address.among(str(a), TRUSTED)))
-def test_whatever_a_client_writes_before_its_address_changes_nothing(written: list[str], client: Any) -> None:
+def test_entries_that_a_client_adds_before_its_address_are_ignored(written: list[str], client: Any) -> None:
     header = ", ".join([*written, str(client)])
 
     assert client_address.client("10.0.0.1", header, TRUSTED) == str(client)

@@ -215,7 +215,7 @@ def test_full_text_and_json_conditions_are_planned_with_their_values(api: Api) -
     assert not [statement for statement in statements if "@@" in statement or "@>" in statement]
 
 
-def test_the_audit_log_is_sealed_only_below_what_somebody_is_still_writing(
+def test_the_audit_log_is_sealed_only_below_rows_of_open_transactions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sealing, "PATIENCE_S", 0.1)

@@ -171,7 +171,7 @@ def down(behind: Api, monkeypatch) -> Attempts:
     return attempts
 
 
-def test_a_replica_that_is_down_costs_nobody_an_answer_and_is_left_alone(behind: Api, down: Attempts) -> None:
+def test_a_failed_replica_causes_no_errors_and_is_skipped(behind: Api, down: Attempts) -> None:
     assert [seen(behind) for _ in range(5)] == ["new"] * 5
     assert behind.search("new")
     assert down.count == 1
@@ -224,13 +224,13 @@ def test_a_replica_that_is_behind_a_migration_is_not_noticed(behind: Api) -> Non
 
 if configured.REDIS_URL:
 
-    def test_other_processes_know_who_has_just_written(behind: Api) -> None:
+    def test_other_processes_see_who_has_just_written(behind: Api) -> None:
         behind.store("2")
         replicas.forget()  # another process does not know about it
 
         assert seen(behind) == "new"
 
-    def test_without_redis_nobody_knows_so_everybody_reads_from_the_primary(behind: Api, monkeypatch) -> None:
+    def test_without_redis_all_callers_read_from_the_primary(behind: Api, monkeypatch) -> None:
         monkeypatch.setattr(caching, "with_redis", lambda ask: None)
 
         assert seen(behind) == "new"

@@ -45,7 +45,7 @@ def test_what_was_published_before_is_counted_once() -> None:
     assert sum(minute.ok for minute in one.recent()) == 2
 
 
-def test_a_fork_speaks_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fork_reports_only_its_own_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     one = RequestStats()
     name = one._process_name()
 

@@ -207,7 +207,7 @@ def test_work_can_ask_whether_to_stop(scheduler: Scheduler) -> None:
     assert ended.is_set()
 
 
-def test_the_last_run_comes_with_the_stop_where_that_is_asked_for(scheduler: Scheduler) -> None:
+def test_a_job_with_at_stop_runs_once_more_at_the_stop(scheduler: Scheduler) -> None:
     runs: list[str] = []
     for name, at_stop in (("flush", True), ("other", False)):
         periodic(f"test.{name}", every_s=never, thread="test", in_process=lambda: True, at_stop=at_stop)(

@@ -93,7 +93,7 @@ def test_an_origin_that_is_none_is_refused(tmp_path) -> None:
         "manage.py serve",
     ],
 )
-def test_whatever_starts_refuses_to(tmp_path, command: str) -> None:
+def test_every_process_refuses_to_start_with_an_unknown_setting(tmp_path, command: str) -> None:
     code, output = run(tmp_path, command.split(), SOMA_THREDS="4", SOMA_BROKER_URL="redis://127.0.0.1:1/0")
 
     assert code == 1
@@ -212,7 +212,7 @@ def test_the_documented_defaults_are_those_of_the_settings() -> None:
                 assert value.lower() == default.removesuffix(".0"), name
 
 
-def test_every_variable_named_in_the_settings_is_known_whatever_the_others_say() -> None:
+def test_every_variable_in_the_settings_is_known() -> None:
     named = set(re.findall(r'"(SOMA_[A-Z0-9_]*[A-Z0-9])"', (ROOT / "somamemory" / "settings.py").read_text()))
 
     assert named - CLIENT_VARIABLES <= set(known_variables())
@@ -249,9 +249,7 @@ def test_a_cold_storage_that_cannot_be_had_is_refused(tmp_path: Path, where: str
 
 
 @pytest.mark.parametrize(("database", "storage"), [("", "cold"), ("postgres://soma@127.0.0.1:1/soma", "")])
-def test_cold_files_have_a_place_of_their_own_accord_only_on_one_machine(
-    tmp_path: Path, database: str, storage: str
-) -> None:
+def test_cold_storage_has_a_default_only_on_one_machine(tmp_path: Path, database: str, storage: str) -> None:
     """A container's data folder is deleted with the container."""
     command = ["-c", "from somamemory import settings; print(settings.COLD_STORAGE)"]
 

@@ -14,7 +14,7 @@ from somamemory.db.sqlite.writer_queue import FairLock
 from tenants.models import Tenant
 
 
-def test_the_lock_goes_round_in_the_order_of_asking() -> None:
+def test_the_lock_is_granted_in_request_order() -> None:
     lock, order = FairLock(), list[int]()
     assert lock.acquire(1)
     threads = []

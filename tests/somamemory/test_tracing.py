@@ -141,7 +141,7 @@ def test_a_request_that_met_a_bug_is_marked(api: Api, traces: Traces, monkeypatc
     assert traces.named("POST api/v1/memories").status.status_code == StatusCode.ERROR
 
 
-def test_a_part_that_failed_tells_the_type_of_the_error_and_not_its_words(traces: Traces) -> None:
+def test_a_failed_span_contains_the_type_of_the_error_but_not_its_message(traces: Traces) -> None:
     with pytest.raises(KeyError), tracing.span("part"):
         raise KeyError(PLANTED)
 
@@ -231,7 +231,7 @@ def test_the_thread_of_an_embedded_server_goes_on_with_the_trace_as_well(traces:
 # --- Sampling, and tracing turned off ----------------------------------------------------------------------------
 
 
-def test_a_share_is_sent_whatever_a_caller_says(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_callers_cannot_change_the_share_of_traces(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "TRACING_SHARE", 0.0)
     exporter = InMemorySpanExporter()
     tracing.start(exporter)

@@ -250,7 +250,7 @@ def test_a_tenant_that_was_only_noted_as_erased_is_found(chained: Caller) -> Non
     assert kinds(check(known)) == {"forged", "truncated"}
 
 
-def test_an_erasure_that_is_not_over_yet_is_no_fault(chained: Caller) -> None:
+def test_an_unfinished_erasure_is_not_a_problem(chained: Caller) -> None:
     erasure._begin(operators(), chained.tenant.slug)
     AuditBlock.objects.for_tenant(chained.tenant).delete()
 
@@ -325,7 +325,7 @@ def test_to_prune_again_changes_nothing(pruned: Caller) -> None:
     assert AuditCheckpoint.objects.for_tenant(pruned.tenant).count() == 1
 
 
-def test_nothing_is_pruned_unless_asked(chained: Caller) -> None:
+def test_nothing_is_pruned_by_default(chained: Caller) -> None:
     with unguarded():
         AuditBlock.all_tenants.update(last_at=timezone.now() - timedelta(days=10_000))
 

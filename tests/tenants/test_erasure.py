@@ -152,7 +152,7 @@ def test_the_others_are_untouched(planted: Api, operator: Api, others: list[Api]
     assert [other.get("/memories/1,2?namespace=n").status_code for other in others] == [200, 200]
 
 
-def test_that_a_tenant_was_erased_stands_in_the_operators_own_log(planted: Api, operator: Api) -> None:
+def test_an_erasure_is_recorded_in_the_operators_log(planted: Api, operator: Api) -> None:
     erase(operator)
 
     actions = AuditEvent.objects.filter(tenant__slug="default", target=str(planted.tenant.id)).order_by("id")

@@ -165,7 +165,7 @@ def test_bulk_bulk_delete_and_restore_are_replayed(api: Api) -> None:
     assert api.get("/memories/1").status_code == 404
 
 
-def test_a_tenant_made_once_is_no_conflict(operator: Api) -> None:
+def test_a_repeated_creation_of_a_tenant_is_not_a_conflict(operator: Api) -> None:
     first, again = (operator.post("/api/v1/tenants", {"slug": "new"}, idempotency_key="k") for _ in range(2))
 
     assert first.status_code == 201
@@ -262,7 +262,7 @@ def test_a_recorded_answer_needs_a_transaction(api: Api, transactional_db: None)
 # --- Secrets -----------------------------------------------------------------------------------------------------
 
 
-def test_an_issued_key_is_replayed_and_lies_nowhere_in_clear(operator: Api, tenant: Tenant) -> None:
+def test_an_issued_key_is_replayed_and_never_stored_in_plain_text(operator: Api, tenant: Tenant) -> None:
     body = {"name": "agent", "scopes": ["read"]}
     first, again = (operator.post("/api/v1/tenants/acme/keys", body, idempotency_key="k") for _ in range(2))
 
@@ -391,9 +391,7 @@ def test_five_at_once_where_the_effect_would_conflict(operator: Api, transaction
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_second_sending_while_the_first_runs_has_no_effect_of_its_own(
-    at_once: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_repeated_request_during_the_first_one_has_no_effect(at_once: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """PostgreSQL immediately reports that the first one is still running. SQLite has only one writer, so it waits."""
     entered, go_on = threading.Event(), threading.Event()
     store = services.store

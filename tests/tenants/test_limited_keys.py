@@ -198,7 +198,7 @@ def test_links_of_a_limited_key_are_seen_by_its_user_only(api: Api, bob: Api) ->
     assert limited(api, "ada").get("/api/v1/graph/neighbors?coord=1").json()["neighbors"] == []
 
 
-def test_the_audit_log_tells_a_limited_key_from_others(api: Api) -> None:
+def test_the_audit_log_distinguishes_a_limited_key_from_others(api: Api) -> None:
     key = issue_key(api.tenant, LIMITED_SCOPES, user_id="bob")
     plain = issue_key(api.tenant, LIMITED_SCOPES)
 

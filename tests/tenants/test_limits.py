@@ -305,7 +305,7 @@ def test_a_tenant_runs_only_so_many_requests_at_once(
     assert inside[2].status_code == 200
 
 
-def test_a_place_is_given_back_whatever_happens(api: Api, settings: Any) -> None:
+def test_a_concurrency_slot_is_always_released(api: Api, settings: Any) -> None:
     settings.TENANT_CONCURRENCY = 1
 
     for path in ("/stats", "/memories/x", "/memories/7", "/stats?bogus=1", "/stats"):
@@ -314,7 +314,7 @@ def test_a_place_is_given_back_whatever_happens(api: Api, settings: Any) -> None
     assert not policy.running._count
 
 
-def test_a_place_is_given_back_when_the_answer_fails() -> None:
+def test_a_concurrency_slot_is_released_if_the_response_fails() -> None:
     admission = Admission(Policy("read", False, False, False), takes_body=True, running_tenant=TENANT)
     policy.running.enter(TENANT, 1)
 

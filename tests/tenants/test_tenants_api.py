@@ -34,7 +34,7 @@ def issue(operator: Api, slug: str = "acme", **fields: Any) -> dict[str, Any]:
 # --- Tenants -----------------------------------------------------------------------------------------------------
 
 
-def test_a_tenant_is_made_and_its_key_works_at_once(operator: Api) -> None:
+def test_a_tenant_is_created_and_its_key_works_immediately(operator: Api) -> None:
     response = make(operator, name="New & Sons")
     assert response.status_code == 201
     made = response.json()
@@ -179,7 +179,7 @@ def test_a_secret_may_be_brought_along(api: Api, operator: Api) -> None:
         ({"operator": True}, "operator"),
     ],
 )
-def test_a_wrong_field_of_a_key_is_named_and_no_key_is_made(
+def test_an_invalid_field_of_a_key_is_named_and_no_key_is_created(
     api: Api, operator: Api, fields: dict[str, Any], field: str
 ) -> None:
     before = ApiKey.objects.count()

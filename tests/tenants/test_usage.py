@@ -435,7 +435,7 @@ def test_requests_counted_by_other_processes_count(api: Api, limit: Any) -> None
     assert [api.get("/memories").status_code for _ in range(2)] == [200, 429]
 
 
-def test_requests_are_written_down_once(api: Api, operator: Api) -> None:
+def test_requests_are_recorded_once(api: Api, operator: Api) -> None:
     for _ in range(3):
         api.get("/memories")
     usage.flush()

@@ -72,7 +72,7 @@ def test_the_search_proposes_more_the_larger_the_budget_is(api: Api, monkeypatch
     assert [len(item["items"]) + len(item["left_out"]) for item in considered] == [2, 3, 5]
 
 
-def test_archived_conversations_are_left_out_unless_asked_for(api: Api) -> None:
+def test_archived_conversations_are_left_out_by_default(api: Api) -> None:
     id = begin(api, "the aardvark sleeps", label="old")["id"]
     put(api, id, "archive")
     drain()
@@ -94,7 +94,7 @@ def test_excluded_folders_are_left_out_of_every_source_and_reported(api: Api) ->
     assert [item["reason"] for item in made["left_out"]] == ["excluded", "excluded"]
 
 
-def test_pinned_conversations_are_a_source_of_their_own(api: Api) -> None:
+def test_pinned_conversations_are_a_separate_source(api: Api) -> None:
     id = begin(api, "Always answer in French")["id"]
     put(api, id, "pin")
     begin(api, "the aardvark sleeps")

@@ -70,7 +70,7 @@ def test_nothing_to_recall_is_an_empty_text(api: Api) -> None:
     assert (made["text"], made["citations"], made["used_tokens"]) == ("", [], 0)
 
 
-def test_no_recalled_message_speaks_as_the_system(api: Api) -> None:
+def test_no_recalled_message_gets_the_role_system(api: Api) -> None:
     roles = ("system", "developer", "tool", "assistant", "user")
     messages = [{"role": role, "content": f"The {role} aardvark sleeps"} for role in roles]
     api.post(ROOT, {"messages": messages})

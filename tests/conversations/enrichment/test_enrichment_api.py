@@ -56,7 +56,7 @@ def suggested(api: Api, id: str) -> list[Any]:
         ("   \n ", []),
     ],
 )
-def test_a_text_is_taken_apart_into_its_sentences(text: str, found: list[str]) -> None:
+def test_a_text_is_split_into_sentences(text: str, found: list[str]) -> None:
     assert extractive.sentences(text) == found
 
 
@@ -87,7 +87,7 @@ def test_a_summary_says_nothing_twice_and_leaves_out_what_says_little() -> None:
 # --- Labels ------------------------------------------------------------------------------------------------------
 
 
-def test_key_phrases_are_what_is_said_often() -> None:
+def test_key_phrases_are_frequent_phrases() -> None:
     found = key_phrases.key_phrases(BEANS, embeddings.current().embed, lambda terms: {})
 
     assert found[0].words.lower() == "runner beans"
@@ -95,7 +95,7 @@ def test_key_phrases_are_what_is_said_often() -> None:
     assert all(0 <= phrase.score <= 1 for phrase in found)
 
 
-def test_labels_are_suggested_from_what_is_said(api: Api) -> None:
+def test_labels_are_suggested_from_the_content_of_messages(api: Api) -> None:
     id = begin(api, BEANS)
 
     found = suggested(api, id)
@@ -291,7 +291,7 @@ def test_old_and_unimportant_conversations_are_suggested(api: Api) -> None:
     assert new
 
 
-def test_summaries_speak_for_putting_away(api: Api) -> None:
+def test_summaries_raise_the_pruning_score(api: Api) -> None:
     conversation = talk(api, month()[:3])
     age(api, conversation["id"], 400)
     [before] = api.get("/api/v1/prune/suggestions").json()
@@ -316,7 +316,7 @@ def test_what_is_put_away_can_be_taken_back(api: Api) -> None:
 
 
 @pytest.mark.parametrize("why", ["missing", "pinned"])
-def test_all_are_put_away_or_none(api: Api, why: str) -> None:
+def test_all_conversations_are_archived_or_none(api: Api, why: str) -> None:
     ids = [begin(api, BEANS), begin(api, BIKES)]
     other = str(uuid.uuid4()) if why == "missing" else begin(api, BEANS)
     if why == "pinned":

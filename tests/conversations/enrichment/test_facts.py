@@ -234,7 +234,7 @@ def test_an_entity_is_one_memory_in_all_conversations_that_mention_it(api: Api, 
 
 @bounded(deadline=None)
 @given(st.text(max_size=60))
-def test_a_normal_name_is_its_own_normal_form_and_has_an_address_of_its_own(name: str) -> None:
+def test_normalising_a_name_twice_changes_nothing_and_each_name_has_its_own_address(name: str) -> None:
     once = entities.normal(name)
 
     assert entities.normal(f' "{once.upper()}"') == entities.normal(once.upper())
@@ -553,7 +553,7 @@ def want(api: Api, **policies: Any) -> None:
     keys.forget_cached()
 
 
-def test_facts_come_by_themselves_where_the_tenant_wants_them(api: Api, provider: ChatProvider) -> None:
+def test_facts_are_extracted_automatically_if_the_policy_is_on(api: Api, provider: ChatProvider) -> None:
     provider.default = a_fact_of_each
     begin(api, "before anybody wanted it")
     want(api, extract_facts=True)

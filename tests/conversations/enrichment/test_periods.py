@@ -34,7 +34,7 @@ def test_a_period_has_a_name_and_numbers(level: str, day: date, name: str, numbe
 
 @bounded(deadline=None)
 @given(DAYS, st.sampled_from(periods.LEVELS))
-def test_a_day_lies_in_its_period_and_the_period_begins_with_itself(day: date, level: str) -> None:
+def test_a_day_is_in_its_period_and_the_first_day_begins_it(day: date, level: str) -> None:
     period = periods.of(level, day)
 
     assert period.first <= day < period.end

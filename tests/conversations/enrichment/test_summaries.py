@@ -133,7 +133,7 @@ def test_what_has_not_changed_is_not_made_again(api: Api) -> None:
     assert [(memory.id, memory.version) for memory in stored(api)] == before
 
 
-def test_a_new_message_updates_only_the_summaries_of_its_own_periods(api: Api) -> None:
+def test_a_new_message_updates_only_the_summaries_of_its_periods(api: Api) -> None:
     conversation = talk(api, month())
     summarize(api, conversation["id"], "monthly")
     late = {"role": "user", "content": "The first frost has killed the basil.", "timestamp": "2026-10-29T22:00:00Z"}
@@ -243,7 +243,7 @@ def days_of(api: Api, question: str) -> set[str]:
 # --- On schedule -------------------------------------------------------------------------------------------------
 
 
-def test_days_that_are_over_are_summarised_by_themselves(api: Api) -> None:
+def test_completed_days_are_summarised_automatically(api: Api) -> None:
     conversation = talk(api, month())
 
     assert schedule.run() == 15 + 5 + 1
@@ -261,7 +261,7 @@ def test_today_is_summarised_when_it_is_over(api: Api) -> None:
     assert now < row.summarise_at <= now + timedelta(days=1)
 
 
-def test_summaries_made_by_themselves_are_audited(api: Api) -> None:
+def test_automatic_summaries_are_audited(api: Api) -> None:
     talk(api, month()[:1])
     schedule.run()
 
@@ -337,7 +337,7 @@ def test_a_model_writes_the_summary_where_there_is_one(api: Api, provider: ChatP
     assert "They talked about beans." in provider.prompt(4)
 
 
-def test_what_a_model_has_written_is_not_asked_for_again(api: Api, provider: ChatProvider) -> None:
+def test_a_generated_summary_is_not_requested_again(api: Api, provider: ChatProvider) -> None:
     conversation = talk(api, month())
     for _ in range(3):
         summarize(api, conversation["id"])
@@ -375,7 +375,7 @@ def test_while_a_model_is_down_everything_else_works(api: Api, provider: ChatPro
     assert stored(api) == []
 
 
-def test_health_tells_of_a_model_that_fails(api: Api, provider: ChatProvider) -> None:
+def test_health_reports_a_failing_model(api: Api, provider: ChatProvider) -> None:
     assert api.get("/api/v1/health").json()["checks"]["llm"]["status"] == "healthy"
     provider.default = fails(500)
     conversation = talk(api, month())

@@ -84,7 +84,7 @@ def test_a_wrong_rule_is_refused(api: Api, body: Any, field: str) -> None:
     problem_of(api.patch(PATH, body), 422, field=field)
 
 
-def test_nothing_becomes_cold_where_nobody_has_said_which_storage_lasts(
+def test_nothing_becomes_cold_without_configured_storage(
     api: Api,
     settings: Any,
     cold_folder: Path,  # noqa: F811
@@ -227,7 +227,7 @@ def test_one_that_fails_does_not_hold_up_the_others(api: Api, monkeypatch: pytes
     assert run(api).cooled == 1
 
 
-def test_a_run_that_is_out_of_time_is_gone_on_with_behind_where_it_was(
+def test_a_run_that_exceeds_its_time_limit_continues_where_it_stopped(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(policy, "BATCH", 2)
@@ -271,7 +271,7 @@ def prunable(api: Api) -> str:
     return id
 
 
-def test_a_policy_only_reports_unless_it_is_told_to_archive(api: Api) -> None:
+def test_a_policy_only_reports_unless_its_mode_is_archive(api: Api) -> None:
     id = prunable(api)
     rules(api, pruning={"mode": "report"})
 

@@ -106,7 +106,7 @@ def run(api: Api, **more: Any) -> policy.Report:
 # --- Archived ----------------------------------------------------------------------------------------------------
 
 
-def test_an_archived_conversation_leaves_the_index_and_is_found_where_it_is_asked_for(api: Api) -> None:
+def test_an_archived_conversation_leaves_the_index_and_is_found_on_request(api: Api) -> None:
     id = archived(api)
     begin(api, "the aardvark is awake")
     drain()
@@ -131,7 +131,7 @@ def test_archived_messages_keep_their_meaning(api: Api) -> None:
     assert api.post("/memories/search", {**body, "include_archived": False}).json()["memories"] == []
 
 
-def test_filters_that_speak_of_the_status_or_of_one_conversation_find_archived_ones(api: Api) -> None:
+def test_filters_on_status_or_conversation_id_find_archived_conversations(api: Api) -> None:
     id = archived(api)
 
     for filters in ({"status": "archived"}, {"conversation_id": id}, {"NOT": [{"status": "active"}]}):
@@ -150,7 +150,7 @@ def test_a_conversation_that_is_wanted_again_is_back_in_the_index(api: Api, what
     assert query(api, "aardvark")[0] == "the aardvark digs"
 
 
-def test_what_is_said_in_an_archived_conversation_is_archived_too(api: Api) -> None:
+def test_messages_appended_to_an_archived_conversation_are_archived(api: Api) -> None:
     id = archived(api)
 
     api.post(f"{ROOT}/{id}/messages", {"messages": said("the dingo barks")})
@@ -172,7 +172,7 @@ def test_the_index_is_as_the_database_says_after_any_move(api: Api) -> None:
     assert in_index(api.tenant) == 1
 
 
-def test_an_archived_message_says_so(api: Api) -> None:
+def test_an_archived_message_has_the_index_state_archived(api: Api) -> None:
     number = row_of(archived(api)).number
 
     found = api.get(f"/memories/{number},1?namespace=conversations").json()["memory"]
@@ -408,7 +408,7 @@ def test_what_is_used_while_the_file_is_written_stays(api: Api, monkeypatch: pyt
 # --- Storage that fails ------------------------------------------------------------------------------------------
 
 
-def test_a_damaged_or_missing_file_is_said_and_nothing_is_lost(api: Api, cold_folder: Path) -> None:
+def test_a_damaged_or_missing_file_is_reported_and_nothing_is_lost(api: Api, cold_folder: Path) -> None:
     id = cold(api)
     [file] = files(cold_folder)
     good = file.read_bytes()

@@ -78,7 +78,7 @@ def test_without_a_current_node_the_latest_leaf_ends_the_conversation() -> None:
     assert said(one(file_of(source)))[-1] == ("assistant", "An aardvark, которому нравятся муравьи.")
 
 
-def test_a_tree_that_goes_round_in_a_circle_is_reported() -> None:
+def test_a_cyclic_tree_is_reported() -> None:
     source = chatgpt()
     source["mapping"]["root"]["parent"] = "a2"
 
@@ -127,7 +127,7 @@ def test_claudes_messages_have_their_attachments_and_tools() -> None:
     assert found.left_out == {"empty": 1, "thoughts": 1}
 
 
-def test_whatever_a_tool_was_given_is_shown() -> None:
+def test_the_arguments_of_a_tool_are_shown() -> None:
     source = claude()
     source["chat_messages"][1]["content"] = [{"type": "tool_use", "name": "n", "input": {"n": 10**30, "e": "é"}}]
 
@@ -160,7 +160,7 @@ def test_a_single_object_over_many_lines_is_one_conversation() -> None:
     assert one(json.dumps(claude(), indent=2)).source == "claude"
 
 
-def test_conversations_may_stand_in_an_object() -> None:
+def test_conversations_may_be_members_of_an_object() -> None:
     assert [item.source for item in read(json.dumps({"conversations": [claude(), chatgpt()]}))] == ["claude", "chatgpt"]
 
 
@@ -230,7 +230,7 @@ def test_a_line_that_is_no_json_concerns_no_other() -> None:
         ('[{"messages": [], "n": 1' + "0" * 5_000 + "}]", "outside the 64-bit range"),
     ],
 )
-def test_what_cannot_be_kept_is_said(content: str | bytes, words: str) -> None:
+def test_content_that_cannot_be_stored_is_reported(content: str | bytes, words: str) -> None:
     assert words in reason(content)
 
 
@@ -252,7 +252,7 @@ LEAVES = st.none() | st.booleans() | st.floats() | st.text()
 
 @bounded(deadline=None)
 @given(st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(NAMES), inner)))
-def test_whatever_json_there_is_it_is_read_or_reported(value: Any) -> None:
+def test_any_json_is_read_or_reported(value: Any) -> None:
     for item in read(json.dumps([value])):
         assert isinstance(item, Broken | Imported)
 
@@ -294,7 +294,7 @@ def test_a_damaged_archive_is_reported(damage: Any) -> None:
 # --- Markdown and text -------------------------------------------------------------------------------------------
 
 
-def test_markdown_is_taken_apart_where_somebody_speaks() -> None:
+def test_markdown_is_split_at_speakers() -> None:
     found = one("# Beans\n\n## User\n\nWhere?\n\n## Assistant\n\nIn the sun.\n\n### Notes\n\nSix hours.\n", name="x.md")
 
     assert found.label == "Beans"
@@ -317,14 +317,14 @@ def test_bold_names_begin_messages_too() -> None:
     ]
 
 
-def test_plain_text_is_taken_apart_at_the_names() -> None:
+def test_plain_text_is_split_at_names() -> None:
     found = one("Human: Where?\nor when?\nAI: In spring: soon.\n", name="beans.txt")
 
     assert found.label == "beans"
     assert said(found) == [("user", "Where?\nor when?"), ("assistant", "In spring: soon.")]
 
 
-def test_a_text_in_which_nobody_is_named_is_the_users() -> None:
+def test_a_text_without_speakers_is_attributed_to_the_user() -> None:
     assert said(one("Note: buy beans.\nSoon.")) == [("user", "Note: buy beans.\nSoon.")]
 
 
@@ -334,7 +334,7 @@ def test_a_text_in_which_nobody_is_named_is_the_users() -> None:
 @bounded(deadline=None)
 @given(st.lists(st.recursive(st.text(max_size=30) | st.integers(), lambda inner: st.lists(inner, max_size=4)).map(
     lambda value: {"value": value}), max_size=6), st.integers(1, 40))  # fmt: skip
-def test_an_array_is_taken_apart_alike_however_it_is_read(items: list[Any], chunk: int) -> None:
+def test_an_array_is_split_the_same_with_any_read_size(items: list[Any], chunk: int) -> None:
     raw = json.dumps(items).encode()
     scan = splitting._Scan()
     found = [piece for at in range(0, len(raw), chunk) for piece in scan.feed(raw[at : at + chunk])]

@@ -139,7 +139,7 @@ def test_one_that_was_deleted_here_comes_back_when_it_is_imported_again(api: Api
     assert ImportedConversation.objects.for_tenant(api.tenant).count() == 1
 
 
-def test_a_dry_run_tells_and_stores_nothing(api: Api) -> None:
+def test_a_dry_run_reports_and_stores_nothing(api: Api) -> None:
     output = report(api, file_of(chatgpt(), claude()), query="?dry_run=true")
 
     assert (output["conversations"], output["messages"], output["dry_run"]) == ({"readable": 2}, 6, True)
@@ -295,7 +295,7 @@ def test_an_export_may_be_of_a_label_or_a_folder(api: Api) -> None:
     ]
 
 
-def test_an_export_is_made_piece_by_piece(api: Api) -> None:
+def test_an_export_is_streamed_in_pieces(api: Api) -> None:
     for start in range(3):
         api.post("/api/v1/conversations", {"messages": [{"role": "user", "content": f"{start}"}] * 400})
     caller = Caller(tenant=api.tenant, actor="key:test", scopes=frozenset(["read"]))

@@ -121,7 +121,7 @@ def embedder(make: Callable[..., OpenAIEmbedder]) -> OpenAIEmbedder:
     return make()
 
 
-def test_each_text_gets_its_own_vector_whatever_the_order_of_the_answer(embedder: OpenAIEmbedder) -> None:
+def test_each_text_gets_its_own_vector_in_any_order_of_the_response(embedder: OpenAIEmbedder) -> None:
     vectors = embedder.embed(["one", "two", "three"])
     assert vectors.dtype == np.float32
     assert np.allclose(vectors, [vector_of("one"), vector_of("two"), vector_of("three")])

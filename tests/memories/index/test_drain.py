@@ -296,7 +296,7 @@ def test_a_new_memory_at_a_purged_address_is_indexed_under_its_own_id(api: Api, 
     assert version == 1
 
 
-def test_an_own_vector_that_comes_in_after_the_lease_is_kept(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_vector_supplied_after_the_lease_is_kept(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     memory = api.store("1", "words")
     take = sync._take
 
@@ -491,7 +491,7 @@ def test_an_own_vector_that_is_unusable_in_32_bits_is_refused(api: Api, number: 
     assert not Memory.objects.for_tenant(api.tenant).exists()
 
 
-def test_an_own_vector_is_indexed_as_it_is_and_embeds_nothing(api: Api, embedder: Recorder) -> None:
+def test_a_supplied_vector_is_indexed_unchanged_and_not_embedded(api: Api, embedder: Recorder) -> None:
     memory = api.store("1", "words", embedding=axis(3))
     drain()
     assert embedder.texts == []
@@ -518,7 +518,7 @@ def test_an_own_vector_survives_delete_and_restore(api: Api, embedder: Recorder)
     assert held(api.tenant) == {memory["id"]: 3}
 
 
-def test_a_store_without_a_vector_takes_the_own_one_away(api: Api, embedder: Recorder) -> None:
+def test_a_store_without_a_vector_removes_the_supplied_one(api: Api, embedder: Recorder) -> None:
     memory = api.store("1", "words", embedding=axis(3))
     drain()
     api.store("1", "words")

@@ -64,7 +64,7 @@ def found(index: PgvectorIndex, query: Vector, where: Where, limit: int = 10) ->
 # --- approximate indexes -------------------------------------------------------------------------------------------
 
 
-def test_each_large_namespace_gets_an_index_of_its_own_and_a_small_one_none(index: PgvectorIndex, small: None) -> None:
+def test_only_large_namespaces_get_an_approximate_index(index: PgvectorIndex, small: None) -> None:
     index.upsert(ANNA, points(300, "a") + points(150, "b"))
     index.upsert(BERT, points(200, "a"))
     assert maintain(index) == {nearest.suffix(ANNA, "a"), nearest.suffix(BERT, "a")}

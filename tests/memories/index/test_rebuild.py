@@ -133,7 +133,7 @@ def test_writes_reach_both_generations_while_one_is_building(
     assert acme.search("new castle", mode="semantic")[0]["coord"] == "100.0"
 
 
-def test_a_write_of_a_process_that_knew_nothing_of_the_new_generation_is_made_up_for(
+def test_a_write_by_a_process_with_outdated_generations_is_repaired(
     acme: Api, admin: Caller, active: EmbeddingGeneration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store_memories(acme, 5)
@@ -202,7 +202,7 @@ def test_a_second_rebuild_is_refused_while_one_runs(acme: Api, admin: Caller) ->
     problem_of(operators(acme).post("/api/v1/rebuild-embeddings"), 409, "conflict")
 
 
-def test_a_step_that_was_killed_before_it_was_written_down_is_simply_done_again(
+def test_a_step_killed_before_it_was_recorded_is_repeated(
     acme: Api, admin: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every step runs twice: once without being recorded, as after kill -9, and again by the next process."""

@@ -92,7 +92,7 @@ def test_a_memory_without_a_row_is_missing(api: Api, ids: list[uuid.UUID]) -> No
     assert mended(api)
 
 
-def test_a_row_that_does_not_know_of_the_latest_version_is_stale(api: Api, ids: list[uuid.UUID]) -> None:
+def test_a_row_without_the_latest_version_is_stale(api: Api, ids: list[uuid.UUID]) -> None:
     Memory.objects.for_tenant(api.tenant).filter(id=ids[0]).update(version=5)
     assert counts(api) == (0, 1, 0)
     assert mended(api)
@@ -130,7 +130,7 @@ def test_many_memories_are_compared_in_parts(api: Api, ids: list[uuid.UUID], mon
     assert (report.checked, report.counts["missing"]) == (6, 2)
 
 
-def test_thousands_at_once_are_put_right(api: Api) -> None:
+def test_thousands_of_differences_are_repaired_at_once(api: Api) -> None:
     """More than a statement can have parameters."""
     for start in range(0, reconcile.PART, 1000):
         items = [{"coord": [number], "payload": {}} for number in range(start, start + 1000)]
@@ -150,9 +150,7 @@ def test_the_examples_name_tenant_and_memory(api: Api, ids: list[uuid.UUID]) -> 
     assert compared(api).examples["missing"] == [f"{api.tenant.id}/{ids[0]}"]
 
 
-def test_what_a_tenant_that_is_gone_has_left_is_an_orphan_and_a_repair_removes_it(
-    api: Api, ids: list[uuid.UUID]
-) -> None:
+def test_points_of_a_removed_tenant_are_orphans_that_a_repair_removes(api: Api, ids: list[uuid.UUID]) -> None:
     target, nobody = index.of(generations.active()), uuid.uuid4()
     target.upsert(nobody, [point(uuid.uuid4(), 1), point(uuid.uuid4(), 1)])
     report = Report()
@@ -173,7 +171,7 @@ def gone(db: None, settings: Any) -> EmbeddingGeneration:
     return generation
 
 
-def test_the_collection_of_a_generation_that_is_gone_is_a_leftover(gone: EmbeddingGeneration) -> None:
+def test_the_collection_of_a_removed_generation_is_a_leftover(gone: EmbeddingGeneration) -> None:
     report = Report()
     reconcile.leftovers(report, repair=True)
     assert report.collections == [gone.collection]
@@ -212,7 +210,7 @@ def _at_once(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("_at_once")
-def test_the_exit_code_tells_equal_different_and_could_not_look(
+def test_the_exit_code_distinguishes_equal_different_and_failed(
     api: Api, ids: list[uuid.UUID], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     acme = ("--tenant", "acme")

@@ -471,7 +471,7 @@ def test_a_start_does_not_wait_for_a_milvus_that_recovers(monkeypatch, settings)
     slow.answer.set()
 
 
-def test_a_start_says_what_speaks_against_the_index(monkeypatch):
+def test_a_start_reports_why_the_index_is_unusable(monkeypatch):
     monkeypatch.setattr(indexes, "of", lambda generation: _Slow(ConfigurationError("another dimension")))
     with pytest.raises(ConfigurationError, match="another dimension"):
         indexes.try_out(EmbeddingGeneration())

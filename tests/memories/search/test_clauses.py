@@ -27,7 +27,7 @@ def test_a_term_that_does_not_occur_is_not_looked_up() -> None:
     assert chosen(10_000, 400, boat=0) == (set(), True)
 
 
-def test_a_rare_term_suffices_beside_a_frequent_one() -> None:
+def test_a_rare_term_suffices_without_a_frequent_one() -> None:
     assert chosen(10_000, 400, anna=9_000, boat=90) == ({("boat",)}, False)
 
 

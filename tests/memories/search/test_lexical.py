@@ -113,7 +113,7 @@ def test_a_change_that_is_rolled_back_was_never_indexed(api: Api) -> None:
     assert (words(api, "walrus"), words(api, "heron")) == (["1.0"], [])
 
 
-def test_the_full_text_is_there_after_all_migrations() -> None:
+def test_the_full_text_index_exists_after_all_migrations() -> None:
     """A migration that rebuilds the table on SQLite silently drops its triggers."""
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
@@ -196,7 +196,7 @@ def test_a_query_is_text_and_never_syntax(api: Api, query: str) -> None:
 
 
 @pytest.mark.parametrize("stored", HOSTILE)
-def test_a_text_is_text_whatever_it_looks_like(api: Api, stored: str) -> None:
+def test_text_that_looks_like_query_syntax_is_plain_text(api: Api, stored: str) -> None:
     api.store("1", f"{stored} pelican")
     assert words(api, "pelican") == ["1.0"]
 
@@ -316,7 +316,7 @@ def test_both_databases_rank_as_the_formula_says(api: Api, caller: Caller, query
     assert words(api, query, top_k=20) == wanted
 
 
-def test_the_order_of_one_query_written_down(api: Api) -> None:
+def test_the_recorded_order_of_one_query_is_unchanged(api: Api) -> None:
     """Detects changes of the formula: rare terms have a high idf, and length and repetition have little effect."""
     for coord, story in STORIES.items():
         api.store(coord, story)

@@ -74,9 +74,7 @@ def test_another_matching_term_in_place_of_a_foreign_one_never_lowers_bm25(
 
 
 @given(MEMORY, TERM, LENGTH)
-def test_repeating_the_only_term_asked_for_never_lowers_bm25(
-    memory: list[str], term: str, average_length: float
-) -> None:
+def test_repeating_the_only_query_term_never_lowers_bm25(memory: list[str], term: str, average_length: float) -> None:
     query = term_weights([term], NAMESPACE)
     once, twice = (bm25(" ".join(memory + [term] * times), query, average_length) for times in (1, 2))
     # With b = 1, a memory of this term alone scores the same at any length, apart from rounding
@@ -124,7 +122,7 @@ def test_a_namespace_without_memories_scores_nothing() -> None:
     assert keyword(bm25("", query, 0.0), query) == 0
 
 
-def test_the_keyword_score_tells_how_much_of_the_query_is_found() -> None:
+def test_the_keyword_score_grows_with_the_matching_share_of_the_query() -> None:
     query = term_weights(["boat", "storm"], NAMESPACE)
     half, whole = (keyword(bm25(memory, query, 10.0), query) for memory in ("boat", "boat storm"))
     assert whole > 2 * half > 0
@@ -213,7 +211,9 @@ def test_no_word_is_frequent_among_few_memories() -> None:
 
 
 @given(st.text(), st.dictionaries(TERM, COUNT), COUNT)
-def test_a_query_keeps_words_of_its_own_only(query: str, frequency: dict[str, int], documents: int) -> None:
+def test_the_embedded_query_contains_only_words_of_the_query(
+    query: str, frequency: dict[str, int], documents: int
+) -> None:
     kept = dense_query(query, Stats(documents, 10.0, frequency))
     assert set(kept.split()) <= set(query.split())
     assert bool(kept.split()) == bool(query.split())

@@ -127,7 +127,7 @@ def test_the_context_is_found_but_not_shown(api: Api, search: Search) -> None:
     assert hit["payload"] == {"text": "yes"}
 
 
-def test_an_own_vector_is_what_is_searched(api: Api, search: Search) -> None:
+def test_a_supplied_vector_is_searched(api: Api, search: Search) -> None:
     vector = [float(number) for number in embeddings.current().embed(["a castle in Scotland"])[0]]
     api.store("1", "no words in common", embedding=vector)
     drain()
@@ -138,7 +138,7 @@ def test_an_own_vector_is_what_is_searched(api: Api, search: Search) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_five_are_found_unless_asked(api: Api, search: Search, mode: str) -> None:
+def test_a_search_returns_five_hits_by_default(api: Api, search: Search, mode: str) -> None:
     for number in range(8):
         api.store(str(number), f"aardvark number {number}")
     drain()
@@ -237,7 +237,7 @@ def test_equal_scores_come_in_the_order_of_their_coordinates(api: Api, search: S
 # --- Weights and explanations ------------------------------------------------------------------------------------
 
 
-def test_a_score_is_explained_only_when_asked(zoo: Api, search: Search) -> None:
+def test_a_score_is_explained_only_on_request(zoo: Api, search: Search) -> None:
     assert all("scores" not in memory for memory in search(zoo, "aardvark")["memories"])
 
     explained = search(zoo, "aardvark", explain=True)["memories"]
@@ -250,7 +250,7 @@ def test_a_score_is_explained_only_when_asked(zoo: Api, search: Search) -> None:
         assert all(0 <= score <= 1 for score in memory["scores"].values())
 
 
-def test_what_the_index_does_not_know_yet_has_no_semantic_score(api: Api, search: Search) -> None:
+def test_a_memory_that_is_not_indexed_has_no_semantic_score(api: Api, search: Search) -> None:
     api.store("1", "an aardvark")
 
     [hit] = search(api, "aardvark", explain=True)["memories"]
@@ -259,7 +259,7 @@ def test_what_the_index_does_not_know_yet_has_no_semantic_score(api: Api, search
     assert hit["scores"]["keyword"] > 0
 
 
-def test_importance_counts_when_it_is_asked_for(zoo: Api) -> None:
+def test_importance_counts_if_it_has_a_weight(zoo: Api) -> None:
     plain = by_post(zoo, "aardvark zebra", mode="keyword", top_k=3)
     weighed = by_post(zoo, "aardvark zebra", mode="keyword", top_k=3, weights={"keyword": 0.01, "importance": 1})
 
@@ -268,7 +268,7 @@ def test_importance_counts_when_it_is_asked_for(zoo: Api) -> None:
     assert set(coords(plain)) == set(coords(weighed))
 
 
-def test_recency_counts_when_it_is_asked_for(api: Api) -> None:
+def test_recency_counts_if_it_has_a_weight(api: Api) -> None:
     api.store("1", "an aardvark")
     api.store("2", "an aardvark")
     Memory.objects.for_tenant(api.tenant).filter(coordinate_key__startswith="bff").update(
@@ -398,7 +398,7 @@ def test_a_restored_memory_is_found_again(zoo: Api, search: Search) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_when_most_candidates_fall_out_more_are_asked_for(
+def test_more_candidates_are_requested_if_most_are_rejected(
     api: Api, search: Search, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("memories.search.query.POOLS", (4, 8))
@@ -416,7 +416,7 @@ def test_when_most_candidates_fall_out_more_are_asked_for(
 # --- Outages -----------------------------------------------------------------------------------------------------
 
 
-def test_without_the_index_words_still_find_and_the_answer_says_so(zoo: Api, search: Search, no_index: None) -> None:
+def test_without_the_index_keyword_results_are_marked_as_degraded(zoo: Api, search: Search, no_index: None) -> None:
     found = search(zoo, "aardvark")
 
     assert found["degraded"] == ["semantic"]
