@@ -52,7 +52,7 @@ def test_a_key_may_come_in_either_header(api: Api) -> None:
         assert bare(**header).status_code == 200
 
 
-def test_the_bearer_counts_when_both_headers_are_there(api: Api, stranger: Api) -> None:
+def test_the_bearer_token_wins_if_both_headers_are_sent(api: Api, stranger: Api) -> None:
     api.store("1")
 
     answer = Client().get("/stats", headers={"Authorization": f"Bearer {api.key}", "X-API-Key": stranger.key})
@@ -173,7 +173,7 @@ def test_a_key_in_use_does_not_keep_itself_in_the_cache(api: Api, clock: Clock) 
     unauthenticated(last)
 
 
-def test_a_key_revoked_here_stops_at_once(api: Api) -> None:
+def test_a_key_revoked_here_stops_working_immediately(api: Api) -> None:
     assert api.get("/stats").status_code == 200
 
     keys.revoke(Caller.command(api.tenant), ApiKey.objects.get(tenant=api.tenant).prefix, api.tenant)

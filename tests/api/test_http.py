@@ -48,7 +48,7 @@ def test_every_answer_has_a_request_id(api: Api) -> None:
     assert all(re.fullmatch("[0-9a-f]{32}", id) for id in ids)
 
 
-def test_a_sane_request_id_comes_back_in_header_and_problem(api: Api) -> None:
+def test_a_valid_request_id_is_returned_in_header_and_problem(api: Api) -> None:
     response = api.get("/memories/1", x_request_id="trace:1_a.b-c")
 
     assert response["X-Request-ID"] == "trace:1_a.b-c"
@@ -538,7 +538,7 @@ def test_every_problem_is_published_as_problem_json(db: None) -> None:
 
 
 @pytest.mark.parametrize("admin", [True, False])
-def test_the_page_at_the_root_leads_to_pages_that_are_there(admin: bool, operator: Api) -> None:
+def test_the_page_at_the_root_links_to_existing_pages(admin: bool, operator: Api) -> None:
     with override_settings(ADMIN=admin):
         page = get("/")
     links = re.findall(r'href="([^"]+)"', page.content.decode())

@@ -34,7 +34,7 @@ def nested(depth: int, opening: str = "[", closing: str = "]") -> bytes:
 
 @settings(deadline=None)
 @given(values, st.booleans())
-def test_what_is_valid_comes_in_as_it_was_sent(value: Any, ascii_only: bool) -> None:
+def test_valid_json_is_parsed_unchanged(value: Any, ascii_only: bool) -> None:
     assert parse(json.dumps(value, ensure_ascii=ascii_only).encode()) == value
 
 
@@ -60,7 +60,7 @@ def test_no_whole_number_beyond_64_bits_comes_in(number: int) -> None:
 
 @pytest.mark.parametrize("name", ["NaN", "Infinity", "-Infinity"])
 @pytest.mark.parametrize("template", ["%s", "[%s]", '{"a": {"b": %s}}'])
-def test_what_is_not_a_number_is_refused_anywhere(template: str, name: str) -> None:
+def test_nan_and_infinity_are_rejected_anywhere(template: str, name: str) -> None:
     with pytest.raises(InvalidInput, match=name):
         parse((template % name).encode())
 
@@ -189,13 +189,13 @@ def test_very_deep_nesting_is_refused_and_nothing_breaks(raw: bytes) -> None:
         b"\xef\xbb\xbf{}",
     ],
 )
-def test_what_is_not_json_is_malformed(raw: bytes) -> None:
+def test_invalid_json_is_malformed(raw: bytes) -> None:
     with pytest.raises(MalformedRequest, match="not valid JSON"):
         parse(raw)
 
 
 @pytest.mark.parametrize("raw", [b'"\xff"', b'"\xc3"', b'"\xed\xa0\x80"', b'"\xc0\x80"', "{}".encode("utf-16")])
-def test_what_is_not_utf8_is_malformed(raw: bytes) -> None:
+def test_invalid_utf8_is_malformed(raw: bytes) -> None:
     with pytest.raises(MalformedRequest, match="not valid UTF-8"):
         parse(raw)
 

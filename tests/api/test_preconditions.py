@@ -170,7 +170,7 @@ def test_both_conditions_must_hold(api: Api) -> None:
     assert state(api) == before
 
 
-def test_the_weak_tag_that_compression_makes_comes_back_as_the_same_version(api: Api) -> None:
+def test_the_weak_etag_of_a_compressed_response_is_the_same_version(api: Api) -> None:
     api.store("1", "x" * 5000)
     tag = api.get("/memories/1", accept_encoding="gzip")["ETag"]
     assert tag == 'W/"1"'

@@ -56,7 +56,7 @@ def pages(api: Api, path: str, key: str) -> Iterator[list[Any]]:
         "prefix=1&limit=2",
     ],
 )
-def test_a_list_goes_on_where_a_full_page_ended(api: Api, stored: list[str], query: str) -> None:
+def test_a_list_continues_after_a_full_page(api: Api, stored: list[str], query: str) -> None:
     listed = [item["coord"] for page in pages(api, f"/memories?{query}", "items") for item in page]
 
     assert sorted(listed) == [f"1.0,{number}.0" for number in range(7)]
@@ -96,7 +96,7 @@ def test_a_large_memory_beyond_the_page_is_not_read(api: Api, stored: list[str])
     assert all(str(seq) in whole for seq in first_two)
 
 
-def test_a_bulk_read_goes_on_from_the_next_index(api: Api, stored: list[str]) -> None:
+def test_a_bulk_read_continues_from_the_next_index(api: Api, stored: list[str]) -> None:
     coords = [*stored, "9,9", stored[1], stored[0]]
     read: list[Any] = []
     while len(read) < len(coords):
@@ -126,7 +126,7 @@ def offsets(read: Callable[[int], dict[str, Any]], key: str) -> list[Any]:
     return found
 
 
-def test_a_search_goes_on_from_the_next_offset(api: Api, stored: list[str]) -> None:
+def test_a_search_continues_from_the_next_offset(api: Api, stored: list[str]) -> None:
     def search(offset: int) -> dict[str, Any]:
         body = {"query": "lorem", "mode": "keyword", "top_k": 200, "offset": offset}
         return dict(api.post("/memories/search", body).json())
@@ -137,7 +137,7 @@ def test_a_search_goes_on_from_the_next_offset(api: Api, stored: list[str]) -> N
     assert "next_offset" not in search(6)
 
 
-def test_neighbours_go_on_from_the_next_offset(api: Api, stored: list[str]) -> None:
+def test_neighbours_continue_from_the_next_offset(api: Api, stored: list[str]) -> None:
     for coord in stored:
         api.post("/graph/link", {"from_coord": "0", "to_coord": coord, "link_type": "to"})
 
@@ -155,7 +155,7 @@ def conversation(api: Api) -> str:
     return str(api.post("/api/v1/conversations", {"label": "x", "messages": messages}).json()["id"])
 
 
-def test_messages_go_on_where_a_full_page_ended(api: Api, conversation: str) -> None:
+def test_messages_continue_after_a_full_page(api: Api, conversation: str) -> None:
     turns = [
         item["turn"] for page in pages(api, f"/api/v1/conversations/{conversation}/messages", "items") for item in page
     ]
@@ -164,7 +164,7 @@ def test_messages_go_on_where_a_full_page_ended(api: Api, conversation: str) -> 
 
 
 @pytest.mark.parametrize("path", ["/api/v1/query", "/api/v1/search/fts"])
-def test_searches_for_messages_go_on_from_the_next_offset(api: Api, conversation: str, path: str) -> None:
+def test_searches_for_messages_continue_from_the_next_offset(api: Api, conversation: str, path: str) -> None:
     drain()
 
     def search(offset: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from tests.conftest import Api
 @pytest.mark.parametrize(
     "path", ["/ping", "/memories/1", "/api/v1/openapi.json", "/nowhere", "/static/console/explorer.js"]
 )
-def test_a_response_that_is_no_page_lets_a_browser_do_nothing_with_it(api: Api, path: str) -> None:
+def test_a_response_that_is_not_a_page_allows_browsers_nothing(api: Api, path: str) -> None:
     with contextlib.closing(api.get(path)) as response:
         assert {name: response[name] for name in HEADERS} == HEADERS
 
@@ -27,7 +27,7 @@ def test_the_page_of_the_api_runs_scripts_of_this_server_only(api: Api) -> None:
 
 
 @pytest.mark.parametrize("path", ["/memories/1", "/api/v1/tenants", "/admin/"])
-def test_trace_is_no_method(api: Api, path: str) -> None:
+def test_trace_is_not_an_allowed_method(api: Api, path: str) -> None:
     response = api.request("TRACE", path)
 
     assert response.status_code in (302, 405)

@@ -192,7 +192,7 @@ def test_the_server_decides_how_long_to_wait(kind: str, serve: Serve, pauses: li
         problem(503, "deadline_exceeded", Retry_After="5"),
     ],
 )
-def test_a_permanent_error_is_raised_at_once(kind: str, serve: Serve, pauses: list[float], answer: bytes) -> None:
+def test_a_permanent_error_is_raised_immediately(kind: str, serve: Serve, pauses: list[float], answer: bytes) -> None:
     server = serve(answer)
     with pytest.raises(ApiError):
         call(kind, server.url, store)

@@ -418,7 +418,9 @@ def test_an_imported_memory_keeps_its_id_and_a_repeated_import_adds_nothing(
         call_command("import_mem0", str(tmp_path / "export"), tenant="acme")
 
 
-def test_a_file_that_is_no_export_is_refused_and_an_invalid_memory_named(api: Api, tmp_path: Path, capsys: Any) -> None:
+def test_a_file_that_is_not_an_export_is_rejected_and_an_invalid_memory_is_named(
+    api: Api, tmp_path: Path, capsys: Any
+) -> None:
     file = tmp_path / "export"
     file.write_text("no JSON")
     with pytest.raises(CommandError, match="one JSON object per line"):

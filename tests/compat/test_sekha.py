@@ -38,7 +38,7 @@ def test_a_request_that_needs_no_change_has_no_header(talk: dict[str, Any]) -> N
     assert talk["changes"] == ""
 
 
-def test_what_our_routes_reject_is_translated_and_named(api: Api) -> None:
+def test_input_that_our_routes_reject_is_translated_and_reported(api: Api) -> None:
     messages = [
         {"role": "developer", "content": "Answer briefly"},
         {"role": "human", "content": "Hello", "timestamp": "2026-01-02T03:04:05"},
@@ -69,7 +69,7 @@ def test_more_than_a_thousand_messages_are_stored_in_order(api: Api) -> None:
     assert api.get(f"/sekha/api/v1/conversations/{talk['id']}").json()["message_count"] == 1003
 
 
-def test_of_many_messages_either_all_or_none_are_stored(api: Api) -> None:
+def test_many_messages_are_stored_completely_or_not_at_all(api: Api) -> None:
     messages = [{"role": "user", "content": "x"}] * 1000 + [{"role": "user", "content": 7}]
 
     response = api.post("/sekha/api/v1/conversations", {"label": "x", "messages": messages})

@@ -136,7 +136,7 @@ def test_a_session_without_requests_expires(superuser: Client) -> None:
     assert superuser.get(page("index"))["Location"].startswith(page("login"))
 
 
-def test_a_session_in_use_goes_on(superuser: Client) -> None:
+def test_a_session_in_use_continues(superuser: Client) -> None:
     seen_ago(superuser, settings.SESSION_IDLE_S - 10)
 
     assert superuser.get(page("index")).status_code == 200
@@ -152,7 +152,7 @@ def test_guessing_names_from_one_address_is_limited(limited: int) -> None:
 
 
 @pytest.mark.parametrize("name", [*(f"{model}_changelist" for model in LISTS), "index", "explorer", "explorer_map"])
-def test_no_page_is_there_for_who_is_not_signed_in(db: None, name: str) -> None:
+def test_no_page_is_available_without_sign_in(db: None, name: str) -> None:
     response = Client().get(page(name))
 
     assert response.status_code == 302
@@ -377,7 +377,7 @@ def test_a_memory_is_deleted_and_restored_the_way_the_api_does_it(superuser: Cli
     assert all(event.request_id for event in changes)
 
 
-def test_looking_at_a_memory_is_no_read_of_it(superuser: Client, api: Api) -> None:
+def test_viewing_a_memory_does_not_count_as_a_read(superuser: Client, api: Api) -> None:
     id = api.store("1")["id"]
     for _ in range(3):
         page_content(superuser, memory_page(api.tenant, id))
@@ -562,7 +562,7 @@ def test_a_revoked_key_stops(superuser: Client, api: Api) -> None:
     assert api.get("/stats").status_code == 401
 
 
-def test_jobs_are_started_once_and_given_up(superuser: Client) -> None:
+def test_jobs_are_started_once_and_can_be_cancelled(superuser: Client) -> None:
     submit(superuser, "memories_job_compare")
     submit(superuser, "memories_job_compare")
     submit(superuser, "memories_job_rebuild")

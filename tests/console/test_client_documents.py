@@ -222,7 +222,7 @@ def test_a_large_document_is_refused(site: Site) -> None:
 @pytest.mark.parametrize(
     "beginning", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n", b"HTTP/1.0 200 OK\r\n\r\n"]
 )
-def test_a_site_that_trickles_is_given_up(site: Site, monkeypatch: pytest.MonkeyPatch, beginning: bytes) -> None:
+def test_a_slow_site_is_abandoned(site: Site, monkeypatch: pytest.MonkeyPatch, beginning: bytes) -> None:
     monkeypatch.setattr(client_documents, "TIMEOUT_S", 0.3)
     noticed = threading.Event()
 

@@ -59,7 +59,7 @@ def test_the_dashboard_shows_how_requests_end(superuser: Client, api: Api) -> No
     assert re.search(r"\d\d:\d\d  3 succeeded, 2 rejected, 0 failed", page_content(superuser, page("index")))
 
 
-def test_pages_and_files_are_no_requests_of_the_api(superuser: Client) -> None:
+def test_pages_and_files_do_not_count_as_api_requests(superuser: Client) -> None:
     page_content(superuser, page("index"))
     superuser.get("/static/console/console.css").close()
     superuser.get("/nowhere")
@@ -126,7 +126,7 @@ def test_a_member_of_staff_sees_nothing_of_others_on_the_dashboard(
     assert "Requests" not in text
 
 
-def test_the_dashboard_takes_as_many_statements_however_many_tenants_there_are(
+def test_the_dashboard_takes_a_constant_number_of_statements(
     superuser: Client,
     api: Api,
     generation: Any,

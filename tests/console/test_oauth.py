@@ -76,7 +76,7 @@ def test_nothing_but_the_mcp_endpoint_is_a_protected_resource(path: str) -> None
 
 
 @pytest.mark.parametrize("path", ["oauth/token", "oauth/register", "oauth/revoke"])
-def test_nothing_is_there_while_oauth_is_off(settings: Any, superuser: Client, path: str) -> None:
+def test_no_endpoint_exists_while_oauth_is_off(settings: Any, superuser: Client, path: str) -> None:
     settings.OAUTH_URL = ""
 
     response: Any = Client().post(f"/{path}")
@@ -493,7 +493,7 @@ def test_an_access_token_in_the_url_is_refused(app: App) -> None:
 
 
 @pytest.mark.parametrize("token", ["refresh_token", "code"])
-def test_a_refresh_token_or_a_code_is_no_access_token(app: App, token: str) -> None:
+def test_a_refresh_token_or_a_code_is_not_an_access_token(app: App, token: str) -> None:
     code = app.code()
     tokens = {**app.exchange(code).json(), "code": code}
 
@@ -573,7 +573,7 @@ def test_invalid_metadata_is_not_registered(tenant: Tenant, metadata: dict[str, 
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"null", b"{", b'"x"', b"{}" + b" " * 20_000])
-def test_a_body_that_is_no_metadata_is_refused(tenant: Tenant, body: bytes) -> None:
+def test_a_body_that_is_not_metadata_is_rejected(tenant: Tenant, body: bytes) -> None:
     response = Client().generic("POST", "/oauth/register", body, content_type="application/json")
 
     assert response.status_code == 400

@@ -57,7 +57,7 @@ def test_the_similarity_is_the_cosine_of_the_vectors(superuser: Client, api: Api
     assert [(row["coord"], row["similarity"]) for row in near(superuser, ids["1"]) or []] == [("2.0", 0.6)]
 
 
-def test_deleted_memories_are_no_neighbours(superuser: Client, api: Api, invoice: str) -> None:
+def test_deleted_memories_are_not_neighbours(superuser: Client, api: Api, invoice: str) -> None:
     api.delete("/memories/2")
 
     assert "2.0" not in {row["coord"] for row in near(superuser, invoice) or []}

@@ -73,20 +73,20 @@ def test_the_totals_are_right() -> None:
     }
 
 
-def test_what_is_met_names_files_that_exist() -> None:
+def test_requirements_that_are_met_name_existing_files() -> None:
     files = {number: named(cell) for number, _, status, cell in ROWS if status == "met"}
 
     assert [number for number, names in files.items() if not names] == []
     assert [name for names in files.values() for name in names if not (HOME / name).exists()] == []
 
 
-def test_what_is_met_is_proved_by_a_test_a_page_or_a_configuration() -> None:
+def test_requirements_that_are_met_name_a_test_a_page_or_a_configuration() -> None:
     unproved = [number for number, _, status, cell in ROWS if status == "met" and not any(map(proves, named(cell)))]
 
     assert unproved == []
 
 
-def test_what_is_open_says_why_and_names_a_remedy() -> None:
+def test_open_requirements_have_a_reason_and_a_remedy() -> None:
     silent = [
         number for number, _, status, cell in ROWS if status == "open" and not re.search(r"remedy: |see \d", cell)
     ]
@@ -94,5 +94,5 @@ def test_what_is_open_says_why_and_names_a_remedy() -> None:
     assert silent == []
 
 
-def test_what_does_not_apply_says_why() -> None:
+def test_requirements_that_do_not_apply_have_a_reason() -> None:
     assert [number for number, _, status, cell in ROWS if status == "not applicable" and len(cell.split()) < 3] == []

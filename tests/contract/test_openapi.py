@@ -124,7 +124,7 @@ def test_a_search_that_finds_is_of_the_published_shape(api: Api, mode: str) -> N
 
 
 @pytest.mark.parametrize("path", ["/api/v1/memories", "/api/v1/stats"])
-def test_what_is_there_is_of_the_published_shape(api: Api, path: str) -> None:
+def test_responses_have_the_published_shape(api: Api, path: str) -> None:
     api.store("1", "an aardvark", metadata={"a": 1}, expires_at="2999-01-01T00:00:00Z")
     api.store("2")
     api.delete("/memories/2")

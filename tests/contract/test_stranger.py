@@ -236,7 +236,7 @@ def test_an_unknown_key_gets_no_information(api: Api) -> None:
             assert "acme" not in body
 
 
-def test_what_two_tenants_store_at_one_address_is_two_memories(api: Api, stranger: Api) -> None:
+def test_two_tenants_store_different_memories_at_the_same_address(api: Api, stranger: Api) -> None:
     mine = api.store("1,2,3", "mine")
     yours = stranger.store("1,2,3", "yours")
 

@@ -44,7 +44,9 @@ def test_a_repeated_request_is_answered_without_the_database(api: Api, path: str
         ("DELETE", "", None),
     ],
 )
-def test_a_change_is_seen_at_once_in_the_conversation_and_in_lists(api: Api, method: str, path: str, body: Any) -> None:
+def test_a_change_is_visible_immediately_in_the_conversation_and_in_lists(
+    api: Api, method: str, path: str, body: Any
+) -> None:
     id = begin(api, "a")["id"]
     one, several = api.get(f"{ROOT}/{id}").json(), api.get(ROOT).json()
 

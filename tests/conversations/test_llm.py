@@ -128,7 +128,7 @@ def test_an_address_that_is_none_is_refused() -> None:
 
 
 @pytest.mark.parametrize("behaviour", [fails(429), fails(500), fails(503), fails(529), dies])
-def test_what_passes_is_tried_again(model: OpenAIChat, provider: ChatProvider, behaviour: Any) -> None:
+def test_transient_failures_are_retried(model: OpenAIChat, provider: ChatProvider, behaviour: Any) -> None:
     provider.script = [behaviour, behaviour]
 
     assert json.loads(model.complete(ASKED, 100).text) == GOOD
@@ -136,7 +136,7 @@ def test_what_passes_is_tried_again(model: OpenAIChat, provider: ChatProvider, b
 
 
 @pytest.mark.parametrize("behaviour", [fails(429), fails(500), dies])
-def test_what_does_not_pass_is_unavailable(model: OpenAIChat, provider: ChatProvider, behaviour: Any) -> None:
+def test_repeated_transient_failures_are_unavailable(model: OpenAIChat, provider: ChatProvider, behaviour: Any) -> None:
     provider.default = behaviour
 
     with pytest.raises(LlmUnavailable):
@@ -144,9 +144,7 @@ def test_what_does_not_pass_is_unavailable(model: OpenAIChat, provider: ChatProv
     assert len(provider.requests) == wire.RETRY.attempts
 
 
-def test_a_pause_that_the_provider_asks_for_and_that_is_too_long_is_passed_on(
-    model: OpenAIChat, provider: ChatProvider
-) -> None:
+def test_a_pause_that_is_too_long_is_passed_on_to_the_caller(model: OpenAIChat, provider: ChatProvider) -> None:
     provider.default = fails(429, Retry_After="120")
 
     with pytest.raises(LlmUnavailable) as caught:
@@ -272,7 +270,7 @@ def test_an_answer_that_is_right_the_second_time_is_taken(
 
 
 @pytest.mark.parametrize("score", [11, 0, "9"])
-def test_a_score_out_of_range_is_no_answer(score: Any) -> None:
+def test_a_score_out_of_range_is_not_an_answer(score: Any) -> None:
     with pytest.raises(ValidationError):
         ImportanceAnswer.model_validate({"score": score, "reasoning": ""})
 
@@ -320,7 +318,7 @@ def test_a_call_that_failed_has_cost_nothing(caller: Caller, model: OpenAIChat, 
     assert spent(caller.tenant) == (0, 0)
 
 
-def test_a_call_that_was_given_up_has_cost_its_question(
+def test_an_abandoned_call_is_charged_for_its_prompt(
     caller: Caller, make: Callable[..., OpenAIChat], provider: ChatProvider
 ) -> None:
     provider.default = hangs
@@ -332,7 +330,7 @@ def test_a_call_that_was_given_up_has_cost_its_question(
     assert completion == 0
 
 
-def test_beyond_the_budget_no_model_is_called(
+def test_no_model_is_called_beyond_the_budget(
     caller: Caller, model: OpenAIChat, provider: ChatProvider, settings: Any
 ) -> None:
     ask(caller, model)
@@ -411,7 +409,7 @@ def test_each_tenant_has_its_own_budget(caller: Caller, model: OpenAIChat, setti
     ask(caller.acting_for(Tenant.objects.create(slug="other")), model)
 
 
-def test_the_budget_comes_back_with_the_month() -> None:
+def test_the_budget_is_renewed_each_month() -> None:
     assert ledger._next_month(datetime(2026, 12, 31, 23, tzinfo=UTC)) == datetime(2027, 1, 1, tzinfo=UTC)
     assert ledger._next_month(datetime(2026, 1, 31, tzinfo=UTC)) == datetime(2026, 2, 1, tzinfo=UTC)
 

@@ -137,7 +137,7 @@ def test_purging_leaves_nothing_behind(tmp_path: Path) -> None:
     assert [path for path in tmp_path.rglob("*") if path.is_file() or "somamemory" in path.name] == []
 
 
-def test_uninstalling_what_is_not_there_is_no_error(tmp_path: Path) -> None:
+def test_uninstalling_a_missing_installation_is_not_an_error(tmp_path: Path) -> None:
     assert install(tmp_path, "--uninstall", "--purge").returncode == 0
 
 

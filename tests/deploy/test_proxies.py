@@ -72,7 +72,7 @@ def test_the_sticky_variant_is_good_too(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_what_is_stored_through_the_proxy_is_read_through_it(proxy: Proxy, server: Server) -> None:
+def test_a_memory_stored_through_the_proxy_is_read_through_it(proxy: Proxy, server: Server) -> None:
     headers = {"Authorization": f"Bearer {server.key}", "Content-Type": "application/json"}
     body = json.dumps({"coord": "1,2", "payload": {"text": "behind a proxy"}}).encode()
 
@@ -148,7 +148,7 @@ def test_a_browser_signs_in_to_the_console_through_the_proxy(proxy: Proxy, serve
         assert browser.driver.current_url == f"https://{proxies.NAME}/admin/"
 
 
-def test_the_id_of_a_request_goes_all_the_way(proxy: Proxy) -> None:
+def test_the_id_of_a_request_reaches_every_layer(proxy: Proxy) -> None:
     assert proxy.call("GET", "/healthz", headers={"X-Request-ID": "abc-1"})[0].headers["X-Request-ID"] == "abc-1"
     assert proxy.call("GET", "/healthz")[0].headers["X-Request-ID"]
 

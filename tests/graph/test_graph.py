@@ -208,7 +208,7 @@ def statements(ask: Callable[[], object]) -> int:
 
 
 @pytest.mark.parametrize("hops", [1, 2, 3, 4, 5])
-def test_neighbours_are_one_statement_a_hop_however_many_there_are(crowd: Caller, hops: int) -> None:
+def test_neighbours_take_one_statement_per_hop(crowd: Caller, hops: int) -> None:
     assert statements(near(crowd, at(2, 0), hops=hops)) == hops
     assert statements(near(crowd, at(2, 0), "both", hops=hops)) == 2 * hops
     assert statements(near(crowd, at(1), hops=hops)) == min(hops, 2)  # the second one finds nothing

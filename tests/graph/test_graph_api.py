@@ -73,7 +73,7 @@ def test_a_link_of_nothing_but_its_ends_is_related_with_full_strength(api: Api) 
     assert (made["link_type"], made["strength"], made["namespace"]) == ("related", 1.0, "default")
 
 
-def test_a_link_made_again_is_replaced_as_a_whole(api: Api) -> None:
+def test_a_link_created_again_is_replaced_completely(api: Api) -> None:
     link(api, "1", "2", strength=0.5, metadata={"a": 1}, valid_from="2020-01-01T00:00:00Z")
 
     again = link(api, "1", "2.0", strength=0.75)

@@ -138,7 +138,7 @@ def test_no_more_than_a_page_is_read_ahead(linked: Api, monkeypatch: pytest.Monk
     assert json.loads(b'{"links":[' + b"".join(pieces).lstrip(b","))["links"]
 
 
-def test_links_made_while_an_export_runs_are_not_in_it(linked: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_links_created_during_an_export_are_not_included(linked: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(selectors, "EXPORT_PAGE", 1)
     pieces = iter(linked.get("/graph/export").streaming_content)
     begun = next(pieces)

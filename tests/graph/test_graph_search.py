@@ -134,7 +134,7 @@ def test_the_least_score_and_the_page_hold_for_all(linked: Api) -> None:
     assert pages == every
 
 
-def test_pages_are_cut_from_one_order_however_many_hits_there_are(api: Api) -> None:
+def test_pages_come_from_one_order_for_any_number_of_hits(api: Api) -> None:
     items = [{"coord": [1, n], "payload": {"text": "aardvark " * (n % 3 + 1) + f"word{n}"}} for n in range(30)]
     items += [{"coord": [2, n], "payload": {"text": f"other{n}"}} for n in range(30)]
     api.post("/memories/bulk", {"items": items})

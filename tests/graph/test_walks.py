@@ -121,7 +121,7 @@ def test_from_an_address_to_itself_there_is_nothing_to_walk(walk: walks.Walk) ->
     assert memory.requested == []
 
 
-def test_of_equally_cheap_paths_the_one_with_fewer_steps_is_taken() -> None:
+def test_the_shorter_of_equally_cheap_paths_is_returned() -> None:
     even: list[Edge] = [(0, 1, "related", 1.0), (1, 2, "related", 1.0), (0, 2, "related", 0.99)]
 
     assert len(walks.cheapest(Memory(even, LinkFilter()), "0", "2", 5) or []) == 1

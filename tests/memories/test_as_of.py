@@ -377,7 +377,7 @@ def test_a_version_after_a_pruned_one_lists_no_changes(api: Api) -> None:
     assert [item["changed"] for item in history(api)] == [["payload.text"], None]
 
 
-def test_there_is_no_history_of_nothing(api: Api, stranger: Api) -> None:
+def test_a_missing_memory_has_no_history(api: Api, stranger: Api) -> None:
     id = stranger.store("1", "theirs")["id"]
 
     problem_of(api.get("/memories/1/history"), 404)

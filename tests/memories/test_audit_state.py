@@ -34,7 +34,7 @@ def test_the_hashes_of_a_memorys_history_join(api: Api) -> None:
     assert len({after for _, after in hashes}) == len(hashes)
 
 
-def test_of_a_batch_each_memory_has_its_hashes(api: Api) -> None:
+def test_each_memory_of_a_batch_has_its_hashes(api: Api) -> None:
     items = [{"coord": "1", "payload": {"n": 1}}, {"coord": "1", "payload": {"n": 2}}, {"coord": "2", "payload": {}}]
     api.post("/memories/bulk", {"items": items})
 

@@ -142,7 +142,7 @@ def test_a_deleted_memory_can_be_stored_again(api: Api) -> None:
     assert coords(api) == ["1.0"]
 
 
-def test_what_many_stored_is_found(api: Api) -> None:
+def test_memories_stored_in_bulk_are_found(api: Api) -> None:
     bulk(api, [item("1", "an aardvark"), item("2", "a zebra")])
     drain()
 

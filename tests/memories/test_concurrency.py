@@ -80,7 +80,7 @@ def test_patches_of_one_memory_lose_none(api: Api, together: Together) -> None:
     assert len(memory["metadata"]) == 16 * 5
 
 
-def test_of_many_that_make_a_link_exactly_one_has_created_it(api: Api, together: Together) -> None:
+def test_exactly_one_of_many_concurrent_writers_creates_a_link(api: Api, together: Together) -> None:
     for round_ in range(5):
         body = {"from_coord": [round_], "to_coord": [7]}
 
@@ -103,7 +103,7 @@ def test_batches_of_the_same_links_in_any_order_all_succeed(api: Api, together: 
     assert Link.objects.for_tenant(api.tenant).count() == 50
 
 
-def test_of_many_that_create_an_address_exactly_one_succeeds(api: Api, together: Together) -> None:
+def test_exactly_one_of_many_concurrent_writers_creates_an_address(api: Api, together: Together) -> None:
     for round_ in range(5):
         body = {"coord": [round_], "payload": {"text": "mine"}}
 
@@ -114,7 +114,7 @@ def test_of_many_that_create_an_address_exactly_one_succeeds(api: Api, together:
         assert Counter(together(create)) == {201: 1, 412: 15}
 
 
-def test_of_many_that_replace_one_version_exactly_one_succeeds(api: Api, together: Together) -> None:
+def test_exactly_one_of_many_concurrent_writers_replaces_a_version(api: Api, together: Together) -> None:
     api.store("1")
     statuses = together(lambda n: api.patch("/memories/1", {"importance": n / 4}, if_match='"1"').status_code)
     assert Counter(statuses) == {200: 1, 412: 15}

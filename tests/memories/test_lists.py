@@ -150,7 +150,7 @@ def test_a_time_may_be_given_in_any_zone(api: Api) -> None:
     assert listed(api, created_after="2026-01-31t12:00:00z") == ["2.0"]
 
 
-def test_every_narrowing_is_honoured_at_once(api: Api) -> None:
+def test_all_conditions_apply_together(api: Api) -> None:
     store_all(api, ["1,1", "1,2", "2,1"])
     store_all(api, ["1,3"], memory_type="semantic")
     set_times(api, created_at=[0, 10, 20, 30])

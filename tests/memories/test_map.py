@@ -91,7 +91,7 @@ def test_importance_is_the_mean_and_the_greatest(api: Api, caller: Caller) -> No
     assert (cell["importance"], cell["max_importance"]) == (3.5, 5.0)
 
 
-def test_what_is_deleted_expired_of_another_type_or_elsewhere_is_not_on_the_map(api: Api, caller: Caller) -> None:
+def test_deleted_expired_and_filtered_memories_are_not_on_the_map(api: Api, caller: Caller) -> None:
     lay(caller, "1", "2")
     lay(caller, "3", memory_type="semantic")
     lay(caller, "4", namespace="n")
@@ -119,7 +119,7 @@ def test_many_memories_are_cells_only(api: Api, caller: Caller) -> None:
         ("?depth=0", "depth"), ("?depth=33", "depth"), ("?prefix=1&depth=32", "depth"), ("?cursor=x", "cursor"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_asked_is_refused(api: Api, query: str, field: str) -> None:
+def test_an_invalid_query_is_rejected(api: Api, query: str, field: str) -> None:
     problem_of(api.get(f"/memories/map{query}"), 422, "invalid_input", field)
 
 

@@ -41,7 +41,7 @@ def audited(api: Api) -> list[tuple[str, str]]:
 # --- Store -------------------------------------------------------------------------------------------------------
 
 
-def test_a_stored_memory_comes_back_as_it_was(api: Api) -> None:
+def test_a_stored_memory_is_returned_unchanged(api: Api) -> None:
     answer = api.store("1,2,3", "hello", metadata={"tag": "x"}, importance=3)
 
     memory = api.get("/memories/1.0,2.0,3.0").json()["memory"]
@@ -201,7 +201,7 @@ def test_each_change_is_audited_in_its_order(api: Api) -> None:
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(st.dictionaries(texts, values, max_size=4))
-def test_any_payload_comes_back_as_it_was_sent(api: Api, payload: dict[str, Any]) -> None:
+def test_any_payload_is_returned_unchanged(api: Api, payload: dict[str, Any]) -> None:
     stored = api.post("/memories", {"coord": "1", "payload": payload, "metadata": payload})
     assert stored.status_code in (200, 201), stored.content
 
@@ -364,7 +364,7 @@ def test_a_body_that_is_not_strict_json_is_refused_and_nothing_is_stored(
     assert rows(api) == 0
 
 
-def test_every_wrong_field_is_named_at_once(api: Api) -> None:
+def test_all_invalid_fields_are_reported_together(api: Api) -> None:
     response = api.post("/memories", {"coord": "1", "importance": 11, "surprise": 1})
 
     problem = problem_of(response, 422, "invalid_input")
@@ -480,7 +480,7 @@ def test_a_deleted_memory_is_not_found_and_can_be_restored(api: Api) -> None:
     assert (restored["version"], restored["id"], restored["importance"]) == (3, before["id"], 4)
 
 
-def test_to_delete_nothing_is_no_error(api: Api) -> None:
+def test_deleting_nothing_is_not_an_error(api: Api) -> None:
     assert api.delete("/memories/1").json() == {"coord": "1.0", "deleted": False}
 
 
@@ -565,7 +565,7 @@ def test_a_memory_is_found_by_meaning_once_it_is_indexed(api: Api) -> None:
     assert [found["coord"] for found in api.search("city in France", mode="semantic", top_k=1)] == ["1.0"]
 
 
-def test_a_memory_is_found_by_word_at_once(api: Api) -> None:
+def test_a_memory_is_found_by_keyword_immediately(api: Api) -> None:
     api.store("1", "The aardvark sleeps")
 
     assert [found["coord"] for found in api.search("aardvarks")] == ["1.0"]

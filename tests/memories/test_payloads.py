@@ -140,17 +140,17 @@ def test_an_int64_stays_a_whole_number(number):
 
 
 @pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**19, 10**300, -(10**300)])
-def test_what_is_beyond_int64_was_a_float(number):
+def test_an_integer_beyond_int64_is_read_as_a_float(number):
     assert type(_decoded(str(number))) is float
     assert _decoded(str(number)) == float(number)
 
 
-def test_1e300_comes_back_from_all_its_zeros():
+def test_1e300_is_read_back_from_all_its_digits():
     assert _decoded("1" + "0" * 300) == 1e300
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False).filter(lambda number: abs(number) >= 2**63))
-def test_every_large_float_comes_back_as_itself_from_its_digits(number):
+def test_every_large_float_is_read_back_exactly_from_its_digits(number):
     assert _decoded(format(int(number), "d")) == number
     assert math.isfinite(_decoded(format(int(number), "d")))
 

@@ -68,7 +68,7 @@ def test_fetches_and_hits_are_counted_and_shown_once_written_back(api: Api) -> N
     assert counts(api, "2") == [1]
 
 
-def test_what_was_not_found_is_not_counted(api: Api, stranger: Api) -> None:
+def test_a_memory_that_was_not_found_is_not_counted(api: Api, stranger: Api) -> None:
     api.store("1")
     stranger.get("/memories/1")
     api.get("/memories/2")
@@ -128,7 +128,7 @@ def test_more_memories_than_there_is_room_for_go_uncounted(monkeypatch: pytest.M
     assert {id.int: times for id, (times, _) in read_counts._take().items()} == {0: 2, 1: 1, 2: 1}
 
 
-def test_what_the_database_refuses_waits_for_the_next_time(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counts_that_the_database_rejects_wait_for_the_next_write(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     api.store("1")
     api.store("2")
     api.get("/memories/1")

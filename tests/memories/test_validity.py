@@ -34,7 +34,7 @@ def three(api: Api) -> Api:
     return api
 
 
-def test_a_memory_comes_back_with_what_its_writer_has_stated(api: Api) -> None:
+def test_a_memory_is_returned_with_its_writers_statements(api: Api) -> None:
     source = {"kind": "conversation", "id": "c1", "turn": 3}
     api.store("1", "x", valid_from=PAST, valid_to=FUTURE, source=source, trust=0.5)
 

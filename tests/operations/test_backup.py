@@ -81,7 +81,7 @@ def rows(of: BaseDatabaseWrapper, question: str) -> list[Any]:
         return list(cursor.fetchall())
 
 
-def test_what_is_restored_is_what_was_there(filled: Caller, empty: BaseDatabaseWrapper, tmp_path: Path) -> None:
+def test_a_restored_database_equals_the_original(filled: Caller, empty: BaseDatabaseWrapper, tmp_path: Path) -> None:
     before = tables(connection)
     folder = backups.create(tmp_path / "to")
     services.store(filled, NewMemory(parse("99"), {"text": "later"}))
@@ -186,7 +186,7 @@ def test_rows_that_are_not_those_of_the_manifest_are_found(filled: Caller, tmp_p
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "{}", "[]", '{"file": "x"}'])
-def test_what_is_no_backup_is_refused(tmp_path: Path, content: str | None) -> None:
+def test_a_folder_without_a_backup_is_rejected(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "manifest.json").write_text(content)
 
@@ -229,7 +229,7 @@ def test_old_backups_go_but_never_the_last(filled: Caller, tmp_path: Path) -> No
     assert (tmp_path / "soma-something-else").is_dir()
 
 
-def test_what_a_broken_off_backup_left_is_swept(filled: Caller, tmp_path: Path) -> None:
+def test_the_remains_of_an_interrupted_backup_are_removed(filled: Caller, tmp_path: Path) -> None:
     (tmp_path / "soma-20200101T000000Z.partial").mkdir(parents=True)
 
     backups.create(tmp_path)
@@ -237,7 +237,7 @@ def test_what_a_broken_off_backup_left_is_swept(filled: Caller, tmp_path: Path) 
     assert not list(tmp_path.glob("*.partial"))
 
 
-def test_two_at_once_do_not_sweep_each_other(filled: Caller, tmp_path: Path) -> None:
+def test_a_second_backup_at_the_same_time_is_rejected(filled: Caller, tmp_path: Path) -> None:
     """For example, one started by the timer and one by hand."""
     refused = []
 
@@ -299,7 +299,7 @@ def cold_in(folder: Path) -> dict[str, Any]:
     return {"BACKEND": "conversations.lifecycle.cold_storage.Folder", "OPTIONS": {"location": str(folder)}}
 
 
-def test_cold_conversations_come_back_with_a_backup(
+def test_cold_conversations_are_restored_with_a_backup(
     filled: Caller, frozen: Conversation, empty: BaseDatabaseWrapper, tmp_path: Path, settings: Any
 ) -> None:
     folder = backups.create(tmp_path / "to")
@@ -361,9 +361,7 @@ def test_a_damaged_cold_file_is_named_and_the_rest_backed_up(frozen: Conversatio
     assert manifest.elsewhere["cold"]["missing"] == [file.relative_to(tmp_path / "cold").as_posix()]
 
 
-def test_what_is_needed_no_more_since_the_backup_began_is_in_it(
-    filled: Caller, frozen: Conversation, tmp_path: Path
-) -> None:
+def test_a_file_dropped_during_the_backup_is_included(filled: Caller, frozen: Conversation, tmp_path: Path) -> None:
     began = timezone.now()
     assert tiers.thaw(filled, frozen.id)
 

@@ -69,7 +69,7 @@ def test_both_tenants_are_erased_after_an_error_too(operator: Api) -> None:
     assert not Tenant.objects.filter(slug__startswith=check.PREFIX).exists()
 
 
-def test_without_a_server_the_command_says_how_to_go_on(operator: Api) -> None:
+def test_without_a_server_the_command_explains_how_to_continue(operator: Api) -> None:
     with pytest.raises(CommandError, match="start the server, or set --url"):
         call_command("isolation_check", "--url", f"http://127.0.0.1:{free_port()}")
 

@@ -108,7 +108,7 @@ def store_some(place: Installation, first: int, count: int = 30) -> None:
         place.store(f"8,{number}", "written while the broker may be gone")
 
 
-def test_what_is_stored_is_indexed_by_the_worker_and_found_by_meaning(place: Installation) -> None:
+def test_a_stored_memory_is_indexed_by_the_worker_and_found_by_meaning(place: Installation) -> None:
     place.store("1", "The cat sleeps on the warm sofa", kind="animals")
     place.store("2", "Interest rates were raised by the central bank", kind="animals")
 
@@ -199,9 +199,7 @@ def test_lost_nudges_cost_a_beat(alone: Installation) -> None:
         alone.stop("web")
 
 
-def test_what_a_worker_was_killed_over_is_done_when_its_leases_have_run_out(
-    alone: Installation, settings: Settings
-) -> None:
+def test_the_work_of_a_killed_worker_is_done_after_its_leases_expire(alone: Installation, settings: Settings) -> None:
     store_many(alone, 3000)
     alone.start("worker", "beat")
     wait_for(lambda: halted_over_leases(alone), pause_s=0.005)

@@ -117,7 +117,7 @@ def test_with_pgvector_ours_run_in_the_same_way(name: str) -> None:
     assert {key: small["services"][name].get(key) for key in same} == {key: service(name).get(key) for key in same}
 
 
-def test_the_image_holds_what_the_commands_need_and_nothing_of_the_owner() -> None:
+def test_the_image_contains_what_the_commands_need_and_no_private_files() -> None:
     lines = re.findall(r"^COPY (?!--from)(.+) \S+$", (HOME / "Dockerfile").read_text(), re.MULTILINE)
     copied = [path for line in lines for path in line.split()]
     allowed = [

@@ -132,7 +132,7 @@ def points(count: int) -> list[Point]:
     return [Point(uuid.uuid4(), 1, "default", "note", row) for row in vectors]
 
 
-def test_a_scan_of_a_server_goes_on_over_many_pages(strong: MilvusIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scan_continues_over_many_pages(strong: MilvusIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("memories.index.milvus.index.SCAN_PAGE_ROWS", 70)
     own = points(300)
     strong.upsert(ANNA, own)
@@ -149,7 +149,7 @@ def test_big_calls_to_a_server_are_split(strong: MilvusIndex, monkeypatch: pytes
     assert sorted(strong.scan(ANNA)) == sorted((point.id, 1) for point in own[90:])
 
 
-def test_a_collection_made_by_others_is_refused(strong: MilvusIndex) -> None:
+def test_a_collection_of_another_program_is_rejected(strong: MilvusIndex) -> None:
     strong.ping()
     foreign = f"test_{uuid.uuid4().hex}"
     client: Any = strong._client.vendor

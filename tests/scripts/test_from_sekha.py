@@ -70,7 +70,7 @@ def test_sekhas_conversations_come_over_with_label_folder_status_and_times(tmp_p
     assert messages[1]["metadata"]["model"] == "llama"
 
 
-def test_a_file_that_is_no_database_of_sekha_is_one_line(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_sekha_database_is_reported_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "other.db").write_text("no database")
     done = read(tmp_path / "other.db")
 

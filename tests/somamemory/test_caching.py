@@ -64,7 +64,7 @@ def anywhere(request: pytest.FixtureRequest, settings: Settings) -> None:
 
 
 @pytest.mark.usefixtures("anywhere")
-def test_what_is_set_is_got_as_json_gives_it_back() -> None:
+def test_a_cached_value_is_returned_as_json() -> None:
     caching.set(ONE, "thing", "a", 1, value={"list": (1, 2.5, None), "text": "ß"}, lifetime_s=60)
     assert caching.get(ONE, "thing", "a", 1) == {"list": [1, 2.5, None], "text": "ß"}
 
@@ -164,7 +164,7 @@ def test_a_redis_that_hangs_costs_one_time_out_and_no_more(
     assert len(waits) == 1
 
 
-def test_a_redis_that_comes_back_is_used_again(with_redis: RedisServer) -> None:
+def test_a_recovered_redis_is_used_again(with_redis: RedisServer) -> None:
     caching.set(ONE, "thing", value=1, lifetime_s=60)
     with_redis.kill()
     assert caching.get(ONE, "thing") is None

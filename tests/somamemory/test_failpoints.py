@@ -64,7 +64,7 @@ def test_an_error_of_redis_costs_the_cache_and_nothing_else(monkeypatch: pytest.
     cache.clear()
 
 
-def test_an_error_of_a_call_to_the_language_model_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_a_language_model_call_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wire, "RETRY", RetryPolicy(attempts=3, first_pause_s=0.01))
     plan = planned(monkeypatch, call__language_model="error")
     provider = ChatProvider()

@@ -54,7 +54,7 @@ def exchange(server: Server, sent: bytes) -> bytes:
         (b"GET /ping HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400, "malformed_request"),
     ],
 )
-def test_what_the_server_cannot_read_is_a_problem(server: Server, sent: bytes, status: int, code: str) -> None:
+def test_an_unreadable_request_gets_a_problem(server: Server, sent: bytes, status: int, code: str) -> None:
     answer = exchange(server, sent)
 
     head, _, body = answer.partition(b"\r\n\r\n")

@@ -415,7 +415,7 @@ def test_a_large_body_arrives_whole(service: Service) -> None:
         (b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", b"400"),
     ],
 )
-def test_what_cannot_be_a_request_is_rejected_at_once(service: Service, sent: bytes, status: bytes) -> None:
+def test_bytes_that_cannot_be_a_request_are_rejected_immediately(service: Service, sent: bytes, status: bytes) -> None:
     assert service.exchange(sent).startswith(b"HTTP/1.1 " + status)
 
 

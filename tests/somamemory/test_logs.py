@@ -95,7 +95,7 @@ def test_nothing_that_was_sent_is_logged(api: Api, operator: Api, lines: Any, mo
     assert api.key not in text
 
 
-def test_of_a_bug_the_types_and_places_are_logged(api: Api, lines: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_types_and_locations_of_a_bug_are_logged(api: Api, lines: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*args: object) -> None:
         raise KeyError("x")
 
@@ -182,7 +182,7 @@ def test_entries_that_a_client_adds_before_its_address_are_ignored(written: list
 
 
 @pytest.mark.parametrize("name", ["10.0.0.0/33", "proxy", "10.0.0.1/8", ""])
-def test_what_is_no_network_is_refused(name: str) -> None:
+def test_an_invalid_network_is_rejected(name: str) -> None:
     with pytest.raises(ConfigurationError):
         client_address.networks([name])
 

@@ -42,7 +42,7 @@ def check() -> int:
     return int(str(ended.value.code))
 
 
-def test_what_the_old_program_needs_stays_until_the_upgrade_is_finished(
+def test_structures_of_the_old_version_stay_until_the_upgrade_is_finished(
     monkeypatch: pytest.MonkeyPatch, chain: list[str]
 ) -> None:
     mark_late(monkeypatch, chain[-1])

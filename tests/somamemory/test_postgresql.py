@@ -193,7 +193,7 @@ def prepared() -> list[str]:
         return [row[0] for row in cursor.fetchall()]
 
 
-def test_what_is_repeated_is_prepared(api: Api) -> None:
+def test_repeated_statements_are_prepared(api: Api) -> None:
     connection.close()
     for n in range(4):
         api.store("1", str(n))

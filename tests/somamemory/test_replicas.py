@@ -106,7 +106,7 @@ def test_counts_are_read_from_the_replica(behind: Api) -> None:
     assert behind.get("/stats").json()["total_memories"] == 0
 
 
-def test_another_caller_of_the_tenant_goes_on_reading_from_the_replica(behind: Api) -> None:
+def test_another_caller_of_the_tenant_still_reads_from_the_replica(behind: Api) -> None:
     other = Api(issue_key(behind.tenant), behind.tenant)
     settle()
     behind.store("2")
@@ -114,7 +114,7 @@ def test_another_caller_of_the_tenant_goes_on_reading_from_the_replica(behind: A
     assert (seen(behind), seen(other)) == ("new", "old")
 
 
-def test_a_write_that_is_rolled_back_is_no_write(behind: Api) -> None:
+def test_a_rolled_back_write_does_not_count_as_a_write(behind: Api) -> None:
     assert behind.post("/memories", {"coord": "1", "payload": {}}, if_match='"99"').status_code == 412
 
     assert seen(behind) == "old"
@@ -143,7 +143,7 @@ def test_a_transaction_and_a_command_read_from_the_primary(behind: Api, caller: 
         assert text(caller) == "new"
 
 
-def test_what_a_write_checks_before_is_read_from_the_primary(behind: Api) -> None:
+def test_the_precondition_of_a_write_is_read_from_the_primary(behind: Api) -> None:
     Memory.all_tenants.using(REPLICA).delete()
 
     assert behind.patch("/memories/1", {"importance": 3}, if_match='"1"').status_code == 200
@@ -188,7 +188,7 @@ def test_a_replica_that_is_back_is_found_again(behind: Api, down: Attempts, monk
     assert [seen(behind) for _ in range(3)] == ["old"] * 3
 
 
-def test_the_other_replicas_go_on_when_one_is_down(behind: Api, settings, monkeypatch) -> None:
+def test_the_other_replicas_are_used_while_one_is_down(behind: Api, settings, monkeypatch) -> None:
     settings.REPLICAS = [REPLICA, SECOND]
     connections[SECOND].close()
     monkeypatch.setitem(connections[SECOND].settings_dict, "PORT", "1")

@@ -35,7 +35,7 @@ def test_a_process_sees_what_the_others_have_answered() -> None:
     ]
 
 
-def test_what_was_published_before_is_counted_once() -> None:
+def test_counts_that_were_published_before_count_once() -> None:
     one = RequestStats()
     one.record(200, 3)
     one.publish()

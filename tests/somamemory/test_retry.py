@@ -44,7 +44,7 @@ def test_the_last_error_is_raised_when_all_attempts_have_failed() -> None:
     assert work.calls == POLICY.attempts
 
 
-def test_an_error_of_another_kind_is_raised_at_once() -> None:
+def test_an_error_of_another_kind_is_raised_immediately() -> None:
     work = Work(10, ValueError())
     with pytest.raises(ValueError):
         POLICY.run(work, lambda error: isinstance(error, KeyError), sleep=lambda s: None)

@@ -39,7 +39,7 @@ def counted(outcome: str) -> float:
 @pytest.mark.parametrize(
     "error", [DatabaseError("secret"), InterfaceError("secret"), IndexUnavailable(), ConfigurationError("wrong")]
 )
-def test_what_can_be_mended_is_one_line_without_the_words_of_the_database(
+def test_a_transient_error_is_one_line_without_the_database_message(
     thread: Thread, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
     before = counted("mendable")
@@ -74,7 +74,7 @@ def test_the_same_reason_is_logged_once_until_an_attempt_succeeds(
     assert len(caplog.records) == 2
 
 
-def test_what_ends_the_process_is_no_failure(thread: Thread) -> None:
+def test_an_exit_is_not_a_failure(thread: Thread) -> None:
     with pytest.raises(SystemExit):
         thread.attempt(failing(SystemExit()))
 

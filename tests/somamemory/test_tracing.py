@@ -89,7 +89,7 @@ def test_a_search_shows_its_legs_also_the_one_on_another_thread(api: Api, traces
     assert sorted(below) == ["embed", "index: search", "search: meaning", "search: words"]
 
 
-def test_a_trace_that_began_elsewhere_goes_on_here_and_nothing_else_of_it_is_taken(api: Api, traces: Traces) -> None:
+def test_an_incoming_trace_is_continued_and_nothing_else_is_used(api: Api, traces: Traces) -> None:
     api.get("/ping", traceparent=f"00-{TRACE}-{PARENT}-01", tracestate="vendor=secret", baggage="user=secret")
 
     (span,) = traces.spans
@@ -100,7 +100,7 @@ def test_a_trace_that_began_elsewhere_goes_on_here_and_nothing_else_of_it_is_tak
 
 
 @pytest.mark.parametrize("header", ["", "00", f"00-{'0' * 32}-{PARENT}-01", f"00-{TRACE}-{PARENT}-01-" + "x" * 5000])
-def test_what_is_no_trace_begins_a_new_one(api: Api, traces: Traces, header: str) -> None:
+def test_an_invalid_traceparent_begins_a_new_trace(api: Api, traces: Traces, header: str) -> None:
     assert api.get("/ping", traceparent=header).status_code == 200
 
     (span,) = traces.spans
@@ -178,7 +178,7 @@ def run_with(headers: dict[str, str], work: Callable[[], object]) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_a_worker_does_for_a_request_is_a_part_of_it(
+def test_the_work_of_a_worker_is_part_of_the_requests_trace(
     api: Api, traces: Traces, sent: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(notify.Publisher, "ask", lambda self: tracing.ask())  # the thread would publish at any time
@@ -194,7 +194,7 @@ def test_what_a_worker_does_for_a_request_is_a_part_of_it(
     assert {"embed", "index: store vectors"} <= set(below)
 
 
-def test_of_those_who_share_a_job_the_first_has_it_and_the_others_are_linked(
+def test_a_shared_job_belongs_to_the_first_request_and_links_to_the_others(
     traces: Traces, sent: list[dict[str, str]]
 ) -> None:
     for number in range(3):
@@ -217,7 +217,7 @@ def test_a_scheduled_job_has_its_own_trace(traces: Traces) -> None:
     assert traces.named("tests.work").parent is None
 
 
-def test_the_thread_of_an_embedded_server_goes_on_with_the_trace_as_well(traces: Traces) -> None:
+def test_the_thread_of_an_embedded_server_continues_the_trace(traces: Traces) -> None:
     with tracing.span("request"):
         notify._wake()
     with tracing.asked(notify.DRAIN):
@@ -265,7 +265,7 @@ def test_off_the_library_is_not_even_imported() -> None:
     assert subprocess.run([sys.executable, "-c", script], cwd=settings.BASE_DIR, timeout=180).returncode == 0
 
 
-def test_before_a_server_serves_a_request_is_no_span(db: None) -> None:
+def test_without_tracing_a_request_creates_no_span(db: None) -> None:
     answer = HttpResponse()
 
     assert middleware.Tracing(lambda request: answer)(HttpRequest()) is answer
@@ -294,7 +294,7 @@ def one_span_to(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
     collector.close()
 
 
-def test_what_is_left_is_sent_to_the_collector_before_a_server_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_remaining_spans_are_sent_before_a_server_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     collector = Collector()
 
     one_span_to(collector, monkeypatch)

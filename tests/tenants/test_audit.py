@@ -307,7 +307,7 @@ def test_rows_past_their_retention_are_removed_and_the_rest_is_intact(pruned: Ca
     assert check(heads()).intact
 
 
-def test_behind_a_checkpoint_the_chain_goes_on_and_is_pruned_again(pruned: Caller) -> None:
+def test_the_chain_continues_after_a_checkpoint_and_is_pruned_again(pruned: Caller) -> None:
     record(pruned, "new")
     sealing.seal()
     with unguarded():

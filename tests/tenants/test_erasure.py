@@ -250,7 +250,7 @@ def test_an_export_has_every_row_and_ends_with_their_number(planted: Api, operat
     assert (memory["payload"], memory["namespace"]) == ({"text": f"{PLANTED} sleeps"}, PLANTED)
 
 
-def test_an_export_holds_no_secret_and_nothing_of_others(planted: Api, operator: Api, others: list[Api]) -> None:
+def test_an_export_contains_no_secrets_and_no_data_of_others(planted: Api, operator: Api, others: list[Api]) -> None:
     tables = exported(operator)
 
     text = json.dumps(tables)

@@ -420,7 +420,7 @@ def test_a_repeated_request_during_the_first_one_has_no_effect(at_once: Api, mon
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_replay_is_no_reason_to_refuse_another_replay(at_once: Api) -> None:
+def test_a_replay_does_not_prevent_another_replay(at_once: Api) -> None:
     first = at_once.post("/memories", BODY, idempotency_key="k")
     with ThreadPoolExecutor(8) as threads:
         send = closing(lambda _: at_once.post("/memories", BODY, idempotency_key="k"))
@@ -480,7 +480,7 @@ def test_a_killed_import_continues_with_the_same_key_after_its_lease(api: Api, m
     assert recorded(api.tenant) == 1
 
 
-def test_a_failed_import_releases_its_key_at_once(api: Api) -> None:
+def test_a_failed_import_releases_its_key_immediately(api: Api) -> None:
     problem_of(api.request("POST", IMPORT, raw=b"", idempotency_key="k"), 422, field="body")
 
     assert recorded(api.tenant) == 0

@@ -66,7 +66,7 @@ def rows(api: Api) -> list[Any]:
     return [list(query.order_by("pk").values()) for query in (memories, *others)]
 
 
-def test_every_table_says_whose_its_rows_are_or_why_they_are_of_no_user() -> None:
+def test_every_table_declares_the_user_of_its_rows_or_why_there_is_none() -> None:
     owned = {model.__name__ for model in tenant_models() if issubclass(model, TenantOwned) and not model.user_lookup}
 
     assert owned == set(OF_NO_USER)

@@ -231,7 +231,7 @@ def test_health_is_never_limited_and_says_nothing_of_limits(limited: Api) -> Non
     assert "RateLimit" not in response
 
 
-def test_a_rate_of_0_is_no_limit(api: Api, settings: Any) -> None:
+def test_a_rate_of_0_means_no_limit(api: Api, settings: Any) -> None:
     response = api.get("/stats")
 
     assert response.status_code == 200

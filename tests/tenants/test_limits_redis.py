@@ -181,7 +181,7 @@ def test_a_flushed_script_is_loaded_into_redis_again(settings: Any, key: uuid.UU
     assert policy.take(TENANT, key, 1).quotas[0].remaining == 18
 
 
-def test_requests_go_on_while_redis_is_killed_and_it_counts_again_afterwards(
+def test_requests_continue_while_redis_is_killed_and_are_limited_again_afterwards(
     api: Api, settings: Any, server: Redis, pause: float
 ) -> None:
     def left() -> int:

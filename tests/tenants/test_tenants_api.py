@@ -259,7 +259,7 @@ def test_changes_of_a_tenants_keys_are_in_the_tenants_own_log(operator: Api) -> 
     assert set(owners) == {"new"}
 
 
-def test_a_tenants_key_with_every_scope_is_no_operator(api: Api) -> None:
+def test_a_tenants_key_with_every_scope_is_not_an_operators_key(api: Api) -> None:
     for method, path, body in (
         ("GET", "/tenants", None),
         ("POST", "/tenants", {"slug": "mine"}),

@@ -349,7 +349,7 @@ def test_the_next_recount_corrects_a_wrong_usage(api: Api, limit: Any) -> None:
     assert is_exact(api.tenant)
 
 
-def test_two_who_count_at_once_correct_once(transactional_db: None) -> None:
+def test_concurrent_recounts_correct_once(transactional_db: None) -> None:
     tenant = Tenant.objects.create(slug="acme", quota_memories=20)
     Memory.all_tenants.bulk_create([Memory(tenant=tenant, namespace="n", coordinate_key="0" * 16, payload={})])
 

@@ -188,7 +188,7 @@ def test_the_asynchronous_tool_gives_the_same_answers(running: Server, place: st
     assert viewed.splitlines()[1] == "     1\tone"
 
 
-def test_what_the_service_refuses_is_an_error_that_the_model_can_read(client: Client, place: str) -> None:
+def test_a_rejected_call_is_an_error_that_the_model_can_read(client: Client, place: str) -> None:
     tool = SomaMemoryTool(client, place)
     with pytest.raises(ToolError, match="key"):
         tool.call({"command": "create", "path": "/memories/" + "x" * 600, "file_text": ""})

@@ -34,6 +34,6 @@ async def test_users_do_not_see_the_messages_of_others(connected: AsyncClient, p
     assert "Miezi" not in await ben.aget(question)
 
 
-async def test_without_a_question_there_is_no_context(connected: AsyncClient) -> None:
+async def test_an_empty_query_has_no_context(connected: AsyncClient) -> None:
     block = SomaMemoryBlock(client=connected)
     assert await block.aget([]) == await block.aget([ChatMessage(role="assistant", content="Hello")]) == ""

@@ -52,7 +52,7 @@ async def test_clear_deletes_the_items_of_this_session_only(connected: AsyncClie
     assert (await one.get_items(), await other.get_items()) == ([], ITEMS)
 
 
-async def test_programs_at_once_lose_no_item_and_pop_none_twice(connected: AsyncClient, place: str) -> None:
+async def test_concurrent_programs_lose_no_item_and_pop_none_twice(connected: AsyncClient, place: str) -> None:
     session = SomaSession("1", connected, namespace=place)
     texts = [f"message {number}" for number in range(40)]
     await asyncio.gather(*(session.add_items([{"role": "user", "content": text}]) for text in texts))

@@ -50,9 +50,7 @@ async def test_messages_are_returned_unchanged(connected: AsyncClient, place: st
     assert loaded.messages == messages
 
 
-async def test_of_writers_at_the_same_time_one_succeeds_and_leaves_nothing_of_the_others(
-    connected: AsyncClient, place: str
-) -> None:
+async def test_one_of_several_concurrent_writers_wins_completely(connected: AsyncClient, place: str) -> None:
     store = SomaConversationStore(connected, place)
     await store.save(Conversation(conversation_id="1", messages=[_asked("Hello")]))
     loaded = [await store.load("1") for _ in range(8)]

@@ -70,7 +70,7 @@ def test_texts_are_the_same_without_case_punctuation_and_spacing(one: str, other
     assert (rules.normalized(one) == rules.normalized(other)) is same
 
 
-def test_of_two_duplicates_the_better_is_kept() -> None:
+def test_the_better_of_two_duplicates_is_kept() -> None:
     best, copy, other = candidate(1, "Hello."), candidate(2, "hello"), candidate(3, "bye")
 
     kept, rejected = rules.without_duplicates([best, copy, other], 0.95)

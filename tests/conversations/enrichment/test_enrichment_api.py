@@ -176,7 +176,7 @@ def test_a_label_that_is_none_is_not_passed_on(api: Api, provider: ChatProvider,
         ("I like beans.", "Thanks!"),
     ],
 )
-def test_what_people_come_back_for_is_more_important(more: str, less: str) -> None:
+def test_content_that_people_need_again_is_more_important(more: str, less: str) -> None:
     assert importance_heuristics.judge(more).score > importance_heuristics.judge(less).score
 
 
@@ -247,13 +247,13 @@ def test_there_is_more_to_gain_from_what_is_older_less_important_larger_and_summ
 @pytest.mark.parametrize(
     "facts", [Facts(29, 1, 9_999, 1), Facts(999, 6, 9_999, 1), Facts(999, 1, 9_999, 1, pinned=True)]
 )
-def test_what_is_used_important_or_pinned_is_kept(facts: Facts) -> None:
+def test_used_important_and_pinned_conversations_are_kept(facts: Facts) -> None:
     assert pruning_rule.judge(facts, 30, 5).recommendation == "keep"
 
 
 @bounded(deadline=None)
 @given(st.floats(0, 1e5), st.floats(1, 10), st.integers(0, 10**9), st.floats(0, 1))
-def test_what_there_is_to_gain_is_a_share(idle: float, worth: float, tokens: int, covered: float) -> None:
+def test_the_pruning_score_is_between_0_and_1(idle: float, worth: float, tokens: int, covered: float) -> None:
     assert 0 <= pruning_rule.judge(Facts(idle, worth, tokens, covered), 0, 10).score <= 1
 
 
@@ -303,7 +303,7 @@ def test_summaries_raise_the_pruning_score(api: Api) -> None:
     assert "summaries cover 100% of it" in after["reasons"]
 
 
-def test_what_is_put_away_can_be_taken_back(api: Api) -> None:
+def test_archiving_can_be_undone(api: Api) -> None:
     ids = [begin(api, BEANS, "a"), begin(api, BIKES, "b")]
 
     archived = api.post("/api/v1/prune/execute", {"conversation_ids": ids}).json()

@@ -137,7 +137,7 @@ def test_facts_are_found_by_searches_and_walks(api: Api, provider: ChatProvider)
     assert around.json()["neighbors"][0]["memory"]["payload"] == {"title": "Ada Lovelace", "kind": "person"}
 
 
-def test_a_conversation_in_cold_storage_comes_back_to_be_read(
+def test_a_cold_conversation_is_restored_to_be_read(
     api: Api, provider: ChatProvider, settings: Any, tmp_path: Path
 ) -> None:
     settings.STORAGES = {**settings.STORAGES, "cold": settings.STORAGES["cold"] | {"OPTIONS": {"location": tmp_path}}}
@@ -285,7 +285,7 @@ def test_an_error_of_the_provider_is_reported_and_stores_nothing(
     assert stored(api) == []
 
 
-def test_when_the_provider_is_back_it_goes_on(api: Api, provider: ChatProvider) -> None:
+def test_work_continues_when_the_provider_recovers(api: Api, provider: ChatProvider) -> None:
     provider.default = one_fact()
     provider.script = [fails(401)]
     id = begin(api, "hello")["id"]
@@ -324,11 +324,11 @@ NOW = datetime(2026, 11, 21, tzinfo=UTC)
         (QuotaExceeded(), 1, None),
     ],
 )
-def test_what_has_failed_waits_longer_each_time(error: Any, attempts: int, after: timedelta | None) -> None:
+def test_the_delay_grows_with_each_failed_attempt(error: Any, attempts: int, after: timedelta | None) -> None:
     assert worker.retry_at(error, attempts, NOW) == (after and NOW + after)
 
 
-def test_beyond_the_budget_the_job_stops_and_goes_on_with_a_larger_one(
+def test_the_job_stops_at_the_budget_and_continues_with_a_larger_one(
     api: Api,
     operator: Api,
     provider: ChatProvider,
@@ -568,7 +568,7 @@ def test_facts_are_extracted_automatically_if_the_policy_is_on(api: Api, provide
     assert Chore.objects.for_tenant(api.tenant).count() == 1
 
 
-def test_the_command_reads_a_folder_and_goes_on_where_it_ended(
+def test_the_command_reads_a_folder_and_continues_where_it_stopped(
     api: Api,
     provider: ChatProvider,
     capsys: Any,

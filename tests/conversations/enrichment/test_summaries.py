@@ -124,7 +124,7 @@ def test_the_sentences_of_a_month_are_those_of_its_weeks(api: Api) -> None:
     assert all(line in weeks.split("\n") for line in summary["summary"].split("\n"))
 
 
-def test_what_has_not_changed_is_not_made_again(api: Api) -> None:
+def test_an_unchanged_summary_is_not_generated_again(api: Api) -> None:
     conversation = talk(api, month())
     first = summarize(api, conversation["id"], "monthly")
     before = [(memory.id, memory.version) for memory in stored(api)]
@@ -193,7 +193,7 @@ def test_a_wrong_request_names_its_field(api: Api, name: str, value: Any) -> Non
     problem_of(api.post("/api/v1/summarize", body), 422, field=name)
 
 
-def test_both_routes_answer_alike(api: Api) -> None:
+def test_both_routes_return_the_same(api: Api) -> None:
     id = talk(api, month())["id"]
 
     by_path = api.post(f"/api/v1/conversations/{id}/summary?level=weekly").json()
@@ -387,7 +387,7 @@ def test_health_reports_a_failing_model(api: Api, provider: ChatProvider) -> Non
     assert (context["checks"]["llm"]["status"], context["status"]) == ("unhealthy", "degraded")
 
 
-def test_work_that_takes_too_long_goes_on_later(api: Api) -> None:
+def test_work_that_takes_too_long_continues_later(api: Api) -> None:
     conversation = talk(api, month())
 
     assert schedule.run(lambda: True) == 0
@@ -409,7 +409,7 @@ def test_a_conversation_deleted_meanwhile_gets_no_summary(api: Api, monkeypatch:
     assert stored(api) == []
 
 
-def test_beyond_the_budget_a_summary_is_refused_with_a_code(api: Api, provider: ChatProvider, settings: Any) -> None:
+def test_a_summary_beyond_the_budget_is_rejected_with_a_code(api: Api, provider: ChatProvider, settings: Any) -> None:
     settings.LLM_MONTHLY_TOKENS = 10
     conversation = talk(api, month())
 
@@ -420,7 +420,7 @@ def test_beyond_the_budget_a_summary_is_refused_with_a_code(api: Api, provider: 
     assert provider.requests == []
 
 
-def test_what_a_model_has_cost_is_shown(api: Api, provider: ChatProvider, settings: Any) -> None:
+def test_the_cost_of_a_model_is_shown(api: Api, provider: ChatProvider, settings: Any) -> None:
     settings.LLM_PRICE_INPUT, settings.LLM_PRICE_OUTPUT = 2.5, 10.0
     summarize(api, talk(api, month())["id"])
 

@@ -139,7 +139,7 @@ def test_unused_conversations_are_archived_and_later_moved_to_a_file(api: Api) -
     assert (report["archived"], report["cooled"], report["dry_run"]) == (0, 1, False)
 
 
-def test_what_is_read_in_the_archive_is_in_use(api: Api) -> None:
+def test_reading_an_archived_conversation_counts_as_use(api: Api) -> None:
     rules(api, archived_days=60)
     id = begin(api, "x")["id"]
     put(api, id, "archive")
@@ -156,7 +156,7 @@ def test_what_is_read_in_the_archive_is_in_use(api: Api) -> None:
     assert run(api).cooled == 1
 
 
-def test_what_is_read_page_by_page_is_in_use(api: Api) -> None:
+def test_reading_a_page_of_messages_counts_as_use(api: Api) -> None:
     rules(api, active_days=30, archived_days=60)
     ids = [begin(api, name)["id"] for name in ("active", "archived")]
     put(api, ids[1], "archive")
@@ -246,7 +246,7 @@ def test_a_run_that_exceeds_its_time_limit_continues_where_it_stopped(
     assert [tier(api, id) for id in ids] == ["active"] * 4 + ["archived"] * 2
 
 
-def test_what_an_older_version_has_archived_is_caught_up_with(api: Api) -> None:
+def test_statuses_set_by_an_older_version_are_applied(api: Api) -> None:
     archived, active = begin(api, "a")["id"], begin(api, "b")["id"]
     put(api, active, "archive")
     older(active, 1)

@@ -217,7 +217,7 @@ def test_reading_a_cold_conversation_writes_nothing_and_brings_it_back_later(api
     assert in_index(api.tenant) == 0
 
 
-def test_a_page_goes_on_where_it_ended_wherever_the_messages_are_now(api: Api) -> None:
+def test_a_page_continues_after_the_last_one_in_any_tier(api: Api) -> None:
     id = cold(api)
     first = api.get(f"{ROOT}/{id}/messages?limit=1").json()
     thaw_queue.thaw_batch()
@@ -357,7 +357,7 @@ def test_the_command_that_judges_messages_judges_cold_ones_too(api: Api, capsys:
     assert [bool(row.importance) for row in rows] == [True] * 3
 
 
-def test_what_is_not_ready_stays_archived(api: Api) -> None:
+def test_an_empty_or_unsummarised_conversation_does_not_become_cold(api: Api) -> None:
     active, empty, unsummarised = begin(api, "x")["id"], begin(api)["id"], archived(api)
     put(api, empty, "archive")
 
@@ -367,7 +367,7 @@ def test_what_is_not_ready_stays_archived(api: Api) -> None:
     assert not ColdFile.objects.for_tenant(api.tenant).exists()
 
 
-def test_what_is_too_large_for_a_file_stays_archived(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_conversation_that_is_too_large_stays_archived(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     id = archived(api)
 
     monkeypatch.setattr(tiers, "MAX_BYTES", 10)
@@ -384,7 +384,9 @@ def touched(monkeypatch: pytest.MonkeyPatch, touch: Callable[[], object]) -> Non
 
 
 @pytest.mark.parametrize("what", ["said", "read", "deleted", "unarchived"])
-def test_what_is_used_while_the_file_is_written_stays(api: Api, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+def test_a_conversation_used_while_its_file_is_written_stays_archived(
+    api: Api, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
     id = archived(api)
 
     def use() -> None:
@@ -694,7 +696,7 @@ def test_an_erased_tenants_files_go_too(api: Api, operator: Api, stranger: Api, 
     assert operator.delete("/api/v1/tenants/acme").json()["total"] == 0
 
 
-def test_moves_change_nothing_of_what_quotas_count(api: Api) -> None:
+def test_moves_do_not_change_the_storage_usage(api: Api) -> None:
     Tenant.objects.filter(id=api.tenant.id).update(quota_memories=4)
     api = Api(issue_key(Tenant.objects.get(id=api.tenant.id)), Tenant.objects.get(id=api.tenant.id))
     id = archived(api)
@@ -715,7 +717,7 @@ def test_moves_change_nothing_of_what_quotas_count(api: Api) -> None:
     assert usage.counted(api.tenant)[0] == usage.stored(api.tenant)[0] == 1
 
 
-def test_the_export_of_a_tenant_has_what_is_in_files(api: Api, operator: Api) -> None:
+def test_the_export_of_a_tenant_contains_cold_conversations(api: Api, operator: Api) -> None:
     cold(api)
 
     lines = b"".join(operator.get("/api/v1/tenants/acme/export").streaming_content).splitlines()
@@ -723,7 +725,7 @@ def test_the_export_of_a_tenant_has_what_is_in_files(api: Api, operator: Api) ->
     assert sum(b"the camel drinks" in line for line in lines) == 1
 
 
-def test_the_export_of_a_tenant_has_what_comes_back_meanwhile(api: Api, operator: Api) -> None:
+def test_the_export_of_a_tenant_contains_conversations_restored_meanwhile(api: Api, operator: Api) -> None:
     begin(api, "one of the index")
     id = cold(api)
     exported = []

@@ -220,7 +220,7 @@ def test_a_hit_names_its_conversation_label_and_folder(api: Api, talks: dict[str
     assert hit["similarity"] > 0
 
 
-def test_a_moved_conversation_is_found_in_its_new_folder_at_once(api: Api, talks: dict[str, str]) -> None:
+def test_a_moved_conversation_is_found_in_its_new_folder_immediately(api: Api, talks: dict[str, str]) -> None:
     api.request("PUT", f"{ROOT}/{talks['Home']}/folder", {"folder": "/jobs/home"})
 
     assert "coffee at home" in query(api, "coffee", {"folder": "/jobs"})
@@ -342,7 +342,7 @@ def test_a_search_reports_when_the_query_has_more_words_than_it_looks_up(api: Ap
     assert api.post(path, {"query": f"{MANY_WORDS} aardvark"}).json()["degraded"] == ["keyword"]
 
 
-def test_a_phrase_is_looked_up_however_many_words_precede_it(api: Api) -> None:
+def test_a_phrase_is_looked_up_after_any_number_of_words(api: Api) -> None:
     begin(api, "a striped aardvark", "an aardvark")
 
     assert full_text(api, f'{MANY_WORDS} "striped aardvark"') == ["a striped aardvark"]

@@ -60,7 +60,7 @@ def test_chatgpts_conversation_is_the_branch_it_ends_at() -> None:
     )
 
 
-def test_what_is_no_message_is_left_out_and_counted() -> None:
+def test_nodes_without_a_message_are_left_out_and_counted() -> None:
     assert one(file_of(chatgpt())).left_out == {"empty": 1, "hidden": 1, "thoughts": 1, "other branches": 1}
 
 
@@ -192,7 +192,7 @@ def test_a_broken_conversation_is_reported_with_its_position_and_the_rest_is_imp
     assert "is not valid JSON" in found[2].reason
 
 
-def test_of_a_truncated_file_all_that_is_whole_is_read() -> None:
+def test_the_complete_part_of_a_truncated_file_is_read() -> None:
     whole = file_of(claude(), chatgpt())
     found = read(whole[:-300])
 
@@ -204,7 +204,7 @@ def test_a_list_that_never_ends_is_reported_behind_its_conversations() -> None:
     assert [type(item) for item in read(file_of(claude())[:-1])] == [Imported, Broken]
 
 
-def test_a_line_that_is_no_json_concerns_no_other() -> None:
+def test_an_invalid_line_does_not_affect_the_others() -> None:
     found = read("\n".join([json.dumps(claude()), '{"uuid": "x', json.dumps(chatgpt()), ""]))
 
     assert [type(item) for item in found] == [Imported, Broken, Imported]

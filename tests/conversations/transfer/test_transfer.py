@@ -75,7 +75,7 @@ def counted(api: Api) -> tuple[int, int]:
 # --- Import ------------------------------------------------------------------------------------------------------
 
 
-def test_an_export_of_another_service_is_taken_over(api: Api) -> None:
+def test_an_export_of_another_service_is_imported(api: Api) -> None:
     output = report(api, file_of(chatgpt(), claude()))
 
     assert (output["conversations"], output["messages"], output["failed"]) == ({"created": 2}, 6, 0)
@@ -84,7 +84,7 @@ def test_an_export_of_another_service_is_taken_over(api: Api) -> None:
     assert api.get("/api/v1/conversations?label=Garden plans").json()["total"] == 1
 
 
-def test_what_is_taken_over_keeps_its_times(api: Api) -> None:
+def test_imported_messages_keep_their_times(api: Api) -> None:
     report(api, file_of(claude()))
 
     [(facts, messages)] = contents(api)
@@ -131,7 +131,7 @@ def test_one_that_went_another_way_is_reported_and_left_as_it_is(api: Api) -> No
     assert contents(api) == before
 
 
-def test_one_that_was_deleted_here_comes_back_when_it_is_imported_again(api: Api) -> None:
+def test_a_deleted_conversation_is_imported_again(api: Api) -> None:
     report(api, file_of(claude()))
     api.delete(f"/api/v1/conversations/{Conversation.objects.for_tenant(api.tenant).get().id}")
 
@@ -146,7 +146,7 @@ def test_a_dry_run_reports_and_stores_nothing(api: Api) -> None:
     assert counted(api) == (0, 0)
 
 
-def test_of_a_broken_file_the_rest_is_taken_over(api: Api) -> None:
+def test_the_intact_part_of_a_broken_file_is_imported(api: Api) -> None:
     output = report(api, file_of(chatgpt(), claude())[:-200], status=207)
 
     assert output["conversations"] == {"created": 1}
@@ -154,7 +154,7 @@ def test_of_a_broken_file_the_rest_is_taken_over(api: Api) -> None:
     assert output["errors"][0]["place"].startswith("item 2 (byte ")
 
 
-def test_a_conversation_is_taken_over_whole_or_not_at_all(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_conversation_is_imported_completely_or_not_at_all(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     appended = services.append
 
     def failing(caller: Caller, id: Any, messages: Any) -> Any:
@@ -171,7 +171,7 @@ def test_a_conversation_is_taken_over_whole_or_not_at_all(api: Api, monkeypatch:
     assert counted(api) == (0, 0)
 
 
-def test_an_import_ends_where_there_is_no_more_room_and_goes_on_later(api: Api, settings: Any) -> None:
+def test_an_import_stops_at_the_backlog_limit_and_continues_later(api: Api, settings: Any) -> None:
     api.store("1")
     api.store("2")
     backpressure.forget_cached()
@@ -200,7 +200,7 @@ def test_a_command_waits_for_room(api: Api, caller: Caller, settings: Any) -> No
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_file_that_several_import_at_once_is_taken_over_once(api: Api) -> None:
+def test_a_file_imported_concurrently_is_stored_once(api: Api) -> None:
     outcomes: list[str] = []
 
     def take_over() -> None:
@@ -257,7 +257,7 @@ def test_an_import_needs_to_read_and_to_write(api: Api, scopes: tuple[str, ...])
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_what_is_exported_is_imported_as_it_was(api: Api, stranger: Api, format: str) -> None:
+def test_an_export_is_imported_unchanged(api: Api, stranger: Api, format: str) -> None:
     report(api, file_of(chatgpt(), claude()))
     hard = "<!-- soma:message {} -->\n\\<!-- soma:conversation -->\n## user\n\n--> \r\n\n\n  ends with spaces  \n"
     messages = [{"role": "tool", "content": hard, "metadata": {"a": {"b": ["--> 1", 2.5, None]}}}]
@@ -272,7 +272,7 @@ def test_what_is_exported_is_imported_as_it_was(api: Api, stranger: Api, format:
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_what_is_exported_is_known_where_it_comes_from(api: Api, format: str) -> None:
+def test_an_export_is_recognised_where_it_was_exported(api: Api, format: str) -> None:
     report(api, file_of(chatgpt(), claude()))
 
     assert report(api, exported(api, format), FORMATS[format])["conversations"] == {"unchanged": 2}
@@ -352,7 +352,7 @@ def test_a_command_says_what_it_could_not_take_over(api: Api, tmp_path: Path, ca
     assert counted(api) == (1, 4)
 
 
-def test_a_watched_folder_is_taken_over_as_files_come(
+def test_files_added_to_a_watched_folder_are_imported(
     api: Api, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks = 0

@@ -212,7 +212,7 @@ def test_a_restore_costs_no_embedding(api: Api, embedder: Recorder) -> None:
     assert [hit["coord"] for hit in api.search("come back", mode="semantic")] == ["1.0"]
 
 
-def test_a_batch_takes_as_many_statements_for_many_rows_as_for_few(api: Api, stranger: Api) -> None:
+def test_a_batch_takes_a_constant_number_of_statements(api: Api, stranger: Api) -> None:
     def statements(count: int) -> int:
         items = [{"coord": [at], "payload": {"text": f"number {at}"}} for at in range(count)]
         api.post("/memories/bulk", {"items": items})
@@ -353,7 +353,7 @@ def test_an_outage_that_is_known_costs_no_row_an_attempt(api: Api, engine: Index
     assert held(api.tenant) == {id: 1}
 
 
-def test_what_needs_no_embedder_goes_on_without_it(api: Api, embedder: Recorder) -> None:
+def test_work_that_needs_no_embedder_continues_without_it(api: Api, embedder: Recorder) -> None:
     api.store("1")
     drain()
     embedder.down = True
@@ -407,7 +407,7 @@ def test_a_row_that_fails_again_and_again_counts_as_failed(api: Api, embedder: R
     assert api.get("/stats").json()["index"]["failed"] == 1
 
 
-def test_a_new_version_of_a_failed_memory_is_tried_at_once(api: Api, embedder: Recorder) -> None:
+def test_a_new_version_of_a_failed_memory_is_tried_immediately(api: Api, embedder: Recorder) -> None:
     memory = api.store("1", "words")
     embedder.down = True
     for _ in range(5):
@@ -455,7 +455,7 @@ def test_a_memory_without_words_is_empty_and_not_in_the_index(api: Api) -> None:
     assert state_of(api, "1") == "empty"
 
 
-def test_a_memory_whose_words_are_taken_away_leaves_the_index(api: Api) -> None:
+def test_a_memory_whose_text_is_removed_leaves_the_index(api: Api) -> None:
     api.store("1")
     drain()
     api.store("1", "")
@@ -546,7 +546,7 @@ def test_expiry_takes_a_memory_out_of_the_index(api: Api) -> None:
     assert held(api.tenant) == {kept["id"]: 1}
 
 
-def test_a_memory_whose_end_is_taken_away_stays(api: Api) -> None:
+def test_a_memory_whose_expiry_is_removed_stays(api: Api) -> None:
     memory = api.store("1", ttl_seconds=60)
     drain()
     api.patch("/memories/1", {"expires_at": None})
@@ -651,7 +651,7 @@ def test_a_drain_skips_rows_that_another_process_has_locked(api: Api) -> None:
 # --- Lost and left-over points -----------------------------------------------------------------------------------
 
 
-def test_a_lost_point_comes_back(api: Api, embedder: Recorder) -> None:
+def test_a_lost_point_is_restored(api: Api, embedder: Recorder) -> None:
     memory, other = api.store("1", "lost"), api.store("2", "kept")
     drain()
     index.of(generations.active()).delete(api.tenant.id, [UUID(memory["id"])])

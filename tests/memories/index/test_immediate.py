@@ -195,7 +195,7 @@ def test_a_row_that_a_drain_has_leased_is_left_to_it(store: Callable[..., Memory
     assert (the_row().indexed_version, the_row().due_at) == (None, due_at)
 
 
-def test_a_vector_of_the_caller_is_indexed_at_once(points: Points, store: Callable[..., Memory]) -> None:
+def test_a_supplied_vector_is_indexed_immediately(points: Points, store: Callable[..., Memory]) -> None:
     own = np.ones(256)
     memory = store(embedding=own)
 

@@ -366,9 +366,7 @@ def test_rows_are_found_again_after_sorting(index: LocalIndex, monkeypatch: pyte
     assert {id_ for id_, _ in index.scan(ANNA)} == {p.id for p in all_points[1::2] + same_half[1::2]}
 
 
-def test_of_too_many_equal_vectors_those_with_the_lowest_ids_are_kept(
-    index: LocalIndex, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_lowest_ids_are_kept_of_too_many_equal_vectors(index: LocalIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scan, "MAX_CANDIDATES", 20)
     same = [point(1, 1) for _ in range(300)]
     index.upsert(ANNA, [point(1), *same])

@@ -63,7 +63,7 @@ def test_a_commit_publishes_from_a_separate_thread(broker: Broker, commit: Calla
 
 
 @pytest.mark.django_db
-def test_what_is_rolled_back_publishes_nothing(broker: Broker, django_capture_on_commit_callbacks) -> None:
+def test_a_rolled_back_transaction_publishes_nothing(broker: Broker, django_capture_on_commit_callbacks) -> None:
     with django_capture_on_commit_callbacks(execute=True), transaction.atomic():
         notify.on_commit()
         transaction.set_rollback(True)

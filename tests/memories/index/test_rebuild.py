@@ -237,7 +237,7 @@ def test_an_embedder_that_does_not_answer_fails_the_job_and_changes_nothing(
     assert list(EmbeddingGeneration.objects.all()) == [active]
 
 
-def test_a_rebuild_waits_for_memories_that_cannot_be_embedded_and_can_be_given_up(
+def test_a_rebuild_waits_for_memories_that_cannot_be_embedded_and_can_be_cancelled(
     acme: Api, admin: Caller, active: EmbeddingGeneration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store_memories(acme, 5)
@@ -265,7 +265,7 @@ def test_a_rebuild_waits_for_memories_that_cannot_be_embedded_and_can_be_given_u
         jobs.cancel_rebuild(admin)
 
 
-def test_stored_vectors_of_another_model_cannot_be_taken_over(acme: Api, admin: Caller) -> None:
+def test_stored_vectors_of_another_model_cannot_be_reused(acme: Api, admin: Caller) -> None:
     with pytest.raises(InvalidInput):
         jobs.start_rebuild(admin, "hashing", from_stored_vectors=True)
 
@@ -352,7 +352,7 @@ def test_a_rebuild_under_load_fails_no_search_and_loses_no_write(acme: Api, admi
     assert len(now) == 1000 + len(written)
 
 
-def test_the_hashing_embedder_makes_any_dimension_and_alike_vectors_for_alike_texts() -> None:
+def test_the_hashing_embedder_supports_any_dimension_and_embeds_similar_texts_similarly() -> None:
     one, other, third = HashingEmbedder(96).embed(["the red castles", "a red castle", "bread and butter"])
     assert one.shape == (96,)
     assert one @ other == pytest.approx(1)

@@ -59,7 +59,7 @@ def test_an_index_that_has_caught_up_equals_the_database(api: Api, ids: list[uui
     assert counts(api) == (0, 0, 0)
 
 
-def test_what_the_index_has_lost_is_missing(api: Api, ids: list[uuid.UUID]) -> None:
+def test_points_lost_by_the_index_are_missing(api: Api, ids: list[uuid.UUID]) -> None:
     index.of(generations.active()).delete(api.tenant.id, ids[:2])
     assert counts(api) == (2, 0, 0)
     assert mended(api)
@@ -98,14 +98,14 @@ def test_a_row_without_the_latest_version_is_stale(api: Api, ids: list[uuid.UUID
     assert mended(api)
 
 
-def test_what_is_due_is_pending_and_no_difference(api: Api, ids: list[uuid.UUID]) -> None:
+def test_due_rows_are_pending_and_not_a_difference(api: Api, ids: list[uuid.UUID]) -> None:
     api.store("1", "changed")
     report = compared(api)
     assert report.pending == 1
     assert not report.different
 
 
-def test_a_change_between_the_two_looks_is_no_difference(
+def test_a_change_between_the_two_reads_is_not_a_difference(
     api: Api, ids: list[uuid.UUID], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = index.of(generations.active())

@@ -104,7 +104,7 @@ def found(index: VectorIndex, tenant: UUID, *numbers: float, limit: int = 10, wh
 # -- content ---------------------------------------------------------------------------------
 
 
-def test_what_is_upserted_is_found_nearest_first_with_its_cosine(index):
+def test_upserted_points_are_found_nearest_first_with_their_cosine(index):
     near, far, opposite = point(1, 0.1), point(1, 2), point(-1)
     index.upsert(ANNA, [far, opposite, near])
     hits = index.search(ANNA, vector(5), Where(("default",)), 10)
@@ -163,7 +163,7 @@ def test_a_second_upsert_replaces_the_first(index):
     assert len(list(index.scan(ANNA))) == 2
 
 
-def test_of_one_id_twice_in_one_call_the_last_counts(index):
+def test_the_last_of_duplicate_ids_in_one_call_wins(index):
     id_ = uuid4()
     index.upsert(ANNA, [point(1, id=id_, version=1), point(-1, id=id_, version=2)])
     assert index.search(ANNA, vector(-1), Where(("default",)), 5) == [Hit(id_, 1.0)]
@@ -188,7 +188,7 @@ def test_delete_removes(index):
     assert found(index, ANNA, 1) == [kept.id]
 
 
-def test_deleting_an_unknown_id_is_no_error(index):
+def test_deleting_an_unknown_id_is_not_an_error(index):
     index.delete(ANNA, [uuid4()])
     index.delete(ANNA, [])
     index.upsert(ANNA, [])

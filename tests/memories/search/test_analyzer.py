@@ -86,7 +86,7 @@ def test_punctuation_and_underscores_separate_words() -> None:
     assert terms("user_name=alpha;(beta)|gamma\x00delta") == ["user", "name", "alpha", "beta", "gamma", "delta"]
 
 
-def test_stop_words_are_no_terms() -> None:
+def test_stop_words_are_not_terms() -> None:
     assert terms("what did the cat do with it") == ["cat"]
 
 
@@ -169,7 +169,7 @@ def test_a_long_run_of_combining_marks_takes_no_longer_than_a_long_word() -> Non
     assert time.thread_time() - started < 1
 
 
-def test_threads_stem_alike() -> None:
+def test_threads_stem_identically() -> None:
     words = [
         f"{stem}{suffix}" for stem in ("sail", "paint", "relat", "nation") for suffix in ("ing", "ed", "ional")
     ] * 50

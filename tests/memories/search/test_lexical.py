@@ -214,7 +214,7 @@ def scores(api: Api, query: str) -> list[tuple[str, float]]:
     return [(memory["coord"], memory["scores"]["keyword"]) for memory in found]
 
 
-def test_what_another_tenant_stores_changes_no_score(api: Api, stranger: Api) -> None:
+def test_memories_of_another_tenant_change_no_score(api: Api, stranger: Api) -> None:
     for at, story in enumerate(("walrus on ice", "walrus and heron", "heron in reeds", "an owl at night")):
         api.store(str(at), story)
     before = scores(api, "walrus heron owl")

@@ -113,7 +113,7 @@ def test_scores_fall_and_stay_between_nothing_and_one(zoo: Api, search: Search, 
     assert all(0 <= score <= 1 for score in scores)
 
 
-def test_words_are_found_stemmed_and_at_once(api: Api, search: Search) -> None:
+def test_words_are_stemmed_and_found_immediately(api: Api, search: Search) -> None:
     api.store("1", "She was baking breads")
 
     assert coords(search(api, "BAKED bread!", mode="keyword")) == ["1.0"]
@@ -456,7 +456,7 @@ def test_without_the_embedder_words_still_find(zoo: Api, search: Search, monkeyp
     problem_of(zoo.post("/memories/search", {"query": "aardvark", "mode": "semantic"}), 503, "embedder_unavailable")
 
 
-def test_without_the_index_writes_and_reads_go_on(api: Api, no_index: None) -> None:
+def test_writes_and_reads_continue_without_the_index(api: Api, no_index: None) -> None:
     api.store("1", "words")
 
     assert api.get("/memories/1").status_code == 200
@@ -478,7 +478,7 @@ def test_without_the_index_writes_and_reads_go_on(api: Api, no_index: None) -> N
     ],
     ids=str,
 )
-def test_get_and_post_answer_alike(zoo: Api, fields: dict[str, Any]) -> None:
+def test_get_and_post_return_the_same(zoo: Api, fields: dict[str, Any]) -> None:
     def steady(found: dict[str, Any]) -> dict[str, Any]:
         for memory in found["memories"]:
             memory.get("scores", {}).pop("recency", None)
@@ -524,7 +524,7 @@ def test_an_operator_in_a_query_excludes_nothing(zoo: Api) -> None:
         assert {"1.0,1.0", "1.0,2.0"} <= set(coords(by_post(zoo, query, mode="keyword"))), query
 
 
-def test_the_words_of_the_scope_find_nothing_of_others(zoo: Api, stranger: Api) -> None:
+def test_scope_words_find_no_memories_of_others(zoo: Api, stranger: Api) -> None:
     stranger.store("1", "aardvark")
     for query in (f"§scope{zoo.tenant.id.hex}xdefault aardvark", f"scope{zoo.tenant.id.hex}x{b'default'.hex()}"):
         assert set(coords(by_post(stranger, query, mode="keyword"))) <= {"1.0"}
