@@ -1,9 +1,10 @@
 """The semantic leg: the vector index proposes memories that are similar to the query.
 
 If the filters leave only a few memories, all of them are compared, which gives exact results. A local index compares
-them; if the index is remote, this module does so, with vectors from the database. Archived memories are not in the
-index, so their vectors are always read from the database. Neither leg finds them unless the search includes archived
-memories.
+them; if the index is remote, this module does so, with vectors from the database. Filters on the payload or metadata
+need a scan to find these few, so such a search examines the nearest memories first. If enough of them pass, the result
+is exact as well. Archived memories are not in the index, so their vectors are always read from the database. Neither
+leg finds them unless the search includes archived memories.
 """
 
 from __future__ import annotations
@@ -42,8 +43,14 @@ log = logging.getLogger("soma.search")
 
 # If the filters leave at most this number of memories, all their vectors are compared.
 EXACT = 2_000
-# The first query to the index requests more hits, by this factor, than the share of `Places` requires.
+# A query to the index requests more hits, by this factor, than the estimated share that passes the filters requires.
 _SPARE = 1.5
+# With a filter on the payload or metadata, and at least this number of memories, so many pools of the nearest memories
+# are examined before all memories that pass the filter are searched for. Examining a memory by its id takes as long as
+# scanning _SCANNED memories.
+SAMPLED_FROM = 20_000
+_SAMPLE = 4
+_SCANNED = 8
 # If more memories than this are pending, `consistency=strong` is rejected instead of being slow.
 MAX_PENDING = 1_000
 ANSWER_S = 15.0
@@ -70,6 +77,7 @@ class SemanticLeg:
     generation: EmbeddingGeneration
     pending: list[Memory] = field(default_factory=list)  # not in the index yet
     few: Few | None = None  # all memories, if there are only a few
+    sampled_of: int = 0  # if the nearest memories are examined before searching for a few: the number of all memories
     limit: int = 0
     vector: Vectors | None = None  # of the query, once `candidates` has it
     _answer: Future[tuple[Vectors | None, list[Hit]]] | None = field(default=None, repr=False)
@@ -144,22 +152,30 @@ class SemanticLeg:
         self, hits: list[Hit], from_database: dict[UUID, float], ids: Collection[UUID], vector: Vectors
     ) -> Candidates:
         """Confirm the hits, and request more from the index while too many of them are rejected."""
-        similarities: dict[UUID, float] = {}
-        limit = self.limit
-        while True:
-            similarities |= {hit.id: hit.similarity for hit in hits}
-            similarities |= from_database
-            confirmed = self.confirmation.of(ids, similarities)
-            lost = len(hits) - sum(hit.id in confirmed for hit in hits)
-            if not lost or self.few is not None or len(hits) < limit or len(hits) - lost >= self.search.pool:
-                return confirmed
+        limit, pool = self.limit, self.search.pool
+        confirmed = self.confirmation.of(ids, {hit.id: hit.similarity for hit in hits} | from_database)
+        passed = sum(hit.id in confirmed for hit in hits)
+        while passed < min(len(hits), pool) and len(hits) >= limit and self.few is None:
+            wanted = math.ceil(pool * limit / max(passed, 1) * _SPARE)
+            if self.sampled_of and wanted * _SCANNED > self.sampled_of:
+                self.few, self.sampled_of = _few(self), 0
+                if self.few is not None:
+                    return self.confirmation.of((), self._nearest_of_few(self.few, vector)) | confirmed
             if limit == MAX_LIMIT:  # the filters reject most of the index's hits, so compare every vector
                 every = self._vectors(self.memories).iterator(chunk_size=EXACT)
-                similarities |= vectors.nearest(every, vector, self.search.pool)
-                return self.confirmation.of(ids, similarities)
-            limit = min(limit * 4, MAX_LIMIT)
+                return self.confirmation.of((), vectors.nearest(every, vector, pool)) | confirmed
+            limit = min(max(limit * 4, wanted), MAX_LIMIT)
             metrics.refills.inc()
+            examined = {hit.id for hit in hits}
             hits = self._ask_index(vector, limit)
+            more = self.confirmation.of((), {hit.id: hit.similarity for hit in hits if hit.id not in examined})
+            passed += len(more)
+            confirmed |= more
+        return confirmed
+
+    def _nearest_of_few(self, few: Few, vector: Vectors) -> dict[UUID, float]:
+        compared = vectors.nearest(few.vectors or (), vector, self.search.pool)
+        return compared | {hit.id: hit.similarity for hit in self._nearest_of(few, vector)}
 
     def _embed_and_ask(self) -> tuple[Vectors | None, list[Hit]]:
         """Embed the query and query the index."""
@@ -172,13 +188,15 @@ class SemanticLeg:
         return (vector, hits) if usable(vector) else (None, [])
 
     def _first_hits(self, vector: Vectors) -> list[Hit]:
-        if self.few is None:
-            return self._ask_index(vector, self.limit)
+        return self._ask_index(vector, self.limit) if self.few is None else self._nearest_of(self.few, vector)
+
+    def _nearest_of(self, few: Few, vector: Vectors) -> list[Hit]:
+        """Return the nearest of a few memories that the index compares."""
         engine = index.of(self.generation)
-        if not self.few.ids or not isinstance(engine, ComparesPoints):
+        if not few.ids or not isinstance(engine, ComparesPoints):
             return []
         with _usable_index():
-            return engine.nearest_of(self.caller.tenant.id, self.few.ids, vector, self.search.pool)
+            return engine.nearest_of(self.caller.tenant.id, few.ids, vector, self.search.pool)
 
     def _ask_index(self, vector: Vectors, limit: int) -> list[Hit]:
         with _usable_index():
@@ -234,9 +252,11 @@ def start(caller: Caller, search: Search, stats: Stats, confirmation: Confirmati
     # Read before the index is queried, so that a memory indexed in the meantime is in both results and not in neither.
     if search.strong:
         leg.pending = _pending(leg)
-    if not search.narrowing.index_can_apply_all:
+    if _needs_scan(search) and stats.documents >= SAMPLED_FROM:
+        leg.sampled_of = stats.documents
+    elif not search.narrowing.index_can_apply_all:
         leg.few = _few(leg)
-    leg.limit = _first_limit(search)
+    leg.limit = _first_limit(search, pools=_SAMPLE if leg.sampled_of else 1)
     leg.start()
     return leg
 
@@ -268,9 +288,16 @@ def _ids(memories: QuerySet[Memory]) -> list[UUID]:
     return list(memories.order_by().values_list("id", flat=True))
 
 
-def _first_limit(search: Search) -> int:
-    """Return the number of hits to request, so that about `pool` of them are in the selected places."""
-    places, pool = search.narrowing.places, search.pool
+def _needs_scan(search: Search) -> bool:
+    """Return whether finding the memories that pass the filters needs a scan."""
+    places = search.narrowing.places
+    is_listed = places is not None and places.few is not None
+    return search.narrowing.filters is not None and not is_listed and not search.include_archived
+
+
+def _first_limit(search: Search, pools: int) -> int:
+    """Return the number of hits to request, so that about this number of pools are in the selected places."""
+    places, pool = search.narrowing.places, min(search.pool * pools, MAX_LIMIT)
     if places is None or places.share * MAX_LIMIT <= pool or places.share >= 1:
         return pool
     return min(math.ceil(pool / places.share * _SPARE), MAX_LIMIT)
