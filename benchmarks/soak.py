@@ -151,7 +151,7 @@ def watch(server: Server, users: list[User], duration_s: float) -> list[tuple[fl
 
 
 def run(server: Server, duration_s: float, clients: int, rate: float) -> tuple[list[tuple[float, float]], list[User]]:
-    """Return the memory samples and the clients, which recorded their requests."""
+    """Run the clients. Return the memory samples, and the clients with their recorded requests."""
     stopped = threading.Event()
     users = [User(number, server, rate / clients, stopped) for number in range(1, clients + 1)]
     for user in users:

@@ -51,7 +51,7 @@ class Crossings:
         )  # fmt: skip
 
     def run(self, scenario: str, part: str, slug: str, plan: dict[str, str] | None = None) -> dict[str, Any]:
-        """Return `{"status", "error", "reached"}`; status is the child's exit code, -9 after a kill."""
+        """Run a part. Return `{"status", "error", "reached"}`; status is the child's exit code, -9 after a kill."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         order = {"scenario": scenario, "part": part, "slug": slug, "plan": plan or {}}

@@ -30,7 +30,7 @@ class ForkedServers:
             )  # fmt: skip
 
     def start(self) -> int:
-        """Return the id of the server's process, which is also that of its process group."""
+        """Start a server. Return the id of its process, which is also that of its process group."""
         assert self._process.stdin is not None
         print("start", file=self._process.stdin, flush=True)
         return self._read()

@@ -21,7 +21,7 @@ def main() -> int:
 
 
 def run(command: list[str]) -> int:
-    """Return the exit status of the command, which is 0 or positive."""
+    """Run the command, and return its exit status, which is 0 or positive."""
     with tempfile.TemporaryDirectory(prefix="soma-generated-") as folder, Server(pathlib.Path(folder)) as server:
         url = f"http://127.0.0.1:{server.port}"
         return abs(subprocess.run([*command, url, server.key], timeout=TIMEOUT_S).returncode)

@@ -22,12 +22,12 @@ Graph = tuple[list[dict[str, Any]], list[dict[str, Any]], bool]  # entities, rel
 
 
 def create_entities(request: HttpRequest, entities: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the entities that are new."""
+    """Create entities, and return the new ones. Entities whose name exists are skipped."""
     return [entity for entity in entities if _create(request, entity)]
 
 
 def create_relations(request: HttpRequest, relations: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the relations that are new. Raises ToolError for the name of an entity that does not exist."""
+    """Create relations, and return the new ones. Raises ToolError for an entity that does not exist."""
     _require(request, [relation[end] for relation in relations for end in ("from", "to")])
     return [
         relation for relation in relations if send(request, "POST", "/graph/link", _link(request, relation))["created"]
@@ -35,7 +35,7 @@ def create_relations(request: HttpRequest, relations: list[dict[str, Any]]) -> l
 
 
 def add(request: HttpRequest, name: str, contents: list[str]) -> list[str]:
-    """Return the observations that were added to an entity."""
+    """Add observations to an entity, and return the new ones."""
     added: list[str] = []
 
     def change(observations: list[str]) -> list[str]:
@@ -47,7 +47,7 @@ def add(request: HttpRequest, name: str, contents: list[str]) -> list[str]:
 
 
 def remove(request: HttpRequest, name: str, contents: list[str]) -> int:
-    """Return how many observations were removed from an entity."""
+    """Remove observations from an entity, and return how many were removed."""
     removed: list[str] = []
 
     def change(observations: list[str]) -> list[str]:
@@ -71,7 +71,7 @@ def delete_entity(request: HttpRequest, name: str) -> bool:
 
 
 def delete_relations(request: HttpRequest, relations: list[dict[str, Any]]) -> int:
-    """Return how many relations were deleted."""
+    """Delete relations, and return how many were deleted."""
     memories = _get(request, [relation[end] for relation in relations for end in ("from", "to")])
     deleted = 0
     for relation in relations:
@@ -124,7 +124,7 @@ def _change(request: HttpRequest, name: str, change: Callable[[list[str]], list[
                 raise
         else:
             return
-    raise ToolError(f"Entity {name!r} keeps being changed by other clients. Try again.")
+    raise ToolError(f"Other clients keep changing entity {name!r}. Try again.")
 
 
 def _require(request: HttpRequest, names: Iterable[str]) -> dict[str, dict[str, Any]]:

@@ -36,7 +36,7 @@ class RemoteServer:
             self._headers["X-Tenant"] = tenant
 
     def send(self, body: bytes, headers: dict[str, str]) -> tuple[int, str, bytes]:
-        """Return status, media type and content of the response. Raises Unreachable."""
+        """Send a message. Return the status, the media type and the content of the response. Raises Unreachable."""
         try:
             return _RETRIES.run(lambda: self.send_once(body, headers), lambda error: isinstance(error, Unreachable))
         except Unreachable as error:

@@ -51,12 +51,12 @@ def send(
     if_match: int | None = None,
     if_absent: bool = False,
 ) -> Any:
-    """Return the JSON that the route responds with. Raises RouteError.
+    """Send a request to a route, and return the JSON of its response. Raises RouteError.
 
     request: the MCP message.
-    path: decoded, below /api/v1.
+    path: the path below /api/v1, not percent-encoded.
     if_match: the version that the memory must have.
-    if_absent: there must be no memory yet.
+    if_absent: whether the memory must not exist yet.
     """
     environ = _environ(request, method, path, body, query or {})
     if if_match is not None:

@@ -98,7 +98,7 @@ class Tokens:
 
 
 def approve(caller: Caller, user_id: int, request: AuthorizationRequest, rights: Rights) -> str:
-    """Return a code for the app. Raises Forbidden and InvalidInput if the caller lacks one of the rights.
+    """Create a grant, and return a code for the app. Raises Forbidden and InvalidInput if the caller lacks a right.
 
     user_id: the id of the staff user who approves.
     """
@@ -123,7 +123,7 @@ def approve(caller: Caller, user_id: int, request: AuthorizationRequest, rights:
 
 
 def exchange(request: TokenRequest) -> Tokens:
-    """Return the first tokens for a code. Raises OAuthError. A code that is used again revokes the grant."""
+    """Exchange a code for the first tokens. Raises OAuthError. A code that is used again revokes the grant."""
     with transaction.atomic():
         of_code = OAuthGrant.objects.filter(client=request.client, code_digest=_digest(request.secret))
         grant = of_code.select_for_update().first()
@@ -157,7 +157,7 @@ def _first_tokens(grant: OAuthGrant, request: TokenRequest) -> Tokens:
 
 
 def refresh(request: TokenRequest) -> Tokens:
-    """Return new tokens. Raises OAuthError. A refresh token that is used again revokes the grant."""
+    """Replace the tokens of a grant. Raises OAuthError. A refresh token that is used again revokes the grant."""
     grant_id, generation = _parsed(request.secret)
     with transaction.atomic():
         grant = _locked(request.client, grant_id)
@@ -251,7 +251,7 @@ def _caller(grant: OAuthGrant, request: TokenRequest) -> Caller:
     except NotFound:
         raise OAuthError("invalid_grant", "the user who approved the app no longer has access to the tenant") from None
     if not grant.tenant.active:
-        raise OAuthError("invalid_grant", "the tenant is suspended")
+        raise OAuthError("invalid_grant", "the tenant is suspended; an operator can resume it")
     return caller
 
 

@@ -65,7 +65,7 @@ class Pool:
     conversations: dict[str, Conversation] = field(default_factory=dict)
 
     def add(self, proposals: Sequence[Proposal]) -> list[Candidate]:
-        """Return a candidate for each proposal with text, in the same order, unless its conversation is gone."""
+        """Add a candidate for each proposal with text, unless its conversation was deleted. Return them in order."""
         known = self._with_conversation([proposal for proposal in proposals if _text(proposal.memory).strip()])
         self.memories |= {proposal.memory.id: proposal.memory for proposal in known}
         vectors = _vectors(self.caller, [proposal.memory.id for proposal in known])

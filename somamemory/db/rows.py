@@ -59,7 +59,7 @@ class Table(Generic[Row]):
         self._write(rows, f" ON CONFLICT ({', '.join(unique)}) DO UPDATE SET {changes}")
 
     def _write(self, rows: Sequence[Values], conflict: str) -> int:
-        """Return how many rows were written."""
+        """Write the rows, and return how many were written."""
         if not rows:
             return 0
         sql = _insert(self.model, connection.vendor) + conflict

@@ -74,7 +74,7 @@ class Received(Unreader):  # type: ignore[misc]
         return piece
 
     def take_rest(self) -> bytes:
-        """Return the bytes that no request has used."""
+        """Remove and return the bytes that no request has used."""
         buffered: bytes = self.take_buffered()
         return buffered + bytes(self._data[self._position :])
 

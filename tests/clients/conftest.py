@@ -31,7 +31,7 @@ class InlineTransport:
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Return the result of a coroutine that never waits. Django refuses queries while an event loop runs."""
+    """Run a coroutine that never waits, and return its result. Django rejects queries while an event loop runs."""
     try:
         coroutine.send(None)
     except StopIteration as finished:

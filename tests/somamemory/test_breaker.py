@@ -1,4 +1,4 @@
-"""The circuit breaker."""
+"""The circuit breaker: when it opens, probes the dependency and closes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The analyzer."""
+"""The search analyzer: terms of texts and queries, and the text to embed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ranking."""
+"""The score formulas: BM25, keyword and semantic scores, and their weighted mean."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The client."""
+"""The client, with its options and scopes."""
 
 from __future__ import annotations
 

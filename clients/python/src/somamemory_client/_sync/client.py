@@ -1,5 +1,5 @@
 # Written by scripts/client_sync.py from _async/client.py. Do not edit: run `make reference`.
-"""The client."""
+"""The client, with its options and scopes."""
 
 from __future__ import annotations
 
