@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 
 
 class ConsoleConfig(AppConfig):
@@ -15,4 +15,5 @@ class ConsoleConfig(AppConfig):
         from console.oauth import maintenance  # noqa: F401 - registers it
         from somamemory.web import console_middleware
 
+        apps.get_app_config("auth").verbose_name = "Staff"  # as in the sidebar
         user_logged_in.connect(console_middleware.begin_session)

@@ -59,7 +59,7 @@ def _traffic() -> dict[str, Any]:
     minutes = request_stats.stats.recent()
     stacks = [
         (
-            f"{_clock(minute.at)}  {minute.ok} succeeded, "
+            f"{_time(minute.at):%H:%M} UTC: {minute.ok} succeeded, "
             f"{minute.client_errors} rejected, {minute.server_errors} failed",
             {"good": minute.ok, "refused": minute.client_errors, "broken": minute.server_errors},
         )
@@ -71,8 +71,8 @@ def _traffic() -> dict[str, Any]:
     return {
         "requests": charts.columns(stacks),
         "slow": {"lines": polylines, "most": most_ms},
-        "from": _clock(minutes[0].at),
-        "until": _clock(minutes[-1].at),
+        "from": _time(minutes[0].at),
+        "until": _time(minutes[-1].at),
         "rate": round(late.total / NOW / 60, 1),
         "broken": late.server_errors,
         "broken_hour": hour.server_errors,
@@ -150,8 +150,8 @@ def _sum(minutes: list[request_stats.Minute]) -> request_stats.Minute:
     return whole
 
 
-def _clock(minute: int) -> str:
-    return datetime.fromtimestamp(minute * 60, UTC).strftime("%H:%M")
+def _time(minute: int) -> datetime:
+    return datetime.fromtimestamp(minute * 60, UTC)
 
 
 def _size(number: float) -> str:

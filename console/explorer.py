@@ -63,7 +63,7 @@ def search(request: HttpRequest, caller: Caller) -> Any:
     if not 1 <= len(words) <= 8192 or "\0" in words:
         raise InvalidInput("q", "must have 1 to 8192 characters and no NUL character")
     namespace = request.GET.get("namespace", "default")
-    query = hybrid.Search(words, namespaces=(namespace,), top_k=HITS, explain=True)
+    query = hybrid.Search(words, namespaces=(namespace,), top_k=HITS, explain=True, shown=False)
     results = hybrid.search(caller, query)
     return {
         "memories": [present_hit(hit) for hit in results.hits],

@@ -19,6 +19,7 @@ from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 
 from console import staff
+from console.columns import Column, readable
 from console.lists import KeysetChangeList
 from memories import selectors
 from somamemory.errors import NotFound, SomaError
@@ -47,6 +48,25 @@ class Listed(ModelAdmin):  # type: ignore[misc]
 
     def keyset(self, request: HttpRequest) -> tuple[str, ...]:
         return self.order
+
+    def get_list_display(self, request: HttpRequest) -> list[Column]:
+        return [readable(self.model, name) for name in super().get_list_display(request)]
+
+    def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
+        """Return the fieldsets with readable fields, except those that the user can change."""
+        fieldsets = super().get_fieldsets(request, obj)
+        changeable = self.has_change_permission(request, obj) if obj else self.has_add_permission(request)
+        fixed = super().get_readonly_fields(request, obj)
+
+        def shown(name: Any) -> Any:
+            return name if changeable and name not in fixed else readable(self.model, name)
+
+        return [
+            (title, {**options, "fields": [shown(name) for name in options["fields"]]}) for title, options in fieldsets
+        ]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Column]:
+        return [readable(self.model, name) for name in super().get_readonly_fields(request, obj)]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetChangeList]:
         return KeysetChangeList

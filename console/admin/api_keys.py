@@ -6,12 +6,11 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.utils import timezone
-from django.utils.html import format_html_join
 from unfold.decorators import display
 from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
@@ -22,24 +21,16 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from console import staff
+from console import scope_words, staff
 from console.admin.audit import ByTenant
 from console.model_admin import Searched, dialog, existing, report_outcome
 from console.site import site
 from console.templatetags.humane import moment
 from somamemory.errors import SomaError
 from tenants import keys
-from tenants.caller import SCOPES
 from tenants.models import MAX_ID_LENGTH, ApiKey
 
 OPERATOR = "*"  # not a valid slug
-SCOPE_VERBS = {"read": "read", "write": "write", "delete": "delete", "admin": "administer"}
-SCOPE_DESCRIPTIONS = {
-    "read": "search, fetch and list memories and conversations",
-    "write": "store and change memories and conversations",
-    "delete": "delete memories and conversations",
-    "admin": "change lifecycle settings, and retry failed indexing",
-}
 NAMESPACE = r"^[A-Za-z0-9._:/-]{1,255}$"
 
 
@@ -47,7 +38,7 @@ class NewKeyForm(BaseDialogForm):  # type: ignore[misc]
     tenant = forms.ChoiceField(widget=UnfoldAdminSelectWidget)
     name = forms.CharField(max_length=255, required=False, widget=UnfoldAdminTextInputWidget)
     scopes = forms.MultipleChoiceField(
-        choices=[(scope, f"{SCOPE_VERBS[scope].capitalize()}: {SCOPE_DESCRIPTIONS[scope]}") for scope in SCOPES],
+        choices=scope_words.choices(),
         initial=["read", "write", "delete"],
         widget=UnfoldAdminCheckboxSelectMultipleWidget,
     )
@@ -82,8 +73,8 @@ class KeyAdmin(Searched):
     list_display_links = ("prefix",)
     list_filter = (ByTenant,)
     list_select_related = ("tenant",)
-    search_fields = ("prefix",)
-    search_help_text = "Search by the beginning of the prefix, the 8 letters after soma_"
+    search_fields = ("prefix", "name")
+    search_help_text = "Search names, the letters after soma_, or for an exact user"
     order = ("-created_at", "-id")
     fields = (
         "prefix_to_copy", "name", "whose", "state", "scope_descriptions", "allowed_namespaces", "user_id", "last_used",
@@ -112,12 +103,11 @@ class KeyAdmin(Searched):
 
     @display(description="scopes")
     def rights(self, row: ApiKey) -> str:
-        return ", ".join(SCOPE_VERBS.get(scope, scope) for scope in row.scopes)
+        return scope_words.verbs(row.scopes)
 
     @display(description="scopes")
     def scope_descriptions(self, row: ApiKey) -> str:
-        lines = ((SCOPE_VERBS.get(scope, scope), SCOPE_DESCRIPTIONS.get(scope, "")) for scope in row.scopes)
-        return format_html_join("", "<div><b>{}</b>: {}</div>", lines)
+        return scope_words.descriptions(row.scopes)
 
     @display(description="namespaces")
     def allowed_namespaces(self, row: ApiKey) -> str:
@@ -140,7 +130,8 @@ class KeyAdmin(Searched):
         return moment(row.expires_at) if row.expires_at else "never"
 
     def matching(self, rows: QuerySet[Any], term: str) -> QuerySet[Any]:
-        return rows.filter(prefix__startswith=term.removeprefix("soma_").removeprefix("sk-sekha-")[:8])
+        prefix = term.removeprefix("soma_").removeprefix("sk-sekha-")[:8]
+        return rows.filter(Q(prefix__startswith=prefix) | Q(name__icontains=term) | Q(user_id=term))
 
     def has_issue_permission(self, request: HttpRequest) -> bool:
         return self.may(request, "tenants.add_apikey")

@@ -87,7 +87,7 @@ class AuditAdmin(Searched):
     readonly_fields = ("id", "when", "whose", "subject", "before", "after")
     list_select_related = ("tenant",)
     search_fields = ("actor", "request_id")
-    search_help_text = "Search for an exact actor (key:…, staff:…, command, retention) or request id"
+    search_help_text = "Search for an exact actor (key:…, staff:…) or request ID"
     order = ("-id",)
     change_form_template = "console/audit_event.html"
     actions_list = ("verify",)

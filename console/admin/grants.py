@@ -11,7 +11,7 @@ from unfold.decorators import display
 from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 
-from console import staff
+from console import scope_words, staff
 from console.admin.audit import ByTenant
 from console.model_admin import Listed, dialog, existing, report_outcome
 from console.models import OAuthGrant
@@ -20,20 +20,32 @@ from console.site import site
 
 
 class GrantAdmin(Listed):
-    list_display = ("client", "approved_by", "tenant", "state", "scopes", "user_id", "created_at", "expires_at")
+    list_display = ("client", "approved_by", "tenant", "state", "rights", "user_id", "created_at", "expires_at")
     list_display_links = ("client",)
     list_filter = (ByTenant,)
     list_select_related = ("client", "approved_by", "tenant", "key")
     order = ("-created_at", "-id")
     fields = (
-        "client", "client_id", "approved_by", "tenant", "state", "scopes", "namespaces", "user_id", "resource",
-        "redirect_uri", "prefix", "created_at", "expires_at",
+        "client", "public_id", "approved_by", "tenant", "state", "scope_descriptions", "allowed_namespaces", "user_id",
+        "resource", "redirect_uri", "prefix", "created_at", "expires_at",
     )  # fmt: skip
-    readonly_fields = ("client_id", "prefix", "state")
+    readonly_fields = ("public_id", "prefix", "state", "scope_descriptions", "allowed_namespaces")
     actions_detail = ("disconnect",)
 
-    @display(description="client id")
-    def client_id(self, row: OAuthGrant) -> str:
+    @display(description="scopes")
+    def rights(self, row: OAuthGrant) -> str:
+        return scope_words.verbs(row.scopes)
+
+    @display(description="scopes")
+    def scope_descriptions(self, row: OAuthGrant) -> str:
+        return scope_words.descriptions(row.scopes)
+
+    @display(description="namespaces")
+    def allowed_namespaces(self, row: OAuthGrant) -> str:
+        return ", ".join(row.namespaces) or "all"
+
+    @display(description="client ID")
+    def public_id(self, row: OAuthGrant) -> str:
         return row.client.client_id
 
     @display(description="key", empty_value="none yet")

@@ -17,6 +17,7 @@ from django.utils import timezone
 from console import memory_edit, memory_page, row_counts, staff
 from console.memory_edit import Draft
 from console.model_admin import PAGE, Listed, report_outcome
+from console.playground.parts import contributions
 from console.site import site
 from memories import coordinates, density_map, lookup, selectors, services
 from memories.models import Memory
@@ -130,9 +131,14 @@ def _searched(caller: Caller, chosen: dict[str, Any]) -> dict[str, Any]:
         narrowing=Narrowing(memory_type=chosen["kind"] or None, user_id=chosen["whose"] or None),
         top_k=FOUND,
         explain=True,
+        shown=False,
     )
     results = hybrid.search(caller, query)
-    rows = [{**_row(hit.memory, caller), "score": hit.score, "scores": hit.scores} for hit in results.hits]
+    weights = query.effective_weights()
+    rows = [
+        {**_row(hit.memory, caller), "score": hit.score, "parts": contributions(hit.scores or {}, weights)}
+        for hit in results.hits
+    ]
     return {"rows": rows, "total": row_counts.Total(len(rows)), "searched": True, "degraded": results.degraded}
 
 

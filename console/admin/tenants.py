@@ -7,7 +7,7 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.utils import timezone
@@ -101,8 +101,8 @@ def _tenant(request: HttpRequest, id: Any) -> Tenant | None:
 class TenantAdmin(Searched):
     list_display = ("slug", "name", "state", "tier", "created_at")
     list_display_links = ("slug",)
-    search_fields = ("slug",)
-    search_help_text = "Search by the beginning of a slug"
+    search_fields = ("slug", "name")
+    search_help_text = "Search slugs and names"
     order = ordering = ("slug",)
     tenant_field = "pk"
     fields = ("slug", "name", "active", "tier", "used", "over_time", "created_at", "id")
@@ -123,8 +123,7 @@ class TenantAdmin(Searched):
         return render_to_string("console/usage_over_time.html", _over_time(row, timezone.now().date()))
 
     def matching(self, rows: QuerySet[Any], term: str) -> QuerySet[Any]:
-        term = term.lower()
-        return rows.filter(slug__gte=term, slug__lt=term + "\x7f")
+        return rows.filter(Q(slug__contains=term.lower()) | Q(name__icontains=term))
 
     def has_create_permission(self, request: HttpRequest) -> bool:
         return bool(getattr(request.user, "is_superuser", False))

@@ -20,7 +20,8 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from console import staff
 from console.model_admin import Listed
-from console.models import StaffTenant
+from console.models import OAuthGrant, StaffTenant
+from console.oauth import grants
 from console.site import site
 from tenants.models import Tenant
 
@@ -95,6 +96,17 @@ class UserAdmin(DjangoUserAdmin, _Superusers):  # type: ignore[misc, type-arg]
         if field and hasattr(field.widget, "can_add_related"):  # its links need scripts that are not loaded
             field.widget = field.widget.widget
         return field
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Allow the deletion of a user who has connected apps. It disconnects them, see `delete_model`."""
+        listed, counts, missing, protected = super().get_deleted_objects(objs, request)
+        return listed, counts, missing - {OAuthGrant._meta.verbose_name}, protected
+
+    def delete_model(self, request: HttpRequest, obj: User) -> None:
+        """Delete a user and disconnect their apps, whose keys would otherwise remain valid."""
+        for grant in OAuthGrant.objects.filter(approved_by=obj, revoked_at=None).select_related("tenant"):
+            grants.revoke(staff.recorder(request, grant.tenant), grant)
+        super().delete_model(request, obj)
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
         with transaction.atomic():  # in the same transaction as its audit event

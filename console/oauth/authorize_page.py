@@ -12,7 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods
 
-from console import staff
+from console import scope_words, staff
 from console.oauth import client_documents, clients, grants
 from console.oauth.grants import AuthorizationRequest, Rights
 from console.oauth.protocol import CHALLENGE, SCOPES, OAuthError, namespace_of, single
@@ -36,11 +36,11 @@ class ConsentForm(forms.Form):
 
     def __init__(self, *args: Any, tenants: list[str], scopes: list[str], namespace: str | None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        choices: dict[str, list[str]] = {"tenant": tenants, "scopes": scopes}
-        for name, values in choices.items():
+        choices = {"tenant": [(slug, slug) for slug in tenants], "scopes": scope_words.choices(scopes)}
+        for name, offered in choices.items():
             field = self.fields[name]
             assert isinstance(field, forms.ChoiceField)  # noqa: S101 - tells the type
-            field.choices = [(value, value) for value in values]
+            field.choices = offered
         self.fields["scopes"].initial = scopes
         self.namespace = namespace
         if namespace is not None:

@@ -56,7 +56,7 @@ def test_the_dashboard_shows_how_requests_end(superuser: Client, api: Api) -> No
 
     minutes = request_stats.stats.recent()
     assert (sum(minute.ok for minute in minutes), sum(minute.client_errors for minute in minutes)) == (3, 2)
-    assert re.search(r"\d\d:\d\d  3 succeeded, 2 rejected, 0 failed", page_content(superuser, page("index")))
+    assert re.search(r"\d\d:\d\d UTC: 3 succeeded, 2 rejected, 0 failed", page_content(superuser, page("index")))
 
 
 def test_pages_and_files_do_not_count_as_api_requests(superuser: Client) -> None:

@@ -37,10 +37,15 @@ window.addEventListener("pageshow", () => {
 });
 
 const local = new Intl.DateTimeFormat("sv-SE", { dateStyle: "short", timeStyle: "short" });
+const clock = new Intl.DateTimeFormat("sv-SE", { timeStyle: "short" });
 function localize(root) {
     for (const time of root.querySelectorAll("time[datetime]:not([data-local])")) {
-        time.textContent = local.format(new Date(time.dateTime));
+        time.textContent = ("clock" in time.dataset ? clock : local).format(new Date(time.dateTime));
         time.dataset.local = "";
+    }
+    // the minutes of charts, which are all in the last hour
+    for (const title of root.querySelectorAll(".board-chart title")) {
+        title.textContent = title.textContent.replace(/^(\d\d):(\d\d) UTC/, (_, hour, minute) => clock.format(new Date().setUTCHours(hour, minute)));
     }
 }
 document.addEventListener("htmx:afterSwap", (event) => localize(event.target));

@@ -1,0 +1,49 @@
+"""Columns of lists and fields of pages that Django would not show for people: times in UTC, and names such as "Id"."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from django.core.exceptions import FieldDoesNotExist
+from django.db.models import DateTimeField, Model
+
+from console.templatetags.humane import moment
+
+NAMES = {
+    "id": "ID",
+    "user_id": "user ID",
+    "redirect_uri": "redirect URI",
+    "resource": "URL of the resource",
+    "created_at": "created",
+    "updated_at": "changed",
+    "expires_at": "expires",
+    "finished_at": "finished",
+}
+Column = str | Callable[[Any], Any]
+
+
+@cache
+def readable(model: type[Model], name: Column) -> Column:
+    """Return a column that shows times in the reader's zone and has a readable name, or the name of the field itself.
+
+    The same arguments return the same object, because Django compares columns of forms by identity.
+    """
+    if not isinstance(name, str):
+        return name
+    try:
+        field = model._meta.get_field(name)
+    except FieldDoesNotExist:  # a method
+        return name
+    is_time = isinstance(field, DateTimeField)
+    if not is_time and name not in NAMES:
+        return name
+
+    def column(row: Any) -> Any:
+        value = getattr(row, name)
+        return moment(value) if is_time and value is not None else value
+
+    column.__name__ = name
+    column.short_description = NAMES.get(name, str(getattr(field, "verbose_name", name)))  # type: ignore[attr-defined]
+    return column
