@@ -41,7 +41,7 @@ test-milvus: venv-test ## test the vector index and searches with a real Milvus 
 test-mcp: venv-test ## run the official MCP conformance suite, which is installed from npm, against the MCP endpoint
 	exec scripts/test-mcp.sh $(ARGS)
 
-test-adapters: venv ## check the adapters of the Python client and run the suites of their frameworks, in a separate environment
+test-adapters: venv-test ## check the adapters of the Python client and run the suites of their frameworks, in a separate environment
 	exec scripts/test-adapters.sh $(ARGS)
 
 test-compat: venv ## run unmodified clients of other products, from registries and clones, against a new server (ARGS="sekha")

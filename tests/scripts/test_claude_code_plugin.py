@@ -90,8 +90,42 @@ def test_the_next_session_recalls_earlier_messages(hook: ModuleType, api: Api, t
 
     assert "Rye from the mill" in prompt["hookSpecificOutput"]["additionalContext"]
     assert prompt["hookSpecificOutput"]["hookEventName"] == "UserPromptSubmit"
-    start = hook.main(event("SessionStart", "two"))
-    assert start is None or start["hookSpecificOutput"]["hookEventName"] == "SessionStart"
+
+
+def test_the_start_of_a_session_recalls_the_latest_sessions_of_the_project(
+    hook: ModuleType, api: Api, tmp_path: Path
+) -> None:
+    hook.main(event("Stop", transcript_path=str(transcript(tmp_path, *TURNS))))
+    drain()
+
+    start = hook.main(event("SessionStart", "two"))["hookSpecificOutput"]
+    elsewhere = hook.main(event("SessionStart", "three") | {"cwd": "/home/ada/garden"})
+
+    assert start["hookEventName"] == "SessionStart"
+    assert "Rye from the mill" in start["additionalContext"]
+    assert elsewhere is None
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("c++ [old]", "c__ _old_"),
+        ("a\\b\n", "a_b_"),
+        ("Ba\u0308cker", "Ba_cker"),
+        ("...", "session"),
+        ("x" * 300, "x" * 100),
+    ],
+)
+def test_a_project_may_have_any_folder(api: Api, hook: ModuleType, tmp_path: Path, folder: str, name: str) -> None:
+    hook.main(event("Stop", transcript_path=str(transcript(tmp_path, *TURNS))) | {"cwd": f"/home/ada/{folder}"})
+
+    assert api.get("/api/v1/conversations/by-external-id/one").json()["folder"] == f"/claude-code/{name}"
+
+
+def test_a_message_with_half_a_character_is_stored(api: Api, hook: ModuleType, tmp_path: Path) -> None:
+    hook.main(event("Stop", transcript_path=str(transcript(tmp_path, ("user", "Rye \ud83d\0bread")))))
+
+    assert messages(api) == ["Rye ?bread"]
 
 
 def test_a_session_does_not_recall_itself(hook: ModuleType, api: Api, tmp_path: Path) -> None:
@@ -124,6 +158,27 @@ def test_without_a_server_a_hook_adds_nothing_and_does_not_fail(name: str, tmp_p
 
     assert (done.returncode, done.stdout) == (0, "")
     assert "somamemory" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "line", ["[1]", "null", '{"type": "user"}', '{"type": "user", "message": {"content": 5}}', "{"]
+)
+def test_a_transcript_with_another_format_does_not_make_the_hook_fail(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "transcript.jsonl"
+    path.write_text(line)
+
+    done = subprocess.run(
+        [sys.executable, str(HOOK)],
+        input=json.dumps(event("Stop", transcript_path=str(path))),
+        env={**os.environ, "SOMA_API_KEY": "none"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "Traceback" not in done.stderr
 
 
 def test_the_plugin_has_the_version_of_the_service() -> None:

@@ -16,7 +16,8 @@ import sys
 
 RECALL_TIMEOUT_S, STORE_TIMEOUT_S = 2, 10
 RECALL_TOKENS, START_TOKENS = 1500, 1000
-MAX_QUERY, MAX_TEXT, MAX_MESSAGES = 2000, 20_000, 200  # characters, characters, messages per request
+MAX_QUERY, MAX_TEXT, MAX_PROJECT = 2000, 20_000, 100  # characters
+MAX_MESSAGES = 200  # per request
 UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 MIN_PROMPT = 12  # characters; "yes" and "go on" need no memory
 
@@ -31,13 +32,14 @@ def main(event: dict) -> dict | None:
 
 
 def on_start(event: dict) -> str:
-    """Recall earlier sessions in this project."""
-    return recall(event, project(event), START_TOKENS, folder=folder(event))
+    """Recall the latest sessions in this project."""
+    name = project(event)
+    return recall(event, name, START_TOKENS, folder=folder(event), preferred_labels=[name], order="chronological")
 
 
 def on_prompt(event: dict) -> str:
     """Recall messages relevant to a prompt, from all projects except this session."""
-    prompt = event["prompt"].strip()
+    prompt = storable(event["prompt"]).strip()
     return recall(event, prompt[:MAX_QUERY], RECALL_TOKENS) if len(prompt) >= MIN_PROMPT else ""
 
 
@@ -59,7 +61,7 @@ def on_stop(event: dict) -> str:
     return ""
 
 
-def recall(event: dict, query: str, budget: int, **more: str) -> str:
+def recall(event: dict, query: str, budget: int, **more: str | list[str]) -> str:
     body = {
         "query": query,
         "context_budget": budget,
@@ -74,12 +76,12 @@ def recall(event: dict, query: str, budget: int, **more: str) -> str:
 def transcript(path: str) -> list[dict[str, str]]:
     """Return the messages of the user and of Claude, without tool calls and their results."""
     messages = []
-    with open(path, encoding="utf-8") as lines:
+    with open(path, encoding="utf-8", errors="replace") as lines:
         entries = [json.loads(line) for line in lines if line.strip()]
     for entry in entries:
         if entry.get("type") not in ("user", "assistant") or entry.get("isMeta") or entry.get("isSidechain"):
             continue
-        text = text_of(entry["message"]["content"]).replace("\0", "").strip()
+        text = storable(text_of(entry["message"]["content"])).strip()
         if text:
             messages.append({"role": entry["type"], "content": text[:MAX_TEXT]})
     return messages
@@ -91,8 +93,16 @@ def text_of(content: str | list) -> str:
     return "\n".join(part["text"] for part in content if part.get("type") == "text")
 
 
+def storable(text: str) -> str:
+    """Return a text without NUL characters and halves of characters, which the server rejects."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
 def project(event: dict) -> str:
-    return os.path.basename(os.path.normpath(event["cwd"])) or "session"
+    """Return the name of the project's folder, with `_` for characters that the server rejects."""
+    name = os.path.basename(os.path.normpath(event["cwd"]))
+    allowed = "".join(letter if letter.isalnum() or letter in " ._-" else "_" for letter in name)
+    return allowed[:MAX_PROJECT].strip(" .") or "session"
 
 
 def folder(event: dict) -> str:
@@ -167,7 +177,8 @@ def quoted(text: str) -> str:
 if __name__ == "__main__":
     try:
         output = main(json.load(sys.stdin.buffer))  # UTF-8 on every system
-    except (OSError, ValueError, KeyError) as error:  # no server, no key, or an incomplete transcript
+    # No server, no key, or a transcript that is incomplete or has another format
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         print(f"somamemory: {type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(0)
     if output:
