@@ -33,6 +33,7 @@ from tenants.models import MAX_ID_LENGTH, problem_with_id
 
 MAX_CONTEXT_LENGTH = 32_768
 MAX_BULK = 1000
+MAX_COORDS = 100  # in a query parameter
 MAX_SOURCE_BYTES = 4096
 MAX_QUERY_LENGTH = 8192
 MAX_OFFSET = 10_000
@@ -80,6 +81,13 @@ def _coordinate(value: object, field: ValidationInfo) -> Coordinate:
 def _coordinate_text(value: str, field: ValidationInfo) -> Coordinate:
     with _naming(field):
         return coordinates.parse(value)
+
+
+def _coordinate_texts(value: str, field: ValidationInfo) -> tuple[Coordinate, ...]:
+    texts = value.split(";")
+    if len(texts) > MAX_COORDS:
+        raise ValueError(f"must contain at most {MAX_COORDS} coordinates")
+    return tuple(_coordinate_text(text, field) for text in texts)
 
 
 def _box(value: str, field: ValidationInfo) -> Box:
@@ -172,6 +180,8 @@ NewCoord = Annotated[Coordinate | None, PlainValidator(_coordinate), _COORDINATE
 CoordText = Annotated[
     Coordinate, PlainValidator(_coordinate_text), WithJsonSchema({"type": "string", "format": "coordinate"})
 ]
+# Several coordinates, separated by semicolons
+CoordTexts = Annotated[tuple[Coordinate, ...], PlainValidator(_coordinate_texts), WithJsonSchema({"type": "string"})]
 KeyText = Annotated[
     Key,
     PlainValidator(_key),

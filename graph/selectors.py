@@ -272,9 +272,17 @@ class Subgraph:
         return rows.values_list(column, flat=True).distinct()[:EXPORT_PAGE]
 
 
-def subgraph(caller: Caller, namespace: str, prefix: Coordinate | None = None) -> Subgraph:
-    """Return the links of a namespace. With `prefix`, return only those with both ends below it."""
+def subgraph(
+    caller: Caller, namespace: str, prefix: Coordinate | None = None, ends: Sequence[Coordinate] = ()
+) -> Subgraph:
+    """Return the links of a namespace.
+
+    With `prefix`, return only those with both ends below it; with `ends`, only those that begin or end at one of them.
+    """
     rows = links_in(caller, namespace)
+    if ends:
+        keys = [(end.key,) for end in ends]
+        rows = rows.filter(Q(Among(["from_key"], keys)) | Q(Among(["to_key"], keys)))
     if prefix is not None:
         low, high = prefix.subtree
         rows = rows.filter(from_key__gte=low, from_key__lt=high, to_key__gte=low, to_key__lt=high)

@@ -115,8 +115,11 @@ def path(request: Request, query: Query[PathParams]) -> HttpResponse:
     limited=True,
 )
 def export(request: Request, query: Query[ExportParams]) -> StreamingHttpResponse:
-    """Export the links of a namespace or subtree (`prefix`), as JSON for `/graph/links/bulk` or as GraphML."""
-    graph = selectors.subgraph(request.caller, query.namespace, query.prefix)
+    """Export the links of a namespace, of a subtree (`prefix`) or at coordinates (`coords`).
+
+    The format is JSON for `/graph/links/bulk`, or GraphML.
+    """
+    graph = selectors.subgraph(request.caller, query.namespace, query.prefix, query.coords or ())
     if query.format == "graphml":
         return StreamingHttpResponse(exporting.graphml(graph), content_type=GRAPHML, headers=PRIVATE)
     return StreamingHttpResponse(exporting.json(graph), content_type="application/json", headers=PRIVATE)

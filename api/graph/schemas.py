@@ -13,6 +13,7 @@ from api.schemas import (
     MAX_BULK,
     Body,
     CoordText,
+    CoordTexts,
     Decimal,
     Fraction,
     Id,
@@ -136,6 +137,9 @@ class PathParams(EndParams, FollowParams):
 class ExportParams(NamespaceParams):
     format: Literal["graphml", "json"] = "json"
     prefix: CoordText | None = None
+    coords: CoordTexts | None = Field(
+        None, description="Return only links that begin or end at one of these coordinates, separated by semicolons."
+    )
 
 
 class LinkOut(BaseModel):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from django.http import HttpRequest
@@ -11,8 +11,10 @@ from django_mcpz.server import ToolError
 
 from api.mcp.message import message_of
 from api.mcp.routes import RouteError, send
+from api.schemas import MAX_COORDS
 
 MAX_OPENED, MAX_FOUND, MAX_READ = 20, 10, 1000
+MAX_RELATIONS = 1000
 _PREFIX = "entity"
 _TRIES = 10
 _ESCAPED = re.compile(rb"[^A-Za-z0-9._-]")
@@ -63,9 +65,8 @@ def delete_entity(request: HttpRequest, name: str) -> bool:
     memory = _get(request, [name])[name]
     if memory is None:
         return False
-    for link in _links(request):
-        if memory["coord"] in (link["from_coord"], link["to_coord"]):
-            _unlink(request, link["from_coord"], link["to_coord"], link["link_type"])
+    for link in _links_at(request, [memory["coord"]]):
+        _unlink(request, link["from_coord"], link["to_coord"], link["link_type"])
     deleted: bool = send(request, "DELETE", _path(name), query=_namespace(request))["deleted"]
     return deleted
 
@@ -85,8 +86,8 @@ def read(request: HttpRequest) -> Graph:
     """Return up to MAX_READ entities of the namespace and the relations between them."""
     query = {**_namespace(request), "key_prefix": _PREFIX, "limit": MAX_READ}
     page = send(request, "GET", "/memories", query=query)
-    entities, relations, _ = _with_relations(request, page["items"])
-    return entities, relations, page["next_cursor"] is None
+    entities, relations, has_all_relations = _with_relations(request, page["items"])
+    return entities, relations, has_all_relations and page["next_cursor"] is None
 
 
 def search(request: HttpRequest, query: str) -> Graph:
@@ -148,7 +149,7 @@ def _get(request: HttpRequest, names: Iterable[str]) -> dict[str, dict[str, Any]
 def _with_relations(request: HttpRequest, memories: list[dict[str, Any]]) -> Graph:
     """Return the entities, and the relations that begin or end at one of them."""
     names = {memory["coord"]: _name(memory) for memory in memories}
-    links = [link for link in _links(request) if names.keys() & {link["from_coord"], link["to_coord"]}]
+    links, has_all_links = _links(request, list(names))
     ends = {link[end] for link in links for end in ("from_coord", "to_coord")}
     names |= _names(request, sorted(ends - names.keys())[:MAX_READ])
     relations = [
@@ -156,7 +157,7 @@ def _with_relations(request: HttpRequest, memories: list[dict[str, Any]]) -> Gra
         for link in links
         if names.keys() >= {link["from_coord"], link["to_coord"]}
     ]
-    return [_entity(memory) for memory in memories], relations, len(ends) <= MAX_READ
+    return [_entity(memory) for memory in memories], relations, has_all_links and len(ends) <= MAX_READ
 
 
 def _names(request: HttpRequest, coords: list[str]) -> dict[str, str]:
@@ -167,12 +168,24 @@ def _names(request: HttpRequest, coords: list[str]) -> dict[str, str]:
     return {item["coord"]: _name(item["memory"]) for item in items if item["memory"] and _is_entity(item["memory"])}
 
 
-def _links(request: HttpRequest) -> list[dict[str, Any]]:
-    """Return all links of the namespace.
+def _links(request: HttpRequest, coords: Sequence[str]) -> tuple[list[dict[str, Any]], bool]:
+    """Return at least MAX_RELATIONS of the links at these coordinates, and whether these are all."""
+    found: dict[tuple[str, str, str], dict[str, Any]] = {}  # one between two batches is in both
+    for start in range(0, len(coords), MAX_COORDS):
+        if len(found) >= MAX_RELATIONS:
+            return list(found.values()), False
+        links = _links_at(request, coords[start : start + MAX_COORDS])
+        found |= {(link["from_coord"], link["to_coord"], link["link_type"]): link for link in links}
+    return list(found.values()), True
+
+
+def _links_at(request: HttpRequest, coords: Sequence[str]) -> list[dict[str, Any]]:
+    """Return all links that begin or end at one of these coordinates.
 
     A list of neighbours is not enough, because it contains only one link to each of them.
     """
-    links: list[dict[str, Any]] = send(request, "GET", "/graph/export", query=_namespace(request))["links"]
+    query = {"coords": ";".join(coords), **_namespace(request)}
+    links: list[dict[str, Any]] = send(request, "GET", "/graph/export", query=query)["links"]
     return links
 
 

@@ -231,6 +231,7 @@ CASES: dict[Route, list[Case]] = {
     ("GET", "/graph/export"): [
         Case("/graph/export"),
         Case("/graph/export?format=graphml&prefix={coord}"),
+        Case("/graph/export?coords={coord}"),
         Case("/graph/export?namespace=n"),
     ],
     ("DELETE", "/graph/link"): [

@@ -12,7 +12,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from graph import selectors
-from tests.conftest import Api
+from tests.conftest import Api, problem_of
 
 LINKS: list[dict[str, Any]] = [
     {"from_coord": "1.0", "to_coord": "2.0", "link_type": "a", "strength": 0.5, "metadata": {"x": [1, '<&">é\u0001']}},
@@ -41,6 +41,23 @@ def exported(api: Api, query: str = "") -> bytes:
 
 def graphml(api: Api, query: str = "") -> Any:
     return networkx.read_graphml(io.BytesIO(exported(api, f"format=graphml&{query}")), force_multigraph=True)
+
+
+def test_an_export_at_coordinates_contains_the_links_that_begin_or_end_there(linked: Api) -> None:
+    links = json.loads(exported(linked, "coords=1,6;-1e300"))["links"]
+
+    assert sorted((link["from_coord"], link["to_coord"]) for link in links) == [
+        ("-1e+300", "0.1"),
+        ("1.0,5.0", "1.0,6.0"),
+        ("2.0", "1.0,6.0"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("coords", "status"), [("", 400), ("1,2;", 400), ("x", 400), (";".join(["1"] * 101), 422)], ids=str
+)
+def test_an_export_at_invalid_coordinates_is_refused(api: Api, coords: str, status: int) -> None:
+    problem_of(api.get(f"/graph/export?coords={coords}"), status, None, "coords")
 
 
 def test_networkx_reads_the_exported_graph(linked: Api) -> None:

@@ -986,6 +986,8 @@ export interface components {
       turn: number;
     };
     GraphExportQuery: {
+      /** @description Return only links that begin or end at one of these coordinates, separated by semicolons. */
+      coords?: string | null;
       /**
        * @description format of the export
        * @enum {string}

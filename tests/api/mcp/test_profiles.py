@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from api.mcp import knowledge_graph_file
+from api.mcp import graph_store, knowledge_graph_file
 from api.mcp.endpoint import PROFILES
 from conversations.context import tokens
 from memories import services
@@ -181,6 +181,36 @@ def test_a_graph_that_is_too_large_is_truncated_and_marked(api: Api) -> None:
 
     assert "search_nodes" in graph["truncated"]
     assert 0 < len(graph["entities"]) < 20
+
+
+def linked_in_a_circle(api: Api, count: int) -> None:
+    names = [f"Person {number}" for number in range(count)]
+    entities = [{"name": name, "entityType": "person", "observations": ["x"]} for name in names]
+    call(api, "create_entities", GRAPH, entities=entities)
+    pairs = zip(names, [*names[1:], names[0]], strict=True)
+    relations = [{"from": start, "to": end, "relationType": "knows"} for start, end in pairs]
+    call(api, "create_relations", GRAPH, relations=relations)
+
+
+def test_opening_a_node_reads_only_its_own_relations(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    linked_in_a_circle(api, 20)
+    monkeypatch.setattr("api.mcp.routes.MAX_STREAM_BYTES", 2_000)  # fewer than 20 relations take
+
+    found = call(api, "open_nodes", GRAPH, names=["Person 7"])["relations"]
+
+    assert sorted((relation["from"], relation["to"]) for relation in found) == [
+        ("Person 6", "Person 7"),
+        ("Person 7", "Person 8"),
+    ]
+
+
+def test_a_graph_with_too_many_relations_is_marked(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    linked_in_a_circle(api, 4)
+    monkeypatch.setattr(graph_store, "MAX_COORDS", 1)
+
+    assert len(call(api, "read_graph", GRAPH)["relations"]) == 4
+    monkeypatch.setattr(graph_store, "MAX_RELATIONS", 2)
+    assert "truncated" in call(api, "read_graph", GRAPH)
 
 
 def test_a_stranger_sees_no_entity(api: Api, stranger: Api) -> None:

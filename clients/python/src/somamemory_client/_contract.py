@@ -864,7 +864,7 @@ OPERATIONS: dict[str, Operation] = {
         "GET",
         "/graph/export",
         path=(),
-        query=("namespace", "format", "prefix"),
+        query=("namespace", "format", "prefix", "coords"),
         headers={},
         required=(),
         once=False,
@@ -872,6 +872,7 @@ OPERATIONS: dict[str, Operation] = {
             "namespace": ({"type": "string", "maxLength": 255, "pattern": "^[A-Za-z0-9._:/-]{1,255}$"},),
             "format": ({"type": "string", "enum": ["graphml", "json"]},),
             "prefix": ({"type": "string", "format": "coordinate"}, {"type": "null"}),
+            "coords": ({"type": "string"}, {"type": "null"}),
         },
     ),
     "conversations.create": Operation(

@@ -1671,6 +1671,7 @@ class GraphExportOptions(TypedDict):
     namespace: NotRequired[str]
     format: NotRequired[Literal["graphml", "json"]]
     prefix: NotRequired[str | Sequence[float] | None]
+    coords: NotRequired[str | None]
 
 
 class ConversationsCreateOptions(TypedDict):
