@@ -45,7 +45,7 @@ def page(request: HttpRequest) -> HttpResponse:
     return TemplateResponse(request, "console/deleted.html", context)
 
 
-def address(tenant: Tenant) -> str:
+def url(tenant: Tenant) -> str:
     return reverse("admin:deleted_conversations", query={"tenant": tenant.slug})
 
 
@@ -71,7 +71,7 @@ def report_deletion(request: HttpRequest, caller: Caller, id: UUID) -> None:
         return
     if may_restore(request, caller):
         text = 'The conversation was deleted. You can <a href="{}">restore it</a> until {}.'
-        messages.success(request, format_html(text, address(caller.tenant), until))
+        messages.success(request, format_html(text, url(caller.tenant), until))
     else:
         text = "The conversation was deleted. A user who may change memories can restore it until {}."
         messages.success(request, format_html(text, until))
@@ -84,7 +84,7 @@ def _restore(request: HttpRequest, caller: Caller) -> HttpResponse:
     with report_outcome(request, "The conversation was restored."):
         restored.append(restoring.restore(caller, _id(request.POST.get("id", ""))))
     if not restored:
-        return redirect(address(caller.tenant))
+        return redirect(url(caller.tenant))
     query = {"tenant": caller.tenant.slug}
     return redirect(reverse("admin:conversations_conversation_change", args=[restored[0].id], query=query))
 
@@ -98,7 +98,7 @@ def _list(request: HttpRequest, caller: Caller) -> dict[str, Any]:
     return {
         "rows": [_row(item) for item in deleted.items],
         "more": reverse("admin:deleted_conversations", query=more) if deleted.next_cursor else "",
-        "first": address(caller.tenant) if request.GET.get("cursor") else "",
+        "first": url(caller.tenant) if request.GET.get("cursor") else "",
     }
 
 

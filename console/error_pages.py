@@ -11,7 +11,7 @@ from somamemory.web.console_middleware import CONSOLE_PREFIX
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     return _page(
-        request, 400, "Invalid request", "The address or the form contains an invalid value. Correct it, and try again."
+        request, 400, "Invalid request", "The URL or the form contains an invalid value. Correct it, and try again."
     )
 
 
@@ -32,7 +32,7 @@ def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    text = "There is no page at this address. The object that it showed may have been deleted."
+    text = "There is no page at this URL. The object that it showed may have been deleted."
     return _page(request, 404, "Page not found", text)
 
 

@@ -27,7 +27,7 @@ def new_secret() -> str:
 
 
 def uri(secret: str, name: str) -> str:
-    """Return the otpauth:// address that authenticator apps read from a QR code."""
+    """Return the otpauth:// URI that authenticator apps read from a QR code."""
     return pyotp.TOTP(secret).provisioning_uri(name=name, issuer_name="SomaMemory")
 
 

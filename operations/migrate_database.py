@@ -89,7 +89,8 @@ def _move(tell: Tell) -> dict[str, Content]:
         before, after = content(model, SOURCE), content(model, TARGET)
         if before != after:
             raise ConfigurationError(
-                f"{model._meta.db_table} differs after the copy: {before} before, {after} after; the copy was discarded"
+                f"{model._meta.db_table} differs after the copy: {before} before, {after} after; the copy was "
+                "discarded, so run the command again"
             )
         tell(f"{model._meta.db_table:32} {after}")
         moved[model._meta.db_table] = after

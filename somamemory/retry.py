@@ -40,7 +40,7 @@ class RetryPolicy:
     ) -> Result:
         """Return the result of `work`. Raise its last error if no further attempt is possible.
 
-        deadline: in the time of `time.monotonic`; no attempt begins after it.
+        deadline: the time of `time.monotonic` after which no attempt begins.
         min_pause_s: the pause requested by the other side, as with Retry-After.
         """
 

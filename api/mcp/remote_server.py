@@ -20,8 +20,8 @@ class Unreachable(Exception):
 class RemoteServer:
     """The MCP endpoint of a server.
 
-    url: such as `https://memory.example.com`, perhaps with a path in front of `/mcp`.
-    path: the endpoint's path, with its query.
+    url: the URL of the server, such as `https://memory.example.com`, optionally with a path in front of `/mcp`.
+    path: the path of the endpoint, with its query.
     """
 
     def __init__(self, url: str, path: str, api_key: str, tenant: str | None = None) -> None:

@@ -35,7 +35,8 @@ def within(found: Sequence[str], tokens: Sequence[int], budget: int) -> list[str
 def precision(answered: float, silent: float) -> float:
     """Return the share of questions with an answer among those that get one, if half of all questions have an answer.
 
-    answered, silent: the share of the questions with an answer that get one, and of those without that get none.
+    answered: the share of answerable questions that get an answer.
+    silent: the share of unanswerable questions that get none.
     """
     return answered / (answered + 1 - silent) if answered + 1 - silent > 0 else 0.0
 

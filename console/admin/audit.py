@@ -160,7 +160,7 @@ def _hash(value: bytes | memoryview | None) -> str | None:
 
 
 def changed_row(tenant: Tenant, action: str, namespace: str, target: str) -> tuple[str, str] | None:
-    """Return the address and the name of the page of a row that an action changed, if it still exists."""
+    """Return the URL and the name of the page of a row that an action changed, if it still exists."""
     kind = action.partition(".")[0]
     if kind == "memory":
         try:

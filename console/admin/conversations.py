@@ -88,7 +88,7 @@ class ConversationAdmin(OfTenant):
         row: Conversation | None = self.get_object(request, object_id)
         tenant = tenant_asked_for(request)
         if row is None and tenant is not None and deleted_page.is_restorable(request, tenant, object_id):
-            return redirect(deleted_page.address(tenant))
+            return redirect(deleted_page.url(tenant))
         if row is None or not self.has_view_permission(request):
             return super().change_view(request, object_id, form_url, extra_context)  # type: ignore[no-any-return]
         if request.method == "POST":

@@ -40,7 +40,7 @@ class Option:
 
 @dataclass(frozen=True)
 class Control:
-    """An option with its value on the page. `field` is its parameter in the address."""
+    """An option with its value on the page. `field` is its parameter in the URL."""
 
     option: Option
     field: str
@@ -107,7 +107,7 @@ _SENT = {"top_k": "10"}
 
 
 def controls(options: Iterable[Option], given: QueryDict, prefix: str, namespaces: Sequence[str]) -> list[Control]:
-    """Return the options with the values in the address. `prefix` distinguishes the two settings."""
+    """Return the options with the values in the URL. `prefix` distinguishes the two settings."""
     return [
         Control(
             option,

@@ -24,7 +24,7 @@ from memories import selectors
 from somamemory.errors import SomaError
 from tenants.caller import Caller
 
-MAX_QUERY_LENGTH = 1500  # in a browser's address, which a server limits to some 8,000 bytes
+MAX_QUERY_LENGTH = 1500  # in a URL, which servers limit to about 8,000 bytes
 SECOND = "b."
 Run = Callable[[Caller, Any], dict[str, Any]]
 

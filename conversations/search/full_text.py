@@ -47,7 +47,7 @@ def search_full_text(
 ) -> MessageResults:
     """Return the messages that contain the given words. Raises InvalidInput.
 
-    text: see `query_syntax`.
+    text: a query in the syntax of `query_syntax`.
     """
     caller.require("read", [CONVERSATIONS])
     query = query_syntax.parse(text)

@@ -53,7 +53,10 @@ class OpenAIEmbedder:
         metrics.embedding_tokens.labels(self.provider).inc(getattr(usage, "total_tokens", None) or 0)
         rows = _rows(answer)
         if len(rows) != len(texts):
-            raise EmbedderUnavailable(f"the embedding provider returned {len(rows)} vectors for {len(texts)} texts")
+            raise EmbedderUnavailable(
+                f"the embedding provider returned {len(rows)} vectors for {len(texts)} texts; check that its API is "
+                "compatible with OpenAI's"
+            )
         if any(row.shape != (self.dimension,) for row in rows):
             raise EmbedderUnavailable(
                 f"the model '{self.model}' creates vectors with {rows[0].size} dimensions, "
@@ -71,7 +74,9 @@ def _rows(answer: Any) -> list[Vectors]:
         items = sorted(answer.data, key=lambda item: item.index)
         return [np.array(item.embedding, dtype=np.float32) for item in items]
     except (AttributeError, TypeError, ValueError) as error:
-        raise EmbedderUnavailable("the embedding provider's response contains no embeddings") from error
+        raise EmbedderUnavailable(
+            "the embedding provider's response contains no embeddings; check SOMA_EMBEDDING_BASE_URL"
+        ) from error
 
 
 @contextmanager

@@ -94,7 +94,7 @@ class VectorIndex(Protocol):
     def scan(self, tenant: UUID, prefix: str = "") -> Iterator[tuple[UUID, int]]:
         """Yield (id, version) of all points of the tenant, in no particular order, for comparison with the database.
 
-        prefix: only ids that begin with these hexadecimal digits.
+        prefix: the hexadecimal digits with which the ids begin.
         """
 
     def is_intact(self, tenant: UUID) -> bool:

@@ -119,7 +119,7 @@ def content_terms(text: str) -> list[str]:
 def index_terms(text: str, context: str = "", speakers: Iterable[str] = ()) -> str:
     """Return the `terms` column of a memory: its own terms, its mark (`term_marks`), and the terms of its context.
 
-    speakers: in addition to the name at the beginning of the text.
+    speakers: the speakers in addition to the name at the beginning of the text.
     A context is truncated to the number of the text's own terms (but not to fewer than `MIN_CONTEXT_TERMS`), so that a
     short question does not match every word of the long reply before it.
     """

@@ -135,7 +135,7 @@ class SemanticLeg:
         try:
             return self._answer.result(deadline.left_s(ANSWER_S))
         except FutureTimeout:
-            raise IndexUnavailable("the vector index did not respond in time") from None
+            raise IndexUnavailable("the vector index did not respond in time; retry later") from None
 
     def _from_database(self, vector: Vectors) -> dict[UUID, float]:
         """Return the similarities of memories that are not looked up in the index or not contained in it."""

@@ -1,4 +1,4 @@
-"""Audit log entries for memories, links and conversations: each change has connected hashes."""
+"""Audit log entries for memories, links and conversations: the hashes of consecutive changes match."""
 
 from __future__ import annotations
 

@@ -275,4 +275,4 @@ def _translating_errors() -> Iterator[None]:
 
 
 def _unusable(error: OSError) -> IndexUnavailable:
-    return IndexUnavailable(f"the vector index files cannot be used: {error.strerror}")
+    return IndexUnavailable(f"the vector index files cannot be used: {error.strerror}; check the data folder")

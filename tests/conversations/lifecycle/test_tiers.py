@@ -489,7 +489,7 @@ def test_any_storage_of_django_will_do(api: Api, settings: Any) -> None:
 
 
 class Killed(BaseException):
-    """Raised in place of a kill. None of our handlers catches it."""
+    """Simulates a kill: no handler catches it."""
 
 
 @pytest.mark.parametrize("at", ["ColdFile.save", "shelf.write", "shelf.read", "take_out", "Conversation.save", "audit"])

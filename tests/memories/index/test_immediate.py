@@ -1,4 +1,4 @@
-"""Memories are in the index before their request ends, and every crash or race leaves them to the drain."""
+"""Memories are in the index before their request ends, and after a crash or a race, the drain indexes them."""
 
 from __future__ import annotations
 

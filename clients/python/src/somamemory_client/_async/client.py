@@ -49,13 +49,13 @@ class AsyncClient:
         """Create a client. Raises InvalidArgument.
 
         base_url: the address of the server; by default `SOMA_URL`, or http://127.0.0.1:9595.
-        api_key: by default `SOMA_API_KEY`.
+        api_key: the API key; by default `SOMA_API_KEY`.
         tenant: the tenant to act for, with an operator's key; by default `SOMA_TENANT`.
         timeout: seconds for one attempt, from connecting to the last byte of the response.
         max_retries: the maximum number of retries.
-        hooks: called before and after each request; see `somamemory_client.hooks`.
-        ssl_context: by default, the client verifies certificates with the system's trust store.
-        transport: sends the requests instead of the client's own connections.
+        hooks: objects that are called before and after each request; see `somamemory_client.hooks`.
+        ssl_context: the TLS settings; by default, the client verifies certificates with the system's trust store.
+        transport: an object that sends the requests instead of the client's own connections.
         """
         config = Config.create(api_key, tenant, timeout, max_retries, hooks)
         self._use(AsyncCaller(transport or AsyncHttpTransport(address_of(base_url, ssl_context)), config))

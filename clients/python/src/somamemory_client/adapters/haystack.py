@@ -30,7 +30,7 @@ _ORDERINGS = {">": "gt", ">=": "gte", "<": "lt", "<=": "lte"}
 class SomaDocumentStore:
     """Documents as memories, whose keys are the ids. The service embeds their content.
 
-    client: by default, one with the settings of the environment. A pipeline that is loaded from a file has this one.
+    client: by default, a client with the settings of the environment, which a pipeline loaded from a file always uses.
     """
 
     def __init__(self, client: Client | None = None, namespace: str = "haystack") -> None:

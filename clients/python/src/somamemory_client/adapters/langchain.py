@@ -36,7 +36,7 @@ _TYPES = {role: kind for kind, role in _ROLES.items()} | {"developer": "system"}
 class SomaRetriever(BaseRetriever):
     """A retriever of memories, including those that other programs stored.
 
-    client: if it has a scope, such as `client.user("ada")`, only memories in that scope are found.
+    client: a client with a scope, such as `client.user("ada")`, finds only memories in that scope.
     options: further fields of a search, such as `namespace` or `filters`.
     """
 

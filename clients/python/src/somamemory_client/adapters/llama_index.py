@@ -32,7 +32,7 @@ _ROLES: Mapping[str, Literal["user", "assistant", "system", "tool"]] = {
 class SomaMemoryBlock(BaseMemoryBlock[str]):
     """Stored messages and memories that help with the latest message of the user.
 
-    client: with a scope, such as `client.user("ada")`, only what belongs to it.
+    client: a client with a scope, such as `client.user("ada")`, recalls and stores only in that scope.
     options: further fields of a context, such as `namespaces` or `min_relevance`.
     """
 
