@@ -98,7 +98,7 @@ def test_searching_in_a_list_counts_as_no_read(superuser: Client, api: Api) -> N
 
     assert "night train" in page_content(superuser, page("memories_memory_changelist", tenant="acme", q="train"))
     superuser.get(page("explorer_search", tenant="acme", q="train"))
-    read_counts.flush()
+    read_counts.write_back()
 
     assert api.get("/memories/1").json()["memory"]["access_count"] == 0
 
