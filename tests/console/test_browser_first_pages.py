@@ -3,14 +3,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from django.contrib.auth.models import User
+from django.db import connection
 
 from benchmarks.console.data import NAME, PASSWORD, READER
+from benchmarks.console.pages import READY
 from console.models import OAuthClient
+from memories.index import generations
+from memories.models import Memory
+from tenants.models import Tenant
 from testing.browser import Browser
+from tests.conftest import drain
 from tests.console.accessibility import NPM, in_dark, violations
 from tests.console.test_browser import browser  # noqa: F401 - a fixture
 from tests.support.oauth import AUTHORIZE, CALLBACK, App
@@ -105,3 +113,57 @@ def test_an_invalid_request_of_an_app_leads_to_an_accessible_page(
     assert visit.status == 400
     assert title(browser) == "The app cannot be connected"
     assert is_accessible(browser)
+
+
+@pytest.fixture
+def empty(live_server: Any, settings: Any) -> Iterator[Browser]:
+    """A browser, and an installation as it is after the first start, with a superuser who is signed in."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    Tenant.objects.get_or_create(slug="default")
+    generations.forget_cached()
+    User.objects.create_superuser(NAME, password=PASSWORD)
+    with Browser(live_server.url) as made:
+        made.sign_in(NAME, PASSWORD)
+        yield made
+    connection.close()
+
+
+def follow(browser: Browser, link: str, ready: str) -> None:
+    """Open one of the things to try from the dashboard, and check it."""
+    browser.visit("dashboard", "/admin/")
+    browser.driver.find_element("partial link text", link).click()
+    browser.until(lambda: browser.run(f"return document.readyState === 'complete' && {ready}"))
+    assert browser.complaints() == []
+
+
+def test_an_empty_installation_leads_to_three_things_to_try(empty: Browser) -> None:
+    visit = empty.visit("dashboard", "/admin/")
+    assert (visit.status, visit.complaints) == (200, [])
+    assert "The tenant default has no memories yet." in empty.driver.page_source
+    assert is_accessible(empty)
+
+    empty.click("[name=do][value=load]")
+    empty.until(lambda: "Three things to try" in empty.driver.page_source)
+    assert is_accessible(empty)
+    drain()
+
+    follow(empty, "Ask the memory a question", "!!document.querySelector('.play-hits')")
+    hits = empty.run("return document.querySelector('.play-hits li').textContent")
+    assert "Ada is allergic to shellfish." in hits
+    assert "relevance" in hits
+    follow(empty, "Read a conversation", "!!document.querySelector('.chat-turn')")
+    assert "Grace is a vegetarian" in empty.driver.page_source
+    follow(empty, "Explore the map", READY)
+    assert "10 memories here" in empty.run("return document.getElementById('status').textContent")
+
+
+def test_the_example_data_is_removed_for_good(empty: Browser) -> None:
+    empty.visit("dashboard", "/admin/")
+    empty.click("[name=do][value=load]")
+    empty.until(lambda: "Three things to try" in empty.driver.page_source)
+
+    empty.click("[name=do][value=remove]")
+    empty.until(lambda: "The tenant default has no memories yet." in empty.driver.page_source)
+
+    assert not Memory.objects.for_tenant(Tenant.objects.get(slug="default")).exists()
+    assert empty.complaints() == []
