@@ -191,7 +191,7 @@ class Chaos:
             yield from page["items"]
             cursor = page["next_cursor"]
 
-    def tell(self) -> None:
+    def print_report(self) -> None:
         print(f"{'killed':16}{'down s':>8}{'acknowledged':>14}{'rejected':>9}{'no response':>12}")
         for turn in self.turns:
             print(f"{turn.name:16}{turn.down_s:8.1f}{turn.acknowledged:14,}{turn.refused:9,}{turn.unanswered:12,}")
@@ -263,7 +263,7 @@ def main() -> int:
             with prepared(pathlib.Path(folder), options.database, *sizes) as chaos:
                 with shown(chaos):
                     chaos.run()
-                chaos.tell()
+                chaos.print_report()
                 wrong = chaos.wrong()
         except KeyboardInterrupt:
             print("\ninterrupted; all processes were stopped", file=sys.stderr)

@@ -26,7 +26,7 @@ from memories.reserved_namespaces import CONVERSATIONS, FACTS, SUMMARIES
 from somamemory.db.replicas import may_read_replica
 from tenants.caller import Caller
 
-MAX_BESIDE = 500  # summaries, facts or links of one part
+MAX_ATTACHED = 500  # summaries, facts or links of one part
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def _facts(caller: Caller, conversation: Conversation, first: int, last: int) ->
     low, high = message_key(conversation.number, first), message_key(conversation.number, last) + "g"
     rows = memories.live(with_derived(caller), [FACTS]).filter(coordinate_key__gte=low, coordinate_key__lt=high)
     by_turn: dict[int, list[Memory]] = defaultdict(list)
-    for row in large_rows.first_fitting(rows.order_by("coordinate_key"), MAX_BESIDE):
+    for row in large_rows.first_fitting(rows.order_by("coordinate_key"), MAX_ATTACHED):
         by_turn[_turn(row)].append(row)
     return by_turn
 
@@ -95,7 +95,7 @@ def _links(caller: Caller, rows: Sequence[Memory]) -> Mapping[str, list[Link]]:
     keys = [row.coordinate_key for row in rows]
     ends = Q(from_key__in=keys) | Q(to_key__in=keys)
     by_key: dict[str, list[Link]] = defaultdict(list)
-    for link in graph.links_in(caller, CONVERSATIONS).filter(ends).order_by("from_key", "to_key")[:MAX_BESIDE]:
+    for link in graph.links_in(caller, CONVERSATIONS).filter(ends).order_by("from_key", "to_key")[:MAX_ATTACHED]:
         for key in {link.from_key, link.to_key}:
             by_key[key].append(link)
     return by_key
@@ -110,7 +110,7 @@ def _summaries(caller: Caller, conversation: Conversation, rows: Sequence[Memory
         coordinate_key__gte=low, coordinate_key__lt=high, created_at__gte=since
     )
     by_day: dict[date, list[Memory]] = defaultdict(list)
-    for row in large_rows.first_fitting(found.order_by("coordinate_key"), MAX_BESIDE):
+    for row in large_rows.first_fitting(found.order_by("coordinate_key"), MAX_ATTACHED):
         begin = date.fromisoformat(row.metadata["covers"]["days"][0])
         if begin in days:
             by_day[begin].append(row)
@@ -120,7 +120,7 @@ def _summaries(caller: Caller, conversation: Conversation, rows: Sequence[Memory
 def _entities(caller: Caller, facts: Iterable[Memory]) -> Mapping[str, Memory]:
     names = {name for fact in facts for name in fact.payload.get("entities", ())}
     keys = {entities.address(name).key: entities.normal(name) for name in names}
-    rows = memories.live(with_derived(caller), [FACTS]).filter(coordinate_key__in=list(keys)[:MAX_BESIDE])
+    rows = memories.live(with_derived(caller), [FACTS]).filter(coordinate_key__in=list(keys)[:MAX_ATTACHED])
     return {keys[row.coordinate_key]: row for row in rows} if keys else {}
 
 

@@ -26,7 +26,7 @@ _ROWS = 500  # rows per statement; keeps well below PostgreSQL's limit of 65,535
 _MADE_BY_MIGRATIONS = {"sfm_tenants": 1, "sfm_audit_sealer": 1, "auth_permission": None, "django_content_type": None}
 
 Model = type[models.Model]
-Tell = Callable[[str], object]
+Report = Callable[[str], object]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Content:
         return f"{self.rows:,} rows, {self.sum_of_hashes:064x}"
 
 
-def move(url: str, tell: Tell) -> dict[str, Content]:
+def move(url: str, report: Report) -> dict[str, Content]:
     """Copy the default database, which is SQLite, into an empty PostgreSQL database.
 
     Return the content of each table by name.
@@ -57,7 +57,7 @@ def move(url: str, tell: Tell) -> dict[str, Content]:
         _refuse_existing_data()
         call_command("migrate", database=TARGET, verbosity=0, interactive=False)
         with transaction.atomic(using=SOURCE), transaction.atomic(using=TARGET):
-            return _move(tell)
+            return _move(report)
     finally:
         connections[TARGET].close()
         del connections[TARGET]
@@ -74,7 +74,7 @@ def content(model: Model, using: str) -> Content:
     return Content(count, total % 2**256)
 
 
-def _move(tell: Tell) -> dict[str, Content]:
+def _move(report: Report) -> dict[str, Content]:
     tables = list(_models())
     for model in tables:
         _refuse_rows(model)
@@ -92,7 +92,7 @@ def _move(tell: Tell) -> dict[str, Content]:
                 f"{model._meta.db_table} differs after the copy: {before} before, {after} after; the copy was "
                 "discarded, so run the command again"
             )
-        tell(f"{model._meta.db_table:32} {after}")
+        report(f"{model._meta.db_table:32} {after}")
         moved[model._meta.db_table] = after
     return moved
 

@@ -457,7 +457,7 @@ DRAIN_INTERVAL_S = _bounded("SOMA_DRAIN_INTERVAL_S", 3, 1, 3600)  # the delay af
 DRAIN_LIMIT_S = 60  # after this time, a drain lets other jobs run; the next drain continues
 ACCESS_INTERVAL_S = _bounded("SOMA_ACCESS_INTERVAL_S", 10, 1, 3600)
 PURGE_INTERVAL_S = 600
-KEEPER_INTERVAL_S = 15  # how often the audit log is sealed
+AUDIT_SEAL_INTERVAL_S = 15  # how often the audit log is sealed
 SUMMARY_INTERVAL_S = _bounded("SOMA_SUMMARY_INTERVAL_S", 600, 0, 86_400)  # 0: only on demand
 CHORE_INTERVAL_S = _bounded("SOMA_CHORE_INTERVAL_S", 10, 0, 86_400)  # 0: facts and automatic labels only by command
 

@@ -12,7 +12,10 @@ HOUR_S = 3600.0
 
 
 @periodic(
-    "memories.keep", every_s=lambda: settings.KEEPER_INTERVAL_S, thread="maintenance", first_s=lambda: usage.FLUSH_S
+    "tenants.maintain",
+    every_s=lambda: settings.AUDIT_SEAL_INTERVAL_S,
+    thread="maintenance",
+    first_s=lambda: usage.FLUSH_S,
 )
 def maintain() -> None:
     erasure.confirm()
@@ -21,6 +24,6 @@ def maintain() -> None:
     publishing.publish()
 
 
-@periodic("memories.keep_hourly", every_s=lambda: HOUR_S, thread="maintenance", first_s=lambda: HOUR_S / 60)
+@periodic("tenants.maintain_hourly", every_s=lambda: HOUR_S, thread="maintenance", first_s=lambda: HOUR_S / 60)
 def maintain_hourly() -> None:
     sealing.prune()

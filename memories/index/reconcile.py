@@ -106,7 +106,7 @@ def repair_all(*, only_lost: bool = False) -> Report:
     for tenant in Tenant.objects.order_by("id").values_list("id", flat=True).iterator():
         if not (only_lost and index.of(generation).is_intact(tenant)):
             of_tenant(generation, tenant, report, repair=True)
-    strangers(generation, report, repair=True)
+    find_points_of_removed_tenants(generation, report, repair=True)
     if report.different:
         log.warning(
             "the index differed from the database; the differences are queued for repair", extra=dict(report.counts)
@@ -136,8 +136,8 @@ def step(job: Job) -> bool:
             break
     if over:
         if not only:
-            strangers(generation, report, repair=repair)
-            leftovers(report, repair=repair)
+            find_points_of_removed_tenants(generation, report, repair=repair)
+            find_unknown_collections(report, repair=repair)
         job.data["report"] = asdict(report)
         job.done = job.total = report.checked
     return over
@@ -162,7 +162,7 @@ def of_tenant(
             renew()
 
 
-def strangers(generation: EmbeddingGeneration, report: Report, *, repair: bool) -> None:
+def find_points_of_removed_tenants(generation: EmbeddingGeneration, report: Report, *, repair: bool) -> None:
     """Find points of tenants that no longer exist."""
     target = index.of(generation)
     known = list(Tenant.objects.values_list("id", flat=True))
@@ -174,7 +174,7 @@ def strangers(generation: EmbeddingGeneration, report: Report, *, repair: bool) 
             known.append(tenant)
 
 
-def leftovers(report: Report, *, repair: bool) -> None:
+def find_unknown_collections(report: Report, *, repair: bool) -> None:
     """Find collections of generations that no longer exist."""
     target = index.of(generations.active())
     ours = re.compile(rf"{re.escape(settings.MILVUS_PREFIX)}_[0-9a-f]{{12}}")

@@ -56,7 +56,7 @@ MAX_HELD_BYTES = 64 * 1024 * 1024
 MAX_DISCARDED_BYTES = 32 * 1024 * 1024
 _IDLE = (Phase.IDLE, Phase.CLOSING)
 _NO_MORE_FILES = (errno.EMFILE, errno.ENFILE)
-_NOBODY_TO_ACCEPT = (errno.EAGAIN, errno.ECONNABORTED)
+_NO_CONNECTION = (errno.EAGAIN, errno.ECONNABORTED)
 
 
 class Pool(ThreadPoolExecutor):
@@ -107,7 +107,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         except OSError as error:
             if error.errno in _NO_MORE_FILES:
                 self._evict()
-            elif error.errno not in _NOBODY_TO_ACCEPT:
+            elif error.errno not in _NO_CONNECTION:
                 raise
             return
         sock.setblocking(False)

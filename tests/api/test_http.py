@@ -427,7 +427,7 @@ def test_memory_search_stats_and_health_routes_answer_at_the_root_too(api: Api) 
 )
 def test_an_alias_returns_the_same_response(api: Api, path: str) -> None:
     api.store("1")
-    drain()  # or the statistics would tell for how long it has waited
+    drain()  # or the statistics would contain its waiting time
 
     def body(response: HttpResponse) -> Any:
         return {**json.loads(response.content), "request_id": "", "took_ms": 0}

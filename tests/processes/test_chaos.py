@@ -27,7 +27,7 @@ def test_a_kill_of_each_server_in_turn_loses_nothing_and_the_index_equals_the_da
     with chaos.prepared(tmp_path, DATABASE, writes=400, clients=4, down_s=1.5) as attack:
         # Milvus first: it takes half a minute to recover, and the others need not wait for that.
         attack.run(attack.parts()[::-1])
-        attack.tell()
+        attack.print_report()
         print(attack.place.log("worker")[-4000:])  # shown if an assertion below fails
         assert len(attack.turns) == 7
         assert attack.progress.acknowledged == 400

@@ -115,8 +115,6 @@ def test_every_kind_of_periodic_work_is_known() -> None:
         "memories.analyze",
         "memories.drain",
         "memories.flush_read_counts",
-        "memories.keep",
-        "memories.keep_hourly",
         "memories.maintain_index",
         "memories.purge",
         "memories.reconcile",
@@ -126,6 +124,8 @@ def test_every_kind_of_periodic_work_is_known() -> None:
         "operations.sample_queue",
         "tenants.flush_key_usage",
         "tenants.flush_usage",
+        "tenants.maintain",
+        "tenants.maintain_hourly",
     }
 
 

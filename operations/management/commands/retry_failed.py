@@ -19,8 +19,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, tenant: str | None, **options: Any) -> None:
         with errors_as_one_line():
-            everybody = (
+            tenants = (
                 selectors.every_tenant(operator()) if tenant is None else [selectors.get_tenant(operator(), tenant)]
             )
-            count = sum(services.retry_failed(operator().acting_for(tenant)) for tenant in everybody)
+            count = sum(services.retry_failed(operator().acting_for(tenant)) for tenant in tenants)
         self.stdout.write(f"{count:,} memories will be retried.")

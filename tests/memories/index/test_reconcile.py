@@ -154,10 +154,10 @@ def test_points_of_a_removed_tenant_are_orphans_that_a_repair_removes(api: Api, 
     target, nobody = index.of(generations.active()), uuid.uuid4()
     target.upsert(nobody, [point(uuid.uuid4(), 1), point(uuid.uuid4(), 1)])
     report = Report()
-    reconcile.strangers(generations.active(), report, repair=True)
+    reconcile.find_points_of_removed_tenants(generations.active(), report, repair=True)
     assert report.counts["orphaned"] >= 2
     report = Report()
-    reconcile.strangers(generations.active(), report, repair=False)
+    reconcile.find_points_of_removed_tenants(generations.active(), report, repair=False)
     assert not report.different
     assert list(target.scan(nobody)) == []
 
@@ -173,10 +173,10 @@ def gone(db: None, settings: Any) -> EmbeddingGeneration:
 
 def test_the_collection_of_a_removed_generation_is_a_leftover(gone: EmbeddingGeneration) -> None:
     report = Report()
-    reconcile.leftovers(report, repair=True)
+    reconcile.find_unknown_collections(report, repair=True)
     assert report.collections == [gone.collection]
     report = Report()
-    reconcile.leftovers(report, repair=False)
+    reconcile.find_unknown_collections(report, repair=False)
     assert not report.different
 
 
@@ -184,7 +184,7 @@ def test_no_collection_is_dropped_without_a_request(gone: EmbeddingGeneration) -
     """It may belong to another installation with the same prefix."""
     reconcile.repair_all()
     assert gone.collection in index.of(generations.active()).collections()
-    reconcile.leftovers(Report(), repair=True)
+    reconcile.find_unknown_collections(Report(), repair=True)
 
 
 # --- The command ---------------------------------------------------------------------------------------------------
