@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from somamemory.errors import ConfigurationError
 from somamemory.retry import RetryPolicy
@@ -22,15 +22,18 @@ class RemoteServer:
 
     url: the URL of the server, such as `https://memory.example.com`, optionally with a path in front of `/mcp`.
     path: the path of the endpoint, with its query.
+
+    Raises ConfigurationError for a URL, key or tenant that cannot be sent.
     """
 
     def __init__(self, url: str, path: str, api_key: str, tenant: str | None = None) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigurationError(f"SOMA_URL must be an http or https URL, not {url!r}")
+        parts = _parsed(url)
+        for name, value in (("SOMA_API_KEY", api_key), ("SOMA_TENANT", tenant or "")):
+            if not (value.isascii() and value.isprintable()):
+                raise ConfigurationError(f"{name} must contain only printable ASCII characters, and no line breaks")
         kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
         self._url, self._path = url, parts.path.rstrip("/") + path
-        self._connection = kind(parts.hostname, parts.port, timeout=TIMEOUT_S)
+        self._connection = kind(str(parts.hostname), parts.port, timeout=TIMEOUT_S)
         self._headers = {"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"}
         if tenant:
             self._headers["X-Tenant"] = tenant
@@ -51,3 +54,14 @@ class RemoteServer:
             self._connection.close()
             raise Unreachable(f"no server responds at {self._url} ({type(error).__name__})") from error
         return response.status, response.headers.get_content_type(), content
+
+
+def _parsed(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        is_valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0  # raises ValueError
+    except ValueError:
+        is_valid = False
+    if not is_valid:
+        raise ConfigurationError(f"SOMA_URL must be an http or https URL, not {url!r}")
+    return parts

@@ -100,7 +100,8 @@ def _headers(message: dict[str, Any]) -> dict[str, str]:
         headers |= {"MCP-Protocol-Version": version, "Mcp-Method": str(message.get("method", ""))}
         if isinstance(name := params.get("name"), str):
             headers["Mcp-Name"] = encode_header_value(name)
-    return headers
+    # HTTP cannot carry other characters. Without the header, the server refuses the message.
+    return {name: value for name, value in headers.items() if value.isascii() and value.isprintable()}
 
 
 def _parsed(line: bytes) -> dict[str, Any]:

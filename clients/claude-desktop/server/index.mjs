@@ -78,8 +78,14 @@ function parsed(line) {
 
 async function answer(url, line) {
   const message = parsed(line);
+  let sent;
   try {
-    const [status, content] = await send(url, line, headers(message));
+    sent = new Headers(headers(message));
+  } catch { // its message would contain the key
+    return failed(message, "the API key, the tenant or the message contains characters that HTTP headers cannot contain");
+  }
+  try {
+    const [status, content] = await send(url, line, sent);
     const answered = parsed(content);
     if (content === "" || answered?.jsonrpc) return content;
     const page = `another server, such as a proxy, responded with the status ${status}; check the URL`;

@@ -115,7 +115,27 @@ def test_a_server_that_does_not_respond_is_an_error_with_a_remedy(monkeypatch: p
     assert "somamemory serve" in answer["error"]["message"]
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:9595", "ftp://host", "http://"])
+@pytest.mark.parametrize("field", ["method", "version"])
+@pytest.mark.parametrize("value", ["a\r\nX-Tenant: other", "caf\u00e9", "\u20ac"])
+def test_a_message_that_headers_cannot_describe_is_refused_by_the_server(field: str, value: str) -> None:
+    send = RecordingServer()
+    meta = {"io.modelcontextprotocol/protocolVersion": value if field == "version" else "2026-07-28"}
+    message = {**PING, "method": value if field == "method" else "ping", "params": {"_meta": meta}}
+
+    answers(send, json.dumps(message).encode())
+
+    assert value not in send.messages[0][1].values()
+
+
+@pytest.mark.parametrize("secret", ["soma_a\n", "soma_\u2013"])
+def test_a_key_or_tenant_that_cannot_be_sent_is_refused(secret: str) -> None:
+    for key, tenant, name in ((secret, None, "SOMA_API_KEY"), ("key", secret, "SOMA_TENANT")):
+        with pytest.raises(ConfigurationError, match=name) as error:
+            RemoteServer("http://127.0.0.1", "/mcp", key, tenant)
+        assert secret not in str(error.value)
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:9595", "ftp://host", "http://", "http://host:99999", "http://[::1"])
 def test_an_invalid_url_is_refused(url: str) -> None:
     with pytest.raises(ConfigurationError, match="SOMA_URL"):
         RemoteServer(url, "/mcp", "key")
