@@ -1,7 +1,9 @@
-"""LangChain with a memory of documents. Replace `answer` with a call to your chat model."""
+"""LangChain with a memory of documents and of the chat. Replace `answer` with a call to your chat model."""
 
 from somamemory_client import Client
-from somamemory_client.adapters.langchain import SomaVectorStore
+from somamemory_client.adapters.langchain import SomaChatHistory, SomaRetriever, SomaVectorStore
+
+NAMESPACE = "examples/langchain"
 
 
 def answer(question: str, known: list[str]) -> str:
@@ -9,11 +11,14 @@ def answer(question: str, known: list[str]) -> str:
 
 
 def main(client: Client) -> list[str]:
-    store = SomaVectorStore(client, "examples/langchain")
-    store.add_texts(["I am a vegetarian now."], ids=["diet"])
-    retriever = store.as_retriever(search_kwargs={"k": 1})
+    SomaVectorStore(client, NAMESPACE).add_texts(["I am a vegetarian now."], ids=["diet"])
+    retriever = SomaRetriever(client=client, k=1, options={"namespace": NAMESPACE})
+    history = SomaChatHistory(client, "examples-langchain")
+    history.clear()
     question = "What should I cook on Sunday?"
-    return [answer(question, [document.page_content for document in retriever.invoke(question)])]
+    history.add_user_message(question)
+    history.add_ai_message(answer(question, [document.page_content for document in retriever.invoke(question)]))
+    return [str(message.content) for message in history.messages]
 
 
 if __name__ == "__main__":
