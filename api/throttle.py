@@ -1,4 +1,4 @@
-"""Limits over HTTP: admit a request once its caller is known, and report the remainder of each limit.
+"""Limits over HTTP: admit a request after its caller has been identified, and report the remainder of each limit.
 
 Called from the authentication step. It is not one of Ninja's throttles, because an error raised there bypasses the
 error handlers.

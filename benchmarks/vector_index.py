@@ -44,7 +44,11 @@ def sentences() -> list[str]:
 
 
 def language(count: int, rng: np.random.Generator) -> Iterator[Vector]:
-    """Yield batches of vectors. WordLlama averages the words of a text, so a sum of vectors is the vector of a text."""
+    """Yield batches of vectors that resemble those of texts.
+
+    Each is a weighted sum of the vectors of three sentences. It resembles the vector of a text, because WordLlama
+    averages the vectors of a text's words.
+    """
     base = np.asarray(embeddings.made("wordllama").embed(sentences()), np.float32)
     base /= np.linalg.norm(base, axis=1, keepdims=True)
     for start in range(0, count, BATCH):

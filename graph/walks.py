@@ -33,7 +33,7 @@ class Read(Protocol):
     truncated: bool
 
     def __call__(self, keys: Collection[str], *, reverse: bool = False) -> Iterable[tuple[bool, Iterable[Row]]]:
-        """Return `(backwards, rows)` pairs with the links to follow from `keys`; `reverse` turns the walk around."""
+        """Return `(backwards, rows)` pairs with the links to follow from `keys`, or with `reverse`, to `keys`."""
         ...
 
 

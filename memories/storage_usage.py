@@ -61,7 +61,7 @@ def count(tenant: Tenant) -> tuple[int, int, int, int]:
 def forget_words(tenant: Tenant) -> int:
     """Erase deleted words.
 
-    SQLite only marks them as deleted, and keeps them in its journal, until its full-text index is optimised.
+    SQLite only marks them as deleted. They remain in its files until the full-text index is optimised.
     """
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:

@@ -68,7 +68,7 @@ def _secret_key() -> str:
 
 
 def _made_key(path: Path, content: str) -> str:
-    """Return the key in a file, which is created with this content if it does not exist."""
+    """Return the key stored in a file. If the file does not exist, create it with `content` as the key."""
     try:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     except FileExistsError:
@@ -223,7 +223,7 @@ MIDDLEWARE = [
 ADMIN = env.bool("SOMA_ADMIN", True)
 if ADMIN:
     MIDDLEWARE.insert(-1, "somamemory.web.console_middleware.ConsoleMiddleware")
-# Speak SomaFractalMemory's contract at the root. Our own stays below /api/v1.
+# Serve SomaFractalMemory's API at the root. Our own API remains below /api/v1.
 COMPAT_SOMAFRACTALMEMORY = env.bool("SOMA_COMPAT_SOMAFRACTALMEMORY", False)
 if COMPAT_SOMAFRACTALMEMORY:
     MIDDLEWARE.remove("somamemory.web.middleware.RootAliases")

@@ -1,7 +1,7 @@
-"""The tenancy wall: a tenant's rows can only be queried through `Model.objects.for_tenant(tenant)`.
+"""Separation of tenants: a tenant's rows can only be queried through `Model.objects.for_tenant(tenant)`.
 
-The wall also separates the users of a tenant. If the caller's key is limited to a user, the caller's tenant is narrowed
-(`Tenant.narrowed_to`), and `for_tenant` returns only that user's rows.
+The users of a tenant are separated in the same way. If the caller's key is limited to a user, the caller's tenant is
+narrowed (`Tenant.narrowed_to`), and `for_tenant` returns only that user's rows.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class TenantOwned(models.Model):
 
     may_be_read_from_replica = True  # by selectors with @may_read_replica: see somamemory.db.replicas
 
-    # For jobs that serve all tenants. tests/contract/test_wall.py lists the files that may use it.
+    # For jobs that serve all tenants. tests/contract/test_tenant_scoping.py lists the files that may use it.
     all_tenants: ClassVar[models.Manager[Self]] = models.Manager()
     objects: ClassVar[TenantManager[Any]] = TenantManager()
 

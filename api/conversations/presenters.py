@@ -13,8 +13,8 @@ from somamemory.times import rfc3339
 
 # Sekha's clients require a message id in every listed conversation, and accept this one.
 _NO_MESSAGE = "00000000-0000-0000-0000-000000000000"
-# The role of summaries, facts and memories. Their text may come from a user, and must not speak with the authority of
-# the system.
+# The role of summaries, facts and memories. Their text may come from a user, so it must not have the authority of a
+# system message.
 RECALLED = "user"
 
 

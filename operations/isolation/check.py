@@ -1,10 +1,10 @@
 """The isolation check: try to read and change one tenant's data as another tenant, on this installation.
 
-It creates two tenants, gives the owner memories, links and conversations that contain a random word, and sends a
-request to every route as the stranger: with the stranger's key, once for the stranger's tenant and once for the
-owner's. Some routes also get an unknown key. No response may contain the word or the owner's id, and the owner's data
-must not change. The same requests are then sent with a key of the owner's tenant that is limited to another user. Both
-tenants are erased at the end, even after an error.
+It creates two tenants, the owner and the attacker. The owner stores memories, links and conversations that contain a
+random word. A request is then sent to every route with the attacker's key, once for the attacker's tenant and once for
+the owner's. Some routes are also called with an unknown key. No response may contain the word or the owner's id, and
+the owner's data must not change. The same requests are then sent with a key of the owner's tenant that is limited to
+another user. Both tenants are erased at the end, even after an error.
 """
 
 from __future__ import annotations
@@ -83,15 +83,15 @@ def run(caller: Caller, send: Send, report: Report = lambda phase, share: None) 
     caller.require_operator()
     result = Result()
     word = f"secret{secrets.token_hex(8)}"
-    with _tenants(caller, send, result) as (owner, stranger):
+    with _tenants(caller, send, result) as (owner, attacker):
         report("prepare", 0.0)
         names = _store_data(owner, word)
-        _furnish_stranger(stranger)
+        _store_data_of_attacker(attacker)
         before = _everything_of(owner)
-        _try_all(owner, stranger, names, word, result, report)
+        _try_all(owner, attacker, names, word, result, report)
         after = _everything_of(owner)
         changed = [path for path in before if after[path] != before[path]]
-        result.problems += [f"the stranger's requests changed the owner's data at {path}" for path in changed]
+        result.problems += [f"the attacker's requests changed the owner's data at {path}" for path in changed]
         _try_as_other_user(caller, owner, names, word, result)
     return result
 
@@ -112,7 +112,7 @@ def _try_as_other_user(caller: Caller, owner: Client, names: dict[str, str], wor
 @contextmanager
 def _tenants(caller: Caller, send: Send, result: Result) -> Iterator[tuple[Client, Client]]:
     """Create the two tenants, and erase them at the end."""
-    slugs = [f"{PREFIX}-{role}-{secrets.token_hex(4)}" for role in ("owner", "stranger")]
+    slugs = [f"{PREFIX}-{role}-{secrets.token_hex(4)}" for role in ("owner", "attacker")]
     created: list[Client] = []
     try:
         for slug in slugs:
@@ -179,9 +179,9 @@ def _proposals(tenant: Tenant, word: str) -> dict[str, str]:
     return names
 
 
-def _furnish_stranger(stranger: Client) -> None:
-    stranger.expect("POST", "/memories", {"coord": "100,1", "payload": {"text": "My own aardvark sleeps too"}})
-    _wait_for_the_index(stranger)
+def _store_data_of_attacker(attacker: Client) -> None:
+    attacker.expect("POST", "/memories", {"coord": "100,1", "payload": {"text": "My own aardvark sleeps too"}})
+    _wait_for_the_index(attacker)
 
 
 def _cursor(owner: Client, path: str) -> str:
@@ -198,8 +198,8 @@ def _wait_for_the_index(client: Client) -> None:
         time.sleep(0.2)
 
 
-def _try_all(owner: Client, stranger: Client, names: dict[str, str], word: str, result: Result, report: Report) -> None:
-    unknown = Client(stranger.send, stranger.tenant, f"soma_{'x' * 60}")
+def _try_all(owner: Client, attacker: Client, names: dict[str, str], word: str, result: Result, report: Report) -> None:
+    unknown = Client(attacker.send, attacker.tenant, f"soma_{'x' * 60}")
     # Everything that would identify the owner's data. The slug and coordinates are in the requests themselves.
     marks = {word, str(owner.tenant.id)}
     all_cases = _cases()
@@ -208,9 +208,9 @@ def _try_all(owner: Client, stranger: Client, names: dict[str, str], word: str, 
         needs = _NEEDS[route]
         result.routes += 1
         for case in cases:
-            _try(route, case.filled(names), stranger, marks, result, ALLOWED)
+            _try(route, case.filled(names), attacker, marks, result, ALLOWED)
         if needs != "nothing":
-            _try(route, cases[0].filled(names), stranger, marks, result, {403}, x_tenant=owner.tenant.slug)
+            _try(route, cases[0].filled(names), attacker, marks, result, {403}, x_tenant=owner.tenant.slug)
         if needs != "nothing" and number % UNKNOWN_KEY_EVERY == 0:
             _try(route, cases[0].filled(names), unknown, marks, result, {401})
 

@@ -43,7 +43,7 @@ def test_a_sound_installation_passes_and_is_left_as_it_was(operator: Api) -> Non
 
 
 def test_a_leak_and_a_change_are_found(operator: Api) -> None:
-    """Every request of the stranger gets the owner's response."""
+    """Each of the attacker's requests gets the owner's response."""
     keys: list[str] = []
 
     def confused(method: str, path: str, body: Any, headers: Mapping[str, str]) -> tuple[int, str]:

@@ -172,7 +172,7 @@ def test_a_task_delivered_many_times_does_no_harm(place: Installation) -> None:
 
 
 def is_ready_or_stored(place: Installation, coord: str) -> bool:
-    """Return whether a memory is indexed; if not, store it, because a message expires while the worker starts."""
+    """Return whether a memory is indexed. If not, store it: a message expires while the worker starts."""
     if place.call("GET", f"/memories/{coord}")[0] == 200 and place.index_state(coord) == "ready":
         return True
     place.store(coord, "wakes the worker")

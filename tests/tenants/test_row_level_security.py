@@ -33,7 +33,7 @@ def _walled(walled: None) -> None:
 
 @pytest.fixture
 def unfiltered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Simulate the bug that this wall protects against: queries without a tenant."""
+    """Simulate the bug that row level security protects against: queries without a tenant."""
     monkeypatch.setattr(TenantManager, "for_tenant", lambda manager, tenant: models.QuerySet(manager.model))
 
 

@@ -33,7 +33,7 @@ function checkHeader(field: string, value: string | undefined): void {
 /** Return an address without a trailing slash. Throws InvalidArgument. */
 export function urlOf(text: string): string {
   const url = /^https?:\/\//.test(text) && URL.canParse(text) ? new URL(text) : undefined;
-  if (!url || url.search || url.hash) throw new InvalidArgument("baseUrl", `must be an address such as http://127.0.0.1:9595, not '${text}'`);
+  if (!url || url.search || url.hash) throw new InvalidArgument("baseUrl", `must be a URL such as http://127.0.0.1:9595, not '${text}'`);
   if (url.username || url.password) throw new InvalidArgument("baseUrl", "must not contain a password; use apiKey");
   return text.replace(/\/+$/, "").replace(/\/api\/v1$/, "");
 }

@@ -9,7 +9,7 @@ import type { Problem } from "./schema.js";
 export const MAJOR_VERSION = "0";
 
 export interface ClientOptions {
-  /** Address of the server. Default: the environment variable SOMA_URL, or http://127.0.0.1:9595. */
+  /** URL of the server. Default: the environment variable SOMA_URL, or http://127.0.0.1:9595. */
   baseUrl?: string | undefined;
   /** Default: the environment variable SOMA_API_KEY. */
   apiKey?: string | undefined;

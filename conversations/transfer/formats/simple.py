@@ -46,7 +46,7 @@ def ours(item: Json) -> Imported:
 
 
 def conversation(item: Json) -> Imported:
-    """Read a conversation of another tool. Raises Unreadable."""
+    """Read a conversation that another tool exported. Raises Unreadable."""
     left_out: Counter[str] = Counter()
     messages = [message for raw in item["messages"] if (message := _message(raw, left_out)) is not None]
     label, full_title = label_of(item.get("label") or item.get("title") or item.get("name"))

@@ -211,7 +211,7 @@ def test_scan_gives_every_id_with_its_version(index, rng):
     assert sorted(index.scan(ANNA)) == sorted((p.id, p.version) for p in all_points)
 
 
-# -- the wall ----------------------------------------------------------------------------------------------------
+# -- separation of tenants ---------------------------------------------------------------------------------------
 
 
 def test_tenants_with_the_same_vectors_never_see_each_other(index):
@@ -389,7 +389,7 @@ def test_reopening_finds_everything(make, rng):
     index.close()
     again = make()
     assert sorted(again.scan(ANNA)) == sorted((p.id, 1) for p in all_points[100:])
-    index.close()  # closing twice is no error
+    index.close()  # closing twice is allowed
     assert len(found(index, ANNA, 1)) == 10  # and a closed index opens itself again
 
 

@@ -317,7 +317,7 @@ def test_both_databases_rank_as_the_formula_says(api: Api, caller: Caller, query
 
 
 def test_the_recorded_order_of_one_query_is_unchanged(api: Api) -> None:
-    """Detects changes of the formula: rare terms have a high idf, and length and repetition have little effect."""
+    """Detect changes to the formula: rare terms have a high idf, and length and repetition have little effect."""
     for coord, story in STORIES.items():
         api.store(coord, story)
     assert words(api, "drifting walrus on ice", top_k=20) == ["6.0", "1.0", "2.0", "3.0", "4.0"]

@@ -24,14 +24,14 @@ class Address:
 
     @classmethod
     def parse(cls, url: str, context: ssl.SSLContext | None = None) -> Address:
-        """Parse an address such as http://127.0.0.1:9595. Raises InvalidArgument."""
+        """Parse a URL such as http://127.0.0.1:9595. Raises InvalidArgument."""
         try:
             parts = urlsplit(url)
             port = parts.port
         except ValueError as error:
-            raise InvalidArgument("base_url", f"{error}; use an address such as http://127.0.0.1:9595") from None
+            raise InvalidArgument("base_url", f"{error}; use a URL such as http://127.0.0.1:9595") from None
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            raise InvalidArgument("base_url", f"must be an address such as http://127.0.0.1:9595, not {url!r}")
+            raise InvalidArgument("base_url", f"must be a URL such as http://127.0.0.1:9595, not {url!r}")
         if parts.username or parts.password:
             raise InvalidArgument("base_url", "must not contain a password; use api_key")
         is_secure = parts.scheme == "https"

@@ -117,7 +117,7 @@ class _Connection:
         line, _, rest = head.partition(b"\r\n")
         version, _, status = line.partition(b" ")
         if not version.startswith(b"HTTP/1.") or not status[:3].isdigit():
-            raise InvalidResponse(f"the server does not speak HTTP/1: {line[:100]!r}")
+            raise InvalidResponse(f"the response is not HTTP/1: {line[:100]!r}")
         self.keeps_open = version != b"HTTP/1.0"
         return int(status[:3]), {name.lower(): value for name, value in parse_headers(BytesIO(rest)).items()}
 

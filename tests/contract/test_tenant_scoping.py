@@ -1,4 +1,4 @@
-"""Tenants are isolated by construction; these tests check the construction."""
+"""Tenants are isolated by construction; these tests verify it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from tenants.models import Tenant
 from tenants.scoping import TenantOwned, UnscopedQuery
 
 # Files that may query all tenants at once, with the reason.
-MAY_SAY_ALL_TENANTS = {
-    "tenants/scoping.py",  # the wall itself
-    "operations/migrate_database.py",  # a database moves as a whole
-    "tenants/idempotency.py",  # the sweep
+MAY_QUERY_ALL_TENANTS = {
+    "tenants/scoping.py",  # defines `for_tenant`
+    "operations/migrate_database.py",  # migrates the whole database
+    "tenants/idempotency.py",  # removes expired responses
     "tenants/audit/progress.py",  # the progress of the one sealer
     "tenants/audit/publishing.py",  # the heads of all chains
     "tenants/audit/sealing.py",  # the log of all tenants is sealed by one
@@ -42,7 +42,7 @@ MAY_SAY_ALL_TENANTS = {
     "graph/link_history.py",  # inserts, whose rows name their tenant
     "conversations/enrichment/queue.py",  # due chores of all tenants
     "conversations/restoring.py",  # conversations whose retention period is over
-    "conversations/lifecycle/tiers.py",  # the sweep
+    "conversations/lifecycle/tiers.py",  # removes unused files
     "conversations/lifecycle/cold_backup.py",  # a backup covers all tenants
     "conversations/lifecycle/policy.py",  # due tenants
     "conversations/enrichment/schedule.py",  # due conversations of all tenants
@@ -73,7 +73,7 @@ def owned() -> list[type[Model]]:
     return [model for model in apps.get_models() if issubclass(model, TenantOwned)]
 
 
-def test_there_is_something_behind_the_wall() -> None:
+def test_models_of_tenants_are_found() -> None:
     assert {Memory, VectorEmbedding, Link} <= set(owned())
 
 
@@ -95,16 +95,16 @@ def test_there_is_something_behind_the_wall() -> None:
         lambda rows: list(rows.iterator()),
     ],
 )
-def test_rows_cannot_be_reached_without_saying_whose(model: Any, use: Any) -> None:
+def test_rows_cannot_be_queried_without_a_tenant(model: Any, use: Any) -> None:
     with pytest.raises(UnscopedQuery):
         use(model.objects)
 
 
 @pytest.mark.parametrize("model", owned())
-@pytest.mark.parametrize("nobody", [None, "", "acme", 0, object(), Tenant], ids=lambda nobody: type(nobody).__name__)
-def test_a_missing_tenant_is_rejected(model: Any, nobody: Any) -> None:
+@pytest.mark.parametrize("missing", [None, "", "acme", 0, object(), Tenant], ids=lambda missing: type(missing).__name__)
+def test_a_missing_tenant_is_rejected(model: Any, missing: Any) -> None:
     with pytest.raises(UnscopedQuery):
-        model.objects.for_tenant(nobody)
+        model.objects.for_tenant(missing)
 
 
 @pytest.mark.parametrize("model", owned())
@@ -118,13 +118,13 @@ def test_a_query_for_a_tenant_names_the_tenant(model: Any) -> None:
 
 
 @pytest.mark.parametrize("model", owned())
-def test_django_itself_bypasses_the_wall_only_through_the_explicit_manager(model: Any) -> None:
+def test_django_bypasses_scoping_only_through_the_explicit_manager(model: Any) -> None:
     assert model._default_manager.name == "all_tenants"
     assert model._base_manager.name == "all_tenants"
 
 
 @pytest.mark.parametrize("model", owned())
-def test_every_unique_constraint_has_the_tenant_in_it(model: Any) -> None:
+def test_every_unique_constraint_contains_the_tenant(model: Any) -> None:
     constraints = [constraint for constraint in model._meta.constraints if isinstance(constraint, UniqueConstraint)]
 
     assert constraints
@@ -133,7 +133,7 @@ def test_every_unique_constraint_has_the_tenant_in_it(model: Any) -> None:
 
 
 @pytest.mark.parametrize("model", owned())
-def test_nothing_else_is_unique_but_random_ids(model: Any) -> None:
+def test_only_random_ids_are_unique_across_tenants(model: Any) -> None:
     """A unique value that callers choose would reveal to one tenant what another has."""
     unique = {field.name for field in model._meta.fields if field.unique}
 
@@ -146,10 +146,12 @@ def sources() -> list[Path]:
     return [path for path in paths if "migrations" not in path.parts]
 
 
-def test_only_listed_files_may_say_all_tenants() -> None:
-    saying = {path.relative_to(settings.BASE_DIR).as_posix() for path in sources() if "all_tenants" in path.read_text()}
+def test_only_listed_files_query_all_tenants() -> None:
+    querying = {
+        path.relative_to(settings.BASE_DIR).as_posix() for path in sources() if "all_tenants" in path.read_text()
+    }
 
-    assert saying == MAY_SAY_ALL_TENANTS
+    assert querying == MAY_QUERY_ALL_TENANTS
 
 
 def test_only_listed_files_may_use_raw_sql_on_a_table() -> None:
@@ -159,11 +161,11 @@ def test_only_listed_files_may_use_raw_sql_on_a_table() -> None:
     assert using == MAY_USE_ROWS
 
 
-def test_no_file_bypasses_the_wall() -> None:
+def test_no_file_bypasses_scoping() -> None:
     for path in sources():
         text = path.read_text()
-        for way_round in ("_base_manager", "_default_manager", ".raw(", ".extra("):
-            assert way_round not in text, f"{path.name} says {way_round}"
+        for bypass in ("_base_manager", "_default_manager", ".raw(", ".extra("):
+            assert bypass not in text, f"{path.name} uses {bypass}"
 
 
 def test_only_listed_files_may_cross_row_level_security() -> None:
@@ -173,7 +175,7 @@ def test_only_listed_files_may_cross_row_level_security() -> None:
     assert there == MAY_CROSS
 
 
-def test_every_column_of_a_tenant_is_behind_row_level_security() -> None:
+def test_row_level_security_covers_every_table_with_a_tenant() -> None:
     owned = {
         model._meta.db_table
         for model in apps.get_models(include_auto_created=True)
