@@ -22,7 +22,7 @@ LARGE: tuple[Callable[[], Any], ...] = (
 
 @dataclass(frozen=True)
 class Sent:
-    """One request. `long`: it has the deadline of long requests."""
+    """One request. `long` is true if the deadline of long requests applies."""
 
     kind: str
     method: str

@@ -40,7 +40,7 @@ UNNAMED = 0.01
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of a question. `recall` is recall@10, or None if the question has no answer there."""
+    """The outcome of a question. `recall` is recall@10, or None if the question has no answer in the conversation."""
 
     file: str
     signals: Signals

@@ -221,7 +221,7 @@ class Store(RuleBasedStateMachine):
     @precondition(lambda self: any(row.live for row in self.rows.values()))
     @rule(data=st.data())
     def expire(self, data: st.DataObject) -> None:
-        """Simulate the passage of time: move the expiry time to the past, and the rows due at that time with it."""
+        """Simulate the passage of time: move the expiry time, and the rows due at that time, to the past."""
         alive = sorted((address for address, row in self.rows.items() if row.live), key=repr)
         address = data.draw(st.sampled_from(alive))
         row, past = self.rows[address], timezone.now() - timedelta(seconds=1)

@@ -1,4 +1,4 @@
-"""Cross every failpoint with an error, a delay and a crash, and check the invariants after the restart."""
+"""Trigger an error, a delay and a crash at every failpoint, and check the invariants after a restart."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class App:
         return self.browser.get(AUTHORIZE, self.request(**changes))
 
     def decide(self, decision: str = "allow", **changes: str | None) -> Any:
-        """Return the response to the form."""
+        """Submit the consent form, and return the response."""
         query = self.request(**changes)
         return self.browser.post(AUTHORIZE, {**self.consent, "decision": decision}, query_params=query)
 

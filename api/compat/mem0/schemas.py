@@ -66,7 +66,7 @@ MemoryText = Annotated[Text, AfterValidator(not_blank)]
 
 
 class Lenient(BaseModel):
-    """A body with members that may be unknown here."""
+    """A request body. Unknown fields are allowed."""
 
     model_config = ConfigDict(extra="allow", strict=True, arbitrary_types_allowed=True)
 

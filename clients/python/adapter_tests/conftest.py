@@ -27,7 +27,7 @@ class ProjectServer(Server):
 
 @contextmanager
 def server(embed: Embed | None = None, dimension: int = 0) -> Iterator[Server]:
-    """Run a server in a new folder. With `embed`, it takes its vectors from there."""
+    """Run a server in a new folder. If `embed` is given, it computes the embeddings."""
     with TemporaryDirectory() as folder, _provider(embed) as url:
         settings = {
             "SOMA_EMBEDDING_PROVIDER": "openai",

@@ -63,7 +63,10 @@ class SomaDocumentStore:
         return [document for document in documents if not filters or document_matches_filter(filters, document)]
 
     def write_documents(self, documents: list[Document], policy: DuplicatePolicy = DuplicatePolicy.NONE) -> int:
-        """Store documents, up to 1,000 in one transaction. `NONE` is `FAIL`: it stores nothing if an id exists."""
+        """Store documents, up to 1,000 in one transaction.
+
+        The policies `NONE` and `FAIL` store nothing if an id exists.
+        """
         if not isinstance(documents, list) or not all(isinstance(document, Document) for document in documents):
             raise ValueError("documents must be a list of Documents")
         given = {document.id: document for document in documents}
