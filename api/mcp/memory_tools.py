@@ -33,6 +33,8 @@ MAX_NAMESPACES = 50
 MaxTokens = Annotated[int, Meta(ge=100, le=20_000)]
 Metadata = dict[str, Any]
 Importance = Annotated[float, Meta(ge=0, le=10)]
+Content = Annotated[str, Meta(min_length=1)]
+Version = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 
 
 STORED = {
@@ -72,7 +74,7 @@ class Search(Struct):
 
 
 class Store(Struct):
-    content: str
+    content: Content
     key: Annotated[str | UnsetType, Meta(description="Unique name; replaces the memory that has it")] = UNSET
     metadata: Metadata | UnsetType = UNSET
     importance: Importance | UnsetType = UNSET
@@ -89,10 +91,10 @@ class Get(Name):
 
 
 class Update(Name):
-    content: str | UnsetType = UNSET
+    content: Content | UnsetType = UNSET
     metadata: Annotated[Metadata | UnsetType, Meta(description="Merged; null removes a field")] = UNSET
     importance: Importance | UnsetType = UNSET
-    version: Annotated[int | UnsetType, Meta(description="Fail if the memory has a different version")] = UNSET
+    version: Annotated[Version | UnsetType, Meta(description="Fail if the memory has a different version")] = UNSET
 
 
 class Context(Struct):
