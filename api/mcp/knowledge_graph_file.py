@@ -9,16 +9,20 @@ from typing import Any
 
 import orjson
 
+from api.mcp.remote_server import Unreachable
 from api.mcp.stdio import Send
 from somamemory.errors import InvalidInput
 
 PROFILE = "knowledge-graph"
 BATCH = 50
+MAX_SHOWN = 100  # characters of an item in an error
 _FIELDS = {"entity": ("name", "entityType", "observations"), "relation": ("from", "to", "relationType")}
 
 
 @dataclass
 class Report:
+    """How many items of the file are stored now, and why the others are not."""
+
     entities: int = 0
     relations: int = 0
     errors: list[str] = field(default_factory=list)
@@ -28,18 +32,19 @@ def load(lines: Iterable[bytes], send: Send) -> Report:
     """Import the lines through the tools of the profile `knowledge-graph`, entities first. May be repeated.
 
     Existing entities get any missing observations. Raises InvalidInput for a line that is neither an entity
-    nor a relation, before anything is imported.
+    nor a relation, before anything is imported, and Unreachable.
     """
     items = [_parsed(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     entities = [fields for kind, fields in items if kind == "entity"]
     relations = [fields for kind, fields in items if kind == "relation"]
     report = Report()
     for batch in _batches(entities):
-        report.entities += len(_call(send, report, "create_entities", {"entities": batch}).get("entities", ()))
-        additions = [{"entityName": item["name"], "contents": item["observations"]} for item in batch]
-        _call(send, report, "add_observations", {"observations": additions})
+        created = _accepted(send, report, "create_entities", "entities", batch)
+        report.entities += len(created)
+        additions = [{"entityName": item["name"], "contents": item["observations"]} for item in created]
+        _accepted(send, report, "add_observations", "observations", additions)
     for batch in _batches(relations):
-        report.relations += len(_call(send, report, "create_relations", {"relations": batch}).get("relations", ()))
+        report.relations += len(_accepted(send, report, "create_relations", "relations", batch))
     return report
 
 
@@ -58,13 +63,28 @@ def _batches(items: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
         yield batch
 
 
-def _call(send: Send, report: Report, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
+def _accepted(
+    send: Send, report: Report, tool: str, argument: str, items: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Send the items in one call or, if it fails, in one call each. Return those that the tool accepts."""
+    problem = _problem(send, tool, {argument: items}) if items else None
+    if problem is None:
+        return items
+    if len(items) > 1:
+        return [item for one in items for item in _accepted(send, report, tool, argument, [one])]
+    report.errors.append(f"{orjson.dumps(items[0]).decode()[:MAX_SHOWN]}: {problem}")
+    return []
+
+
+def _problem(send: Send, tool: str, arguments: dict[str, Any]) -> str | None:
+    """Return the error of a tool. Raises Unreachable if the message does not get to the tool."""
     params = {"name": tool, "arguments": arguments}
-    message = {"jsonrpc": "2.0", "id": 0, "method": "tools/call", "params": params}
-    answer = orjson.loads(send(orjson.dumps(message), {})[2])
-    result = answer.get("result", {"isError": True, "content": [{"text": str(answer.get("detail", answer))}]})
-    if result["isError"]:
-        report.errors.append(result["content"][0]["text"])
-        return {}
-    content: dict[str, Any] = result["structuredContent"]
-    return content
+    status, _, content = send(orjson.dumps({"jsonrpc": "2.0", "id": 0, "method": "tools/call", "params": params}), {})
+    try:
+        answer = orjson.loads(content)
+        if "result" not in answer:
+            raise Unreachable(str(answer.get("detail", answer)))
+    except orjson.JSONDecodeError:
+        raise Unreachable(f"the response with the status {status} is not JSON; check the URL") from None
+    result = answer["result"]
+    return str(result["content"][0]["text"]) if result["isError"] else None

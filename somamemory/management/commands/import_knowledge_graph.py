@@ -11,6 +11,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from somamemory import extras
 from somamemory.errors import ConfigurationError, InvalidInput
 
+MAX_SHOWN = 20  # errors
+
 
 class Command(BaseCommand):
     help = (
@@ -27,13 +29,15 @@ class Command(BaseCommand):
         if not extras.is_installed("mcp"):
             raise CommandError(extras.missing("mcp", "import_knowledge_graph"))
         from api.mcp import knowledge_graph_file, stdio
+        from api.mcp.remote_server import Unreachable
 
         key, tenant = os.environ.get("SOMA_API_KEY"), os.environ.get("SOMA_TENANT")
         try:
             with stdio.connected(url, key, tenant, namespace, knowledge_graph_file.PROFILE) as send:
                 report = knowledge_graph_file.load(file, send)
-        except (ConfigurationError, InvalidInput) as error:
+        except (ConfigurationError, InvalidInput, Unreachable) as error:
             raise CommandError(str(error)) from None
-        self.stdout.write(f"Created {report.entities} entities and {report.relations} relations.")
+        self.stdout.write(f"Imported {report.entities} entities and {report.relations} relations.")
         if report.errors:
-            raise CommandError("\n".join(report.errors))
+            shown = "\n".join(report.errors[:MAX_SHOWN])
+            raise CommandError(f"{len(report.errors)} were not imported completely:\n{shown}")

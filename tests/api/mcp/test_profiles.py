@@ -10,6 +10,7 @@ import pytest
 
 from api.mcp import graph_store, knowledge_graph_file
 from api.mcp.endpoint import PROFILES
+from api.mcp.remote_server import Unreachable
 from conversations.context import tokens
 from memories import services
 from somamemory.errors import InvalidInput
@@ -312,7 +313,7 @@ def test_a_memory_file_can_be_imported_twice(api: Api) -> None:
 
     reports = [knowledge_graph_file.load(FILE, sender(api)) for _ in range(2)]
 
-    assert reports == [knowledge_graph_file.Report(1, 1), knowledge_graph_file.Report(0, 0)]
+    assert reports == [knowledge_graph_file.Report(2, 1)] * 2
     graph = call(api, "read_graph", GRAPH)
     assert sorted(names_in(graph)) == ["Acme", "Ada"]
     assert graph["relations"] == [relation("Ada", "Acme")]
@@ -327,7 +328,27 @@ def test_a_file_with_an_invalid_line_imports_nothing(api: Api, line: bytes) -> N
     assert call(api, "read_graph", GRAPH)["entities"] == []
 
 
+def test_an_item_that_is_refused_does_not_stop_the_others(api: Api) -> None:
+    lost = b'{"type":"relation","from":"Ada","to":"Nobody","relationType":"knows"}\n'
+    bad = b'{"type":"entity","name":"a/../b","entityType":"x","observations":[]}\n'
+
+    report = knowledge_graph_file.load([lost, bad, *FILE], sender(api))
+
+    assert (report.entities, report.relations) == (2, 1)
+    assert ["segments" in report.errors[0], "'Nobody' not found" in report.errors[1]] == [True, True]
+    assert len(report.errors) == 2
+    graph = call(api, "read_graph", GRAPH)
+    assert (sorted(names_in(graph)), graph["relations"]) == (["Acme", "Ada"], [relation("Ada", "Acme")])
+
+
 def test_a_refused_import_reports_the_reason(api: Api) -> None:
     reader = Api(issue_key(api.tenant, ("read",)), api.tenant)
 
     assert "lacks the scope 'write'" in knowledge_graph_file.load(FILE, sender(reader)).errors[0]
+
+
+def test_an_import_ends_if_the_server_accepts_no_message(api: Api) -> None:
+    with pytest.raises(Unreachable, match="API key"):
+        knowledge_graph_file.load(FILE, sender(Api("none", api.tenant)))
+    with pytest.raises(Unreachable, match="status 502 is not JSON"):
+        knowledge_graph_file.load(FILE, lambda body, headers: (502, "text/html", b"<html>"))
