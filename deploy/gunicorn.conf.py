@@ -133,7 +133,7 @@ _begun = set()
 
 
 def once(what, do):
-    """Call `do` only in the first process that gets here, even if a signal interrupts this function and calls it again.
+    """Call `do` only in the first process that calls this, even if a signal handler calls it again during the call.
 
     If that process is killed, the kernel releases its lock, and the next process calls `do`.
     """

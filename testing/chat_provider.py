@@ -1,4 +1,4 @@
-"""A language model provider for tests: a real local server that speaks the providers' formats, correctly or not."""
+"""A language model provider for tests: a real local server that uses the providers' formats, correctly or not."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """The endpoint of the Model Context Protocol: `POST /mcp` and `POST /mcp/{namespace}`.
 
-django-mcpz speaks the protocol. This view identifies the caller, parses the message strictly, and selects the tools.
+django-mcpz implements the protocol. This view identifies the caller, parses the message strictly, and selects the
+tools.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An external id is unique for a tenant. The old code leaves it empty, so this does not affect it."""
+"""Make external ids unique within a tenant. The previous version stores none, so the constraint does not affect it."""
 
 from django.db import migrations, models
 

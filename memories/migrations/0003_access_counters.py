@@ -1,7 +1,7 @@
-"""How often a memory was read, and when it was last read.
+"""The number of times that a memory was read, and the time of the last read.
 
-Plain ADD COLUMN on both engines: no row is rewritten, old code can still insert, and SQLite's table, which Django would
-rebuild for a column that is not null, keeps its triggers.
+ADD COLUMN on both engines: no row is rewritten, and the previous version can still insert. Django would rebuild SQLite's
+table for a column that is not null, which would remove its triggers.
 """
 
 from django.db import migrations, models

@@ -1,4 +1,4 @@
-"""A key is unique in its namespace. The old code leaves keys empty, so this does not affect it."""
+"""Make keys unique within a namespace. The previous version stores none, so the constraint does not affect it."""
 
 from django.db import migrations, models
 

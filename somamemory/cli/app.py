@@ -16,7 +16,7 @@ Examples:
   somamemory search "What does Ada drink?" --user ada
   somamemory search coffee --json --url https://memory.example.org
 
-Without --url, SOMA_URL or a profile, commands use the local data folder. Exit codes: 0 done, 1 refused or failed,
+Without --url, SOMA_URL or a profile, commands use the local data folder. Exit codes: 0 done, 1 rejected or failed,
 2 invalid usage or input, 3 the server cannot be reached, 4 not found, 130 interrupted.
 """
 

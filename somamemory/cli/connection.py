@@ -153,7 +153,7 @@ def targeted(command: Callable[..., Any], without: Collection[str] = ()) -> Call
 
 _OPTIONS = {
     "url": click.option(
-        "--url", envvar="SOMA_URL", metavar="URL", help="Address of a server. Default: the local data folder."
+        "--url", envvar="SOMA_URL", metavar="URL", help="URL of a server. Default: the local data folder."
     ),
     "api_key": click.option(
         "--api-key", envvar="SOMA_API_KEY", metavar="KEY", help="API key. Prefer the variable SOMA_API_KEY."

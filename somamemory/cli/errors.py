@@ -1,6 +1,7 @@
 """Report every error as one line with a remedy, and set the exit code. Users never see a traceback.
 
-0 done · 1 refused or failed · 2 invalid usage or input · 3 the server cannot be reached · 4 not found · 130 interrupted
+0 done · 1 rejected or failed · 2 invalid usage or input · 3 the server cannot be reached · 4 not found ·
+130 interrupted
 """
 
 from __future__ import annotations

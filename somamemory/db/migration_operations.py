@@ -1,4 +1,4 @@
-"""Migration operations that do not stop the service: the old code keeps reading and writing while they run.
+"""Migration operations that do not stop the service: the previous version can read and write while they run.
 
 Use them in migrations with `atomic = False`. On SQLite, where writers always wait for each other, they behave like
 Django's operations.

@@ -69,7 +69,7 @@ class IdleTimeout:
                 request.session[_SEEN] = now
         response = self.get_response(request)
         if SESSION_KEY in request.session:
-            # When the session ends, the browser leaves the page, so that its data does not stay visible.
+            # When the session ends, the browser reloads the page, so that its data does not stay visible.
             response.headers["Refresh"] = str((settings.SESSION_IDLE_S or settings.SESSION_COOKIE_AGE) + _MARGIN_S)
         return response
 

@@ -134,7 +134,7 @@ def head_of(tenant: UUID) -> AuditBlock | None:
 def prune() -> int:
     """Remove rows older than the retention period, one whole block at a time. Return the number of rows removed.
 
-    First writes a signed checkpoint that covers these rows. Without it, the database refuses to delete them.
+    First writes a signed checkpoint that covers these rows. Without it, the database rejects their deletion.
     """
     if not settings.AUDIT_RETENTION_DAYS:
         return 0

@@ -1,4 +1,4 @@
-"""Recorded exchanges of real clients are answered as when they were recorded: see scripts/compat/record.py."""
+"""Recorded requests of real clients get the same responses as when they were recorded: see scripts/compat/record.py."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ axe.run({include: [place], exclude}, options).then(({violations}) => done(violat
 
 @functools.cache
 def axe() -> str:
-    """Return the script. Installs it if the lock file is newer."""
+    """Return the script. Install it first if the lock file is newer."""
     lock = FOLDER / "package-lock.json"
     if not SCRIPT.exists() or SCRIPT.stat().st_mtime < lock.stat().st_mtime:
         command = ["npm", "ci", "--ignore-scripts", "--no-progress", "--no-audit", "--no-fund"]

@@ -1,4 +1,4 @@
-"""Migrations are complete, and the old code keeps working during and after them."""
+"""Migrations are complete, and the previous version continues to work during and after them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from somamemory.db.migration_operations import AddIndexOnline, AddUniqueOnline
 
 # Written before the first release, when all tables were empty.
 FOUNDING = ["0001_initial", "0003_access_counters", "0004_jobs"]
-# A unique index on a column that the old code leaves empty, so the old code cannot violate it.
+# A unique index on a column that the previous version leaves empty and therefore cannot violate.
 OVER_A_NEW_COLUMN = ["0009_key_unique", "0011_external_id_unique"]
 
 
@@ -31,7 +31,7 @@ def test_no_migration_stops_the_old_code(tmp_path: Any) -> None:
     linter = MigrationLinter(
         str(tmp_path),
         include_apps=["console", "conversations", "graph", "memories", "tenants"],
-        ignore_name=[*FOUNDING, *OVER_A_NEW_COLUMN, *late],  # `late` waits until no old code is running
+        ignore_name=[*FOUNDING, *OVER_A_NEW_COLUMN, *late],  # `late` waits until the previous version has stopped
         no_cache=True,
         no_output=True,
         all_warnings_as_errors=True,

@@ -2085,7 +2085,7 @@ export interface components {
       fact: string;
       /** @description unique id */
       id: string;
-      /** @description when it was said */
+      /** @description time at which the fact was stated */
       timestamp: string;
     };
     ProvenanceOut: {

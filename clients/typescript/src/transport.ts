@@ -202,7 +202,7 @@ async function errorOf(response: Response): Promise<Error> {
     return new ApiError({ status: response.status, detail: `a proxy responded with status ${response.status}` }, retryAfterS);
   }
   return new InvalidResponse(
-    `the response with status ${response.status} does not come from SomaMemory; check baseUrl, which must be the address of the server`,
+    `the response with status ${response.status} does not come from SomaMemory; check baseUrl, which must be the URL of the server`,
   );
 }
 

@@ -241,7 +241,7 @@ class PointsFile:
         self._header[layout.DEAD_AT] = self.count - len(rows) + int(same.sum())
 
     def count_vectors_read(self, count: int) -> None:
-        """Release the memory of vectors that were read, once it may have reached 64 MiB or 256 bytes per row."""
+        """Count vectors that were read. Release their memory when it may have reached 64 MiB or 256 bytes per row."""
         self._vectors_read += count
         if self._vectors_read > max(_FORGET_AFTER_VECTORS, self.count // 256):
             self._vectors_read = 0

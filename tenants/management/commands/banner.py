@@ -1,4 +1,4 @@
-"""`manage.py banner`: print the server's address and an example request."""
+"""`manage.py banner`: print the server's URL and an example request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tenants import bootstrap
 
 
 class Command(BaseCommand):
-    help = "Print the address of the server and an example request."
+    help = "Print the URL of the server and an example request."
     requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:

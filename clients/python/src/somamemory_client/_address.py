@@ -1,4 +1,4 @@
-"""The address of a server, and the errors that the two HTTP transports share."""
+"""The URL of a server, and the errors that the two HTTP transports share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_BODY_BYTES = 1024 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """The address of a server. `context` is set if it uses TLS. `path` is the prefix of a reverse proxy."""
+    """The URL of a server, in parts. `context` is set if it uses TLS. `path` is the prefix of a reverse proxy."""
 
     host: str
     port: int

@@ -49,7 +49,7 @@ class Client:
     ) -> None:
         """Create a client. Raises InvalidArgument.
 
-        base_url: the address of the server; by default `SOMA_URL`, or http://127.0.0.1:9595.
+        base_url: the URL of the server; by default `SOMA_URL`, or http://127.0.0.1:9595.
         api_key: the API key; by default `SOMA_API_KEY`.
         tenant: the tenant to act for, with an operator's key; by default `SOMA_TENANT`.
         timeout: seconds for one attempt, from connecting to the last byte of the response.
