@@ -279,7 +279,7 @@ def read_llm_usage_with(read: LlmReader) -> None:
 
 
 def llm(tenant: Tenant) -> LlmUsage:
-    """Return the usage of language models. Requests in progress count as their maximum."""
+    """Return the usage of language models. Requests in progress count with the maximum that they may use."""
     return _llm_reader[-1](tenant)
 
 

@@ -1,8 +1,8 @@
-"""Run work across failpoints in forked processes: `python -m testing.crossings`, or `Crossings` in a test.
+"""Run work that reaches failpoints, in forked processes: `python -m testing.crossings`, or `Crossings` in a test.
 
 The server process loads Django once and opens no connection. It reads one order in JSON per line, forks a child for it,
 and writes the outcome. A crash therefore costs a fork, not the start of a program. Each scenario has three parts:
-`prepare`, `act` (crosses the failpoints) and `check` (finishes the work as a restart would, then asserts the
+`prepare`, `act` (reaches the failpoints) and `check` (finishes the work as a restart would, then asserts the
 invariants).
 """
 

@@ -1,4 +1,4 @@
-"""The work that crosses the failpoints, and the invariants to check after a restart."""
+"""The work that reaches the failpoints, and the invariants to check after a restart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Snapshots of deleted conversations, for restores. The previous version stores none: its deletions cannot be undone."""
+"""Snapshots of deleted conversations, for restores. The previous version stores none, so its deletions are final."""
 
 from django.db import migrations, models
 

@@ -1,7 +1,7 @@
 """The number of times that a memory was read, and the time of the last read.
 
-ADD COLUMN on both engines: no row is rewritten, and the previous version can still insert. Django would rebuild SQLite's
-table for a column that is not null, which would remove its triggers.
+ADD COLUMN on both engines: no row is rewritten, and the previous version can still insert. Django would rebuild
+SQLite's table for a column that is not null, which would remove its triggers.
 """
 
 from django.db import migrations, models

@@ -1,6 +1,6 @@
 """The size of a memory in bytes, for quotas.
 
-Plain ADD COLUMN on both engines, as in 0003. Existing rows get their size in small batches.
+ADD COLUMN on both engines, as in 0003. The sizes of existing rows are computed in small batches.
 """
 
 from django.db import migrations, models

@@ -78,7 +78,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        # Plain ADD COLUMN on both engines: no row is rewritten, and the previous version can still insert.
+        # ADD COLUMN on both engines: no row is rewritten, and the previous version can still insert.
         migrations.SeparateDatabaseAndState(
             [migrations.RunPython(add, remove)],
             [

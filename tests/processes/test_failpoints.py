@@ -17,7 +17,7 @@ from tests.support.databases import own_database
 
 pytestmark = [pytest.mark.server, pytest.mark.long]
 
-# The failpoints of calls are crossed by the work that makes the calls.
+# The work that makes the calls reaches the failpoints in them.
 CROSSED_BY = {"call.embedder": "drain", "call.vector_index": "drain", "call.cold_storage": "tiers"}
 ELSEWHERE = {"call.language_model", "call.redis"}  # tested below, without a scenario
 SCENARIOS = ("drain", "rebuild", "tiers", "backup", "erase")

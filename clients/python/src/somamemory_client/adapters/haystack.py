@@ -173,7 +173,7 @@ def _translated(filters: Filter) -> tuple[Filter | None, bool]:
     if "field" in filters:
         return _comparison(filters)
     if "conditions" not in filters:
-        raise FilterError("a filter needs `field`, or `operator` and `conditions`")
+        raise FilterError("a filter requires `field`, or `operator` and `conditions`")
     if (operator := filters.get("operator")) not in _COMBINATIONS:
         raise FilterError(f"`operator` must be one of {', '.join(_COMBINATIONS)}")
     parts = [_translated(condition) for condition in filters["conditions"]]
@@ -188,7 +188,7 @@ def _translated(filters: Filter) -> tuple[Filter | None, bool]:
 
 def _comparison(condition: Filter) -> tuple[Filter | None, bool]:
     if not {"operator", "value"} <= condition.keys():
-        raise FilterError("a comparison needs `field`, `operator` and `value`")
+        raise FilterError("a comparison requires `field`, `operator` and `value`")
     field, operator, value = condition["field"], condition["operator"], condition["value"]
     if operator in ("in", "not in") and not isinstance(value, list):
         raise FilterError(f"`value` must be a list with `{operator}`")
