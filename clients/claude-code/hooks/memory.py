@@ -32,7 +32,7 @@ def main(event: dict) -> dict | None:
 
 
 def on_start(event: dict) -> str:
-    """Recall the latest sessions in this project."""
+    """Recall sessions of the last seven days in this project."""
     name = project(event)
     return recall(event, name, START_TOKENS, folder=folder(event), preferred_labels=[name], order="chronological")
 
