@@ -58,7 +58,7 @@ class Page:
 
 
 def record(conversation: Conversation, chores: Sequence[Chore], deleted_at: datetime) -> None:
-    """Store a snapshot for a restore. Requires the transaction that deletes the row. Its bytes remain in the usage."""
+    """Store a snapshot for a restore, which counts towards the quota. Requires the transaction that deletes the row."""
     columns = {field.attname: _json_value(getattr(conversation, field.attname)) for field in _columns()}
     positions = [{name: getattr(chore, name) for name in _POSITION} for chore in chores]
     DeletedConversation(

@@ -39,7 +39,7 @@ class ConsentForm(forms.Form):
         choices = {"tenant": [(slug, slug) for slug in tenants], "scopes": scope_words.choices(scopes)}
         for name, offered in choices.items():
             field = self.fields[name]
-            assert isinstance(field, forms.ChoiceField)  # noqa: S101 - tells the type
+            assert isinstance(field, forms.ChoiceField)  # noqa: S101 - for type checkers
             field.choices = offered
         self.fields["scopes"].initial = scopes
         self.namespace = namespace

@@ -50,7 +50,7 @@ def assemble_context(caller: Caller, request: ContextRequest) -> Context:
 
 
 def _only_memories(caller: Caller, request: ContextRequest) -> bool:
-    """Return whether the caller cannot read conversations, but asks for memories of other namespaces."""
+    """Return whether the caller cannot read conversations, but requests memories of other namespaces."""
     is_restricted = bool(caller.namespaces) and CONVERSATIONS not in caller.namespaces
     return is_restricted and not OF_CONVERSATIONS.issuperset(request.namespaces)
 

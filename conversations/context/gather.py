@@ -167,7 +167,7 @@ def _top_k(request: ContextRequest, scope: _Scope) -> int:
 
 
 def _search(caller: Caller, request: ContextRequest, scope: _Scope, top_k: int, stats: Stats | None = None) -> Results:
-    """Search messages and summaries, and facts if the request asks for them."""
+    """Search messages and summaries, and facts if the request includes them."""
     within = None if scope.allowed is None else scope.allowed & Q(**request.ids)
     facts = (FACTS,) if FACTS in request.namespaces else ()
     search = Search(

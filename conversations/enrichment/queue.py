@@ -1,7 +1,7 @@
 """Enrichment queue: background tasks for conversations.
 
-A conversation has at most one task of each kind. A worker leases a task so that two workers do not ask a language model
-the same question. Correctness does not depend on the lease: even without it, no result is stored twice.
+A conversation has at most one task of each kind. A worker leases a task so that two workers do not send a
+language model the same question. Correctness does not depend on the lease: even without it, no result is stored twice.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def take(among: QuerySet[Chore] | None = None) -> Chore | None:
     """Lease and return a task of an active tenant: the first due one, or the first of `among`, due or not."""
     due = Chore.all_tenants.filter(due_at__lte=timezone.now()) if among is None else among
     active = due.filter(tenant__in=Tenant.objects.filter(active=True))
-    # Longer than the two questions that a step may ask.
+    # Longer than the two calls to a language model that a step may make.
     duration = timedelta(seconds=2 * settings.LLM_TIMEOUT_S + 60)
     return next(iter(leases.take(active.order_by("due_at"), duration)), None)
 

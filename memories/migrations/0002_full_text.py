@@ -7,7 +7,7 @@ with a character that no word of a text can contain.
 
 from django.db import migrations
 
-# Contentless: the words are already in sfm_memories.terms. `detail=none`: queries only ask whether a word occurs.
+# Contentless: the words are already in sfm_memories.terms. `detail=none`: queries only check whether a word occurs.
 SQLITE = [
     """
     CREATE VIRTUAL TABLE sfm_memory_terms

@@ -224,7 +224,7 @@ class SemanticLeg:
         if not self.pending:
             return {}
         if len(self.pending) > MAX_PENDING or fitting(row.size for row in self.pending) < len(self.pending):
-            raise IndexUnavailable("too many or too large memories are waiting to be indexed; retry later")
+            raise IndexUnavailable("the memories waiting to be indexed are too many or too large; retry later")
         rows: list[Any] = large_rows.filled(self.pending, self._with_embeddings())
         similarities = vectors.similarities([(row.id, row.vector) for row in rows if row.own], vector)
         to_embed = [row for row in rows if not row.own]

@@ -158,7 +158,7 @@ def test_staff_of_another_tenant_reach_nothing_by_its_address(
                 staff.raise_request_exception = False
                 response = getattr(staff, method)(path, sent)
                 assert response.status_code in (200, 302, 403, 404), (method, path)
-                assert_tells_nothing(response, path)
+                assert_reveals_nothing(response, path)
 
     assert rows_of(stranger.tenant) == before
 
@@ -171,10 +171,10 @@ def test_no_page_shows_staff_anything_of_another_tenant(
             staff.raise_request_exception = False
             response = staff.get(path_of(name) + query)
             assert response.status_code < 500, (name, query)
-            assert_tells_nothing(response, path_of(name) + query)
+            assert_reveals_nothing(response, path_of(name) + query)
 
 
-def assert_tells_nothing(response: Any, path: str) -> None:
+def assert_reveals_nothing(response: Any, path: str) -> None:
     """Check that a page shows no data of another tenant, except for the user's own input."""
     text = re.sub(r'(value|href|content|action)="[^"]*"', "", response.content.decode())
     for said in (

@@ -38,7 +38,7 @@ def samples(path: str = "/metrics", name: str = "") -> dict[tuple[str, frozenset
 def value(name: str, **labels: str) -> float:
     """Return the sum of all samples with these labels."""
     found = samples(name=name).items()
-    return sum(number for (told_as, has), number in found if told_as == name and labels.items() <= dict(has).items())
+    return sum(number for (series, has), number in found if series == name and labels.items() <= dict(has).items())
 
 
 def test_requests_are_counted_by_route_method_status_and_tier(api: Api) -> None:

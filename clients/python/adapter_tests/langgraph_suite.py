@@ -3,7 +3,7 @@
     pytest -p langgraph_suite --import-mode=importlib var/adapter-suites/langgraph
 
 The tests create their stores with `PostgresStore.from_conn_string`, which returns one of ours here. NOT_OURS lists the
-tests that say nothing about another store, each with the reason.
+tests that do not apply to other stores, each with the reason.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ class Client:
         hasty: do not wait much longer than recent calls have taken.
         """
         timeout_s = self._patience.wait_s if hasty else self.search_timeout_s
-        self._require_closed_breaker()  # a result that needed no call says nothing about the engine
+        self._require_closed_breaker()  # a result without a call does not show whether the engine works
         began = time.monotonic()
         try:
             return self.call(action, call, timeout_s)
