@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from itertools import groupby
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -110,6 +112,15 @@ def test_many_memories_are_cells_only(api: Api, caller: Caller) -> None:
     assert len(ask(api, "?axes=0,1&box=1,0;9,1")["memories"]) == 9
 
 
+def test_the_limit_of_a_map_applies_to_its_region(api: Api, caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    lay(caller, *(f"{n},0" for n in range(10)))
+    monkeypatch.setattr(density_map, "FEW", 1)
+    monkeypatch.setattr(density_map, "MAX_COUNTED", 5)
+
+    assert ask(api, "?axes=0,1&box=0,0;3,1")["total"] == 4
+    problem_of(api.get("/memories/map?axes=0,1&box=0,0;8,1"), 422, "row_budget_exceeded")
+
+
 @pytest.mark.parametrize(
     ("query", "field"),
     [
@@ -156,7 +167,10 @@ def test_cells_and_places_are_what_a_count_by_hand_says(
     inside = [
         point for point in points if len(point) > 1 and all(low[axis] <= point[axis] <= high[axis] for axis in (0, 1))
     ]
-    found = density_map.grid(caller, "default", Narrowing(), (0, 1), region=(low, high), resolution=resolution)
+    grid = partial(density_map.grid, caller, "default", Narrowing(), (0, 1), resolution=resolution)
+    found = grid(region=(low, high))
+    with patch.object(density_map, "FEW", -1):  # cuts the region out of all memories
+        assert grid(region=(low, high)).cells == found.cells
 
     wanted = sorted((part(point[0], 0), part(point[1], 1)) for point in inside)
     assert [(cell.column, cell.row, cell.count) for cell in found.cells] == [
