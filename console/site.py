@@ -46,8 +46,7 @@ class SignInForm(AuthenticationForm):  # type: ignore[misc]
         required=False,
         max_length=64,
         label="Code (if you use a second factor)",
-        # the template places the field outside the form element
-        widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "one-time-code", "form": "login-form"}),
+        widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "one-time-code"}),
     )
 
     def clean(self) -> Any:
