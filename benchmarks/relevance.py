@@ -1,8 +1,8 @@
 """Measure the relevance of hits: `python -m benchmarks.relevance FOLDER [--fit]`.
 
 FOLDER contains conversations in any format of `benchmarks.evaluation`. Each conversation becomes two namespaces,
-without context and with the previous turn as context. They contain answers to the conversation's own questions, but not
-to questions about other conversations. For each floor, the benchmark prints:
+without context and with the previous turn as context, and messages in a folder. They contain answers to the
+conversation's own questions, but not to questions about other conversations. For each floor, the benchmark prints:
 
 - silent: the share of questions without an answer for which no hit reaches the floor
 - lost: the share of recall@10 lost because the floor silences questions that have an answer
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import pathlib
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 from benchmarks.evaluation import data, measures, service
 from benchmarks.evaluation.data import Conversation, Question
 from benchmarks.evaluation.run import load
-from benchmarks.evaluation.service import Store
+from benchmarks.evaluation.service import Found
 
 if TYPE_CHECKING:
     from memories.search.relevance import Signals
@@ -35,7 +36,9 @@ FLOORS = (0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
 FOREIGN = 4  # ask one in this many questions about other conversations
 # Memories in the first person lack the name. For this share of the questions, the fit assumes that no memory has the
 # names.
-UNNAMED = 0.01
+UNNAMED = 0.003
+PROPOSED = 60  # as for a context of up to 3,000 tokens
+AS_IS, WITH_CONTEXT, IN_FOLDER = "as is", "with context", "in a folder"
 
 
 @dataclass(frozen=True)
@@ -48,22 +51,23 @@ class Outcome:
     named: bool
 
 
-def ask(name: str, conversations: Sequence[Conversation], *, with_context: bool) -> Iterator[Outcome]:
-    """Store the conversations as a tenant, and ask the questions of all conversations in each namespace."""
-    store = load(f"{name} {'context' if with_context else 'plain'}", conversations, with_context=with_context)
+def ask(name: str, conversations: Sequence[Conversation], place: str) -> Iterator[Outcome]:
+    """Store the conversations as a tenant, and ask the questions of all conversations in each namespace or folder."""
+    store = load(f"{name} {place}", conversations, with_context=place == WITH_CONTEXT, messages=place == IN_FOLDER)
     for number, conversation in enumerate(conversations):
         for other in conversations:
             for at, question in enumerate(other.questions):
                 if other is conversation or at % FOREIGN == number % FOREIGN:
-                    yield search_outcome(name, store, conversation.name, question, answerable=other is conversation)
+                    search = store.search_folder if place == IN_FOLDER else store.search
+                    found = search(conversation.name, question.text, "hybrid", PROPOSED)
+                    yield outcome(name, found, question, answerable=other is conversation)
 
 
-def search_outcome(name: str, store: Store, namespace: str, question: Question, *, answerable: bool) -> Outcome:
+def outcome(name: str, found: Found, question: Question, *, answerable: bool) -> Outcome:
     from memories.search import relevance
 
-    found = store.search(namespace, question.text, "hybrid", 10)
     assert found.signals is not None
-    recall = measures.recall(found.ids, question.evidence) if answerable else None
+    recall = measures.recall(found.ids[:10], question.evidence) if answerable else None
     return Outcome(name, found.signals, recall, bool(relevance.names(question.text)))
 
 
@@ -81,21 +85,28 @@ def table(outcomes: list[Outcome]) -> str:
 
 
 def fitted(outcomes: list[Outcome], *, with_similarity: bool) -> list[float]:
-    """Return the intercept and the weights of a logistic regression, by Newton's method."""
-    rows, answers, weights = [], [], []
-    sizes = {(outcome.file, outcome.recall is None): 0 for outcome in outcomes}
+    """Return the intercept and the weights of a logistic regression, by Newton's method.
+
+    A question with an answer counts by its recall, because a floor loses only what has been found. In each file,
+    questions with and without an answer count the same together.
+    """
+    sizes: dict[tuple[str, bool], float] = defaultdict(float)
     for outcome in outcomes:
-        sizes[outcome.file, outcome.recall is None] += 1
+        sizes[outcome.file, outcome.recall is None] += weight(outcome)
+    rows, answers, weights = [], [], []
     for outcome in outcomes:
         signals, answerable = outcome.signals, outcome.recall is not None
-        row = [1.0, (signals.similarity or 0.0) * with_similarity + signals.coverage]
-        weight = 1 / sizes[outcome.file, not answerable]
+        match = (signals.similarity or 0.0) * with_similarity + signals.coverage
         copies = [(signals.missing, 1.0), *([(1.0, UNNAMED)] if answerable and outcome.named else [])]
         for missing, share in copies:
-            rows.append([*row, missing])
+            rows.append([1.0, match, missing, signals.length])
             answers.append(float(answerable))
-            weights.append(weight * share)
+            weights.append(share * weight(outcome) / sizes[outcome.file, not answerable])
     return regression(np.array(rows), np.array(answers), np.array(weights) / sum(weights) * len(weights))
+
+
+def weight(outcome: Outcome) -> float:
+    return 1.0 if outcome.recall is None else outcome.recall
 
 
 def regression(rows: NDArray[np.float64], answers: NDArray[np.float64], weights: NDArray[np.float64]) -> list[float]:
@@ -117,10 +128,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="soma-relevance-") as folder:
         service.start(pathlib.Path(folder))
         for name, conversations in data.read(options.folder).items():
-            for with_context in (False, True):
-                outcomes = list(ask(name, conversations, with_context=with_context))
+            for place in (AS_IS, WITH_CONTEXT, IN_FOLDER):
+                outcomes = list(ask(name, conversations, place))
                 every += outcomes
-                print(f"{name}, {'with context' if with_context else 'as is'}\n{table(outcomes)}", flush=True)
+                print(f"{name}, {place}\n{table(outcomes)}", flush=True)
         print(f"all\n{table(every)}")
         if options.fit:
             print("with a similarity:", fitted(every, with_similarity=True))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from benchmarks.evaluation.data import Conversation
 
 if TYPE_CHECKING:
+    from memories.search.query import Search
     from memories.search.relevance import Signals
     from tenants.caller import Caller
 
@@ -109,14 +110,32 @@ class Store:
             pass
 
     def search(self, name: str, query: str, mode: str, top_k: int) -> Found:
-        from memories.search import hybrid
+        """Search the memories of a conversation."""
         from memories.search.query import Search
 
-        search = Search(query, namespaces=(name,), mode=mode, top_k=top_k, shown=False)
+        return self._search(self.caller, Search(query, namespaces=(name,), mode=mode, top_k=top_k, shown=False))
+
+    def search_folder(self, name: str, query: str, mode: str, top_k: int) -> Found:
+        """Search the messages of a conversation, like a context."""
+        from conversations.lookup import with_derived
+        from conversations.query import in_folder
+        from conversations.search.scope import places
+        from memories.reserved_namespaces import CONVERSATIONS, SUMMARIES
+        from memories.search.query import Search
+        from memories.selectors import Narrowing
+
+        of_folder = Narrowing(places=places(self.caller.tenant, in_folder(f"/{name}"), with_summaries=True))
+        search = Search(query, (CONVERSATIONS, SUMMARIES), narrowing=of_folder, mode=mode, top_k=top_k, shown=False)
+        return self._search(with_derived(self.caller), search)
+
+    def _search(self, caller: Caller, search: Search) -> Found:
+        from memories import payloads
+        from memories.search import hybrid
+
         began = time.perf_counter()
-        results = hybrid.search(self.caller, search)
+        results = hybrid.search(caller, search)
         ms = (time.perf_counter() - began) * 1000
-        texts = [hit.memory.payload["text"] for hit in results.hits]
+        texts = [payloads.text_of(hit.memory.payload) for hit in results.hits]
         return Found([hit.memory.metadata["turn"] for hit in results.hits], texts, ms, results.signals)
 
     def context(self, name: str, query: str, budget: int, *, floor: bool = True) -> Found:

@@ -110,13 +110,14 @@ def _changed(
         degraded += _add_similarities(caller, query, arms, candidates, stats)
     wording = query.wording(list(term_weights))
     ranking = Ranking.of(_weights(query, degraded), term_weights, timezone.now(), wording)
-    ranked = (hit for hit in ranking.rank(candidates) if hit.score >= query.min_score)
-    signals = relevance.signals(query.query, term_weights, candidates)
+    ranked = ranking.rank(candidates)
+    signals = relevance.signals(query.query, term_weights, (hit.candidate for hit in ranked), stats.average_length)
     found = [
         _Found(
             round(hit.score, 6), hit.candidate.coordinate_key, hit.candidate.id, None, explained(hit, ranking, query)
         )
         for hit in ranked
+        if hit.score >= query.min_score
     ]
     return found, signals, degraded
 

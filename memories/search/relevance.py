@@ -9,18 +9,23 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from memories.search import analyzer
+from memories.search import analyzer, scoring
 
-# Intercept, and the weights of the match and of the missing names; the second without a similarity.
-WITH_SIMILARITY = (-3.14, 6.27, -5.06)
-WITHOUT = (-1.67, 7.47, -5.37)
+# Intercept, and the weights of the match, the missing names and the length of the memories; the second without a
+# similarity. The first and last number of the first are adjusted, so that FLOOR costs less recall on each kind of
+# conversation: see docs/decisions/search.md.
+WITH_SIMILARITY = (-3.09, 7.2, -6.47, -1.1)
+WITHOUT = (-1.67, 7.47, -5.37, 0.0)
+# The number of best hits that are considered, so that a probability hardly depends on the size of a page.
+BEST = 40
 # A context has at least this relevance unless the request sets another floor: see docs/decisions/search.md.
 FLOOR = 0.3
 
@@ -61,17 +66,21 @@ class Signals:
     or None if no candidate has one. The coverage is the share of the query's words that it contains, weighted by
     inverse document frequency and by how well the candidate matches each word (`scoring.saturations`).
     missing: the share of the names in the query that no candidate contains.
+    length: 0 if the searched memories are short and 1 if they are long. Long ones contain more words of any query by
+    chance; see `scoring.length_share`.
     """
 
     similarity: float | None = None
     coverage: float = 0.0
     missing: float = 0.0
+    length: float = 0.0
 
     @property
     def probability(self) -> float:
         """Return the probability that the candidates answer the query, in [0, 1]."""
-        intercept, match, missing = WITHOUT if self.similarity is None else WITH_SIMILARITY
-        logit = intercept + match * ((self.similarity or 0.0) + self.coverage) + missing * self.missing
+        intercept, match, missing, length = WITHOUT if self.similarity is None else WITH_SIMILARITY
+        logit = intercept + match * ((self.similarity or 0.0) + self.coverage)
+        logit += missing * self.missing + length * self.length
         return 1 / (1 + math.exp(-logit))
 
     def combined(self, other: Signals) -> Signals:
@@ -87,8 +96,14 @@ class Signals:
         return round(self.probability * min(score / best_score, 1.0), 4) if best_score > 0 else 0.0
 
 
-def signals(query: str, term_weights: Mapping[str, float], candidates: Collection[Evidence]) -> Signals:
-    """Return the signals of the candidates for a query with these terms."""
+def signals(
+    query: str, term_weights: Mapping[str, float], candidates: Iterable[Evidence], average_length: float
+) -> Signals:
+    """Return the signals of the candidates, best first, for a query with these terms.
+
+    average_length: the average number of terms in the searched memories.
+    """
+    length = scoring.length_share(average_length)
     names, dates = _names_and_dates(query)
     weights = np.array(list(term_weights.values()))
     left_out = names | dates | _REQUESTS
@@ -96,16 +111,16 @@ def signals(query: str, term_weights: Mapping[str, float], candidates: Collectio
     if not content.any():  # a query that consists only of names or of a request
         content = weights
     named = np.array([term in names for term in term_weights]) * weights
-    known = [candidate for candidate in candidates if len(candidate.matched) == len(weights)]
+    known = [candidate for candidate in islice(candidates, BEST) if len(candidate.matched) == len(weights)]
     if not known:
-        return Signals(None, 0.0, float(named.any()))
+        return Signals(None, 0.0, float(named.any()), length)
     matched = np.stack([candidate.matched for candidate in known])
     coverage = matched @ content / max(content.sum(), 1e-9)
     similarities = np.array([max(candidate.similarity or 0.0, 0.0) for candidate in known])
     best = int((coverage + similarities).argmax())
     similarity = float(similarities[best]) if any(candidate.similarity is not None for candidate in known) else None
     missing = 1.0 - float((matched > 0).any(axis=0) @ named / named.sum()) if named.any() else 0.0
-    return Signals(similarity, float(coverage[best]), missing)
+    return Signals(similarity, float(coverage[best]), missing, length)
 
 
 def names(query: str) -> set[str]:

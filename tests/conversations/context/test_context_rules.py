@@ -115,6 +115,12 @@ def test_many_irrelevant_short_messages_do_not_outweigh_a_relevant_one() -> None
     assert chosen == [good]
 
 
+def test_a_very_short_message_does_not_win_only_because_it_is_short() -> None:
+    sentence, greeting = candidate(1, score=0.6, length=40), candidate(2, score=0.5, length=5)
+
+    assert rules.pack([greeting, sentence], 40) == ([sentence], [greeting])
+
+
 def test_a_smaller_message_still_fits_after_one_that_did_not() -> None:
     large, small = candidate(1, score=0.9, length=90), candidate(2, score=0.1, length=10)
     too_large = candidate(3, score=0.5, length=20)

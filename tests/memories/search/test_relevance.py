@@ -15,6 +15,7 @@ from memories.search.relevance import Signals
 from tests.conftest import Api, drain, problem_of
 
 SATURATION = 0.5
+SHORT, LONG = 10.0, 300.0  # average numbers of terms
 shares = st.floats(0, 1)
 similarities = st.none() | st.floats(-1, 1)
 
@@ -31,14 +32,16 @@ class FakeCandidate:
 
 def test_a_perfect_hit_is_relevant_and_an_unrelated_one_is_not() -> None:
     assert Signals(0.8, 1.0, 0.0).probability > 0.9
-    assert Signals(0.2, 0.0, 0.0).probability < 0.15
+    assert Signals(0.2, 0.0, 0.0).probability < 0.2
     assert Signals(None, 1.0, 0.0).probability > 0.9
     assert Signals(None, 0.0, 0.0).probability < relevance.FLOOR
 
 
-@given(similarities, shares, shares)
-def test_a_probability_is_between_0_and_1(similarity: float | None, coverage: float, missing: float) -> None:
-    assert 0 < Signals(similarity, coverage, missing).probability < 1
+@given(similarities, shares, shares, shares)
+def test_a_probability_is_between_0_and_1(
+    similarity: float | None, coverage: float, missing: float, length: float
+) -> None:
+    assert 0 < Signals(similarity, coverage, missing, length).probability < 1
 
 
 @given(st.floats(-1, 1), shares, shares, st.floats(0, 0.5))
@@ -62,13 +65,13 @@ def test_the_best_hit_has_the_whole_probability_and_the_others_their_share() -> 
 def test_dates_do_not_lower_the_coverage(month: str) -> None:
     query = f"What did the kitten eat on 3 {month}, 2023?"
     weights = {"kitten": 2.0, "eat": 1.0, "3": 4, month.lower(): 4, "2023": 4}
-    assert relevance.signals(query, weights, [FakeCandidate(None, (1, 1, 0, 0, 0))]) == Signals(None, SATURATION)
+    assert relevance.signals(query, weights, [FakeCandidate(None, (1, 1, 0, 0, 0))], SHORT) == Signals(None, SATURATION)
 
 
 def test_words_about_the_conversation_do_not_lower_the_coverage() -> None:
     query = "Can you summarize what I mentioned about kittens in our conversations?"
     weights = {"can": 3.0, "summar": 3.0, "mention": 2.0, "kitten": 2.0, "convers": 3.0}
-    assert relevance.signals(query, weights, [FakeCandidate(None, (0, 0, 0, 1, 0))]).coverage == SATURATION
+    assert relevance.signals(query, weights, [FakeCandidate(None, (0, 0, 0, 1, 0))], SHORT).coverage == SATURATION
 
 
 def test_an_abbreviation_in_capital_letters_is_not_a_name() -> None:
@@ -79,23 +82,41 @@ def test_a_name_that_no_memory_contains_makes_every_hit_less_relevant() -> None:
     weights = {"carolin": 2.0, "kitten": 1.0}
     unnamed, named = FakeCandidate(0.5, (0, 1)), FakeCandidate(0.1, (1, 0))
     query = "How is Caroline's kitten?"
-    assert relevance.signals(query, weights, [unnamed]).missing == 1.0
-    assert relevance.signals(query, weights, [unnamed, named]) == Signals(0.5, SATURATION, 0.0)
+    assert relevance.signals(query, weights, [unnamed], SHORT).missing == 1.0
+    assert relevance.signals(query, weights, [unnamed, named], SHORT) == Signals(0.5, SATURATION, 0.0)
 
 
 def test_similarity_and_words_count_only_together_in_one_memory() -> None:
     apart = [FakeCandidate(0.5, (0, 1)), FakeCandidate(0.1, (1, 1))]
-    assert relevance.signals("kitten eating", {"kitten": 1.0, "eat": 1.0}, apart) == Signals(0.5, SATURATION / 2, 0.0)
+    assert relevance.signals("kitten eating", {"kitten": 1.0, "eat": 1.0}, apart, SHORT) == Signals(
+        0.5, SATURATION / 2, 0.0
+    )
 
 
 def test_a_query_that_consists_of_a_name_is_judged_by_the_name() -> None:
-    assert relevance.signals("who is Caroline?", {"carolin": 2.0}, [FakeCandidate(0.5, (1,))]).coverage == SATURATION
-    assert relevance.signals("who is Caroline?", {"carolin": 2.0}, [FakeCandidate(0.5, (0,))]).coverage == 0.0
+    assert (
+        relevance.signals("who is Caroline?", {"carolin": 2.0}, [FakeCandidate(0.5, (1,))], SHORT).coverage
+        == SATURATION
+    )
+    assert relevance.signals("who is Caroline?", {"carolin": 2.0}, [FakeCandidate(0.5, (0,))], SHORT).coverage == 0.0
+
+
+def test_the_same_match_is_less_relevant_among_long_memories() -> None:
+    among_short, among_long = (
+        relevance.signals("kitten", {"kitten": 1.0}, [FakeCandidate(0.3, (1,))], length) for length in (SHORT, LONG)
+    )
+    assert among_long.probability < among_short.probability
+
+
+def test_only_the_best_hits_are_considered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relevance, "BEST", 1)
+    hits = [FakeCandidate(0.2, (0,)), FakeCandidate(0.5, (1,))]
+    assert relevance.signals("kitten", {"kitten": 1.0}, hits, SHORT) == Signals(0.2, 0.0)
 
 
 def test_without_candidates_the_probability_is_low() -> None:
-    assert relevance.signals("kitten", {"kitten": 1.0}, []).probability < relevance.FLOOR
-    assert relevance.signals("", {}, []).probability < relevance.FLOOR
+    assert relevance.signals("kitten", {"kitten": 1.0}, [], SHORT).probability < relevance.FLOOR
+    assert relevance.signals("", {}, [], SHORT).probability < relevance.FLOOR
 
 
 def search(api: Api, query: str, **options: object) -> list[dict[str, float]]:
