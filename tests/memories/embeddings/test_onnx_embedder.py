@@ -76,7 +76,7 @@ def test_a_folder_without_a_model_is_refused(folder: Path, missing: str) -> None
 
 def test_unknown_pooling_is_refused(folder: Path) -> None:
     write(folder / "1_Pooling" / "config.json", {"pooling_mode_lasttoken": True})
-    with pytest.raises(ConfigurationError, match="mean, cls or max"):
+    with pytest.raises(ConfigurationError, match="mean, cls and max"):
         OnnxEmbedder(str(folder))
 
 
