@@ -43,7 +43,7 @@ class CompatRouter(PolicyRouter):
     """
 
     def __init__(self, tag: str, *, prefix: str, auth: object = NOT_SET) -> None:
-        super().__init__(tag, auth=auth)
+        super().__init__(tag, auth=auth, crosses=auth is None)
         self.prefix = prefix
 
     def register(self, method: str, path: str, policy: Policy) -> None:

@@ -15,6 +15,7 @@ from memories.models import Memory
 from operations.backup import backups
 from somamemory.db import tenant_scope, vector_tables
 from somamemory.errors import ConfigurationError
+from somamemory.telemetry import metrics
 from tenants import row_level_security
 from tenants.models import ApiKey, Tenant
 from tenants.scoping import TenantManager
@@ -169,6 +170,21 @@ def test_a_stranger_changes_nothing_and_sees_nothing(api: Api) -> None:
 
 def test_the_isolation_check_passes_under_the_wall(operator: Api) -> None:
     isolation_checks.test_a_sound_installation_passes_and_is_left_as_it_was(operator)
+
+
+@pytest.mark.parametrize("path", ["/api/v1/metrics", "/sekha/metrics", "/metrics"])
+def test_metrics_count_the_rows_of_all_tenants_under_the_wall(api: Api, path: str) -> None:
+    api.post("/api/v1/conversations", {"label": "Vault"})
+    metrics.forget_cached()
+
+    text = api.get(path).content.decode()
+
+    assert "soma_scrape_failed 0.0" in text
+    assert 'soma_conversations{status="active"} 1.0' in text
+
+
+def test_sekhas_route_starts_a_rebuild_under_the_wall(operator: Api) -> None:
+    assert operator.post("/sekha/api/v1/rebuild-embeddings").status_code == 202
 
 
 def test_the_estimate_of_a_large_installation_still_names_its_tenants(
