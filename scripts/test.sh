@@ -286,15 +286,15 @@ tests_on_postgresql() {
     tests
 }
 
-# Only the tests that use the vector index, with PostgreSQL and no other server. That of the package has no ICU, which
-# `icontains` needs.
+# Only the tests that use the vector index, with PostgreSQL and no other server. Those of row level security include the
+# tests of strangers. The PostgreSQL of the package has no ICU, which `icontains` needs.
 tests_on_pgvector() {
     export SOMA_DATABASE_URL="$database_url" SOMA_VECTOR_INDEX=pgvector SOMA_TEST_ROW_LEVEL_SECURITY=1
     export PATH="$pgvector:$PATH"
     template_on_postgresql
     "$python" -m pytest -n 2 --dist worksteal -k 'not icontains' \
         --deselect tests/memories/index/test_local_index.py tests/memories/index \
-        tests/memories/search/test_search_api.py tests/contract/test_stranger.py tests/tenants/test_row_level_security.py \
+        tests/memories/search/test_search_api.py tests/tenants/test_row_level_security.py \
         tests/operations/test_backup.py::test_a_backup_needs_no_pgvector_where_it_is_restored
 }
 

@@ -23,7 +23,8 @@ from tests.console.accessibility import NPM, in_dark, violations
 from tests.console.test_browser import browser  # noqa: F401 - a fixture
 from tests.support.oauth import AUTHORIZE, CALLBACK, App
 
-pytestmark = [pytest.mark.server, pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+# The pages are the same with both databases.
+pytestmark = [pytest.mark.server, pytest.mark.browser, pytest.mark.once, pytest.mark.django_db(transaction=True)]
 
 
 def is_accessible(browser: Browser) -> bool:
