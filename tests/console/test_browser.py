@@ -22,7 +22,7 @@ from testing.browser import Browser
 from tests.conftest import drain
 from tests.console.accessibility import NPM, in_dark, violations
 
-pytestmark = [pytest.mark.server, pytest.mark.browser]
+pytestmark = [pytest.mark.server, pytest.mark.browser, pytest.mark.once]
 
 MAX_SCRIPT_BYTES = 150_000
 # URLs that the test does not visit, with the reason.

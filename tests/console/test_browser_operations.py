@@ -15,7 +15,7 @@ from testing.browser import Browser
 from tests.conftest import Api, issue_key
 from tests.console.test_browser import browser, confirm  # noqa: F401 - a fixture
 
-pytestmark = [pytest.mark.server, pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.server, pytest.mark.browser, pytest.mark.once, pytest.mark.django_db(transaction=True)]
 COUNT = "return document.querySelector('#job [data-show=count]').textContent"
 
 

@@ -18,9 +18,15 @@ SHARES = {"half": 2, "few": 10, "one": 60}  # one memory of this number has the 
 def stored(api: Api, monkeypatch: pytest.MonkeyPatch) -> Api:
     chance = random.Random(5)
     words = ["coffee", "tea", "train", "ticket", "garden", "winter", "letter", "river"]
-    for number in range(60):
-        tags = {name: number % share == 0 for name, share in SHARES.items()}
-        api.store(str(number), " ".join(chance.choices(words, k=6)), metadata=tags)
+    items = [
+        {
+            "coord": str(number),
+            "payload": {"text": " ".join(chance.choices(words, k=6))},
+            "metadata": {name: number % share == 0 for name, share in SHARES.items()},
+        }
+        for number in range(60)
+    ]
+    assert api.post("/memories/bulk", {"items": items}).status_code == 200
     drain()
     monkeypatch.setattr(query, "POOLS", (4, 200))
     monkeypatch.setattr(semantic, "_SAMPLE", 1)
