@@ -1,4 +1,4 @@
-"""Columns of lists and fields of pages that Django would not show for people: times in UTC, and names such as "Id"."""
+"""Readable columns and fields: times in the reader's zone instead of UTC, and names such as "ID" instead of "Id"."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -17,7 +16,7 @@ from api.memories.presenters import memory as present_memory
 from api.search.presenters import hit as present_hit
 from console import staff
 from console.admin.memories import link
-from console.json_views import json_view, require_memories
+from console.json_views import json_view, memory_id, require_memories
 from console.site import site
 from console.validation import validated
 from memories import density_map, selectors
@@ -74,13 +73,9 @@ def search(request: HttpRequest, caller: Caller) -> Any:
 
 @json_view
 def memory(request: HttpRequest, caller: Caller) -> Any:
-    try:
-        id = UUID(request.GET.get("id", ""))
-    except ValueError:
-        raise InvalidInput("id", "must be a UUID") from None
-    row = selectors.inspect(caller, id)
+    row = selectors.inspect(caller, memory_id(request))
     around = graph.selectors.network(caller, row.namespace, row.coordinate)
-    return {"memory": present_memory(row), "link": link(caller.tenant.slug, id), "network": _network(around)}
+    return {"memory": present_memory(row), "link": link(caller.tenant.slug, row.id), "network": _network(around)}
 
 
 def _network(network: graph.selectors.Network) -> Any:

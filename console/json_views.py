@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
+from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 
 from api.json import reply
 from console import staff
-from somamemory.errors import SomaError
+from somamemory.errors import InvalidInput, SomaError
 from somamemory.web.problems import problem
 from tenants.caller import Caller
 
 
 def json_view(view: Callable[[HttpRequest, Caller], Any]) -> Callable[[HttpRequest], HttpResponse]:
-    """Return a view of the tenant in the query, for users who can see memories, with the same errors as the API."""
+    """Return a view that acts in the tenant named in the query and returns the same errors as the API.
+
+    Only users who may view memories can use it.
+    """
 
     @wraps(view)
     def answer(request: HttpRequest) -> HttpResponse:
@@ -32,7 +36,15 @@ def json_view(view: Callable[[HttpRequest, Caller], Any]) -> Callable[[HttpReque
 
 
 def require_memories(request: HttpRequest) -> None:
-    """Raise PermissionDenied for a user who cannot see memories."""
+    """Raise PermissionDenied for a user who may not view memories."""
     user: Any = request.user
     if not user.has_perm("memories.view_memory"):
         raise PermissionDenied
+
+
+def memory_id(request: HttpRequest) -> UUID:
+    """Return the id of the memory in the query. Raises InvalidInput."""
+    try:
+        return UUID(request.GET.get("id", ""))
+    except ValueError:
+        raise InvalidInput("id", "must be a UUID") from None

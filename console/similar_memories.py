@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
 
 from django.http import HttpRequest
 
 from console.admin.memories import link
-from console.json_views import json_view
+from console.json_views import json_view, memory_id
 from memories import density_map, selectors
 from memories.search.similar import similar
-from somamemory.errors import InvalidInput
 from tenants.caller import Caller
 
 NEIGHBOURS = 8
@@ -20,11 +18,7 @@ NEIGHBOURS = 8
 @json_view
 def answer(request: HttpRequest, caller: Caller) -> Any:
     """Return the nearest memories by meaning, or None for a memory that has no vector."""
-    try:
-        id = UUID(request.GET.get("id", ""))
-    except ValueError:
-        raise InvalidInput("id", "must be a UUID") from None
-    neighbours = similar(caller, selectors.inspect(caller, id), NEIGHBOURS)
+    neighbours = similar(caller, selectors.inspect(caller, memory_id(request)), NEIGHBOURS)
     if neighbours is None:
         return {"neighbours": None}
     return {

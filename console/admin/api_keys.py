@@ -23,6 +23,7 @@ from unfold.widgets import (
 
 from console import scope_words, staff
 from console.admin.audit import ByTenant
+from console.admin.scope_columns import ScopeColumns
 from console.model_admin import Searched, dialog, existing, report_outcome
 from console.site import site
 from console.templatetags.humane import moment
@@ -68,8 +69,10 @@ class NewKeyForm(BaseDialogForm):  # type: ignore[misc]
         return [field.clean(name.strip()) for name in self.cleaned_data["namespaces"].splitlines() if name.strip()]
 
 
-class KeyAdmin(Searched):
-    list_display = ("prefix", "name", "whose", "user_id", "state", "rights", "last_used", "made", "ends")
+class KeyAdmin(ScopeColumns, Searched):
+    list_display = (
+        "prefix", "name", "tenant_slug", "user_id", "state", "scope_verbs", "last_used", "created", "expires",
+    )  # fmt: skip
     list_display_links = ("prefix",)
     list_filter = (ByTenant,)
     list_select_related = ("tenant",)
@@ -77,18 +80,18 @@ class KeyAdmin(Searched):
     search_help_text = "Search names, the letters after soma_, or for an exact user"
     order = ("-created_at", "-id")
     fields = (
-        "prefix_to_copy", "name", "whose", "state", "scope_descriptions", "allowed_namespaces", "user_id", "last_used",
-        "made", "ends", "revoked",
+        "prefix_to_copy", "name", "tenant_slug", "state", "scope_descriptions", "allowed_namespaces", "user_id",
+        "last_used", "created", "expires", "revoked",
     )  # fmt: skip
     readonly_fields = (
-        "prefix_to_copy", "whose", "state", "scope_descriptions", "allowed_namespaces", "last_used", "made", "ends",
-        "revoked",
+        "prefix_to_copy", "tenant_slug", "state", "scope_descriptions", "allowed_namespaces", "last_used", "created",
+        "expires", "revoked",
     )  # fmt: skip
     actions_list = ("issue",)
     actions_detail = ("rotate", "revoke")
 
     @display(description="tenant")
-    def whose(self, row: ApiKey) -> str:
+    def tenant_slug(self, row: ApiKey) -> str:
         return row.tenant.slug if row.tenant else "(operator)"
 
     @display(description="state", label={"active": "success", "revoked": "danger", "expired": "warning"})
@@ -101,18 +104,6 @@ class KeyAdmin(Searched):
     def prefix_to_copy(self, row: ApiKey) -> str:
         return render_to_string("console/prefix.html", {"prefix": row.prefix})
 
-    @display(description="scopes")
-    def rights(self, row: ApiKey) -> str:
-        return scope_words.verbs(row.scopes)
-
-    @display(description="scopes")
-    def scope_descriptions(self, row: ApiKey) -> str:
-        return scope_words.descriptions(row.scopes)
-
-    @display(description="namespaces")
-    def allowed_namespaces(self, row: ApiKey) -> str:
-        return ", ".join(row.namespaces) or "all"
-
     @display(description="last used")
     def last_used(self, row: ApiKey) -> str:
         return moment(row.last_used_at) if row.last_used_at else "never"
@@ -122,11 +113,11 @@ class KeyAdmin(Searched):
         return moment(row.revoked_at)
 
     @display(description="created")
-    def made(self, row: ApiKey) -> str:
+    def created(self, row: ApiKey) -> str:
         return moment(row.created_at)
 
     @display(description="expires")
-    def ends(self, row: ApiKey) -> str:
+    def expires(self, row: ApiKey) -> str:
         return moment(row.expires_at) if row.expires_at else "never"
 
     def matching(self, rows: QuerySet[Any], term: str) -> QuerySet[Any]:

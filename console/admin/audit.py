@@ -77,14 +77,14 @@ class VerifyForm(BaseDialogForm):  # type: ignore[misc]
 
 
 class AuditAdmin(Searched):
-    list_display = ("when", "who", "address", "action", "whose", "namespace", "target")
+    list_display = ("when", "who", "address", "action", "tenant_slug", "namespace", "target")
     list_display_links = ("when",)
     list_filter = (ByTenant, ByAction)
     fields = (
-        "id", "when", "actor", "address", "action", "whose", "namespace", "target", "subject", "before", "after",
+        "id", "when", "actor", "address", "action", "tenant_slug", "namespace", "target", "subject", "before", "after",
         "request_id",
     )  # fmt: skip
-    readonly_fields = ("id", "when", "whose", "subject", "before", "after")
+    readonly_fields = ("id", "when", "tenant_slug", "subject", "before", "after")
     list_select_related = ("tenant",)
     search_fields = ("actor", "request_id")
     search_help_text = "Search for an exact actor (key:…, staff:…) or request ID"
@@ -146,7 +146,7 @@ class AuditAdmin(Searched):
         return _hash(row.after_hash)
 
     @display(description="tenant")
-    def whose(self, row: AuditEvent) -> str:
+    def tenant_slug(self, row: AuditEvent) -> str:
         return row.tenant.slug if row.tenant else "—"
 
     def matching(self, rows: QuerySet[Any], term: str) -> QuerySet[Any]:

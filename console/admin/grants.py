@@ -11,16 +11,17 @@ from unfold.decorators import display
 from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 
-from console import scope_words, staff
+from console import staff
 from console.admin.audit import ByTenant
+from console.admin.scope_columns import ScopeColumns
 from console.model_admin import Listed, dialog, existing, report_outcome
 from console.models import OAuthGrant
 from console.oauth import grants
 from console.site import site
 
 
-class GrantAdmin(Listed):
-    list_display = ("client", "approved_by", "tenant", "state", "rights", "user_id", "created_at", "expires_at")
+class GrantAdmin(ScopeColumns, Listed):
+    list_display = ("client", "approved_by", "tenant", "state", "scope_verbs", "user_id", "created_at", "expires_at")
     list_display_links = ("client",)
     list_filter = (ByTenant,)
     list_select_related = ("client", "approved_by", "tenant", "key")
@@ -31,18 +32,6 @@ class GrantAdmin(Listed):
     )  # fmt: skip
     readonly_fields = ("public_id", "prefix", "state", "scope_descriptions", "allowed_namespaces")
     actions_detail = ("disconnect",)
-
-    @display(description="scopes")
-    def rights(self, row: OAuthGrant) -> str:
-        return scope_words.verbs(row.scopes)
-
-    @display(description="scopes")
-    def scope_descriptions(self, row: OAuthGrant) -> str:
-        return scope_words.descriptions(row.scopes)
-
-    @display(description="namespaces")
-    def allowed_namespaces(self, row: OAuthGrant) -> str:
-        return ", ".join(row.namespaces) or "all"
 
     @display(description="client ID")
     def public_id(self, row: OAuthGrant) -> str:
