@@ -29,7 +29,7 @@ from somamemory.errors import InvalidInput
 from somamemory.web.problems import PROBLEM
 
 ANY_PROBLEM = (400, 401, 403, 404, 405, 409, 410, 411, 412, 413, 415, 422, 429, 500, 503)
-# Sent before the route is known: invalid host, time-out, request line or headers too long
+# Sent before the route is known: invalid host, timeout, request line or headers too long
 SERVER_PROBLEMS = (400, 408, 414, 431)
 _CONVERTER = re.compile(r"\{\w+:")  # in `{text:key}`, which OpenAPI calls `{key}`
 _MAX_SHOWN = 200  # characters of a parameter's name in an error
@@ -60,8 +60,8 @@ class Declaration(TypedDict, total=False):
 
     out: the schema of a 200 response, or schemas by status.
     kind: `read` for a GET and `write` otherwise, by default.
-    writes: true for the kinds `write` and `llm`, by default.
-    long: true for the kind `llm`, by default.
+    writes: true for the `write` and `llm` kinds, by default.
+    long: true for the `llm` kind, by default.
     resumable: false by default.
     limited: false by default.
     problems: the statuses for which the route returns a Problem; any, by default.

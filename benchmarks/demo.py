@@ -1,7 +1,7 @@
 """`make demo`: store this project's documentation as memories, and ask five questions about it.
 
 The demo uses the server started with `make run` if there is one, or a temporary server otherwise. Each section of each
-file becomes a memory at [file, section] in the namespace `documentation`.
+file becomes a memory at [file, section] in the `documentation` namespace.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ class User(threading.Thread):
             except (OSError, http.client.HTTPException) as error:
                 status = 0
                 self.failed.append(f"{action.__name__}: {type(error).__name__}")
-                self.client.connection.close()  # it cannot be used after a time-out
+                self.client.connection.close()  # it cannot be used after a timeout
             if status >= 400 and (status != 404 or action in self.searches):  # an address may be empty
                 self.failed.append(f"{action.__name__}: {status}")
             self.done[action.__name__] += 1

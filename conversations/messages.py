@@ -1,6 +1,6 @@
 """Messages: the turns of a conversation.
 
-The message of turn `t` is the memory at `[conversation number, t]` in the namespace `conversations`. Only this file
+The message of turn `t` is the memory at `[conversation number, t]` in the `conversations` namespace. Only this file
 depends on that address, on the layout of the payload, and on the fact that keys order a conversation's messages by
 turn.
 """

@@ -36,7 +36,7 @@ PROPOSALS_USAGE_SQL = "SELECT 0 AS memories, COALESCE(SUM(bytes), 0) AS bytes FR
 
 
 class Conversation(UserOwned):
-    """A conversation. The message of turn `t` is the memory at `[number, t]` in the namespace `conversations`."""
+    """A conversation. The message of turn `t` is the memory at `[number, t]` in the `conversations` namespace."""
 
     class Status(models.TextChoices):
         ACTIVE = "active"

@@ -324,7 +324,7 @@ def _write(caller: Caller, conversation: Conversation, messages: Sequence[NewMes
 
 
 def _last_text(caller: Caller, conversation: Conversation) -> str:
-    """Return the searchable text of the last message. Appending may read it without the scope `read`."""
+    """Return the searchable text of the last message. Appending may read it without the `read` scope."""
     if not conversation.last_turn:
         return ""
     rows = Memory.objects.for_tenant(caller.tenant).filter(

@@ -1,4 +1,4 @@
-"""The users, agents, sessions and apps of memories. An app is the field `app_id` of a memory's source."""
+"""The users, agents, sessions and apps of memories. An app is the `app_id` field of a memory's source."""
 
 from __future__ import annotations
 

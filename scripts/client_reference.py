@@ -14,7 +14,7 @@ SOURCE = Path(__file__).resolve().parent.parent / "clients" / "python" / "src"
 INTRODUCTION = """\
 # Python client
 
-`somamemory_client` has the classes `Client` and `AsyncClient` with the same methods; the methods of `AsyncClient` are
+`somamemory_client` has the `Client` and `AsyncClient` classes with the same methods; the methods of `AsyncClient` are
 coroutines, except those that return pages. [Use the Python client](../how-to/python.md) shows how to use them. The
 types of responses, such as `MemoryOut`, are dictionaries (`TypedDict`) in `somamemory_client.types`, with the fields of
 the [REST API reference](rest-api.md).

@@ -3,7 +3,7 @@
     python scripts/from_sekha.py ~/.sekha/data/sekha.db > sekha.jsonl
     python scripts/from_sekha.py --digest sekha.jsonl     the number of conversations and messages, and a hash
 
-Reads the tables `conversations` and `messages`, whose format has not changed since version 0.1 of Sekha's controller
+Reads the `conversations` and `messages` tables, whose format has not changed since version 0.1 of Sekha's controller
 (according to its source code in November 2026). Processes one conversation at a time, does not change the database, and
 needs only the Python standard library.
 """

@@ -10,7 +10,7 @@ SOURCE = Path(__file__).resolve().parent.parent / "clients" / "typescript" / "sr
 INTRODUCTION = """\
 # TypeScript client
 
-`@somamemory/client` exports the class `Client`, the errors, and the types of requests and responses, such as
+`@somamemory/client` exports the `Client` class, the errors, and the types of requests and responses, such as
 `MemoryOut`, with the fields of the [REST API reference](rest-api.md). [Use the TypeScript
 client](../how-to/typescript.md) shows how to use them. A search returns a `SearchResult`: iterate over it, or read
 `memories`, `degraded`, `next_offset` and the whole response as `raw`.

@@ -27,9 +27,9 @@ class SomaConfig(AppConfig):
 
 
 def _without_statement_timeout(using: str, **kwargs: Any) -> None:
-    """Disable the statement time-out, because indexing a million rows takes longer than any request.
+    """Disable the statement timeout, because indexing a million rows takes longer than any request.
 
-    Keep the lock time-out.
+    Keep the lock timeout.
     """
     _say(using, "SET statement_timeout = 0")
 

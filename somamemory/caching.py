@@ -1,7 +1,7 @@
 """A cache shared by all processes. It contains data that can be recomputed; every key begins with the tenant.
 
 Without SOMA_REDIS_URL the cache is local to this process. While Redis is down, every lookup is a miss and nothing
-fails. After a failure, no request contacts Redis for a few seconds, so that one time-out does not turn into one per
+fails. After a failure, no request contacts Redis for a few seconds, so that one timeout does not turn into one per
 request. The cache recovers automatically.
 
 Include the version of the source in `parts` if there is one. A reader that is slower than a write then cannot store an
@@ -110,7 +110,7 @@ def shared() -> bool:
 
 
 def redis_breaker() -> Breaker:
-    """Return a breaker that opens after a single failure, because each call to Redis waits for the time-out."""
+    """Return a breaker that opens after a single failure, because each call to Redis waits for the timeout."""
     return Breaker("Redis", log, pause_s=PAUSE_S, failures=1)
 
 

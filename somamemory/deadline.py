@@ -2,7 +2,7 @@
 
 A request runs inside `within`. Commands, jobs and the scheduler do not, so they have no deadline. A thread, the
 watchdog, interrupts the statement of a request that has exceeded its deadline. It calls `interrupt` on SQLite and sends
-a cancel request to PostgreSQL. Statements therefore need no time-out of their own and no additional round trip. Loops
+a cancel request to PostgreSQL. Statements therefore need no timeout of their own and no additional round trip. Loops
 in Python call `check`.
 """
 

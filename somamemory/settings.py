@@ -368,7 +368,7 @@ REDIS_URL = env.str("SOMA_REDIS_URL", "")
 
 
 def caches_in(redis_url: str, wait_s: float = 0.5, wait_for_limits_s: float = 0.05) -> dict[str, dict[str, Any]]:
-    """Return the caches in Redis, or in this process without a URL. No call waits longer than the Redis time-outs."""
+    """Return the caches in Redis, or in this process without a URL. No call waits longer than the Redis timeouts."""
     if not redis_url:
         backend = "django.core.cache.backends.locmem.LocMemCache"
         return {"default": {"BACKEND": backend, "OPTIONS": {"MAX_ENTRIES": 20_000}}}
@@ -392,7 +392,7 @@ def caches_in(redis_url: str, wait_s: float = 0.5, wait_for_limits_s: float = 0.
             },
         }
 
-    # Every request waits for the rate limits, so their time-out is shorter. The limits handle the errors themselves.
+    # Every request waits for the rate limits, so their timeout is shorter. The limits handle the errors themselves.
     return {"default": waiting(wait_s), "limits": waiting(wait_for_limits_s)}
 
 

@@ -41,7 +41,7 @@ class Caller:
     def require_operator(self, scope: str = "admin") -> None:
         """Raise Forbidden unless the caller is an operator of the installation.
 
-        Viewing only requires the scope `read`.
+        Viewing only requires the `read` scope.
         """
         if not self.operator:
             raise Forbidden("this action requires an operator key")

@@ -214,7 +214,7 @@ def _index_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def patient_caches_in(redis_url: str) -> dict[str, dict[str, Any]]:
-    """Redis caches with longer time-outs, so that a stalled machine does not count as an outage."""
+    """Redis caches with longer timeouts, so that a stalled machine does not count as an outage."""
     return caches_in(redis_url, 30, 30)
 
 

@@ -73,7 +73,7 @@ def full_text(request: Request, body: FullTextBody) -> HttpResponse:
 def assemble(request: Request, query: Query[ContextParams], body: ContextBody) -> HttpResponse:
     """Select the best messages for the next prompt, within a token budget.
 
-    With the format `text`, the context is one text that can be pasted into a prompt; with `messages`, a list of
+    With the `text` format, the context is one text that can be pasted into a prompt; with `messages`, a list of
     messages for a model.
     """
     if query.manifest and body.format != "items":

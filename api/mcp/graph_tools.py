@@ -1,4 +1,4 @@
-"""The tools of the profile `knowledge-graph`: the nine tools of the reference memory server (`server-memory`).
+"""The tools of the `knowledge-graph` profile: the nine tools of the reference memory server (`server-memory`).
 
 An entity is a memory with the key `entity/<name>`, and a relation is a link whose type is the relation's. Unlike with
 the reference server, concurrent writes are not lost, and responses have a maximum size.

@@ -114,7 +114,7 @@ def tls() -> ssl.SSLContext:
 def _get(parts: SplitResult, address: str) -> bytes:
     """Return the body, or a byte more than is allowed. Redirects are refused, because they lead to another address.
 
-    A server that sends one byte at a time never reaches the time-out of the socket, so a timer closes the connection.
+    A server that sends one byte at a time never reaches the timeout of the socket, so a timer closes the connection.
     """
     connection = _Connection(str(parts.hostname), parts.port or 443, address)
     timer = threading.Timer(TIMEOUT_S, connection.shut)

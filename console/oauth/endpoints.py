@@ -92,7 +92,7 @@ def _tokens(request: HttpRequest, parameters: dict[str, str]) -> Tokens:
 
 
 def _token_request(request: HttpRequest, parameters: dict[str, str], name: str) -> TokenRequest:
-    """Return the request with the code or token in the parameter `name`. Raises OAuthError for an unknown client."""
+    """Return the request with the code or token in the `name` parameter. Raises OAuthError for an unknown client."""
     state = state_of(request)
     return TokenRequest(
         client=clients.known(parameters.get("client_id", "")),

@@ -1,4 +1,4 @@
-"""Entities: the people and things that facts mention. Each is one memory in the namespace `facts`.
+"""Entities: the people and things that facts mention. Each is one memory in the `facts` namespace.
 
 An entity's coordinate `[0, a, b]` contains 104 bits of the SHA-256 of its name; no conversation has the number 0. A
 name therefore always maps to the same memory of a tenant, and no lookup table is needed. Facts link to their entities

@@ -1,6 +1,6 @@
 """Facts: statements that a language model extracts from conversations, and the entities they mention.
 
-A fact is a memory at `[conversation number, turn, index]` in the namespace `facts`; `turn` is the turn of the message
+A fact is a memory at `[conversation number, turn, index]` in the `facts` namespace; `turn` is the turn of the message
 that states it. The fact links to that message (`stated_in`) and to its entities (`mentions`, see `entities`). A fact
 about an attribute that changes, such as a home, supersedes older ones (see `fact_changes`).
 

@@ -1,6 +1,6 @@
 """Conversation summaries: of each day, of each week (from its days), and of each month (from its weeks).
 
-A summary is a memory at `[conversation number, level, period]` in the namespace `summaries`. It links (`summarises`) to
+A summary is a memory at `[conversation number, level, period]` in the `summaries` namespace. It links (`summarises`) to
 its sources: the messages of the day, or the summaries of the level below. It stores a fingerprint of these sources and
 is regenerated only if the fingerprint changes.
 """

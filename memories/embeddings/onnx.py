@@ -2,7 +2,7 @@
 
 The folder needs `model.onnx` or `onnx/model.onnx`, `tokenizer.json` and `config.json`. Pooling, normalisation and the
 maximum length come from the files that Sentence Transformers writes (`1_Pooling/config.json`, `modules.json`,
-`sentence_bert_config.json`). The extra `onnx` installs the runtime.
+`sentence_bert_config.json`). The `onnx` extra installs the runtime.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Build a new embedding generation next to the active one: the steps of the job `rebuild_embeddings`.
+"""Build a new embedding generation next to the active one: the steps of the `rebuild_embeddings` job.
 
 1. *check*: verify that the new embedder works, and create a generation. From now on, every write marks memories for
    both generations.

@@ -1,4 +1,4 @@
-"""Compare the index with the database, by id and version, and repair the differences: the job `reconcile`.
+"""Compare the index with the database, by id and version, and repair the differences: the `reconcile` job.
 
 The database is read before the index, and every difference is checked again afterwards, so a concurrent change is not
 reported. Rows that are due are not reported either, because a worker is about to process them.

@@ -89,7 +89,7 @@ def _contents(connection: BaseDatabaseWrapper, file: Path) -> str:
 
 @contextmanager
 def _session(connection: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper]:
-    """Open a separate connection without time-outs."""
+    """Open a separate connection without timeouts."""
     session = _connection_to(connection, str(connection.settings_dict["NAME"]))
     with closing(session):
         with session.cursor() as cursor:

@@ -101,7 +101,7 @@ def profile_file() -> Path:
 
 
 def profile(name: str | None) -> dict[str, str]:
-    """Return the values of a profile. Without a name, use the profile `default` if it exists."""
+    """Return the values of a profile. Without a name, use the `default` profile if it exists."""
     file = profile_file()
     if not file.is_file():
         if name:

@@ -15,7 +15,7 @@ BATCH = 5_000
 
 
 def add_bytes(model: str, table: str, expressions: Mapping[str, str]) -> list[Operation]:
-    """Return the operations that add the column `bytes` and fill it. The migration must set `atomic = False`.
+    """Return the operations that add the `bytes` column and fill it. The migration must set `atomic = False`.
 
     expressions: the SQL for the size, by database vendor. A plain ADD COLUMN serves both engines: Django would copy the
     table on SQLite.

@@ -103,7 +103,7 @@ class RunOnPostgreSQL(RunSQL):
 
 @contextmanager
 def patience(editor: Editor) -> Iterator[None]:
-    """Disable the lock time-out: CONCURRENTLY waits for older transactions and blocks no others."""
+    """Disable the lock timeout: CONCURRENTLY waits for older transactions and blocks no others."""
     editor.execute("SET lock_timeout = 0")
     try:
         yield

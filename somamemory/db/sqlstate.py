@@ -7,8 +7,8 @@ from django.db import DatabaseError, InterfaceError, OperationalError
 SERIALIZATION_FAILURE = "40001"  # on a replica: row versions that a query needed were removed
 DEADLOCK_DETECTED = "40P01"
 READ_ONLY = "25006"  # the primary has become a replica
-LOCK_NOT_AVAILABLE = "55P03"  # the lock time-out
-QUERY_CANCELED = "57014"  # the statement time-out, or a cancel request
+LOCK_NOT_AVAILABLE = "55P03"  # the lock timeout
+QUERY_CANCELED = "57014"  # the statement timeout, or a cancel request
 # Locked by others, or unreachable (sqlite.org/rescode.html).
 _SQLITE_BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_CANTOPEN", "SQLITE_IOERR", "SQLITE_FULL", "SQLITE_READONLY")
 _SERVER_STAYS_UP = (SERIALIZATION_FAILURE, DEADLOCK_DETECTED, LOCK_NOT_AVAILABLE, QUERY_CANCELED)

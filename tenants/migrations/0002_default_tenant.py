@@ -1,4 +1,4 @@
-"""Create the tenant `default`, which exists from the first migrate on."""
+"""Create the `default` tenant, which exists from the first migrate on."""
 
 from django.db import migrations
 

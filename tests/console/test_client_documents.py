@@ -228,7 +228,7 @@ def test_a_slow_site_is_abandoned(site: Site, monkeypatch: pytest.MonkeyPatch, b
 
     def respond(handler: http.server.BaseHTTPRequestHandler) -> None:
         handler.wfile.write(beginning)
-        for _ in range(100):  # each byte comes before the time-out of the socket
+        for _ in range(100):  # each byte comes before the timeout of the socket
             try:
                 handler.wfile.write(b"x")
             except OSError:

@@ -145,7 +145,7 @@ def test_a_redis_that_hangs_costs_one_time_out_and_no_more(
     with_redis: RedisServer, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caching.set(ONE, "thing", value=1, lifetime_s=60)
-    settings.CACHES = caches_in(with_redis.url)  # with the service's time-out
+    settings.CACHES = caches_in(with_redis.url)  # with the service's timeout
     waits: list[object] = []
     read = Connection.read_response
 

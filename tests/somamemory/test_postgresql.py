@@ -1,4 +1,4 @@
-"""PostgreSQL only: time-outs, broken connections and prepared statements."""
+"""PostgreSQL only: timeouts, broken connections and prepared statements."""
 
 from __future__ import annotations
 

@@ -221,7 +221,7 @@ def test_a_redis_that_hangs_holds_up_one_request_and_not_those_behind_it(
     settings: Any, server: Redis, key: uuid.UUID, calls: list[Any]
 ) -> None:
     settings.KEY_BURST = settings.TENANT_BURST = 100_000
-    settings.CACHES = {**settings.CACHES, "limits": caches_in(settings.REDIS_URL)["limits"]}  # with its own time-out
+    settings.CACHES = {**settings.CACHES, "limits": caches_in(settings.REDIS_URL)["limits"]}  # with its own timeout
     server.process.send_signal(signal.SIGSTOP)
     try:
         with ThreadPoolExecutor(8) as threads:

@@ -1,8 +1,8 @@
 """The namespaces and keys of mem0's memories.
 
-Memories are in the namespace `mem0`, under the key `{event}/{n}`: the event of the request that stored them, and the
+Memories are in the `mem0` namespace, under the key `{event}/{n}`: the event of the request that stored them, and the
 position in it. An imported memory has the key `imported/{id}` with its id in mem0, which stays valid here. Facts that a
-language model extracts are in the namespace `facts`.
+language model extracts are in the `facts` namespace.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def namespaces(caller: Caller) -> list[str]:
 
 
 def only_memories() -> Q:
-    """Return the condition that leaves out the entities, which are also in the namespace `facts`."""
+    """Return the condition that leaves out the entities, which are also in the `facts` namespace."""
     return Q(namespace=MEM0) | facts.are_facts()
 
 

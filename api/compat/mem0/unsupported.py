@@ -16,11 +16,11 @@ _ORGANIZATION = "/api/v1/orgs/organizations/{a}/"
 _PROJECT = "/api/v1/orgs/organizations/{a}/projects/{b}/"
 # By method and path: what to use instead.
 UNSUPPORTED: dict[tuple[str, str], str] = {
-    ("POST", "/v1/exports/"): "use GET /api/v1/memories or the command `somamemory export`",
-    ("POST", "/v1/exports/get/"): "use GET /api/v1/memories or the command `somamemory export`",
+    ("POST", "/v1/exports/"): "use GET /api/v1/memories or the `somamemory export` command",
+    ("POST", "/v1/exports/get/"): "use GET /api/v1/memories or the `somamemory export` command",
     ("POST", "/v1/summary/"): "use POST /api/v1/summarize",
     ("POST", "/v1/feedback/"): "change the importance of the memory with PATCH /api/v1/memories/by-id/{id}",
-    ("GET", "/v1/exports/"): "use GET /api/v1/memories or the command `somamemory export`",
+    ("GET", "/v1/exports/"): "use GET /api/v1/memories or the `somamemory export` command",
     ("GET", "/v1/stats/"): "use GET /api/v1/stats",
     ("GET", "/v1/memories/events/"): "use GET /v1/events/",
     ("GET", "/v1/entities/filters/"): "use GET /v1/entities/",

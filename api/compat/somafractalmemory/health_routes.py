@@ -94,7 +94,7 @@ def docs(request: HttpRequest) -> HttpResponse:
 
 @with_key.get("/test-stats", out=None, limited=True)
 def test_stats(request: Request) -> HttpResponse:
-    """Count the memories of the namespace `test_ns`."""
+    """Count the memories of the `test_ns` namespace."""
     request.caller.require("read", [TEST_NAMESPACE])
     return reply(_counted(replace(request.caller, namespaces=frozenset({TEST_NAMESPACE})), TEST_NAMESPACE))
 

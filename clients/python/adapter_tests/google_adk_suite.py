@@ -2,7 +2,7 @@
 
     pytest -p google_adk_suite --import-mode=importlib var/adapter-suites/google-adk
 
-ADK's contract tests use the fixture `session_service`, which calls `get_session_service` for each of ADK's services.
+ADK's contract tests use the `session_service` fixture, which calls `get_session_service` for each of ADK's services.
 Here, that function returns our service, and each test runs once. Tests of a single ADK service are deselected.
 """
 

@@ -142,7 +142,7 @@ export class Jobs extends Resource {
   }
 }
 
-/** Administration. Most calls need a key with the scope `admin`. */
+/** Administration. Most calls need a key with the `admin` scope. */
 export class Admin extends Resource {
   readonly tenants = new Tenants(this.transport, this.scope);
   readonly keys = new Keys(this.transport, this.scope);

@@ -14,7 +14,7 @@ export type StoreOptions = Omit<StoreBody, "payload" | "embedding"> & { embeddin
 export type SearchOptions = Omit<SearchBody, "query">;
 export type NewMemory = { payload: Payload } & Omit<StoreBody, "payload">;
 
-/** Conditions on the version of a memory, from the header `ETag` or the field `version`. */
+/** Conditions on the version of a memory, from the `ETag` header or the `version` field. */
 export interface Conditions {
   /** Write only if this is the current version. */
   if_version?: number | undefined;

@@ -104,7 +104,7 @@ class PgvectorIndex:
                 _write(statement, [tenant, batch])
 
     def drop_tenant(self, tenant: UUID) -> None:
-        """Delete the tenant's rows in parts, so that no statement exceeds its time-out."""
+        """Delete the tenant's rows in parts, so that no statement exceeds its timeout."""
         statement = self._sql(
             "DELETE FROM {table} WHERE tenant_id = %s AND memory_id = ANY "
             "(ARRAY(SELECT memory_id FROM {table} WHERE tenant_id = %s LIMIT %s))"

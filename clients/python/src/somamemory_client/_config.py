@@ -1,4 +1,4 @@
-"""Configuration of a client: key, tenant, scope, time-out, retries and hooks."""
+"""Configuration of a client: key, tenant, scope, timeout, retries and hooks."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class EmbeddedTransport:
         return cls(running.application, running.api_key)
 
     def send(self, request: Request, timeout_s: float) -> Response:
-        """Send a request, and return the response. Ignores the time-out, because the service has its own deadlines."""
+        """Send a request, and return the response. Ignores the timeout, because the service has its own deadlines."""
         start = _Start()
         chunks = self.application(_environ(request), start)
         try:

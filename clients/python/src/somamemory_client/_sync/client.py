@@ -83,7 +83,7 @@ class Client:
         """Return a client that runs the service in this process, with its data in a folder and without a port.
 
         The package `somamemory` must be installed. A process can open one folder, and only one process at a time should
-        open it. Requests use the service's deadlines instead of a time-out. Raises InvalidArgument.
+        open it. Requests use the service's deadlines instead of a timeout. Raises InvalidArgument.
         """
         transport = EmbeddedTransport.open(Path(path))
         return cls(

@@ -2,7 +2,7 @@
 
     graph = builder.compile(store=SomaStore(Client()))
 
-An item is a memory. Its namespace `("users", "ada")` is the namespace `langgraph/users/ada`, and its value is stored in
+An item is a memory. Its namespace `("users", "ada")` is the `langgraph/users/ada` namespace, and its value is stored in
 the metadata as `value`, which filters can use. Searches use the strings in the value, or only those at `index`.
 """
 
