@@ -1,7 +1,7 @@
 """Links as they were at an earlier time (`as_of`).
 
 A link that is replaced or removed is kept as a version, in the same transaction. A version was current from its
-`updated_at` to `until`. The links of purged memories disappear from earlier times as well.
+`updated_at` to `until`. Links of purged memories also disappear from the past.
 """
 
 from __future__ import annotations

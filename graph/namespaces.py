@@ -1,7 +1,7 @@
 """Rename and delete namespaces, with their memories and links.
 
 Both operations use many transactions, so there is no limit to the size of a namespace. To continue after an
-interruption, repeat the request.
+interruption, send the request again.
 """
 
 from __future__ import annotations

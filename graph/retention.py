@@ -2,7 +2,7 @@
 
 There is at most one memory at an address, so a purge (by a caller, or after the retention period) leaves the address
 empty, and its links in both directions are removed in the same transaction. A soft delete keeps them, so a memory that
-is restored has the same links as before. The links of an address that never had a memory stay until they are removed
+is restored has the same links as before. If an address has never had a memory, its links stay until they are removed
 explicitly. A purge also removes the history of the links.
 """
 
@@ -62,7 +62,7 @@ def set_user(caller: Caller, namespace: str, root: Coordinate, user_id: str | No
 
 def _remove(caller: Caller, namespace: str, touching: Q) -> None:
     links = Link.objects.for_tenant(caller.tenant).filter(namespace=namespace)
-    # Locked in the same order as everywhere else, because two purges can have links in common and new links may be
+    # Locked in the same order as everywhere else, because two purges can have links in common, and new links may be
     # created at the same time.
     in_order = links.order_by("from_key", "to_key", "link_type")
     ids = list(in_order.filter(touching).select_for_update().values_list("id", flat=True))

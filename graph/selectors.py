@@ -36,7 +36,7 @@ Direction = Literal["out", "in", "both"]
 
 @dataclass(frozen=True)
 class LinkFilter:
-    """The links that a walk can follow.
+    """The links that a traversal can follow.
 
     as_of: follow the links that existed at this time, instead of the current ones.
     valid_at: the time at which the links must be valid; None means `as_of`, or now.
@@ -78,8 +78,8 @@ class Neighbourhood:
 class Path:
     """The result of a path search. `steps` is None if no path was found.
 
-    truncated: whether a limit was reached, in which case a path may exist although none was found, or a cheaper one if
-    `weighted`.
+    truncated: whether a limit was reached. In that case, a path may exist although none was found or, if `weighted`, a
+    cheaper one.
     """
 
     steps: Sequence[Step] | None
@@ -93,7 +93,7 @@ class Path:
 
 @dataclass
 class Reader:
-    """Reads the links for a walk, at most `most` links, with one statement per hop and direction.
+    """Reads the links for a traversal, at most `most` links, with one statement per hop and direction.
 
     links: queries for links, which together return each link once.
     """
@@ -105,7 +105,7 @@ class Reader:
     read: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        # applied once, so that "now" is the same time for the whole walk
+        # applied once, so that "now" is the same time for the whole traversal
         self.links = [self.link_filter.apply(links) for links in self.links]
 
     def __call__(self, keys: Collection[str], *, reverse: bool = False) -> list[tuple[bool, list[Row]]]:
@@ -217,7 +217,7 @@ def shortest_path(
     max_length: int = MAX_LENGTH,
     weighted: bool = False,
 ) -> Path:
-    """Return the path with the fewest steps, or the cheapest path if `weighted`, of at most `max_length` steps."""
+    """Return the path with the fewest hops, or the cheapest path if `weighted`, of at most `max_length` hops."""
     read = read_links(caller, namespace, link_filter, MAX_READ)
     steps = (walks.cheapest if weighted else walks.shortest)(read, start.key, goal.key, max_length)
     # A shortest path that was found is valid even if some links were not read.
@@ -238,7 +238,7 @@ def stats(caller: Caller) -> dict[str, Any]:
 class Subgraph:
     """The links between addresses below a prefix, or in a whole namespace, as of the creation of this object.
 
-    Links are read page by page, which takes neither much memory nor a long transaction. Every link that exists
+    Links are read page by page, which requires neither much memory nor a long transaction. Every link that exists
     throughout is read exactly once. A link removed in the meantime may be missing, and one created in the meantime is
     left out.
     """
@@ -277,7 +277,8 @@ def subgraph(
 ) -> Subgraph:
     """Return the links of a namespace.
 
-    With `prefix`, return only those with both ends below it; with `ends`, only those that begin or end at one of them.
+    With `prefix`, return only links with both ends below it; with `ends`, only links that begin or end at one of these
+    addresses.
     """
     rows = links_in(caller, namespace)
     if ends:

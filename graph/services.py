@@ -23,7 +23,7 @@ from tenants.audit import Change
 from tenants.caller import Caller
 
 DEFAULT_TYPE = "related"
-MAX_METADATA_BYTES = 65_536  # as JSON; limited because walks and exports read the metadata of many links
+MAX_METADATA_BYTES = 65_536  # as JSON; limited because traversals and exports read the metadata of many links
 _MOVED = 500
 Key = tuple[str, str, str]  # (from, to, type)
 
@@ -93,7 +93,7 @@ def remove(caller: Caller, namespace: str, start: Coordinate, end: Coordinate, l
     link = there.select_for_update().first()
     if link is None:
         return False
-    link_history.keep([(link, history.moment_after([link]))])  # and it still counts against the quota
+    link_history.keep([(link, history.moment_after([link]))])  # and it still counts towards the quota
     link.delete()
     audit.record(caller, "graph.unlink", [audit_state.removed(link)], namespace)
     return True
@@ -139,7 +139,7 @@ def _link_in(caller: Caller, namespace: str, items: Sequence[NewLink], again: bo
         results.append(Linked(row, before is None))
         changes.append(Change(audit_state.name(row), audit_state.state(before), audit_state.state(row)))
     link_history.keep((row, rows[key].updated_at) for key, row in known.items())
-    # If another writer has just created one of the links, this raises IntegrityError, and `retrying` repeats the work.
+    # If another writer has just created one of the links, this raises IntegrityError, and `retrying` starts again.
     Link.all_tenants.bulk_create([rows[key] for key in sorted(rows) if key not in known])
     Link.all_tenants.bulk_create(
         [rows[key] for key in sorted(rows) if key in known],

@@ -1,8 +1,8 @@
-"""Walk along links to find neighbours and paths. This module is pure: it does no I/O.
+"""Traverse links to find neighbours and paths. This module is pure: it does no I/O.
 
-The links come from a `Read`, which is called once per hop for all addresses that the walk has reached. Reading is the
-only significant cost of a walk. If several links lead to the same address, only the *best* one counts: the strongest,
-then the first by link type, by source address, and with forward links before backward links. The result therefore does
+The links come from a `Read`, which is called once per hop for all addresses that the traversal has reached. Reading is
+the only significant cost. If several links lead to the same address, only the *best* one counts: the strongest, with
+ties broken by link type, then by source address, then by direction (forward before backward). The result therefore does
 not depend on how or in which order the links are stored.
 """
 
@@ -13,11 +13,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-# A step costs this in addition to 1 - strength, so that of two equally strong paths the shorter one is cheaper.
+# A hop costs this in addition to 1 - strength, so that of two equally strong paths, the shorter one is cheaper.
 STEP_COST = 0.01
 # Costs that differ by no more than this are treated as equal, because sums are rounded.
 _ROUNDING = 1e-9
-# The share of a score that is left after each hop of `spread`.
+# The fraction of a score that remains after each hop of `spread`.
 DAMPING = 0.5
 
 Row = tuple[str, str, str, float]  # (given address, address at the other end, link type, strength)
@@ -39,7 +39,7 @@ class Read(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One link of a walk. `backwards` is set if the walk follows it against its direction."""
+    """One hop of a traversal. `backwards` is set if the link is followed against its direction."""
 
     before: str
     after: str
@@ -56,12 +56,12 @@ class Neighbour:
     path: tuple[Step, ...]
 
 
-# from one address to another, with a maximum number of steps
+# from one address to another, with a maximum number of hops
 Walk = Callable[[Read, str, str, int], "list[Step] | None"]
 
 
 def cost(strength: float) -> float:
-    """Return the cost of a step, from 0.01 for the strongest link to 1.01 for the weakest."""
+    """Return the cost of a hop, from 0.01 for the strongest link to 1.01 for the weakest."""
     return 1.0 - strength + STEP_COST
 
 
@@ -69,7 +69,7 @@ def neighbours(read: Read, start: str, most_hops: int, limit: int, offset: int =
     """Return a page of the addresses within `most_hops`, each with its smallest number of hops.
 
     The neighbours are ordered by hops, then by the strength of the last link (strongest first), then by address. The
-    walk ends with the hop that fills the page.
+    traversal ends with the hop that fills the page.
     """
     enough = offset + limit
     seen: dict[str, Arrival | None] = {start: None}
@@ -86,7 +86,7 @@ def neighbours(read: Read, start: str, most_hops: int, limit: int, offset: int =
 
 
 def shortest(read: Read, start: str, goal: str, most_hops: int) -> list[Step] | None:
-    """Return a path with the fewest steps, at most `most_hops`.
+    """Return a path with the fewest hops, at most `most_hops`.
 
     Returns None if there is no path, or if too many links would have to be read.
     """
@@ -94,13 +94,13 @@ def shortest(read: Read, start: str, goal: str, most_hops: int) -> list[Step] | 
 
 
 def cheapest(read: Read, start: str, goal: str, most_hops: int) -> list[Step] | None:
-    """Return the cheapest path of at most `most_hops` steps. If several cost the same, prefer fewer steps.
+    """Return the cheapest path of at most `most_hops` hops. If several cost the same, prefer the one with fewer hops.
 
-    This uses rounds as in the Bellman-Ford algorithm instead of Dijkstra's queue. After round n, the cheapest path of n
-    steps is known, so the limit on steps is exact, and each round reads the links of all its addresses at once.
+    This uses rounds, as in the Bellman-Ford algorithm, instead of Dijkstra's queue. After round n, the cheapest path of
+    n hops is known, so the limit on hops is exact, and each round reads the links of all its addresses at once.
 
     A search for a shortest path, from both ends, runs first. It shows whether there is a path, and gives an upper bound
-    for the cost and a lower bound for the distance to the goal. Steps that cannot lead to a cheaper path are skipped.
+    for the cost and a lower bound for the distance to the goal. Hops that cannot lead to a cheaper path are skipped.
     """
     meeting = _meet(read, start, goal, most_hops)
     if not meeting.path:
@@ -152,7 +152,7 @@ def _arrivals(read: Iterable[tuple[bool, Iterable[Row]]], seen: Collection[str])
 
 
 def _steps_to(key: str, seen: Mapping[str, Arrival | None]) -> list[Step]:
-    """Return the steps to `key` from the address where the walk began."""
+    """Return the steps to `key` from the start of the traversal."""
     steps = []
     while (arrival := seen[key]) is not None:
         strength, link_type, before, backwards = arrival
@@ -162,7 +162,7 @@ def _steps_to(key: str, seen: Mapping[str, Arrival | None]) -> list[Step]:
 
 
 def _steps_from(key: str, seen: Mapping[str, Arrival | None]) -> list[Step]:
-    """Return the steps from `key` to the start of a walk in the reverse direction."""
+    """Return the steps from `key` to the start of a traversal in the reverse direction."""
     steps = []
     while (arrival := seen[key]) is not None:
         strength, link_type, after, backwards = arrival
@@ -182,7 +182,7 @@ def _steps_back(rounds: list[dict[str, tuple[float, Arrival]]], goal: str) -> li
 
 
 class _Meeting:
-    """The meeting of two walks, one from the start and one from the goal, with the addresses seen by the latter."""
+    """Where two traversals, from the start and from the goal, meet, with the addresses seen by the latter."""
 
     def __init__(self, path: list[Step] | None, levels: list[dict[str, Arrival]]) -> None:
         self.path = path
@@ -202,7 +202,7 @@ class _Meeting:
 def _meet(read: Read, start: str, goal: str, most_hops: int) -> _Meeting:
     """Search breadth-first from both ends, starting with the side that has fewer addresses, or else fewer hops.
 
-    If m hops from the start and n hops from the goal have not met, there is no path of m + n or fewer steps. The first
+    If m hops from the start and n hops from the goal have not met, there is no path of m + n or fewer hops. The first
     meeting is therefore on a shortest path.
     """
     ahead: dict[str, Arrival | None] = {start: None}
@@ -255,7 +255,7 @@ class _CheapestWalk:
         return self.best
 
     def _improved(self, frontier: Mapping[str, float], hop: int) -> dict[str, tuple[float, Arrival]]:
-        """Return the addresses that are cheaper to reach with one more step and may be on a cheaper path."""
+        """Return the addresses that are cheaper to reach with one more hop and may be on a cheaper path."""
         improved: dict[str, tuple[float, Arrival]] = {}
         for before, after, price, arrival in self.links.of(frontier):
             spent = frontier[before] + price

@@ -141,7 +141,7 @@ class Unauthenticated(SomaError):
 class Forbidden(SomaError):
     status = 403
     code = "forbidden"
-    title = "The API key lacks the required rights"
+    title = "The API key lacks the required permissions"
 
 
 class QuotaExceeded(SomaError):

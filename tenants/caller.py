@@ -34,7 +34,7 @@ class Caller:
     def require(self, scope: str, namespaces: Iterable[str] = ()) -> None:
         """Raise Forbidden unless the key has `scope` and may use all of `namespaces`."""
         if scope not in self.scopes:
-            raise Forbidden(f"this key lacks the scope '{scope}'; use a key that has it")
+            raise Forbidden(f"this key lacks the '{scope}' scope; use a key that has it")
         if self.namespaces and not self.namespaces.issuperset(namespaces):
             raise Forbidden("this key is restricted to the namespaces " + ", ".join(sorted(self.namespaces)))
 
@@ -66,14 +66,14 @@ class Caller:
             raise Forbidden(f"this key is limited to user '{self.user_id}'; omit user_id or use another key")
 
     def unlimited(self) -> Caller:
-        """Return the caller with access to all users, for data reached through a row of the caller's user."""
+        """Return the caller with access to all users' data, for data that belongs to a row of the caller's user."""
         return replace(self, tenant=self.tenant.narrowed_to(None))
 
     def acting_for(self, tenant: Tenant) -> Caller:
         return replace(self, tenant=tenant)
 
     def writing_reserved(self) -> Caller:
-        """Return the caller with the right to write to reserved namespaces, for the code that maintains them.
+        """Return the caller with permission to write to reserved namespaces, for the code that maintains them.
 
         This adds no scope and no namespace: see `memories.reserved_namespaces`.
         """

@@ -1,8 +1,8 @@
-"""Erase a tenant: all of its rows, and its data outside the database. The receipt can be confirmed by a second run.
+"""Erase a tenant: all of its rows, and its data outside the database. A second run confirms the receipt.
 
 The rows are found through the models (`tenants.registry`). Apps register their data outside the database (vectors,
-files) with `also`. A running request or job may still write data, so maintenance erases the tenant again once none of
-them can still be running.
+files) with `also`. Requests and jobs that are still running may write more data, so maintenance erases the tenant again
+once none of them can be running.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def _remove(tenant: Tenant, receipt: Receipt) -> None:
 
 
 def _record_chain(tenant: Tenant, had_chain: bool) -> None:
-    """Record that an erased tenant had sealed audit rows, so that `verify_audit` does not miss its chain."""
+    """Record that an erased tenant had sealed audit rows, so that `verify_audit` does not report a missing chain."""
     if had_chain:
         ErasedTenant.objects.filter(tenant_id=tenant.id).update(had_chain=True)
 

@@ -1,11 +1,11 @@
-"""Idempotent requests: repeating a request has no further effect and returns the first response.
+"""Idempotent requests: a retried request has no further effect, and returns the first response.
 
 The response is written in the same transaction as the effect, so one never exists without the other. A long request,
-such as an import, consists of many transactions and is safe to repeat. It reserves its key with a lease, and records
-the response when it ends. If it is killed, a repeated request continues once the lease has expired.
+such as an import, consists of many transactions and is safe to retry. It reserves its key with a lease, and records the
+response when it ends. If it is killed, a retried request continues once the lease has expired.
 
 A response may contain the secret of a new key, or a payload that has been purged since. It is therefore encrypted with
-a key derived from the caller's API key, so that it cannot be read from the table or from a copy of it.
+a key derived from the caller's API key, so that the table, or a copy of it, does not reveal it.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Attempt:
     def complete(self, answer: bytes) -> None:
         """Store the response of a long request, unless another attempt has taken over.
 
-        A tenant that has used up its quota can repeat the request, as if it had been killed.
+        A tenant that has used up its quota can retry the request, as if it had been killed.
         """
         sealed = self._seal(answer)
         try:
@@ -157,7 +157,7 @@ class Attempt:
     def _secret(self, purpose: bytes) -> bytes:
         """Derive 256 bits for one purpose and one Idempotency-Key.
 
-        The stored digest of the API key is not enough to do so.
+        The stored digest of the API key is not enough to derive them.
         """
         return hmac.digest(self.token, purpose + b"/" + self._name(), "sha256")
 

@@ -4,8 +4,8 @@ A key has the form `soma_<prefix>_<secret><checksum>`: 8 characters to find the 
 that rejects a mistyped key without a query. Only the SHA-256 of the whole key is stored: a secret of 256 random bits
 needs no slow hash. A secret imported from another installation may be any string of 32 or more characters.
 
-Sekha's clients reject keys that do not begin with `sk-sekha-`. A key in the style `sekha` begins with that prefix
-instead of `soma_`, and has the same rights.
+Sekha's clients reject keys that do not begin with `sk-sekha-`. A key in `sekha` style begins with that prefix instead
+of `soma_`, and works in the same way.
 """
 
 from __future__ import annotations
@@ -106,7 +106,8 @@ def delegate(
     resource: str,
     expires_at: datetime,
 ) -> IssuedKey:
-    """Create a key for an app that the caller connects, with no right that the caller lacks, for one URL (`resource`).
+    """Create a key for an app that the caller connects, for one URL (`resource`). It has no permission that the caller
+    lacks.
 
     Raises Forbidden, InvalidInput and QuotaExceeded.
     """
@@ -123,7 +124,7 @@ def delegate(
 
 
 def check_delegable(caller: Caller, scopes: Sequence[str], namespaces: Sequence[str], user_id: str | None) -> None:
-    """Raise Forbidden or InvalidInput unless the caller can pass on these rights."""
+    """Raise Forbidden or InvalidInput unless the caller can grant these permissions."""
     _check_scopes(scopes)
     _check_user(caller.tenant, scopes, user_id)
     for scope in scopes:
@@ -179,7 +180,7 @@ def _check_user(tenant: Tenant | None, scopes: Sequence[str], user_id: str | Non
     if tenant is None:
         raise InvalidInput("user_id", "cannot be combined with an operator key; create a tenant key instead")
     if "admin" in scopes:
-        raise InvalidInput("scopes", "a key that is limited to a user cannot have the scope 'admin'; omit that scope")
+        raise InvalidInput("scopes", "a key that is limited to a user cannot have the 'admin' scope; omit that scope")
 
 
 def rotate(
@@ -189,7 +190,7 @@ def rotate(
     overlap: timedelta = ROTATION_OVERLAP,
     style: str = "soma",
 ) -> IssuedKey:
-    """Create a key with the same rights as the key `prefix`, which remains valid for `overlap`.
+    """Create a key with the same permissions as the key with this prefix, which remains valid for `overlap`.
 
     During the overlap, one more key than the quota is allowed. Raises NotFound, QuotaExceeded, and Conflict for a key
     that has expired or been revoked.
@@ -264,7 +265,7 @@ def authenticate(
         raise Unauthenticated
     key_usage.record(key, timezone.now())
     if key.resource not in (None, resource):
-        raise Unauthenticated("this access token is valid at another URL only; connect the app to this URL")
+        raise Unauthenticated("this access token is valid only at another URL; connect the app to this URL")
     if key.tenant is None:
         tenant = find_tenant(tenant_slug or DEFAULT_TENANT_SLUG)
     elif tenant_slug not in (None, key.tenant.slug):
@@ -383,7 +384,7 @@ def _prefix(token: str) -> str:
 
 
 def _is_mistyped(token: str) -> bool:
-    """Return whether a token has the form of our own keys but a wrong checksum."""
+    """Return whether a token has the form of our own keys but the wrong checksum."""
     return bool(_FORM.fullmatch(token)) and _checksum(token[:-_CHECKSUM_LENGTH]) != token[-_CHECKSUM_LENGTH:]
 
 

@@ -61,7 +61,7 @@ class Tenant(models.Model):
     extract_facts = models.BooleanField(default=False, db_default=False)
     # Days to keep earlier versions of memories. Empty: SOMA_HISTORY_DAYS.
     history_days = models.PositiveIntegerField(null=True, blank=True)
-    # The history is complete from this time on. Empty: from the tenant's creation.
+    # The history is complete from this time onwards. Empty: from the tenant's creation.
     history_since = models.DateTimeField(null=True, blank=True, editable=False)
     # Not a column: the only user whose rows `for_tenant` returns. None: all rows, with or without a user.
     only_user: str | None = None
@@ -122,7 +122,7 @@ class AuditEvent(models.Model):
     target = models.CharField(max_length=2048)
     request_id = models.CharField(max_length=128, blank=True)
     address = models.CharField(max_length=45, blank=True, default="", db_default="")  # client address
-    # SHA-256 of the state before the change; None: it did not exist
+    # SHA-256 of the state before the change; None: the object did not exist
     before_hash = models.BinaryField(max_length=32, null=True)
     after_hash = models.BinaryField(max_length=32, null=True)
 
@@ -208,7 +208,7 @@ class ErasedTenant(models.Model):
     slug_digest = models.BinaryField(max_length=32, db_index=True)
     erased_at = models.DateTimeField(default=timezone.now)
     confirmed_at = models.DateTimeField(null=True)  # by a second run, which removes data written during the first
-    had_chain = models.BooleanField(default=False, db_default=False)  # it had sealed audit rows
+    had_chain = models.BooleanField(default=False, db_default=False)  # whether it had sealed audit rows
 
     class Meta:
         db_table = "sfm_erased_tenants"

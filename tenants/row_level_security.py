@@ -50,7 +50,7 @@ def _tables_in(connection: BaseDatabaseWrapper) -> list[Table]:
 
 
 def preparation(role: str) -> str:
-    """Return the statements that only a superuser may run, once for each database."""
+    """Return the statements that a superuser has to run once for each database."""
     functions = "".join(f"ALTER FUNCTION pg_catalog.{function} LEAKPROOF;\n" for function in MATCHING)
     return f"CREATE ROLE {ROLE} NOLOGIN;\nGRANT {ROLE} TO {role};\n{functions}"
 
@@ -58,7 +58,7 @@ def preparation(role: str) -> str:
 def install(using: str = DEFAULT_DB_ALIAS) -> list[str]:
     """Bring all policies up to date, and return the names of the changed tables.
 
-    Safe to repeat. Raises ConfigurationError if a superuser has to prepare the database first.
+    Safe to run again. Raises ConfigurationError if a superuser has to prepare the database first.
     """
     connection = _postgresql(using)
     prepare(using)
@@ -85,7 +85,7 @@ def remove(using: str = DEFAULT_DB_ALIAS) -> None:
 
 
 def prepare(using: str = DEFAULT_DB_ALIAS) -> None:
-    """Create the role and make the functions leakproof, if the login role has the rights.
+    """Create the role and make the functions leakproof, if the login role has the necessary privileges.
 
     Raises ConfigurationError, with the statements for a superuser, if something is missing.
     """
@@ -114,7 +114,7 @@ def is_installed(using: str = DEFAULT_DB_ALIAS) -> bool:
 
 
 def missing(using: str = DEFAULT_DB_ALIAS) -> list[str]:
-    """Return a sentence for each missing part of the protection."""
+    """Return one sentence for each part of the protection that is missing."""
     connection = _postgresql(using)
     lacks = [f"table {name} has no policies" for name in _unprotected(connection)]
     if not _may_set_role(connection):
@@ -173,7 +173,7 @@ def _unprotected(connection: BaseDatabaseWrapper) -> set[str]:
 
 def _may_set_role(connection: BaseDatabaseWrapper) -> bool:
     major: int = connection.pg_version // 10_000  # type: ignore[attr-defined]
-    right = "SET" if major >= 16 else "MEMBER"  # since version 16, members may lack this right
+    right = "SET" if major >= 16 else "MEMBER"  # since version 16, members may lack this privilege
     statement = "SELECT 1 FROM pg_roles WHERE rolname = %s AND pg_has_role(oid, %s)"
     return bool(_query(connection, statement, ROLE, right))
 

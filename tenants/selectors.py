@@ -17,7 +17,7 @@ from tenants.models import ApiKey, AuditBlock, AuditEvent, Tenant, is_slug
 
 
 def list_tenants(caller: Caller, after: str = "", limit: int = 50) -> Sequence[Tenant]:
-    """Return up to `limit` tenants ordered by slug, starting after the slug `after`."""
+    """Return up to `limit` tenants with slugs after `after`, ordered by slug."""
     caller.require_operator("read")
     return list(Tenant.objects.filter(slug__gt=after).order_by("slug")[:limit])
 
@@ -40,7 +40,9 @@ def get_tenant(caller: Caller, slug: str) -> Tenant:
 def list_keys(
     caller: Caller, tenant: Tenant | None, after: UUID | None = None, limit: int | None = None
 ) -> Sequence[ApiKey]:
-    """Return a tenant's keys (None: operator keys), newest first, after the key `after`. Secrets are never included."""
+    """Return the keys of a tenant (or the operator keys, if None), newest first, starting after `after`. Secrets are
+    never included.
+    """
     caller.require_operator("read")
     keys = ApiKey.objects.filter(tenant=tenant)
     if after is not None:
@@ -95,7 +97,7 @@ class AuditFilter:
 def list_audit(
     caller: Caller, tenant: Tenant, audit_filter: AuditFilter | None = None, before: int | None = None, limit: int = 50
 ) -> Sequence[AuditEvent]:
-    """Return up to `limit` rows of a tenant's log before the id `before`, newest first."""
+    """Return up to `limit` rows of a tenant's log with ids below `before`, newest first."""
     caller.require_operator("read")
     rows = (audit_filter or AuditFilter()).apply(AuditEvent.objects.filter(tenant=tenant))
     if before is not None:

@@ -210,11 +210,11 @@ def requests_today(tenant: Tenant, now: datetime | None = None) -> int:
     at_stop=True,
 )
 def flush() -> None:
-    """Add this process's counts to the day's rows. After an error, the next flush writes them."""
+    """Add this process's counts to the day's rows. After an error, the next flush retries."""
     with _counts.lock:
         taken = sorted(_counts.unwritten.items(), key=lambda item: item[0])
         _counts.unwritten.clear()
-        for day, mine in taken:  # the total must include what is written here until it is read again
+        for day, mine in taken:  # until the total is read again, it must include what is written here
             if day in _counts.known:
                 _counts.known[day] += mine
     while taken:
@@ -263,7 +263,7 @@ def per_day(tenant: Tenant, days: int, today: date) -> list[tuple[date, int, int
 
 
 def forget(tenant: Tenant | None = None) -> None:
-    """Drop the counts of a tenant in this process, or of all tenants."""
+    """Drop this process's counts of a tenant, or of all tenants."""
     with _counts.lock:
         for counts in (_counts.unwritten, _counts.known):
             for key in [key for key in counts if tenant is None or key[0] == tenant.id]:

@@ -92,7 +92,7 @@ def neighbors_by_id(request: Request, id: Path[Id], query: Query[HopParams]) -> 
 
 @router.get("/graph/path", out=PathOut, kind="search", limited=True)
 def path(request: Request, query: Query[PathParams]) -> HttpResponse:
-    """Find the path with the fewest steps or, with `weighted`, the cheapest path. A step costs 1 - strength + 0.01."""
+    """Find the path with the fewest hops or, with `weighted`, the cheapest path. A hop costs 1 - strength + 0.01."""
     start, goal = named_links.ends(request.caller, query)
     shortest = selectors.shortest_path(
         request.caller,

@@ -1,8 +1,8 @@
 """The signed progress of the sealer: the last sealed row, and the number of chains.
 
 Without the signature, someone with access to the database could delete blocks, change rows and reset the progress, and
-the sealer would sign the forged rows. The sealer therefore continues only if its progress is signed and every chain
-reaches it. Otherwise it raises Tampered, and an operator decides whether to continue: see `accept`.
+the sealer would then sign the forged rows. The sealer therefore continues only if its progress is signed and every
+chain reaches it. Otherwise it raises Tampered, and an operator decides whether to continue: see `accept`.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def advance(sealer: AuditSealer, sealed_to: int, new_chains: int) -> None:
 
 
 def require_continuing(sealer: AuditSealer, head: AuditBlock | None, tenant_id: UUID) -> None:
-    """Raise Tampered unless a tenant's chain reaches the progress. Only then may a block be appended."""
+    """Raise Tampered unless a tenant's chain reaches the recorded progress. Only then may a block be appended."""
     if head is not None and not chain.is_signed(head.signature, chain.sign(Position.of(head))):
         raise Tampered(f"block {head.number} of tenant {tenant_id} is not signed by this installation")
     after = max(head.last_id if head else 0, sealer.accepted_to)

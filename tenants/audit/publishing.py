@@ -1,8 +1,8 @@
-"""Publish the heads of the audit chains to a place that the operator chooses, ideally on another machine.
+"""Publish the heads of the audit chains to a destination that the operator chooses, ideally on another machine.
 
-Anyone who controls this machine also controls the key and can rewrite the log, but not the published heads.
-Heads are sent after the commit, at least once, in the order of the blocks. SOMA_AUDIT_HEADS is a file,
-`syslog://host:514` (UDP), `syslog:///dev/log`, or a URL that accepts JSON lines by POST.
+Anyone who controls this machine also controls the key and can rewrite the log, but not the published heads. Each head
+is sent after the commit, at least once, in the order of the blocks. SOMA_AUDIT_HEADS is a file, `syslog://host:514`
+(UDP), `syslog:///dev/log`, or a URL that accepts JSON lines by POST.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def seal(limit: int = 200_000) -> int:
 
 
 def settled() -> int | None:
-    """Return an id up to which no more rows can be added, or None if this is unknown because of a long transaction.
+    """Return an id up to which no more rows can be added, or None if a long transaction makes this unknown.
 
     SQLite has one writer at a time, which commits before the next one gets an id. In PostgreSQL, a row may become
     visible after rows with higher ids. A transaction locks the table before it takes an id; the lock only conflicts

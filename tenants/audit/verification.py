@@ -1,4 +1,4 @@
-"""Verify the audit log: walk the chain of each tenant and compare it with heads that were exported earlier.
+"""Verify the audit log: check the chain of each tenant and compare it with heads that were exported earlier.
 
 This detects rows that were changed, swapped, deleted or inserted; blocks that were changed or are missing; and a chain
 that was truncated after an exported head, or rebuilt without the key. Rows that are not sealed yet are counted but
@@ -173,7 +173,7 @@ class _Walk:
         self.report.problems.append(Problem(self.tenant.id, kind, detail))
 
     def _checkpoints(self) -> None:
-        """Verify the checkpoints of the pruned part. The chain continues after the last one."""
+        """Verify the checkpoints that replace pruned blocks. The chain continues after the last one."""
         previous = chain.NOTHING_BEFORE
         for checkpoint in AuditCheckpoint.objects.for_tenant(self.tenant).order_by("number"):
             expected = chain.sign_checkpoint(Position.of(checkpoint), previous, checkpoint.at)

@@ -1,8 +1,8 @@
 """Token buckets: local to this process, or in Redis and shared by all processes.
 
-A process takes 50 ms' worth of tokens from Redis at a time and spends them locally. Over any time t, P processes
-therefore admit at most `burst + rate * t + P * rate * 0.05` tokens of a key. For a tenant, the last term counts once
-per active key. Limits below 40 tokens per second are exact.
+A process takes 50 ms' worth of tokens from Redis at a time and spends them locally. In any period of t seconds, P
+processes therefore admit at most `burst + rate * t + P * rate * 0.05` tokens for a key. For a tenant, the last term
+counts once per active key. Limits below 40 tokens per second are exact.
 """
 
 from __future__ import annotations

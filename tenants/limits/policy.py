@@ -127,7 +127,7 @@ def _digest(name: str) -> str:
 
 
 def forget() -> None:
-    """Fill all buckets of this process."""
+    """Refill all buckets of this process."""
     global _local, _refused, _shared
     _local, _refused, _shared = LocalBuckets(), LocalBuckets(), SharedBuckets()
 

@@ -14,7 +14,7 @@ from tenants.models import DEFAULT_TENANT_SLUG
 
 
 def operator() -> Caller:
-    """Return the caller for a command. Access to a shell on the server implies operator rights."""
+    """Return the caller for a command. Access to a shell on the server implies operator permissions."""
     return Caller.command(find_tenant(DEFAULT_TENANT_SLUG))
 
 

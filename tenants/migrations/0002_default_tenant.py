@@ -1,4 +1,4 @@
-"""Create the `default` tenant, which exists from the first migrate on."""
+"""Create the `default` tenant, which exists after the first migration."""
 
 from django.db import migrations
 

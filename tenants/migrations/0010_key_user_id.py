@@ -1,4 +1,4 @@
-"""The user that a key is limited to."""
+"""The user to whose data a key is limited."""
 
 from django.db import migrations, models
 

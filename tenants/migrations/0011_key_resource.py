@@ -1,4 +1,4 @@
-"""The URL that the access token of a connected app is limited to."""
+"""The URL to which the access token of a connected app is limited."""
 
 from django.db import migrations, models
 

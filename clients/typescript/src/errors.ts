@@ -68,7 +68,7 @@ export class HostNotAllowed extends MalformedRequest {}
 export class LengthRequired extends ApiError {}
 /** 401 `unauthenticated`: A valid API key is required. */
 export class Unauthenticated extends ApiError {}
-/** 403 `forbidden`: The API key lacks the required rights. */
+/** 403 `forbidden`: The API key lacks the required permissions. */
 export class Forbidden extends ApiError {}
 /** 403 `quota_exceeded`: The tenant's quota is exceeded. */
 export class QuotaExceeded extends ApiError {}

@@ -288,7 +288,7 @@ export interface components {
     ContextItemOut: {
       /** @description text of the message */
       content: string;
-      /** @description parts of the content as they were sent */
+      /** @description parts of the content, as they were sent */
       content_parts?: {
         [key: string]: unknown;
       }[] | null;
@@ -318,7 +318,7 @@ export interface components {
       relevance: number | null;
       /** @description author of the message: `user`, `assistant`, `system` or `tool` */
       role: string;
-      /** @description parts of the score */
+      /** @description components of the score */
       scores: components["schemas"]["ContextScores"];
       /** @description source of the candidate */
       source: string;
@@ -328,7 +328,7 @@ export interface components {
       tokens: number;
       /** @description id of the tool call that this message answers */
       tool_call_id?: string | null;
-      /** @description tool calls as a model API sends them */
+      /** @description tool calls, in the format of model APIs */
       tool_calls?: {
         [key: string]: unknown;
       }[] | null;
@@ -345,7 +345,7 @@ export interface components {
     ContextMessageOut: {
       /** @description text of the message */
       content: string;
-      /** @description parts of the content as they were sent */
+      /** @description parts of the content, as they were sent */
       content_parts?: {
         [key: string]: unknown;
       }[] | null;
@@ -379,7 +379,7 @@ export interface components {
       timestamp: string;
       /** @description id of the tool call that this message answers */
       tool_call_id?: string | null;
-      /** @description tool calls as a model API sends them */
+      /** @description tool calls, in the format of model APIs */
       tool_calls?: {
         [key: string]: unknown;
       }[] | null;
@@ -396,7 +396,7 @@ export interface components {
       citations: components["schemas"]["CitationOut"][];
       /** @description hash that is the same for the same messages and the same query */
       context_hash: string;
-      /** @description parts that were down or incomplete; normally empty */
+      /** @description components that were down or incomplete; normally empty */
       degraded: string[];
       /** @description messages for a model */
       messages?: {
@@ -651,7 +651,7 @@ export interface components {
     };
     /** @description `conversation` is null if an older release deleted it, which stored no data to restore it from. */
     DeletedConversationOut: {
-      /** @description the conversation as it was; null if an older release deleted it, which stored no data to restore it from */
+      /** @description the conversation as it was; null if it was deleted by an older release, which stored no data for a restore */
       conversation: components["schemas"]["ConversationOut"] | null;
       /** @description deletion time */
       deleted_at: string;
@@ -667,7 +667,7 @@ export interface components {
       next_cursor: string | null;
     };
     DeletedMatchingOut: {
-      /** @description false: more memories match; repeat the request */
+      /** @description false: more memories match; send the request again */
       complete: boolean;
       /** @description number of memories that were deleted, or would be */
       deleted: number;
@@ -722,7 +722,7 @@ export interface components {
       purge?: boolean;
     };
     ErasedOut: {
-      /** @description whether all data could be reached */
+      /** @description whether all stores could be reached */
       complete: boolean;
       /** @description number of erased vectors, files and cache entries */
       elsewhere: {
@@ -738,14 +738,14 @@ export interface components {
       rows: {
         [key: string]: number;
       };
-      /** @description name of the tenant in URLs */
+      /** @description identifier of the tenant in URLs */
       slug: string;
       /** @description total number of erased rows and other items */
       total: number;
     };
     /** @description Follow links from the best hits, in both directions. */
     ExpandBody: {
-      /** @description maximum number of links to follow */
+      /** @description maximum number of hops */
       hops?: number;
       /** @description follow only links of these types */
       link_type?: string | string[] | null;
@@ -785,7 +785,7 @@ export interface components {
     ExtractionOut: {
       /** @description id of the conversation */
       conversation_id: string;
-      /** @description number of messages of which only the beginning was read */
+      /** @description number of messages that were too long, so that only their beginning was read */
       cut: number;
       /** @description time of the next attempt */
       due_at: string | null;
@@ -830,7 +830,7 @@ export interface components {
     FactsOut: {
       /** @description id of the conversation */
       conversation_id: string;
-      /** @description number of messages of which only the beginning was read */
+      /** @description number of messages that were too long, so that only their beginning was read */
       cut: number;
       /** @description time of the next attempt */
       due_at: string | null;
@@ -898,7 +898,7 @@ export interface components {
       relevance: number;
       /** @description score, 0 to 1; higher is better */
       score: number;
-      /** @description parts of the score */
+      /** @description components of the score */
       scores?: {
         [key: string]: number | null;
       } | null;
@@ -908,7 +908,7 @@ export interface components {
       source: string | {
         [key: string]: unknown;
       } | null;
-      /** @description how far the memory can be trusted, 0 to 1, as stated by its writer */
+      /** @description how much the memory can be trusted, 0 to 1, as stated by its writer */
       trust: number | null;
       /** @description the user it belongs to */
       user_id: string | null;
@@ -936,7 +936,7 @@ export interface components {
       user_id?: string | null;
     };
     FullTextOut: {
-      /** @description parts that were down or incomplete; normally empty */
+      /** @description components that were down or incomplete; normally empty */
       degraded: string[];
       /** @description Set if the results were too large for one response: the offset to continue from. */
       next_offset?: number | null;
@@ -948,7 +948,7 @@ export interface components {
     FullTextResultOut: {
       /** @description text of the message */
       content: string;
-      /** @description parts of the content as they were sent */
+      /** @description parts of the content, as they were sent */
       content_parts?: {
         [key: string]: unknown;
       }[] | null;
@@ -978,7 +978,7 @@ export interface components {
       timestamp: string;
       /** @description id of the tool call that this message answers */
       tool_call_id?: string | null;
-      /** @description tool calls as a model API sends them */
+      /** @description tool calls, in the format of model APIs */
       tool_calls?: {
         [key: string]: unknown;
       }[] | null;
@@ -1001,7 +1001,7 @@ export interface components {
     GraphNeighborsQuery: {
       /** @description time in the past: return the data as it was at this time; default: now */
       as_of?: string | null;
-      /** @description coordinate to start from; or name a memory by `key` or `id` */
+      /** @description coordinate to start from; alternatively, identify a memory by `key` or `id` */
       coord?: string | null;
       /**
        * @description follow links forwards (`out`), backwards (`in`), or in both directions (`both`)
@@ -1012,7 +1012,7 @@ export interface components {
       id?: string | null;
       /** @description include the memory at each address */
       include_memory?: boolean;
-      /** @description maximum number of links to follow */
+      /** @description maximum number of hops */
       k_hop?: number;
       /** @description key of the memory: a name chosen by the caller, unique in the namespace */
       key?: string | null;
@@ -1045,7 +1045,7 @@ export interface components {
       from_key?: string | null;
       /** @description follow only links of these types, separated by commas */
       link_type?: string | null;
-      /** @description maximum number of steps */
+      /** @description maximum number of hops */
       max_length?: number;
       /** @description leave out weaker links */
       min_strength?: number;
@@ -1174,11 +1174,11 @@ export interface components {
       revoked_at: string | null;
       /** @description scopes of the key */
       scopes: string[];
-      /** @description the user the key is limited to */
+      /** @description the user to whose data the key is limited */
       user_id: string | null;
     };
     JobOut: {
-      /** @description agreement of both generations, once the job has finished */
+      /** @description how well the two generations agree, once the job has finished */
       comparison: {
         [key: string]: unknown;
       } | null;
@@ -1256,7 +1256,7 @@ export interface components {
       } | null;
       /** @description memories in the same namespace that this one replaces: they are valid only until `valid_from` (default: now), and this memory gets a `supersedes` link to each of them */
       supersedes?: components["schemas"]["MemoryName"][];
-      /** @description how far the memory can be trusted, 0 to 1, as stated by its writer */
+      /** @description how much the memory can be trusted, 0 to 1, as stated by its writer */
       trust?: number | null;
       /** @description seconds until the memory expires */
       ttl_seconds?: number | null;
@@ -1284,7 +1284,7 @@ export interface components {
       revoked_at: string | null;
       /** @description scopes of the key */
       scopes: string[];
-      /** @description the user the key is limited to */
+      /** @description the user to whose data the key is limited */
       user_id: string | null;
     };
     KeysListQuery: {
@@ -1329,7 +1329,7 @@ export interface components {
       conversation_id: string | null;
       /** @description coordinate as text */
       coord: string;
-      /** @description id of the chosen message with the same content */
+      /** @description id of the chosen message that has the same content */
       duplicate_of?: string | null;
       /** @description unique id */
       id: string;
@@ -1425,7 +1425,7 @@ export interface components {
       budget: number;
       /** @description hash that is the same for the same messages and the same query */
       context_hash: string;
-      /** @description parts that were down or incomplete; normally empty */
+      /** @description components that were down or incomplete; normally empty */
       degraded: string[];
       /** @description chosen messages, in order */
       items: components["schemas"]["ContextItemOut"][];
@@ -1443,7 +1443,7 @@ export interface components {
       cells: components["schemas"]["CellOut"][];
       /** @description number of levels below the prefix */
       depth?: number | null;
-      /** @description number of memories without a number on an axis */
+      /** @description number of memories whose coordinates have no number on one of the axes */
       elsewhere?: number | null;
       /** @description upper corner of the region */
       high?: number[] | null;
@@ -1526,7 +1526,7 @@ export interface components {
       direction?: "out" | "in" | "both";
       /** @description include the memory at each address */
       include_memory?: boolean;
-      /** @description maximum number of links to follow */
+      /** @description maximum number of hops */
       k_hop?: number;
       /** @description number of items per page */
       limit?: number;
@@ -1635,7 +1635,7 @@ export interface components {
        * @enum {string}
        */
       consistency?: "eventual" | "strong";
-      /** @description true: return the parts of each score */
+      /** @description true: return the components of each score */
       explain?: boolean;
       /** @description conditions on fields, as JSON */
       filters?: string | null;
@@ -1746,7 +1746,7 @@ export interface components {
       source: string | {
         [key: string]: unknown;
       } | null;
-      /** @description how far the memory can be trusted, 0 to 1, as stated by its writer */
+      /** @description how much the memory can be trusted, 0 to 1, as stated by its writer */
       trust: number | null;
       /** @description time of the last change */
       updated_at: string;
@@ -1765,7 +1765,7 @@ export interface components {
      *     Searches cover only its text. Its other parts and its tool calls are stored and returned.
      */
     MessageBody: {
-      /** @description text, or a list of parts such as `{"type": "text", "text": "Hello"}`; may be blank if the message has tool calls or is the result of a tool */
+      /** @description text, or a list of parts such as `{"type": "text", "text": "Hello"}`; may be empty if the message has tool calls or is a tool result */
       content?: string | {
         [key: string]: unknown;
       }[] | null;
@@ -1784,7 +1784,7 @@ export interface components {
       timestamp?: string | null;
       /** @description id of the tool call that this message answers */
       tool_call_id?: string | null;
-      /** @description tool calls as a model API sends them */
+      /** @description tool calls, in the format of model APIs */
       tool_calls?: {
         [key: string]: unknown;
       }[] | null;
@@ -1792,7 +1792,7 @@ export interface components {
     MessageOut: {
       /** @description text of the message */
       content: string;
-      /** @description parts of the content as they were sent */
+      /** @description parts of the content, as they were sent */
       content_parts?: {
         [key: string]: unknown;
       }[] | null;
@@ -1816,7 +1816,7 @@ export interface components {
       timestamp: string;
       /** @description id of the tool call that this message answers */
       tool_call_id?: string | null;
-      /** @description tool calls as a model API sends them */
+      /** @description tool calls, in the format of model APIs */
       tool_calls?: {
         [key: string]: unknown;
       }[] | null;
@@ -1959,7 +1959,7 @@ export interface components {
       } | null;
       /** @description memories in the same namespace that this one replaces: they are valid only until `valid_from` (default: now), and this memory gets a `supersedes` link to each of them */
       supersedes?: components["schemas"]["MemoryName"][] | null;
-      /** @description how far the memory can be trusted, 0 to 1, as stated by its writer */
+      /** @description how much the memory can be trusted, 0 to 1, as stated by its writer */
       trust?: number | null;
       /** @description the user it belongs to; 1 to 255 characters */
       user_id?: string | null;
@@ -1969,13 +1969,13 @@ export interface components {
       valid_to?: string | null;
     };
     PathOut: {
-      /** @description sum of the costs of the steps */
+      /** @description sum of the costs of the hops */
       cost: number | null;
       /** @description whether there is a path */
       found: boolean;
       /** @description start of the link or path */
       from_coord: string;
-      /** @description number of steps */
+      /** @description number of hops */
       length: number | null;
       /** @description types of the links on the path */
       link_types: string[];
@@ -2093,7 +2093,7 @@ export interface components {
       source: string | {
         [key: string]: unknown;
       } | null;
-      /** @description how far the memory can be trusted, 0 to 1; null: not stated */
+      /** @description how much the memory can be trusted, 0 to 1; null: not stated */
       trust: number | null;
     };
     PruneBody: {
@@ -2173,7 +2173,7 @@ export interface components {
       user_id?: string | null;
     };
     QueryOut: {
-      /** @description parts that were down or incomplete; normally empty */
+      /** @description components that were down or incomplete; normally empty */
       degraded: string[];
       /** @description Set if the results were too large for one response: the offset to continue from. */
       next_offset?: number | null;
@@ -2334,7 +2334,7 @@ export interface components {
       consistency?: "eventual" | "strong";
       /** @description follow links from the best hits */
       expand?: components["schemas"]["ExpandBody"] | null;
-      /** @description true: return the parts of each score */
+      /** @description true: return the components of each score */
       explain?: boolean;
       /** @description conditions on fields */
       filters?: {
@@ -2379,11 +2379,11 @@ export interface components {
       user_id?: string | null;
       /** @description only memories that are valid at this time; default for searches: now */
       valid_at?: string | null;
-      /** @description weights of the parts of the score */
+      /** @description weights of the components of the score */
       weights?: components["schemas"]["Weights"];
     };
     SearchOut: {
-      /** @description parts that were down or incomplete; normally empty */
+      /** @description components that were down or incomplete; normally empty */
       degraded: string[];
       /** @description memories */
       memories: components["schemas"]["FoundOut"][];
@@ -2490,7 +2490,7 @@ export interface components {
       } | null;
       /** @description memories in the same namespace that this one replaces: they are valid only until `valid_from` (default: now), and this memory gets a `supersedes` link to each of them */
       supersedes?: components["schemas"]["MemoryName"][];
-      /** @description how far the memory can be trusted, 0 to 1, as stated by its writer */
+      /** @description how much the memory can be trusted, 0 to 1, as stated by its writer */
       trust?: number | null;
       /** @description seconds until the memory expires */
       ttl_seconds?: number | null;
@@ -2602,7 +2602,7 @@ export interface components {
       policies?: components["schemas"]["Policies"];
       /** @description limits of the tenant */
       quotas?: components["schemas"]["Quotas"];
-      /** @description name of the tenant in URLs; 1 to 63 characters of a-z, 0-9, - and _ */
+      /** @description identifier of the tenant in URLs; 1 to 63 characters of a-z, 0-9, - and _ */
       slug: string;
       /**
        * @description tier of the tenant, used only in metrics
@@ -2621,7 +2621,7 @@ export interface components {
       policies: components["schemas"]["PoliciesOut"];
       /** @description limits of the tenant */
       quotas: components["schemas"]["QuotasOut"];
-      /** @description name of the tenant in URLs */
+      /** @description identifier of the tenant in URLs */
       slug: string;
       /**
        * @description tier of the tenant, used only in metrics
@@ -2651,7 +2651,7 @@ export interface components {
       cursor?: string | null;
       /** @description number of items per page */
       limit?: number;
-      /** @description only rows from this time on */
+      /** @description only rows from this time onwards */
       since?: string | null;
       /** @description object of the change */
       target?: string;
@@ -2715,7 +2715,7 @@ export interface components {
       memories: components["schemas"]["Used"];
       /** @description requests per day (UTC) */
       requests_per_day: components["schemas"]["Used"];
-      /** @description name of the tenant in URLs */
+      /** @description identifier of the tenant in URLs */
       slug: string;
     };
     Used: {
@@ -2736,7 +2736,7 @@ export interface components {
       at: string;
       /** @description who wrote the version, such as `key:PREFIX`; null if it was written by an older release */
       by: string | null;
-      /** @description fields that differ from the version before, such as `payload.city`; null if that version is no longer kept */
+      /** @description fields that differ from the previous version, such as `payload.city`; null if that version is no longer kept */
       changed: string[] | null;
       /** @description text that helps searches find the memory but is not part of it */
       context: string;
@@ -2763,7 +2763,7 @@ export interface components {
       source: string | {
         [key: string]: unknown;
       } | null;
-      /** @description how far the memory can be trusted, 0 to 1, as stated by its writer */
+      /** @description how much the memory can be trusted, 0 to 1, as stated by its writer */
       trust: number | null;
       /** @description when the next version replaced it; null for the current version */
       until: string | null;

@@ -26,7 +26,7 @@ class Command(BaseCommand):
             "Ctrl-C)\n\n"
             f"Store a first memory:\n\n"
             f"curl -s {url}/memories -H \"Authorization: Bearer {key}\" -H 'Content-Type: application/json' "
-            # A separate namespace, so that repeating the request does not replace another memory.
+            # A separate namespace, so that the example request does not replace another memory.
             """-d '{"coord": "1,2,3", "namespace": "hello", "payload": {"text": "The quick brown fox"}}'\n"""
         )
         self.stdout.flush()

@@ -1,4 +1,4 @@
-"""`manage.py bootstrap`: create or migrate the database, with a tenant and a first key. Safe to repeat."""
+"""`manage.py bootstrap`: create or migrate the database, with a tenant and a first key. Safe to run again."""
 
 from __future__ import annotations
 

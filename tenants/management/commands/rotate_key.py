@@ -12,7 +12,7 @@ from tenants.management.command_line import errors_as_one_line, operator
 
 
 class Command(BaseCommand):
-    help = "Replace a key with a new one that has the same rights. The old key remains valid for --overlap-hours."
+    help = "Replace a key with a new one that has the same permissions. The old key remains valid for --overlap-hours."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("prefix", help="prefix of the old key, from list_keys")

@@ -57,7 +57,7 @@ def test_a_key_limited_to_a_user_sees_and_stores_the_memories_of_this_user_only(
 def test_a_tool_needs_the_scope_of_its_route(api: Api) -> None:
     reader = Api(issue_key(api.tenant, ("read",)), api.tenant)
 
-    assert "lacks the scope 'write'" in error_of(reader, "memory_store", content="x")
+    assert "lacks the 'write' scope" in error_of(reader, "memory_store", content="x")
     assert stored(api) == 0
 
 

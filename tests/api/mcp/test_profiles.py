@@ -344,7 +344,7 @@ def test_an_item_that_is_refused_does_not_stop_the_others(api: Api) -> None:
 def test_a_refused_import_reports_the_reason(api: Api) -> None:
     reader = Api(issue_key(api.tenant, ("read",)), api.tenant)
 
-    assert "lacks the scope 'write'" in knowledge_graph_file.load(FILE, sender(reader)).errors[0]
+    assert "lacks the 'write' scope" in knowledge_graph_file.load(FILE, sender(reader)).errors[0]
 
 
 def test_an_import_ends_if_the_server_accepts_no_message(api: Api) -> None:

@@ -38,7 +38,7 @@ class Unauthenticated(ApiError):
 
 
 class Forbidden(ApiError):
-    """403 `forbidden`: The API key lacks the required rights."""
+    """403 `forbidden`: The API key lacks the required permissions."""
 
 
 class QuotaExceeded(ApiError):
