@@ -89,8 +89,8 @@ api = Api(
     auth=KeyAuth(),
     urls_namespace="api",
 )
-# Before memories: search and map, or /memories/search would be parsed as a coordinate, and names, because a key may end
-# in /restore.
+# Before memories: search and map, because /memories/search would otherwise be parsed as a coordinate; and names,
+# because a key may end in /restore.
 for router in (
     search,
     map,
@@ -156,4 +156,4 @@ def on_database_down(request: HttpRequest, error: DatabaseError | InterfaceError
 @api.exception_handler(Exception)
 def on_bug(request: HttpRequest, error: Exception) -> HttpResponse:
     log.error("unhandled error", extra={"request_id": state_of(request).request_id}, exc_info=error)
-    return problem(request, SomaError("unexpected error; search the server log for this request_id"))
+    return problem(request, SomaError("unexpected error; look for this request_id in the server log"))

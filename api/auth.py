@@ -109,7 +109,7 @@ def _caller(request: HttpRequest, token: str, slug: str | None) -> Caller:
 
 def _create_tenant(operator: Caller, slug: str) -> None:
     """Create the tenant that an operator names. Raises Forbidden, InvalidInput."""
-    # Conflict: another request has just created it, or it is suspended.
+    # Conflict: another request has just created the tenant, or it is suspended.
     with tenant_scope.crossing(), suppress(Conflict):
         tenants.create_tenant(operator, slug)
 

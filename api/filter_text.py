@@ -1,4 +1,4 @@
-"""Parse the query parameter `filters`, which is JSON text."""
+"""Parse the `filters` query parameter, which is JSON text."""
 
 from __future__ import annotations
 

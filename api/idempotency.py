@@ -1,4 +1,4 @@
-"""`Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): makes it safe to repeat a write."""
+"""`Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): makes it safe to retry a write."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PARAMETER = {
     "name": HEADER,
     "in": "header",
     "required": False,
-    "description": "Remembered for 48 hours: a repeated request returns the first response and changes nothing.",
+    "description": "Remembered for 48 hours: a retried request returns the first response and changes nothing.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255},
 }
 
@@ -34,7 +34,7 @@ PARAMETER = {
 def once(view: View) -> View:
     """Return a view that takes effect once per Idempotency-Key.
 
-    Only successful responses are recorded. A failed request has no effect and can be repeated.
+    Only successful responses are recorded. A failed request has no effect and can be retried.
     """
 
     @wraps(view)
@@ -66,13 +66,15 @@ def _in_one_transaction(attempt: Attempt, view: Callable[[], HttpResponse]) -> H
 
 
 def _resumable(attempt: Attempt, request: Request, view: Callable[[], HttpResponse]) -> HttpResponse:
-    """Run a view that has many transactions and can be repeated. `renew` keeps the key reserved during the request."""
+    """Run a view that uses several transactions and is safe to retry. `renew` keeps the key reserved during the
+    request.
+    """
     if (recorded := attempt.reserve()) is not None:
         return _replay(recorded)
     request.admission.attempt = attempt
     try:
         response = view()
-    except BaseException:  # even if the worker is stopped, so that the client can retry at once
+    except BaseException:  # even if the worker is stopped, so that the client can retry immediately
         attempt.release()
         raise
     if response.status_code >= 400:
@@ -83,13 +85,13 @@ def _resumable(attempt: Attempt, request: Request, view: Callable[[], HttpRespon
 
 
 def renew(request: Request) -> None:
-    """Keep the Idempotency-Key of a long request, if it has one, reserved for another minute."""
+    """Reserve the Idempotency-Key of a long request, if it has one, for another minute."""
     if (attempt := request.admission.attempt) is not None:
         attempt.renew()
 
 
 def _attempt(request: Request) -> Attempt | None:
-    """Return the attempt that the request belongs to. Raises MalformedRequest."""
+    """Return the attempt to which the request belongs. Raises MalformedRequest."""
     key, caller = request.headers.get(HEADER), request.caller
     if key is None or caller.key_id is None:
         return None
@@ -99,7 +101,7 @@ def _attempt(request: Request) -> Attempt | None:
 
 
 def _fingerprint(request: HttpRequest) -> bytes:
-    """Return the data that must be equal for two requests to count as the same.
+    """Return a hash of everything that must be equal for two requests to count as the same.
 
     `path_info` is below /api/v1 even if the client used an alias at the root.
     """

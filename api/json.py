@@ -1,8 +1,8 @@
 """Strict JSON parsing and fast JSON output.
 
 Python's parser accepts NaN, 1e400, duplicate keys, NUL and lone surrogates. A database rejects these or, worse, stores
-them. This module rejects all of them before they reach the rest of the code. A number with more digits than
-float64 holds is rounded, as JSON parsers do, except in a coordinate, where rounding would merge two addresses.
+them. This module rejects all of them before they reach the rest of the code. A number with more digits than a float64
+can hold is rounded, as in other JSON parsers. Coordinates are an exception, because rounding would merge two addresses.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ JsonObject = dict[str, object]
 
 MAX_DEPTH = 32
 MAX_VALUES = 500_000  # parsing blocks all other threads
-# The response for a URL depends on the key and the tenant, and shared caches must not mix responses up.
+# The response for a URL depends on the key and the tenant, and shared caches must not confuse responses.
 PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Authorization, X-API-Key, X-Tenant, X-Soma-Tenant"}
 _INT64 = 1 << 63
 _MAX_DIGITS = 19
@@ -73,7 +73,7 @@ class StrictParser(Parser):
 
 
 def refuse_body(request: HttpRequest) -> None:
-    """Raise InvalidInput if a route that takes no body gets one. An empty object is accepted."""
+    """Raise InvalidInput if a request to a route without a body has one. An empty object is accepted."""
     if request.body and StrictParser().parse_body(request) != {}:
         raise InvalidInput("body", "must be empty on this route")
 

@@ -36,7 +36,9 @@ _MAX_SHOWN = 200  # characters of a parameter's name in an error
 
 
 class _AnyText(StringConverter):
-    """The rest of a path, even if it is empty or has line breaks, so that a validator can reject it by its name."""
+    """The rest of a path, even if it is empty or contains line breaks, so that a validator can reject it and name the
+    field.
+    """
 
     regex = "(?s:.*)"
 
@@ -58,13 +60,10 @@ without_key: set[str] = set()  # the paths of routes that need no key
 class Declaration(TypedDict, total=False):
     """The policy of a route, and the information needed for its documentation.
 
-    out: the schema of a 200 response, or schemas by status.
-    kind: `read` for a GET and `write` otherwise, by default.
-    writes: true for the `write` and `llm` kinds, by default.
-    long: true for the `llm` kind, by default.
-    resumable: false by default.
-    limited: false by default.
-    problems: the statuses for which the route returns a Problem; any, by default.
+    out: the schema of a 200 response, or schemas by status. kind: `read` for a GET and `write` otherwise, by default.
+    writes: by default, true for the kinds `write` and `llm`. long: by default, true for the kind `llm`. resumable:
+    false by default. limited: false by default. problems: the statuses for which the route returns a Problem; by
+    default, any.
     """
 
     out: Required[object]

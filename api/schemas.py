@@ -108,7 +108,7 @@ def _instant(value: object) -> datetime:
     if not isinstance(value, str):
         raise times.MalformedTime
     moment = times.parse(value)
-    if not 1 < moment.year < 9999:  # a year at the limit of the calendar could overflow in another time zone
+    if not 1 < moment.year < 9999:  # the first or last year of the calendar could overflow in another time zone
         raise times.NoSuchTime
     return moment
 
@@ -245,13 +245,13 @@ class OwnerIdsOut(BaseModel):
 
 
 def one_address(field: str, coord: Coordinate | None, key: Key | None, id: UUID | None) -> Address:
-    """Return the one address that is given. Raises InvalidInput.
+    """Return the only address that is given. Raises InvalidInput.
 
     field: the name of the coordinate's field, for errors.
     """
     names = [name for name in (coord, key, id) if name is not None]
     if not names:
-        raise InvalidInput(field, "is required, unless the memory is named by its key or its id")
+        raise InvalidInput(field, "is required, unless the memory is identified by its key or id")
     if len(names) > 1:
         raise InvalidInput(field, "cannot be combined with a key or an id of the same memory; send one of them")
     return names[0]
@@ -268,7 +268,7 @@ class FieldProblem(BaseModel):
 class Problem(BaseModel):
     """An error (RFC 9457). `code` is stable; `errors` lists the invalid fields.
 
-    `error` and `message` repeat `detail` for clients of Sekha.
+    `error` and `message` repeat `detail` for Sekha's clients.
     """
 
     type: str

@@ -1,4 +1,4 @@
-"""Limits over HTTP: admit a request after its caller has been identified, and report the remainder of each limit.
+"""Limits over HTTP: admit a request once its caller has been identified, and report what remains of each limit.
 
 Called from the authentication step. It is not one of Ninja's throttles, because an error raised there bypasses the
 error handlers.
@@ -22,12 +22,14 @@ from tenants import usage
 from tenants.caller import Caller
 from tenants.limits import policy
 
-# A body costs one more token for each of these, whatever the route does with it.
+# A body costs one more token for every such number of bytes, whatever the route does with it.
 BODY_BYTES_PER_TOKEN = 65_536
 
 
 def admit(admission: Admission, caller: Caller, body_bytes: int = 0) -> None:
-    """Admit the request or raise RateLimited. Must run inside `released`, which releases the request's place."""
+    """Admit the request or raise RateLimited. Must run inside `released`, which releases the slot that the request
+    occupies.
+    """
     _take_place(admission, caller)
     if caller.key_id is None:
         return
@@ -41,7 +43,7 @@ def admit(admission: Admission, caller: Caller, body_bytes: int = 0) -> None:
 
 
 def charge(request: Request, size: int, per: int) -> None:
-    """Take one more token for each `per` units of work, once the size of the request is known. Raises RateLimited."""
+    """Take one more token for every `per` units of work, once the size of the request is known. Raises RateLimited."""
     tokens = size // per
     if tokens and settings.COSTS[request.admission.policy.kind]:
         _take(request.admission, request.caller, tokens)
@@ -70,7 +72,7 @@ def note_rejected_key(request: HttpRequest) -> None:
 
 
 def released(admission: Admission, respond: Callable[[], HttpResponse]) -> HttpResponse:
-    """Return the response with its rate limit headers, and release the request's place."""
+    """Return the response with its rate limit headers, and release the slot that the request occupies."""
     try:
         response = respond()
     finally:

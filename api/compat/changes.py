@@ -1,4 +1,4 @@
-"""The changes that a layer made to a request, for the response header `X-Compat-Changes`."""
+"""The changes that a layer made to a request, for the `X-Compat-Changes` response header."""
 
 from __future__ import annotations
 

@@ -53,10 +53,9 @@ def valid(schema: type[Schema], body: JsonObject) -> Schema:
 def known(
     body: JsonObject, schema: type[BaseModel], changes: Changes, at: str = "", aliases: Mapping[str, str] = {}
 ) -> JsonObject:
-    """Return the fields that the schema has, under our names.
+    """Return the fields that the schema contains, under our names.
 
-    at: the path of the object, such as `messages.0.`
-    aliases: our names by the client's names.
+    at: the path of the object, such as `messages.0.` aliases: maps the client's names to ours.
     """
     kept: JsonObject = {}
     for name, value in body.items():
@@ -69,5 +68,5 @@ def known(
 
 
 def parameters_of(request: HttpRequest) -> JsonObject:
-    """Return the query parameters. Only the last of repeated ones counts."""
+    """Return the query parameters. If one is repeated, only its last value counts."""
     return dict(request.GET.items())

@@ -114,7 +114,7 @@ class ProvenanceOut(BaseModel):
 class ContextMessageOut(SaidOut):
     """A message in a context. `metadata.citation` identifies its source by `label`, `folder` and `timestamp`.
 
-    A memory has no conversation and no turn, and an empty `label` and `folder`.
+    For a memory, there is no conversation and no turn, and `label` and `folder` are empty.
     """
 
     conversation_id: str | None

@@ -1,4 +1,5 @@
-"""Names of operations in the OpenAPI document, such as `memories.store`, from which generators make method names.
+"""Names of operations in the OpenAPI document, such as `memories.store`. Client generators derive method names from
+them.
 
 By default, an operation is named after its tag and its view.
 """

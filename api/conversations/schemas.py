@@ -65,7 +65,7 @@ PageSize = Annotated[Whole, Field(ge=1, le=200)]
 
 
 class MessageBody(Body):
-    """A message as model APIs send it.
+    """A message in the format of model APIs.
 
     Searches cover only its text. Its other parts and its tool calls are stored and returned.
     """
@@ -82,7 +82,7 @@ class MessageBody(Body):
     @field_validator("content")
     @classmethod
     def _has_content(cls, content: Content, info: ValidationInfo) -> Content:
-        """Allow blank text in tool results, and in messages with tool calls or parts other than text."""
+        """Allow blank text in tool results, and in messages that have tool calls or parts other than text."""
         if content_parts.text_of(content).strip() or info.data.get("role") == "tool" or info.data.get("tool_calls"):
             return content
         if isinstance(content, list) and not all(map(content_parts.is_text, content)):
@@ -202,7 +202,7 @@ class ConversationsOut(BaseModel):
 
 
 class DeletedConversationOut(BaseModel):
-    """`conversation` is null if an older release deleted it, which stored no data to restore it from."""
+    """`conversation` is null if it was deleted by an older release, which stored no data for a restore."""
 
     id: str
     deleted_at: str

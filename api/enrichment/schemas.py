@@ -122,8 +122,8 @@ class SuggestionsOut(BaseModel):
 class ExtractionOut(BaseModel):
     """Progress of an extraction.
 
-    `left_out` counts facts dropped because they cite none of the messages read; `cut` counts messages that were only
-    partly read.
+    `left_out` counts facts that were discarded because they cite none of the messages read; `cut` counts messages that
+    were only partly read.
     """
 
     conversation_id: str

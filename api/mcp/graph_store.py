@@ -20,11 +20,11 @@ _TRIES = 10
 _ESCAPED = re.compile(rb"[^A-Za-z0-9._-]")
 _ESCAPE = re.compile(r":([0-9a-f]{2})")
 
-Graph = tuple[list[dict[str, Any]], list[dict[str, Any]], bool]  # entities, relations, whether they are all
+Graph = tuple[list[dict[str, Any]], list[dict[str, Any]], bool]  # entities, relations, and whether these are all
 
 
 def create_entities(request: HttpRequest, entities: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Create entities, and return the new ones. Entities whose name exists are skipped."""
+    """Create entities, and return the new ones. Entities whose name already exists are skipped."""
     return [entity for entity in entities if _create(request, entity)]
 
 
@@ -169,7 +169,7 @@ def _names(request: HttpRequest, coords: list[str]) -> dict[str, str]:
 
 
 def _links(request: HttpRequest, coords: Sequence[str]) -> tuple[list[dict[str, Any]], bool]:
-    """Return at least MAX_RELATIONS of the links at these coordinates, and whether these are all."""
+    """Return at least MAX_RELATIONS of the links at these coordinates, and whether these are all of them."""
     found: dict[tuple[str, str, str], dict[str, Any]] = {}  # one between two batches is in both
     for start in range(0, len(coords), MAX_COORDS):
         if len(found) >= MAX_RELATIONS:

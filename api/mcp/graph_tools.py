@@ -1,7 +1,7 @@
 """The tools of the `knowledge-graph` profile: the nine tools of the reference memory server (`server-memory`).
 
-An entity is a memory with the key `entity/<name>`, and a relation is a link whose type is the relation's. Unlike with
-the reference server, concurrent writes are not lost, and responses have a maximum size.
+An entity is a memory with the key `entity/<name>`, and a relation is a link of the same type. Unlike with the reference
+server, concurrent writes are not lost, and responses have a maximum size.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def open_nodes(request: HttpRequest, params: Names) -> dict[str, Any]:
 
 
 def _bounded(entities: list[dict[str, Any]], relations: list[dict[str, Any]], is_all: bool) -> dict[str, Any]:
-    """Return the graph within MAX_TOKENS; `truncated` says that a part is missing."""
+    """Return as much of the graph as fits in MAX_TOKENS; `truncated` shows that part of it is missing."""
     shown, has_entities = results.within(entities, MAX_TOKENS * 3 // 4)
     linked, has_relations = results.within(relations, MAX_TOKENS // 4)
     graph: dict[str, Any] = {"entities": shown, "relations": linked}

@@ -1,4 +1,4 @@
-"""Import the file of the reference server for memory (`memory.jsonl`): one entity or relation per line."""
+"""Import the file of the reference memory server (`memory.jsonl`): one entity or relation per line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FIELDS = {"entity": ("name", "entityType", "observations"), "relation": ("from"
 
 @dataclass
 class Report:
-    """How many items of the file are stored now, and why the others are not."""
+    """The number of items from the file that are now stored, and why the others are not."""
 
     entities: int = 0
     relations: int = 0
@@ -29,7 +29,7 @@ class Report:
 
 
 def load(lines: Iterable[bytes], send: Send) -> Report:
-    """Import the lines through the tools of the `knowledge-graph` profile, entities first. May be repeated.
+    """Import the lines through the tools of the `knowledge-graph` profile, entities first. Safe to run again.
 
     Existing entities get any missing observations. Raises InvalidInput for a line that is neither an entity
     nor a relation, before anything is imported, and Unreachable.
@@ -54,7 +54,7 @@ def _parsed(number: int, line: bytes) -> tuple[str, dict[str, Any]]:
         kind = item["type"]
         return kind, {name: item[name] for name in _FIELDS[kind]}
     except (orjson.JSONDecodeError, KeyError, TypeError):
-        raise InvalidInput(f"line {number}", "must be a JSON object of the type entity or relation") from None
+        raise InvalidInput(f"line {number}", "must be a JSON object with the type 'entity' or 'relation'") from None
 
 
 def _batches(items: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
@@ -77,7 +77,7 @@ def _accepted(
 
 
 def _problem(send: Send, tool: str, arguments: dict[str, Any]) -> str | None:
-    """Return the error of a tool. Raises Unreachable if the message does not get to the tool."""
+    """Return a tool's error. Raises Unreachable if the message does not reach the tool."""
     params = {"name": tool, "arguments": arguments}
     status, _, content = send(orjson.dumps({"jsonrpc": "2.0", "id": 0, "method": "tools/call", "params": params}), {})
     try:
@@ -85,6 +85,6 @@ def _problem(send: Send, tool: str, arguments: dict[str, Any]) -> str | None:
         if "result" not in answer:
             raise Unreachable(str(answer.get("detail", answer)))
     except orjson.JSONDecodeError:
-        raise Unreachable(f"the response with the status {status} is not JSON; check the URL") from None
+        raise Unreachable(f"the response, with status {status}, is not JSON; check the URL") from None
     result = answer["result"]
     return str(result["content"][0]["text"]) if result["isError"] else None

@@ -65,7 +65,7 @@ def _running(path: str, key: str, tenant: str | None) -> RemoteServer | None:
 
 @contextmanager
 def _started() -> Iterator[None]:
-    """Prepare the data folder and run the background work, as a server does."""
+    """Prepare the data folder and start the background work, as a server does."""
     checks.refuse_impossible_settings()
     files.create_privately()
     call_command("bootstrap", stdout=sys.stderr)

@@ -9,12 +9,12 @@ from somamemory.errors import ConfigurationError
 from somamemory.retry import RetryPolicy
 
 TIMEOUT_S = 90.0  # longer than the deadline of any request to /mcp
-# A server that is restarting responds within this time. Each message has an Idempotency-Key, so repeating it is safe.
+# A server that is restarting responds within this time. Each message has an Idempotency-Key, so it is safe to retry.
 _RETRIES = RetryPolicy(attempts=4, first_pause_s=0.25)
 
 
 class Unreachable(Exception):
-    """The server is not responding. The message says what to do."""
+    """The server is not responding. The error message says what to do."""
 
 
 class RemoteServer:

@@ -23,7 +23,7 @@ _PLAIN = (
     "source",
 )
 _OWNERS = ("user_id", "agent_id", "session_id")
-_MARKS = 40  # tokens of the fields that say what is missing
+_MARKS = 40  # tokens for the fields that say what is missing
 
 
 def memory(memory: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Send a tool's request to a route of the API.
 
-A tool has no rights of its own: each of its requests goes through the authentication, scopes, limits, quotas,
+A tool has no permissions of its own: each of its requests goes through the authentication, scopes, limits, quotas,
 validation, idempotency, audit and deadline of a route, with the headers of the MCP message.
 """
 
@@ -30,7 +30,7 @@ _ADVICE = {
     "not_found": "Use the search tool to find the id of an existing memory.",
     "forbidden": "Tell the user; another key or another /mcp/{namespace} URL is needed.",
     "quota_exceeded": "Tell the user. Deleting memories makes room.",
-    "idempotency_key_reused": "Repeat the call; the client must send a new Idempotency-Key.",
+    "idempotency_key_reused": "Call the tool again; the client must send a new Idempotency-Key.",
 }
 
 
@@ -74,7 +74,7 @@ def send(
 def _response(request: HttpRequest, route_request: WSGIRequest) -> HttpResponse | StreamingHttpResponse:
     """Return the response of the route.
 
-    Both share a request id, and the message's response gets the rate limit headers.
+    Both have the same request id, and the message's response gets the rate limit headers.
     """
     vars(route_request)["state"] = state_of(request)
     try:
@@ -114,7 +114,7 @@ def _content(response: HttpResponse | StreamingHttpResponse) -> bytes:
     for piece in response:
         content += piece
         if len(content) > MAX_STREAM_BYTES:
-            raise ToolError("The result is too large to return at once. Request a part of it.")
+            raise ToolError("The result is too large to return at once. Request only part of it.")
     return bytes(content)
 
 

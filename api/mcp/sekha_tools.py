@@ -145,7 +145,7 @@ def _path(id: str) -> str:
     try:
         return f"/conversations/{UUID(id)}"
     except ValueError:
-        raise ToolError("conversation_id: must be a UUID, as memory_search returns it.") from None
+        raise ToolError("conversation_id: must be a UUID, as returned by memory_search.") from None
 
 
 def _success(data: Any) -> dict[str, Any]:

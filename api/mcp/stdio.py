@@ -22,7 +22,7 @@ _TOO_LONG, _NOT_SERVED = -32600, -32000
 _VERSION = "io.modelcontextprotocol/protocolVersion"
 
 
-# Body and headers to status, media type and content
+# Takes the body and headers; returns the status, media type and content.
 Send = Callable[[bytes, dict[str, str]], tuple[int, str, bytes]]
 
 
@@ -86,12 +86,12 @@ def _answer(send: Send, line: bytes) -> bytes | None:
     if media_type == "application/problem+json" and "detail" in answer:
         return _failed(message, answer["detail"])
     if content and "jsonrpc" not in answer:
-        return _failed(message, f"another server, such as a proxy, responded with the status {status}; check SOMA_URL")
+        return _failed(message, f"another server, such as a proxy, responded with status {status}; check SOMA_URL")
     return content or None
 
 
 def _headers(message: dict[str, Any]) -> dict[str, str]:
-    """Return the headers that the version 2026-07-28 requires over HTTP, and a key that makes a retry safe."""
+    """Return the headers that version 2026-07-28 requires over HTTP, and a key that makes a retry safe."""
     headers = {"Idempotency-Key": uuid.uuid4().hex}
     params = message.get("params")
     if not isinstance(params, dict) or not isinstance(meta := params.get("_meta"), dict):

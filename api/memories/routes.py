@@ -102,7 +102,9 @@ def store_bulk(request: Request, body: BulkStoreBody) -> HttpResponse:
 
 @router.post("/memories/bulk/get", out=BulkGotOut, kind="read", limited=True)
 def get_bulk(request: Request, body: BulkNamesBody) -> HttpResponse:
-    """Fetch up to 1000 memories by coordinate, key or id, in the order of the request. Null means there is none."""
+    """Fetch up to 1000 memories by coordinate, key or id, in the order of the request. Null means that there is no such
+    memory.
+    """
     addresses = body.addresses()
     throttle.charge(request, len(addresses), per=100)
     memories = lookup.get_many(request.caller, body.namespace, addresses)
@@ -122,7 +124,7 @@ def delete_bulk(request: Request, body: BulkNamesBody) -> HttpResponse:
 
 @router.post("/memories/restore", out=MemoryEnvelope, limited=True)
 def restore_by_name(request: Request, body: RestoreBody) -> HttpResponse:
-    """Restore a soft-deleted memory, named by its coordinate, key or id, or restore an earlier `version`."""
+    """Restore a soft-deleted memory, identified by its coordinate, key or id, or restore an earlier `version`."""
     return responses.changed(lookup.restore(request.caller, body.namespace, body.address(), body.version))
 
 

@@ -1,4 +1,4 @@
-"""Routes for one memory by its key or its id.
+"""Routes for a single memory, identified by its key or id.
 
 Keys may contain slashes, so nothing can follow them in a path.
 """

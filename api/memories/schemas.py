@@ -62,7 +62,7 @@ class MemoryName(Body):
 
 def _addresses(names: list[MemoryName]) -> list[MemoryName]:
     if any(len(name.model_fields_set) != 1 for name in names):
-        raise ValueError("must name each memory by exactly one of coord, key and id")
+        raise ValueError("must identify each memory by exactly one of coord, key and id")
     return names
 
 
@@ -336,7 +336,8 @@ class BulkFound(NamedOut):
 class BulkGotOut(BaseModel):
     items: list[BulkFound]
     next_index: int | None = Field(
-        None, description="Set if the memories were too large for one response: fetch the memories from this index on."
+        None,
+        description="Set if the memories were too large for one response: fetch the memories from this index onwards.",
     )
 
 
@@ -382,7 +383,7 @@ class StatsOut(BaseModel):
 
 
 def ball(near: Coordinate | None, radius: float | None) -> Ball | None:
-    """Return the ball, if any. Raises InvalidInput for `near` without `radius` or `radius` without `near`."""
+    """Return the ball, if any. Raises InvalidInput if only one of `near` and `radius` is given."""
     if (near is None) != (radius is None):
         missing, other = ("radius", "near") if radius is None else ("near", "radius")
         raise InvalidInput(missing, f"is required when {other} is given")

@@ -78,7 +78,9 @@ def update_tenant(request: Request, slug: str, body: TenantPatch) -> HttpRespons
 
 @router.delete("/tenants/{slug}", out=ErasedOut, long=True)
 def erase_tenant(request: Request, slug: str) -> HttpResponse:
-    """Permanently erase a tenant with all its data and return a receipt. Repeat it to confirm that nothing is left."""
+    """Permanently erase a tenant with all its data, and return a receipt. To confirm that nothing is left, send it
+    again.
+    """
     return reply(presenters.receipt(erasure.erase(request.caller, slug)))
 
 
@@ -93,7 +95,7 @@ def usage(request: Request, slug: str) -> HttpResponse:
 def list_audit(request: Request, slug: str, query: Query[AuditParams]) -> HttpResponse:
     """List a tenant's audit log, newest first.
 
-    Each entry has the actor, the action, the target and the client address.
+    Each entry contains the actor, the action, the target and the client address.
     """
     tenant = selectors.get_tenant(request.caller, slug)
     audit_filter = AuditFilter(query.action, query.actor, query.target, query.since, query.until)
@@ -141,7 +143,7 @@ def list_keys(request: Request, slug: str, query: Query[PageParams]) -> HttpResp
 
 @router.post("/tenants/{slug}/keys/{prefix}/rotate", out={201: IssuedKeyOut})
 def rotate_key(request: Request, slug: str, prefix: str, body: RotateBody | None = None) -> HttpResponse:
-    """Create a key with the same rights. The old key remains valid for `overlap_hours`, 24 by default."""
+    """Create a key with the same permissions. The old key remains valid for `overlap_hours`, 24 by default."""
     tenant = selectors.get_tenant(request.caller, slug)
     overlap = timedelta(hours=(body or RotateBody()).overlap_hours)
     issued = keys.rotate(request.caller, prefix, tenant, overlap)

@@ -33,8 +33,8 @@ _FILE: dict[str, Any] = {"content": {name.split(";")[0]: {"schema": {}} for name
 def import_file(request: Request, query: Query[ImportParams]) -> HttpResponse:
     """Import conversations from a file sent as the request body.
 
-    Repeating an import adds only new conversations and new messages. The status is 207 if parts of the file
-    cannot be read; `errors` describes them.
+    Importing a file again adds only new conversations and new messages. The status is 207 if parts of the file cannot
+    be read; `errors` describes them.
     """
     if not request.body:
         raise InvalidInput("body", "must contain the file to import, but is empty")

@@ -160,8 +160,8 @@ INVALID = {
     "deleted": ({"key": "deleted"}, "does not name a memory in this namespace: key 'deleted'"),
     "itself": ({"key": "new"}, "must not name the memory itself: key 'new'"),
     "later": ({"key": "later"}, "names a memory that is not valid before 2999-01-01T00:00:00Z: key 'later'"),
-    "nothing": ({}, "must name each memory by exactly one of coord, key and id"),
-    "two names": ({"key": "old", "coord": "9"}, "must name each memory by exactly one of coord, key and id"),
+    "nothing": ({}, "must identify each memory by exactly one of coord, key and id"),
+    "two names": ({"key": "old", "coord": "9"}, "must identify each memory by exactly one of coord, key and id"),
 }
 
 

@@ -42,11 +42,11 @@ def delete(caller: Caller, id: UUID, *, with_superseded: bool = False) -> None:
     if with_superseded:
         raise NotSupported("delete_linked is not supported by SomaMemory; delete the older memories by their ids")
     if not delete_many(caller, [id]):
-        raise NotFound(f"there is no memory with the id '{id}'")
+        raise NotFound(f"there is no memory with id '{id}'")
 
 
 def delete_many(caller: Caller, ids: Sequence[UUID]) -> int:
-    """Soft-delete memories. Return how many there were. Raises NotFound if one never existed."""
+    """Soft-delete memories, and return how many were deleted. Raises NotFound if one of them never existed."""
     found: dict[tuple[str, type], list[Address]] = {}
     for id in dict.fromkeys(ids):
         namespace, name = names.place(caller, id)
@@ -63,7 +63,7 @@ def _delete(caller: Caller, namespace: str, addresses: list[Address]) -> set[Add
 def delete_owned(caller: Caller, owners: dict[str, str]) -> None:
     """Delete the memories of these owners, in transactions of at most 10,000, and the conversations they come from.
 
-    `*` means any owner. All four with `*` mean all memories, even those without an owner.
+    `*` means any owner. If all four are `*`, all memories are deleted, even those without an owner.
     """
     every = set(owners) == set(names.OWNERS) and set(owners.values()) == {"*"}
     wanted = Narrowing() if every else Narrowing(filters=conditions(dict(owners)).filter)

@@ -1,4 +1,4 @@
-"""Routes of the mem0 platform for users, agents, apps and runs, which exist as long as they have memories."""
+"""Routes of the mem0 platform for users, agents, apps and runs, which exist for as long as they have memories."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def entity(request: Request, kind: EntityKind, name: str, query: Query[SourcePar
 
 @router.delete("/v1/entities/{kind}/{entity_id}/", out=None, limited=True)
 def delete_by_id(request: Request, kind: EntityKind, entity_id: str, query: Query[SourceParams]) -> HttpResponse:
-    """Delete the memories of an entity by the id that `/v1/entities/` returns, for older clients.
+    """Delete an entity's memories, given the id that `/v1/entities/` returns. For older clients.
 
     An entity without memories counts as deleted.
     """

@@ -1,4 +1,4 @@
-"""Errors as mem0's clients read them: JSON with `detail`, and 400 for invalid input."""
+"""Errors in the form that mem0's clients expect: JSON with `detail`, and status 400 for invalid input."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ class NotSupported(SomaError):
 
 
 def rendered(problem: HttpResponse) -> HttpResponse:
-    """Convert a problem in place. Its members include `detail`, and clients ignore the others."""
+    """Convert a problem in place. It contains `detail`, and clients ignore its other members."""
     problem["Content-Type"] = "application/json"
     return with_400(problem)

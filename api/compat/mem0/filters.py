@@ -45,7 +45,7 @@ def conditions(raw: JsonObject) -> Conditions:
 
 
 def _without_ids(raw: JsonObject) -> tuple[Any, JsonObject]:
-    """Separate `memory_ids` at the top, or directly below an AND at the top."""
+    """Separate `memory_ids` from the other conditions, at the top level or directly in an AND at the top level."""
     rest = {name: value for name, value in raw.items() if name != "memory_ids"}
     listed = raw.get("memory_ids")
     parts = rest.get("AND")

@@ -1,6 +1,6 @@
-"""Import an export of mem0: the memories of `client.get_all()`, as JSON or one per line.
+"""Import an export from mem0: the memories that `client.get_all()` returns, as JSON or one per line.
 
-A memory keeps its id, owners, metadata, categories and times. A repeated import adds only what is missing.
+A memory keeps its id, owners, metadata, categories and times. Importing the file again adds only what is missing.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def _items(content: bytes) -> list[Any]:
     if isinstance(whole, dict):
         whole = next((whole[name] for name in _LISTS if name in whole), [whole])
     if not isinstance(whole, list):
-        raise InvalidInput("file", "must be a list of memories, or an object with the member results or memories")
+        raise InvalidInput("file", "must be a list of memories, or an object that contains 'results' or 'memories'")
     return whole
 
 
@@ -142,7 +142,7 @@ def _lines(content: bytes) -> list[Any]:
     try:
         return [orjson.loads(line) for line in content.splitlines() if line.strip()]
     except orjson.JSONDecodeError as error:
-        raise InvalidInput("file", f"must be JSON, or have one JSON object per line: {error}") from None
+        raise InvalidInput("file", f"must be JSON, or contain one JSON object per line: {error}") from None
 
 
 def _parsed(items: Sequence[Any], report: Report) -> Iterator[Exported]:

@@ -1,4 +1,5 @@
-"""`infer=true` with a language model: the messages become a conversation, and the facts job extracts its facts.
+"""Requests with `infer=true` and a language model: the messages become a conversation, and the facts job extracts its
+facts.
 
 The event of such a request has the id of the conversation.
 """
@@ -61,7 +62,7 @@ def event(caller: Caller, id: UUID) -> JsonObject:
 
 
 def forget(caller: Caller, owners: dict[str, str]) -> None:
-    """Delete the conversations of these owners that `start` has stored, with their facts. `*` means any."""
+    """Delete the conversations that `start` has stored for these owners, with their facts. `*` means any owner."""
     if caller.namespaces and CONVERSATIONS not in caller.namespaces:
         return
     exact = {field: value for field, value in owners.items() if value != "*" and field != APP}

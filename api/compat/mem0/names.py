@@ -1,8 +1,8 @@
 """The namespaces and keys of mem0's memories.
 
 Memories are in the `mem0` namespace, under the key `{event}/{n}`: the event of the request that stored them, and the
-position in it. An imported memory has the key `imported/{id}` with its id in mem0, which stays valid here. Facts that a
-language model extracts are in the `facts` namespace.
+position in it. An imported memory has the key `imported/{id}`, which contains its id in mem0; that id remains valid
+here. Facts that a language model extracts are in the `facts` namespace.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ OWNERS = ("user_id", "agent_id", "app_id", "run_id")
 
 
 def namespaces(caller: Caller) -> list[str]:
-    """Return the namespaces to read: a key that is restricted to `mem0` sees no extracted facts."""
+    """Return the namespaces to read: a key that is restricted to `mem0` cannot read extracted facts."""
     return [MEM0, FACTS] if not caller.namespaces or FACTS in caller.namespaces else [MEM0]
 
 
@@ -50,7 +50,7 @@ def place(caller: Caller, id: UUID) -> tuple[str, Address]:
         except NotFound:
             continue
         return namespace, name
-    raise NotFound(f"there is no memory with the id '{id}'")
+    raise NotFound(f"there is no memory with id '{id}'")
 
 
 def _candidates(caller: Caller, id: UUID) -> Iterator[tuple[str, Address]]:

@@ -1,6 +1,6 @@
 """Routes of the mem0 platform that only older clients call (Python before 2.0, TypeScript before 3.0).
 
-They do the same as the current routes. Lists are arrays or, with `output_format` v1.1, objects with `results`.
+They do the same as the current routes. Lists are arrays or, if `output_format` is v1.1, objects that contain `results`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Memories, versions and events as mem0 presents them."""
+"""Present memories, versions and events in mem0's format."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def page(caller: Caller, filters: Mapping[str, object], number: int, size: int) 
 
 
 def _narrowing(raw: JsonObject) -> Narrowing:
-    """Return the conditions of a list or a search. Raises InvalidInput unless they name an entity, as mem0 does."""
+    """Return the conditions of a list or a search. As in mem0, raises InvalidInput unless they name an entity."""
     wanted = conditions(raw)
     if not wanted.names_entity:
         raise InvalidInput("filters", "must contain user_id, agent_id, app_id or run_id; '*' matches any")

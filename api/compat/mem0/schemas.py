@@ -1,7 +1,7 @@
 """Requests of mem0's clients.
 
-Unknown options, and options that change only how mem0 works, are ignored; the response header `X-Compat-Changes` names
-them. Options that would change the result are errors (see `accept`).
+Unknown options, and options that change only how mem0 works, are ignored and listed in the `X-Compat-Changes` response
+header. Options that would change the result are errors (see `accept`).
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Lenient(BaseModel):
     refused: ClassVar[tuple[str, ...]] = ()
 
     def accept(self, changes: Changes, at: str = "") -> None:
-        """Note the members without effect. Raises NotSupported for an option that would change the result."""
+        """Note the members that have no effect. Raises NotSupported for an option that would change the result."""
         for name, value in (self.model_extra or {}).items():
             if value and name in self.refused:
                 raise NotSupported(f"{name} {NOT_HERE}")
@@ -115,7 +115,7 @@ class Entities(BaseModel):
 
     @property
     def people(self) -> People:
-        """Return the owners that memories and conversations have columns for."""
+        """Return those owners for which memories and conversations have columns."""
         return {"user_id": self.user_id, "agent_id": self.agent_id, "session_id": self.run_id}
 
 
@@ -146,7 +146,9 @@ class AddBody(Entities, Lenient):
 
     @property
     def said(self) -> list[tuple[str, str]]:
-        """Return the role and the text of each message, without system messages and empty ones. Raises InvalidInput."""
+        """Return the role and the text of each message, except for system messages and empty messages. Raises
+        InvalidInput.
+        """
         if isinstance(self.messages, str):
             return [("user", self.messages)]
         messages = self.messages if isinstance(self.messages, list) else [self.messages]
@@ -218,7 +220,7 @@ class BatchDeleteBody(Lenient):
 
 
 class SourceParams(Params):
-    """`source`: the client, which the command line client sends. Older clients send what `/v1/ping/` returned."""
+    """`source`: the name of the client, sent by mem0's command line. Older clients send what `/v1/ping/` returned."""
 
     source: str = ""
     org_id: str = ""

@@ -25,7 +25,7 @@ UNSUPPORTED: dict[tuple[str, str], str] = {
     ("GET", "/v1/memories/events/"): "use GET /v1/events/",
     ("GET", "/v1/entities/filters/"): "use GET /v1/entities/",
     **{
-        ("POST", f"/v1/{kind}s/"): "entities exist as long as they have memories"
+        ("POST", f"/v1/{kind}s/"): "entities exist for as long as they have memories"
         for kind in ("user", "agent", "app", "run")
     },
     ("GET", "/api/v1/orgs/organizations/"): "a tenant is one organization and one project",
@@ -42,9 +42,9 @@ UNSUPPORTED: dict[tuple[str, str], str] = {
         for at in (_ORGANIZATION, _PROJECT)
         for method in ("GET", "POST", "PUT", "DELETE")
     },
-    ("POST", "/configure"): "set the environment of the server",
+    ("POST", "/configure"): "set environment variables of the server",
     ("GET", "/configure"): "see GET /api/v1/health",
-    ("GET", "/configure/providers"): "see the reference of the settings",
+    ("GET", "/configure/providers"): "see the configuration reference",
     ("POST", "/generate-instructions"): "there are no custom instructions",
     ("GET", "/api/v1/webhooks/projects/{a}/"): "there are no webhooks",
     ("POST", "/api/v1/webhooks/projects/{a}/"): "there are no webhooks",
@@ -62,7 +62,7 @@ class _AnyRequest(KeyAuth):
 
 
 router = CompatRouter("mem0unsupported", prefix="/mem0", auth=_AnyRequest())
-# Mounted last: every path that neither mem0 nor SomaMemory has.
+# Mounted last: every path that exists in neither mem0 nor SomaMemory.
 rest = CompatRouter("mem0rest", prefix="/mem0", auth=_AnyRequest())
 REST = "/{path:a}"
 
@@ -91,4 +91,4 @@ def _declare(router: CompatRouter, method: str, path: str, instead: str) -> None
 for (_method, _path), _instead in UNSUPPORTED.items():
     _declare(router, _method, _path, _instead)
 for _method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
-    _declare(rest, _method, REST, "see the documentation on migrating from mem0 for the paths that are")
+    _declare(rest, _method, REST, "for the supported paths, see the documentation on migrating from mem0")

@@ -1,4 +1,4 @@
-"""Errors as Sekha's clients read them: `error`, `success`, and 400 for invalid input."""
+"""Errors in the form that Sekha's clients expect: `error`, `success`, and status 400 for invalid input."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from api.compat.layer import with_400
 
 
 def rendered(problem: HttpResponse) -> HttpResponse:
-    """Convert a problem in place. Its members include `error` and `message`."""
+    """Convert a problem in place. It already contains `error` and `message`."""
     return with_400(problem, success=False)

@@ -1,6 +1,7 @@
 """Translate the filters of Sekha's clients into filters on messages.
 
-Sekha's server ignores most filters, so each client uses its own names. Unknown names are rejected, as by our routes.
+Sekha's server ignores most filters, so each client uses its own names. As in our own routes, unknown names are
+rejected.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from api.compat.changes import Changes
 from api.compat.sekha.requests import a_time
 from api.json import JsonObject
 
-# The client's name, and our field and operator.
+# Maps the client's name to our field and operator.
 _FIELDS = {
     "labels": ("label", "in"),
     "filter_labels": ("label", "in"),
@@ -29,7 +30,7 @@ def translated_filters(body: JsonObject) -> object:
     filters = body.get("filters")
     labels = body.get("filter_labels")
     if not isinstance(filters, dict | None):
-        return filters  # for our route to reject
+        return filters  # our route rejects it
     named = {**(filters or {}), **({"filter_labels": labels} if labels else {})}
     conditions = [_condition(name, value) for name, value in named.items() if value is not None]
     if len(conditions) < 2:

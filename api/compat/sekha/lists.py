@@ -1,4 +1,4 @@
-"""Lists of conversations by page and page_size, as ours, or by limit and offset."""
+"""Lists of conversations, by page and page_size as in our own API, or by limit and offset."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def page_of(request: Request) -> HttpResponse:
 
 
 def _rows(request: Request, query: ListParams, offset: int, size: int) -> tuple[list[JsonObject], int]:
-    """Return rows that begin within a page of our route, or that take several of them."""
+    """Return rows that begin within a page of our route, or that span several pages."""
     rows: list[JsonObject] = []
     first, total = offset // _PAGE, 0
     for number in range(first, (offset + size - 1) // _PAGE + 1):

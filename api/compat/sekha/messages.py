@@ -28,7 +28,7 @@ def translated(messages: object, changes: Changes) -> list[object]:
         if isinstance(message, dict):
             found += _message(message, f"messages.{index}", changes)
         else:
-            found.append(message)  # for the schema to reject
+            found.append(message)  # the schema rejects it
     return found
 
 
@@ -83,7 +83,7 @@ def _is_blank_text(part: object) -> bool:
 
 
 def _pieces(message: JsonObject, at: str, changes: Changes) -> Iterator[JsonObject]:
-    """Yield a message, or several if its text is longer than one can be."""
+    """Yield the message, or several messages if its text exceeds the maximum length."""
     content = message.get("content")
     if not isinstance(content, str) or len(content) <= MAX_CONTENT_LENGTH:
         yield message

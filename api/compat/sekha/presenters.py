@@ -1,4 +1,4 @@
-"""Present responses of our routes with the further fields that Sekha's clients read."""
+"""Add the fields that Sekha's clients expect to the responses of our routes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Translate requests of Sekha's clients to the schemas of our routes.
+"""Translate requests from Sekha's clients to the schemas of our routes.
 
 A translation drops unknown fields and adapts values that Sekha's server accepts, and notes each change. The schemas
 then validate the result as strictly as for any other client.
@@ -26,13 +26,13 @@ ALIASES = {"importanceScore": "importance_score", "conversationId": "conversatio
 
 
 def body_of(request: HttpRequest, body: JsonObject, schema: type[Schema]) -> Schema:
-    """Return a body without unknown fields, with adapted folders and scores. Raises InvalidInput."""
+    """Return a body without its unknown fields, and with adapted folders and scores. Raises InvalidInput."""
     changes = changes_of(request)
     return valid(schema, adapted(known(body, schema, changes, aliases=ALIASES), changes))
 
 
 def parameters(request: HttpRequest, schema: type[Schema]) -> Schema:
-    """Return the query parameters without unknown and repeated ones. Raises InvalidInput."""
+    """Return the query parameters, without unknown and repeated ones. Raises InvalidInput."""
     return body_of(request, parameters_of(request), schema)
 
 
@@ -60,7 +60,7 @@ def a_folder(folder: str, name: str, changes: Changes) -> str:
 
 
 def a_time(value: object, name: str, changes: Changes) -> object:
-    """Return a time with an offset. Sekha's server writes and reads times in UTC, without one."""
+    """Return a time with an offset. Sekha's server writes and reads times in UTC, without an offset."""
     if isinstance(value, str) and _NAIVE_TIME.fullmatch(value):
         changes.note(name, "read as UTC")
         return f"{value}Z"

@@ -43,7 +43,7 @@ def full_text(request: Request, body: Json) -> HttpResponse:
 
 @router.post("/api/v1/context/assemble", out=None, kind="search", limited=True)
 def assemble(request: Request, body: Json) -> HttpResponse:
-    """Return the messages of a context as a list, like Sekha's server."""
+    """Return the messages of a context as a list, as Sekha's server does."""
     adapted = {name: value for name, value in _limited(request, body).items() if value is not None}
     if "context_budget" in adapted:
         adapted["context_budget"] = at_most(
@@ -54,7 +54,7 @@ def assemble(request: Request, body: Json) -> HttpResponse:
 
 @router.get("/api/v1/export", out=None, long=True, limited=True)
 def export(request: Request) -> HttpResponse:
-    """Return an export as one text in `content`."""
+    """Return an export as a single text in `content`."""
     return exported(request)
 
 

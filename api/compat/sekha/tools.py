@@ -27,7 +27,7 @@ MAX_MESSAGES = 1000
 _DESCRIPTIONS = {
     "memory_store": "Store a conversation.",
     "memory_search": "Search the messages of conversations.",
-    "memory_query": "Search the messages of conversations. Older name of memory_search.",
+    "memory_query": "Search the messages of conversations. Older name for memory_search.",
     "memory_get_context": "Get a conversation with its messages.",
     "memory_update": "Change the label, folder, status or importance of a conversation.",
     "memory_prune": "List conversations that could be archived.",

@@ -11,7 +11,7 @@ from api.compat.somafractalmemory.memory_routes import router as memories
 
 
 def rendered(problem: HttpResponse) -> HttpResponse:
-    """Convert a problem in place: its members include `detail`, and invalid input is 400."""
+    """Convert a problem in place: it already contains `detail`, and the status for invalid input is 400."""
     problem["Content-Type"] = "application/json"
     return with_400(problem)
 

@@ -1,4 +1,6 @@
-"""Health, statistics and the pages of SomaFractalMemory. As in the product, all but `/test-stats` are public."""
+"""SomaFractalMemory's routes for health and statistics, and its pages. As in that product, all except `/test-stats` are
+public.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ from tenants.caller import Caller
 from tenants.models import DEFAULT_TENANT_SLUG
 
 TEST_NAMESPACE = "test_ns"
-# Our names of the stores, and those of SomaFractalMemory.
+# Our names for the stores, and SomaFractalMemory's.
 _SERVICES = {"database": "postgresql", "cache": "redis", "vector_index": "milvus"}
 router = LenientRouter("somafractalmemory", prefix=ROOT, has_key=False)
 with_key = LenientRouter("somafractalmemory", prefix=ROOT)
@@ -58,7 +60,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
 
 @router.get("/health", out=None)
 def full_health(request: HttpRequest) -> HttpResponse:
-    """Return our report with SomaFractalMemory's names of the stores, and without its counts of all tenants."""
+    """Return our report, with SomaFractalMemory's names for the stores, but without its counts of all tenants."""
     response = health.full_health(request)
     body = orjson.loads(response.content)
     services = [

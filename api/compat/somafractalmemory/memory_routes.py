@@ -51,7 +51,7 @@ def fetch(request: Request, coord: Path[CoordText]) -> HttpResponse:
 
 @router.delete("/memories/{coord}", out=None, conditional=True, limited=True)
 def delete(request: Request, coord: Path[CoordText]) -> HttpResponse:
-    """Delete a memory. A memory that does not exist is `deleted: false`."""
+    """Delete a memory. If it does not exist, the response contains `deleted: false`."""
     query = valid(DeleteParams, known(parameters_of(request), DeleteParams, changes_of(request)))
     return routes.delete(request, coord, query)
 
@@ -73,7 +73,7 @@ def path(request: Request) -> HttpResponse:
 
 
 def _given(body: JsonObject) -> JsonObject:
-    """Return the fields without nulls, which stand for the defaults."""
+    """Return the fields that are not null; null stands for the default."""
     return {name: value for name, value in body.items() if value is not None}
 
 

@@ -56,7 +56,7 @@ export interface components {
     BulkGotOut: {
       /** @description items on this page */
       items: components["schemas"]["BulkFound"][];
-      /** @description Set if the memories were too large for one response: fetch the memories from this index on. */
+      /** @description Set if the memories were too large for one response: fetch the memories from this index onwards. */
       next_index?: number | null;
     };
     BulkLinkBody: {

@@ -33,7 +33,7 @@ class MemoryName(TypedDict):
 
 
 class MessageBody(TypedDict):
-    """A message as model APIs send it."""
+    """A message in the format of model APIs."""
 
     role: Literal["user", "assistant", "system", "tool", "developer"]
     name: NotRequired[str | None]
@@ -987,7 +987,7 @@ class MessageOut(TypedDict):
 
 
 class DeletedConversationOut(TypedDict):
-    """`conversation` is null if an older release deleted it, which stored no data to restore it from."""
+    """`conversation` is null if it was deleted by an older release, which stored no data for a restore."""
 
     id: str
     deleted_at: str
