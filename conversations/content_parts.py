@@ -1,4 +1,4 @@
-"""The content of a message as model APIs send it: a text, or a list of parts such as texts, images and tool results.
+"""Message content in the format of model APIs: a text, or a list of parts such as texts, images and tool results.
 
 Parts are objects with a `type`. Most APIs call text parts `text`; OpenAI's Responses API calls them `input_text` and
 `output_text`.
@@ -18,7 +18,7 @@ def is_text(part: Json) -> bool:
 
 
 def text_of(content: Content) -> str:
-    """Return the text of a message's content. Texts of parts are on separate lines."""
+    """Return the text of a message's content. The texts of parts are on separate lines."""
     if isinstance(content, list):
         return "\n".join(str(part["text"]) for part in content if is_text(part))
     return content or ""

@@ -43,7 +43,7 @@ def find_by_external_id(caller: Caller, external_id: str) -> Conversation:
     """Return the conversation with the caller's own id. Raises NotFound."""
     conversation = by_external_id(caller, external_id)
     if conversation is None:
-        raise NotFound(f"no conversation has the external id {external_id!r}; create it with PUT at this path")
+        raise NotFound(f"there is no conversation with external id {external_id!r}; create it with PUT at this path")
     return conversation
 
 
@@ -57,7 +57,7 @@ def lock(caller: Caller, id: UUID) -> Conversation:
 
 
 def by_key(tenant: Tenant, rows: Iterable[Memory]) -> Mapping[str, Conversation]:
-    """Return the conversations that these messages and summaries belong to, keyed by conversation key.
+    """Return the conversations to which these messages and summaries belong, by conversation key.
 
     Uses a single query.
     """

@@ -108,7 +108,7 @@ def turn_of(key: str) -> int:
 
 
 def conversation_key(key: str) -> str:
-    """Return the key of the conversation that a message, a summary or a fact belongs to."""
+    """Return the key of the conversation to which a message, a summary or a fact belongs."""
     return key[:DIGITS_PER_NUMBER]
 
 

@@ -72,8 +72,8 @@ class Conversation(UserOwned):
     labelled_by = models.CharField(max_length=255, null=True)  # noqa: DJ001 - SQLite adds only a nullable column in place
     # Follows the status: archived conversations are `archived` or `cold`, all others are `active`.
     tier = models.CharField(max_length=16, choices=Tier.choices, default=Tier.ACTIVE, db_default=Tier.ACTIVE)
-    archived_at = models.DateTimeField(null=True)  # when it was archived or, if later, last read
-    bytes = models.PositiveIntegerField(default=0, db_default=0)  # counts against the quota: see `size`
+    archived_at = models.DateTimeField(null=True)  # when it was archived or, if that was later, last read
+    bytes = models.PositiveIntegerField(default=0, db_default=0)  # counts towards the quota: see `size`
     external_id = KeyField(max_length=MAX_EXTERNAL_ID_LENGTH, null=True)  # the caller's own id for the conversation
     metadata = JsonField(default=dict)  # last column, because SQLite scans all columns before the one it reads
 
@@ -234,7 +234,7 @@ class Proposal(TenantOwned):
     created_at = models.DateTimeField(default=timezone.now)
     decided_at = models.DateTimeField(null=True)
     decided_by = models.CharField(max_length=64, null=True)  # noqa: DJ001 - the actor; None: open
-    bytes = models.PositiveIntegerField(default=0)  # counts against the quota: see `size`
+    bytes = models.PositiveIntegerField(default=0)  # counts towards the quota: see `size`
     user_id = KeyField(max_length=MAX_ID_LENGTH, null=True)
 
     user_lookup = "user_id"
@@ -298,7 +298,7 @@ class DeletedConversation(TenantOwned):
     key = KeyField(max_length=coordinates.DIGITS_PER_NUMBER)
     deleted_at = models.DateTimeField(default=timezone.now, db_index=False)
     user_id = KeyField(max_length=MAX_ID_LENGTH, null=True)
-    bytes = models.PositiveIntegerField(default=0, db_default=0)  # counts against the quota: see `Conversation.size`
+    bytes = models.PositiveIntegerField(default=0, db_default=0)  # counts towards the quota: see `Conversation.size`
     # {"columns": the conversation's row, "chores": the progress of its chores}; None: deleted by an older release
     snapshot = JsonField(null=True)
 

@@ -114,7 +114,7 @@ def _restored(caller: Caller, id: UUID) -> Conversation:
         raise lookup.not_found(id)
     conversation = _deleted(caller, row).conversation
     if conversation is None:
-        raise Conflict(f"conversation {id} was deleted by an older release, which stored no data to restore it from")
+        raise Conflict(f"conversation {id} was deleted by an older release, which stored no data for a restore")
     _check_external_id(caller, conversation)
     conversation.updated_at = timezone.now()
     conversation.save(force_insert=True)
@@ -132,9 +132,7 @@ def _restored(caller: Caller, id: UUID) -> Conversation:
 
 def _check_external_id(caller: Caller, conversation: Conversation) -> None:
     if conversation.external_id and lookup.by_external_id(caller.unlimited(), conversation.external_id):
-        raise Conflict(
-            f"another conversation now has the external id {conversation.external_id!r}; delete that one first"
-        )
+        raise Conflict(f"another conversation now has external id {conversation.external_id!r}; delete that one first")
 
 
 def _restore_memories(caller: Caller, conversation: Conversation, since: datetime) -> None:

@@ -64,8 +64,8 @@ class NewConversation:
 def create_once(caller: Caller, new: NewConversation) -> tuple[Conversation, bool]:
     """Create a conversation unless its `external_id` exists. Return the conversation, and whether it is new.
 
-    Concurrent calls create one conversation. Raises Conflict if the id belongs to a conversation that the caller cannot
-    see.
+    Concurrent calls create only one conversation. Raises Conflict if the id belongs to a conversation that the caller
+    cannot see.
     """
     caller.require("write", [CONVERSATIONS])
     caller.require("read", [CONVERSATIONS])  # the response contains the conversation
@@ -78,7 +78,7 @@ def create_once(caller: Caller, new: NewConversation) -> tuple[Conversation, boo
     try:
         return retrying(attempt)
     except Conflict:
-        raise Conflict(f"the external id {external_id!r} is already used; choose another one") from None
+        raise Conflict(f"external id {external_id!r} is already in use; choose another one") from None
 
 
 def create(caller: Caller, new: NewConversation) -> Conversation:
@@ -228,9 +228,9 @@ def archive(caller: Caller, id: UUID) -> Conversation:
 def delete(caller: Caller, id: UUID, *, purge: bool = False) -> None:
     """Delete a conversation with its messages, summaries and facts, and entities that no other facts mention.
 
-    purge: remove the rows and their links now, even if the conversation was deleted earlier. Otherwise they are only
-    hidden from searches and reads, can be restored (see `restoring`), and are removed after the retention time. Raises
-    NotFound.
+    purge: remove the rows and their links now, even if the conversation was deleted earlier. Otherwise, they are only
+    hidden from searches and reads, can be restored (see `restoring`), and are removed after the retention period.
+    Raises NotFound.
     """
     caller.require("delete", [CONVERSATIONS])
     with transaction.atomic():
@@ -272,7 +272,7 @@ def _erase(caller: Caller, id: UUID, root: Coordinate, *, purge: bool) -> None:
     for namespace in (CONVERSATIONS, SUMMARIES, FACTS):
         memories.delete_subtree(with_derived(caller).writing_reserved(), namespace, root, purge=purge)
         # Remove the links of facts immediately: an entity exists only while a fact mentions it. A restore creates them
-        # again. The other links are removed with their rows after the retention time.
+        # again. The other links are removed together with the rows after the retention period.
         if purge or namespace == FACTS:
             links.forget_subtree(caller, namespace, root)
     entities.forget(with_derived(caller), mentioned, purge=purge)

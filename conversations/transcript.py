@@ -1,4 +1,4 @@
-"""A part of a conversation for people to read: its messages, with the summaries, facts and links that belong to them.
+"""Part of a conversation, for people to read: its messages, with the summaries, facts and links that belong to them.
 
 Nothing here counts as a read, and a cold conversation stays in its file.
 """
@@ -26,7 +26,7 @@ from memories.reserved_namespaces import CONVERSATIONS, FACTS, SUMMARIES
 from somamemory.db.replicas import may_read_replica
 from tenants.caller import Caller
 
-MAX_ATTACHED = 500  # summaries, facts or links of one part
+MAX_ATTACHED = 500  # the maximum number of summaries, facts or links that one part contains
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Transcript:
 
 @may_read_replica
 def read(caller: Caller, conversation: Conversation, first: int, limit: int) -> Transcript:
-    """Return up to `limit` turns, starting with the turn `first`, and fewer if they are large.
+    """Return up to `limit` turns, starting with turn `first`, or fewer if they are large.
 
     Raises ColdUnavailable.
     """

@@ -1,4 +1,4 @@
-"""The three ways to name a memory: coordinate, key and id. This module is pure: it does no I/O.
+"""The three ways to identify a memory: coordinate, key and id. This module is pure: it does no I/O.
 
 A *key* is a name chosen by the caller, such as `users/ada/seat`. It is unique in its namespace, and stays with its
 memory until the memory is purged. Every memory has a coordinate and an id as well.
@@ -31,7 +31,7 @@ Address = Coordinate | Key | UUID
 
 
 def key(text: str) -> Key:
-    """Return the text as a key. Raises ValueError with the reason if it is not one."""
+    """Return the text as a key. Raises ValueError, with the reason, if it is not a valid key."""
     if not 1 <= len(text) <= MAX_KEY_LENGTH:
         raise ValueError(f"must have 1 to {MAX_KEY_LENGTH} characters; this one has {len(text)}")
     if any(unicodedata.category(character) == "Cc" for character in text):

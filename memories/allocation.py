@@ -2,8 +2,8 @@
 
 An allocated coordinate is `[day, microsecond of the day, writer]` in UTC, such as `20261128,55012345678,731358`. It
 sorts by time, and the day is a prefix. Each process is a writer with a random number, and no process allocates a
-microsecond twice, so writers need no coordination. If a coordinate is already taken, the unique index rejects it,
-and `retrying` repeats the transaction with a new one. Existing memories are never replaced.
+microsecond twice, so writers need no coordination. If a coordinate is already taken, the unique index rejects it, and
+`retrying` runs the transaction again with a new one. Existing memories are never replaced.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Allocator:
-    """Allocates increasing coordinates, even if the clock is set back. Thread-safe."""
+    """Allocates increasing coordinates, even if the clock is set back. It is thread-safe."""
 
     def __init__(self, writer: int) -> None:
         self._writer = writer

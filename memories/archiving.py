@@ -2,7 +2,7 @@
 
 An archived memory can be read, listed and changed like any other. It is not in the vector index, and a search includes
 it only on request, using the text and the vector stored in the database. Rows removed with `retention.take_out` are
-restored with the same ids. Until then, they count against quotas, and their addresses keep their links.
+restored with the same ids. Until then, they count towards quotas, and their addresses keep their links.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _moved(caller: Caller, namespace: str, root: Coordinate, archived_at: dateti
     with transaction.atomic():
         while batch := list(ordered[: retention.BATCH]):  # rows that have been moved no longer match
             mine = Memory.objects.for_tenant(caller.tenant).filter(seq__in=[row.seq for row in batch])
-            # A new version is needed: a worker that has just read the old state would otherwise mark the row as done.
+            # This needs a new version. Otherwise, a worker that has just read the old state would mark the row as done.
             mine.update(archived_at=archived_at, version=F("version") + 1)
             for row in batch:
                 row.version += 1
@@ -93,7 +93,7 @@ class Taken:
 
 
 def put_back(caller: Caller, memories: Sequence[Memory], archived_at: datetime) -> None:
-    """Store removed rows again, as archived. Requires a transaction and that no other writer uses their addresses."""
+    """Store removed rows again, as archived. Requires a transaction, and no other writer may use their addresses."""
     for start in range(0, len(memories), retention.BATCH):
         batch = memories[start : start + retention.BATCH]
         for row in batch:

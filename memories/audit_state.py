@@ -36,7 +36,7 @@ def _fingerprint(memory: MemoryColumns, deleted: bool) -> bytes:
 def _optional(memory: MemoryColumns) -> list[object]:
     """Return the fields that most memories lack.
 
-    For memories without them, the hash is the same as in earlier releases.
+    For memories that lack these fields, the hash is the same as in earlier releases.
     """
     ids = [memory.ids] if any(memory.ids.values()) else []
     claims = {name: getattr(memory, name) for name in ("valid_from", "valid_to", "source", "trust")}

@@ -1,4 +1,4 @@
-"""Assign coordinates to the memories of a batch: the given one, the key's, or a new one."""
+"""Assign a coordinate to each memory of a batch: the given one, the key's, or a new one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tenants.caller import Caller
 
 
 def placed(caller: Caller, namespace: str, items: Sequence[Prepared]) -> list[Prepared]:
-    """Return the items of one namespace with their coordinates. Reads nothing if no item has a key.
+    """Return the items of one namespace with their coordinates. If no item has a key, nothing is read.
 
     Raises Conflict if a key and a coordinate belong to different memories.
     """
@@ -75,11 +75,13 @@ def _with_coordinate(item: NewMemory) -> NewMemory:
 
 
 def _has_another_key(at: Coordinate) -> Conflict:
-    return Conflict(f"the memory at coordinate {at} has another key; omit key, or use another coord")
+    return Conflict(f"the memory at coordinate {at} has a different key; omit key, or use another coord")
 
 
 class _Owners:
-    """The memories that own the keys, including deleted ones, those of other users, and earlier items of the batch."""
+    """The memories that own the keys, including deleted memories, other users' memories, and earlier items of the
+    batch.
+    """
 
     def __init__(self, caller: Caller, namespace: str, keyed: Sequence[NewMemory]) -> None:
         keys = {item.key.text for item in keyed if item.key is not None}

@@ -2,8 +2,8 @@
 
 A coordinate consists of 1 to 32 finite float64 numbers. Its *text* (`1.0,2.0,3.0`) is for people. Its *key* is for the
 database: each number becomes 16 hex digits that sort as text in numerical order, and the digits of all numbers are
-concatenated. A single unique index on the key therefore supports lookups of an exact address, subtrees below a prefix,
-and ordered listing. A number that float64 cannot hold is rejected, because rounding it would merge two addresses.
+concatenated. A single unique index on the key therefore supports exact lookups, subtrees below a prefix, and ordered
+lists. A number that float64 cannot hold is rejected, because rounding it would merge two addresses.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ALL_BITS = (1 << 64) - 1
 
 
 class RoundedFloat(float):
-    """A float that differs from the decimal number it was read from: see `survives`."""
+    """A float that differs from the decimal number from which it was read: see `survives`."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -87,10 +87,10 @@ def from_key(key: str) -> Coordinate:
 
 
 def survives(digits: str, number: float) -> bool:
-    """Return whether a decimal number is still the same after it has become the float64 `number`.
+    """Return whether a decimal number keeps its value when it becomes the float64 `number`.
 
     A whole number without an exponent must be exact, since programs use such numbers as ids. Any other number must
-    equal the shortest decimal that identifies the float64, as JSON and Python write it.
+    equal the shortest decimal that identifies the float64, which is how JSON and Python write it.
     """
     if len(digits) <= _ALWAYS_EXACT_DIGITS and abs(number) >= sys.float_info.min:
         return True
@@ -198,7 +198,7 @@ class Ball:
     def bounds(self) -> Box:
         """Return the smallest box that contains every point of the ball, rounded outwards.
 
-        A point belongs to the ball if its `distance`, which may have been rounded down, is at most the radius.
+        A point belongs to the ball if its `distance`, which may be rounded down, is at most the radius.
         """
         numbers = self.centre.numbers
         reach = math.nextafter(self.radius * (1 + 4 * sys.float_info.epsilon), math.inf)

@@ -62,7 +62,7 @@ def delete_matching(
 
 
 def delete_batch(caller: Caller, namespace: str, *, purge: bool) -> int:
-    """Delete up to 500 memories of a namespace in one transaction. Return how many there were; 0 if none are left."""
+    """Delete up to 500 memories of a namespace in one transaction. Return how many were deleted; 0 if none are left."""
     rows = Memory.objects.for_tenant(caller.tenant).filter(namespace=namespace)
     if not purge:
         rows = rows.filter(prepared_reads.alive(timezone.now()))

@@ -31,15 +31,16 @@ from tenants.caller import Caller
 SINGLE = 300
 TEXT_LENGTH = 200
 _CHUNK = 5_000
-# With SQLite, a region with more memories than this is cut out of all memories of the namespace.
+# With SQLite, if a region has more memories than this, all memories of the namespace are read.
 FEW = 20_000
-# The maximum number of memories that one map counts. With SQLite, they are counted in this process, at 60 bytes each.
+# The maximum number of memories that one map counts. With SQLite, they are counted in this process, which takes 60
+# bytes each.
 MAX_COUNTED = 2_000_000
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell: the number of memories in it, and their mean and maximum importance."""
+    """A cell, with the number of memories in it and their mean and maximum importance."""
 
     count: int
     importance: float
@@ -83,8 +84,8 @@ def grid(
 ) -> Grid:
     """Count the caller's live memories in each cell of a region.
 
-    axes: one or two positions (from 0) in a coordinate.
-    region: the corners, with one number per axis. Defaults to the smallest region that contains all of the memories.
+    axes: one or two positions (from 0) in a coordinate. region: the corners, with one number per axis. The default is
+    the smallest region that contains all of the memories.
     """
     memories = narrowing.apply(selectors.live(caller, [namespace])).order_by()
     elsewhere = None
@@ -153,8 +154,8 @@ Measured = tuple[Region | None, int | None, Callable[[Sequence[Sequence[str]]], 
 def _measured_here(memories: QuerySet[Memory], axes: Sequence[int], region: Region | None) -> Measured:
     """Count in Python. SQLite runs in this process, and reading all digits once is four times as fast as SQL.
 
-    With conditions on the keys, SQLite reads the memories in the order of the keys. For more than a few, that takes
-    three times as long as reading all memories in the order in which they are stored and comparing the digits here.
+    With conditions on the keys, SQLite reads the memories in the order of the keys. For more than a few memories, that
+    takes three times as long as reading all memories in storage order and comparing the digits here.
     """
     first, span = min(axes), max(axes) - min(axes) + 1
     length = span * DIGITS_PER_NUMBER
@@ -196,7 +197,7 @@ def _measured_here(memories: QuerySet[Memory], axes: Sequence[int], region: Regi
 
 
 def _read(everything: Rows, length: int, axes: Sequence[int], region: Region | None) -> _Columns:
-    """Return the digits and importances of the memories in a region, possibly with others outside it."""
+    """Return the digits and importances of the memories in a region, possibly together with memories outside it."""
     if region is None:
         return _columns(everything.iterator(chunk_size=_CHUNK), length)
     inside = _inside(everything, axes, *region)

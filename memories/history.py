@@ -1,6 +1,6 @@
 """Earlier versions of memories and links: their periods, storage usage and retention.
 
-`version_trigger` writes them. A version was current from its `updated_at` until the next version's.
+`version_trigger` writes them. A version was current from its `updated_at` until that of the next version.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _pruned = [_MEMORIES]
 
 
 def also_prune(model: type[TenantOwned], size: str) -> None:
-    """Register a table of earlier versions, which are kept as long as those of memories."""
+    """Register a table of earlier versions, which are kept for as long as those of memories."""
     if (versions := Versions(model, size)) not in _pruned:
         _pruned.append(versions)
 
@@ -76,7 +76,7 @@ def forget(caller: Caller, memories: Sequence[Memory]) -> None:
 
 
 def prune() -> int:
-    """Remove versions whose retention period is over, and return how many there were."""
+    """Remove versions whose retention period has ended, and return how many were removed."""
     return sum(_prune(versions, tenant) for tenant in Tenant.objects.iterator() for versions in _pruned)
 
 

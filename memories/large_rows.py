@@ -1,7 +1,7 @@
 """Read lists of memories without loading large memories that do not fit into the response.
 
-One statement reads all rows, with the payload and metadata of the small ones. A second one reads the large rows that
-fit. A list without large rows therefore takes one statement.
+One statement reads all rows, with the payload and metadata of the small ones. A second statement reads the large rows
+that fit. A list without large rows therefore takes only one statement.
 """
 
 from __future__ import annotations

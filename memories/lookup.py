@@ -117,7 +117,7 @@ def place(caller: Caller, namespace: str | None, name: Address) -> Memory:
 def patch(
     caller: Caller, namespace: str | None, name: Address, changes: Json, precondition: Precondition | None = None
 ) -> Memory:
-    """Update a memory as `services.patch` does. Raises NotFound."""
+    """Update a memory, like `services.patch`. Raises NotFound."""
     at = _placed(caller, namespace, name)
     condition = replace(precondition or Precondition(), id=at.id)
     return services.patch(caller, at.namespace, at.coordinate, changes, condition)
@@ -193,7 +193,9 @@ def _rows(caller: Caller, scope: str, namespace: str | None, names: Names) -> Qu
     field, values = _field(names), [_value(name) for name in names]
     place = _place(namespace, names[0])
     caller.require(scope, [] if place is None else [place])
-    if scope != "read" and place is not None:  # the services check the namespace of a memory that was named by id
+    if (
+        scope != "read" and place is not None
+    ):  # the services check the namespace of a memory that is identified by its id
         reserved_namespaces.check_writable(caller, place)
     rows = Memory.objects.for_tenant(caller.tenant).filter(**{f"{field}__in": values})
     if place is not None:
@@ -209,7 +211,7 @@ _FIELDS = {Coordinate: "coordinate_key", Key: "key", UUID: "id"}
 
 
 def _field(names: Names) -> str:
-    """Return the column with these names, which are all of the same kind."""
+    """Return the column that contains these names, which are all of the same kind."""
     return _FIELDS[type(names[0])]
 
 
@@ -227,4 +229,4 @@ def _missing(name: Address) -> NotFound:
     if isinstance(name, Coordinate):
         return NotFound(f"there is no memory at coordinate {name}")
     kind = "key" if isinstance(name, Key) else "id"
-    return NotFound(f"there is no memory with the {kind} '{name}'")
+    return NotFound(f"there is no memory with {kind} '{name}'")

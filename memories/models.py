@@ -74,8 +74,8 @@ def has_passed(expires_at: datetime | None, now: datetime) -> bool:
 class UserOwned(TenantOwned):
     """A row that may belong to a user, an agent and a session of the tenant. None means that it belongs to none.
 
-    Ids are null instead of empty strings, so that the indexes can leave out rows without an id, and both databases
-    recognise from a comparison that such an index applies.
+    Missing ids are null instead of empty strings, so that the indexes can leave out rows without an id, and both
+    databases can tell from a comparison that such an index applies.
     """
 
     user_id = KeyField(max_length=MAX_ID_LENGTH, null=True)
@@ -121,7 +121,8 @@ class MemoryColumns(UserOwned):
     )  # the start of this version, which is later than that of the previous one
     expires_at = models.DateTimeField(null=True)
     deleted_at = models.DateTimeField(null=True)
-    # Written by `read_counts`. Not indexed: otherwise every write-back would have to update all other indexes, too.
+    # Written by `read_counts`. Not indexed, because every write-back would then have to update all other indexes as
+    # well.
     access_count = models.BigIntegerField(default=0, db_default=0)
     last_accessed_at = models.DateTimeField(null=True)
     size = models.PositiveIntegerField(default=0, db_default=0)  # in bytes, as computed by `storage_usage.size`
@@ -178,7 +179,7 @@ class Memory(MemoryColumns):
             models.Index(
                 fields=["tenant", "namespace", "memory_type", "deleted_at", "expires_at"], name="sfm_memories_type"
             ),
-            # Most memories have no value here, and no query looks for those.
+            # Most memories have no value here, and no query looks for memories without one.
             models.Index(
                 fields=["tenant", "namespace", "importance"],
                 name="sfm_memories_importance",
@@ -338,8 +339,8 @@ class Job(Leased):
 class VectorEmbedding(Leased, TenantOwned):
     """A memory's vector and its outbox entry.
 
-    The entry records only *that* the index is out of date, never *what* to write there. A row with `due_at` is work to
-    do. It remains after a purge until the memory has also been removed from the index.
+    The entry records only *that* the index is out of date, never *what* to write there. A row with `due_at` is waiting
+    to be processed. It remains after a purge until the memory has also been removed from the index.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -355,7 +356,7 @@ class VectorEmbedding(Leased, TenantOwned):
     wanted_version = models.PositiveIntegerField()
     indexed_version = models.PositiveIntegerField(null=True)  # None if not in the index
     vector = models.BinaryField(null=True)  # float32, little endian, `generation.dimension` numbers
-    text_hash = models.BinaryField(null=True, max_length=32)  # hash of the text that `vector` was made from
+    text_hash = models.BinaryField(null=True, max_length=32)  # hash of the text from which `vector` was made
     own = models.BooleanField(default=False)  # supplied by the caller instead of made from the text
     due_at = models.DateTimeField(null=True)
     attempts = models.PositiveSmallIntegerField(default=0)

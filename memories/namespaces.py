@@ -143,7 +143,8 @@ def _moved(caller: Caller, old: str, new: str) -> int:
     if not batch:
         return 0
     _refuse_taken(mine.filter(namespace=new), batch)
-    # Not a change of the memories: the version increases only so that a worker does not mark the old state as indexed.
+    # This does not change the memories: the version increases only so that a worker does not mark the old state as
+    # indexed.
     mine.filter(seq__in=[row.seq for row in batch]).update(namespace=new, version=F("version") + 1)
     versions = MemoryVersion.objects.for_tenant(caller.tenant).filter(id__in=[row.id for row in batch])
     versions.update(namespace=new)

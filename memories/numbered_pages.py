@@ -1,6 +1,7 @@
 """Pages with numbers, newest memories first, for clients that do not use cursors.
 
-A page reads all rows before it, and the count reads all rows that match, so a list with cursors is preferable.
+Reading a page also reads all rows before it, and the count reads all rows that match, so lists with cursors are
+preferable.
 """
 
 from __future__ import annotations

@@ -1,17 +1,17 @@
 """Statistics for the query planners: fixed ones for SQLite, and up-to-date ones for PostgreSQL.
 
 Without statistics, SQLite assumes that (tenant, namespace) matches ten rows, and scans a whole namespace to fetch ten
-memories by id. At 10,000 memories this takes 3.8 ms instead of 0.2 ms, and the time grows with the namespace.
-Statistics collected by ANALYZE depend on when it ran, and are read only when a connection opens. The statistics are
-therefore fixed here and written after every migrate. They describe a large installation, so query plans are the same
-everywhere and efficient where it matters.
+memories by id. With 10,000 memories, this takes 3.8 ms instead of 0.2 ms, and the time grows with the namespace.
+Statistics collected by ANALYZE depend on when it ran, and are read only when a connection opens. Therefore, the
+statistics are defined here and written after every migration. They describe a large installation, so query plans are
+the same everywhere, and efficient where it matters.
 
 Format of `sqlite_stat1`: the number of rows in the index, then for each leading column how many rows share one value
 (https://www.sqlite.org/fileformat2.html#stat1tab).
 
-PostgreSQL collects statistics itself, but only once a minute. Until then, a table that has just been filled has the
-plans of a small one, and prepared statements keep them: a fetch took 8 ms instead of 2. New statistics also discard
-prepared plans.
+PostgreSQL collects statistics itself, but only once a minute. Until then, PostgreSQL uses the plans of a small table
+for one that has just been filled, and prepared statements keep these plans: a fetch took 8 ms instead of 2 ms. New
+statistics also discard prepared plans.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _DISTINCT = {
 
 
 def fix_statistics(using: str, **signal: Any) -> None:
-    """Write the statistics for every index of our tables after a migrate."""
+    """Write the statistics for every index of our tables, after a migration."""
     connection = connections[using]
     if connection.vendor != "sqlite":
         return
@@ -99,7 +99,7 @@ def estimate(columns: list[str], unique: bool) -> str:
 def analyze_grown() -> list[str]:
     """Collect the statistics of tables that have at least doubled since the last time, and return their names.
 
-    Autovacuum does so after smaller changes. Only one process at a time does so; the others skip it.
+    After smaller changes, autovacuum collects them. Only one process at a time does this; the others skip it.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(_GROWN)

@@ -1,7 +1,7 @@
 """Read memories as they were at an earlier time (`as_of`).
 
-A version was current from its `updated_at` until the next one's. Current rows and earlier versions are read in one
-statement, so a concurrent change cannot hide a memory. Purged memories disappear from earlier times as well.
+A version was current from its `updated_at` until that of the next one. Current rows and earlier versions are read in
+one statement, so a concurrent change cannot hide a memory. Purged memories also disappear from the past.
 """
 
 from __future__ import annotations

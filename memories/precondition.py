@@ -13,7 +13,7 @@ from somamemory.errors import PreconditionFailed
 class Precondition:
     """A condition for a write: the memory is `present`, is `absent`, or has this `version`.
 
-    id: the expected memory. Another memory, stored at the coordinate in the meantime, does not count.
+    id: the expected memory. A different memory that has since been stored at the coordinate does not count.
     """
 
     version: int | None = None

@@ -4,10 +4,10 @@ Each read increments a counter in this process, and a thread flushes the counter
 database every few seconds. With Redis, it adds them to shared totals every second, and a job writes these to the
 database in batches.
 
-Counts that are not yet in the database are lost if the process or Redis dies. A process loses up to a second's worth,
-or `SOMA_ACCESS_INTERVAL_S` without Redis; Redis loses up to `SOMA_ACCESS_INTERVAL_S`. If the connection to Redis
-breaks, one batch may be counted twice. Memory use is bounded: once `MAX_MEMORIES` are counted, reads of other memories
-are not counted until the next write-back.
+Counts that are not yet in the database are lost if the process or Redis dies. A process loses the counts of up to one
+second, or of up to `SOMA_ACCESS_INTERVAL_S` without Redis; Redis loses those of up to `SOMA_ACCESS_INTERVAL_S`. If the
+connection to Redis breaks, one batch may be counted twice. Memory use is bounded: once `MAX_MEMORIES` are counted,
+reads of other memories are not counted until the next write-back.
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ def flush() -> None:
 
 
 def _writes_back_itself() -> bool:
-    """Return whether this process writes its counts to the database, rather than a Celery worker for all processes."""
+    """Return whether this process itself writes its counts to the database, instead of a Celery worker for all
+    processes.
+    """
     return not (caching.shared() and settings.INDEXER == "celery")
 
 

@@ -1,8 +1,8 @@
-"""Reserved namespaces: every caller can read and search them, but only conversations write to them.
+"""Reserved namespaces: every caller can read and search them, but only the code for conversations writes to them.
 
 Turns are numbered, and each message is indexed together with the previous one. A direct write to a single message would
 break the numbering and the index. Links in these namespaces connect summaries to their messages and facts to their
-entities. An entity is kept as long as a fact mentions it.
+entities. An entity is kept for as long as a fact mentions it.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ _others: list[Forget] = []
 def when_removed(forget: Forget) -> None:
     """Register `forget`, a function that removes data about memories that is stored elsewhere.
 
-    A purge calls it with the caller and the purged memories, within the same transaction, so that both are removed
+    A purge calls it with the caller and the purged memories, in the same transaction, so that both are removed
     together.
     """
     _others.append(forget)
@@ -43,7 +43,7 @@ def tidy() -> None:
 
 
 def purge(limit: int = 100_000) -> int:
-    """Purge about `limit` memories whose retention period is over, and return how many were purged."""
+    """Purge about `limit` memories whose retention period has ended, and return how many were purged."""
     before = timezone.now() - timedelta(days=settings.RETENTION_DAYS)
     old = Memory.all_tenants.filter(Q(deleted_at__lte=before) | Q(expires_at__lte=before))
     purged = 0
@@ -89,7 +89,7 @@ def remove(caller: Caller, memories: Sequence[Memory]) -> None:
 
 
 def take_out(memories: Sequence[Memory]) -> None:
-    """Delete rows that are stored elsewhere. They still count against quotas, and their addresses keep their links."""
+    """Delete rows that are stored elsewhere. They still count towards quotas, and their addresses keep their links."""
     Memory.all_tenants.filter(seq__in=[memory.seq for memory in memories]).delete()
     # The version increases, so that a worker that has just read the memory cannot mark the row as done.
     VectorEmbedding.all_tenants.filter(memory_id__in=[memory.id for memory in memories]).update(

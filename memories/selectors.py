@@ -61,23 +61,23 @@ class Narrowing:
     updated_after: datetime | None = None
     valid_at: datetime | None = None
     places: Places | None = None
-    also: Q | None = None  # an additional condition on Memory that is never unknown
+    also: Q | None = None  # an additional condition on Memory, which is never NULL
     user_id: str | None = None
     agent_id: str | None = None
     session_id: str | None = None
 
     @property
     def index_can_apply_all(self) -> bool:
-        """Return whether the only condition is the memory type, which is also stored in the vector index."""
+        """Return whether there is no condition other than the memory type, which is also stored in the vector index."""
         return self == Narrowing(memory_type=self.memory_type)
 
     @property
     def is_empty(self) -> bool:
-        """Return whether every memory meets the conditions, which may be nested empty ones."""
+        """Return whether every memory meets the conditions, which may be nested and empty."""
         return replace(self, filters=None) == Narrowing() and (self.filters is None or constant(self.filters) is True)
 
     def of(self, caller: Caller) -> Narrowing:
-        """Return the conditions, with the user to whom the caller is limited.
+        """Return the conditions, including the user to whom the caller is limited.
 
         The vector index cannot apply that condition.
         """
@@ -316,7 +316,7 @@ def _last_seen(cursor: str, of_list: str) -> tuple[float, str]:
 
 
 def position_of(cursor: str, of_list: str, time: str | None) -> dict[str, Any]:
-    """Return the position of a cursor: the `key` of the last row, and its `moment` in a list that is sorted by time."""
+    """Return the position of a cursor: the last row's `key` and, in a list that is sorted by time, its `moment`."""
     kinds = (str, str, datetime) if time else (str, str)
     made_for, key, *moments = cursors.decode(cursor, *kinds)
     if made_for != of_list:

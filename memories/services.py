@@ -141,8 +141,8 @@ def delete(
     reserved_namespaces.check_writable(caller, namespace)
 
     def once() -> bool:
-        # Read once for both the condition and the deletion. Between two reads, another memory could be stored and then
-        # deleted without being checked.
+        # Read once for both the condition and the deletion. Between two reads, another memory could be stored, which
+        # would then be deleted without having been checked.
         condition = precondition or Precondition()
         memory = condition.matching(row_locks.outlines(caller, namespace, [coordinate.key]).get(coordinate.key))
         live = memory if memory is not None and memory.is_live else None
@@ -239,7 +239,7 @@ def _store_one(caller: Caller, item: Prepared, condition: Precondition) -> list[
 
 
 def _created(caller: Caller, new: Prepared) -> Stored | None:
-    """Store a memory in one statement if there is none at its address, deleted ones included. Otherwise do nothing."""
+    """Store a memory in one statement if there is none at its address, not even a deleted one; else do nothing."""
     (new,) = coordinate_assignment.placed(caller, new.item.namespace, [new])
     memory = _replaced(caller, None, True, new)
     change = Change(memory.coordinate.text, None, audit_state.state(memory))

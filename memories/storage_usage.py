@@ -29,7 +29,7 @@ def also_count(statement: str) -> None:
 
 
 def size(memory: Memory) -> int:
-    """Return the number of bytes that count against a quota: payload, metadata and source as JSON, and the context."""
+    """Return the number of bytes that count towards a quota: payload, metadata and source as JSON, and the context."""
     documents = [memory.payload, memory.metadata, *([] if memory.source is None else [memory.source])]
     return len(orjson.dumps(documents)) + len(memory.context.encode())
 
@@ -44,7 +44,7 @@ def difference(before: Iterable[Memory | None], after: Iterable[Memory | None]) 
 
 
 def count(tenant: Tenant) -> tuple[int, int, int, int]:
-    """Return (memories, bytes) as stored and as recorded, read in a single statement so that they are consistent."""
+    """Return (memories, bytes), as stored and as recorded, read in a single statement so that they are consistent."""
     id = tenant.id if connection.features.has_native_uuid_field else tenant.id.hex
     names = [f"away{number}" for number in range(len(_elsewhere))]
     statement = _COUNT.format(

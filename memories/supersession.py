@@ -1,4 +1,4 @@
-"""Supersession: a memory replaces others, which are valid only until its validity starts.
+"""Supersession: a memory replaces others, which remain valid only until the new one becomes valid.
 
 The older memories stay readable: by name, in the history, and in searches with `valid_at` or `include_superseded`.
 Packages that link memories register with `when_superseded`.
@@ -33,7 +33,7 @@ Names = Sequence[Address]
 
 @dataclass(frozen=True)
 class Replacement:
-    """A memory that replaces an older one in its namespace, with the reason, if it is to be recorded."""
+    """A memory that replaces an older one in its namespace, with the reason to record, if any."""
 
     newer: Memory
     older: Memory
@@ -106,12 +106,14 @@ def _problem(item: NewMemory, named: Mapping[Address, Memory]) -> InvalidInput |
 def _check(older: Memory | None, name: Address, begins: datetime, *, is_itself: bool) -> Memory:
     """Return the memory if a memory whose validity starts at `begins` can supersede it. Raises InvalidInput."""
     if older is None or not older.is_live:
-        raise InvalidInput("supersedes", f"does not name a memory in this namespace: {_kind(name)} '{name}'")
+        raise InvalidInput("supersedes", f"does not identify a memory in this namespace: {_kind(name)} '{name}'")
     if is_itself:
-        raise InvalidInput("supersedes", f"must not name the memory itself: {_kind(name)} '{name}'")
+        raise InvalidInput("supersedes", f"must not identify the memory itself: {_kind(name)} '{name}'")
     if older.valid_from is not None and older.valid_from >= begins:
         begun = rfc3339(older.valid_from)
-        raise InvalidInput("supersedes", f"names a memory that is not valid before {begun}: {_kind(name)} '{name}'")
+        raise InvalidInput(
+            "supersedes", f"identifies a memory that is not valid before {begun}: {_kind(name)} '{name}'"
+        )
     return older
 
 

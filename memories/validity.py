@@ -14,13 +14,13 @@ from somamemory.errors import InvalidInput
 
 
 def valid_at(moment: datetime) -> Q:
-    """Return the condition that a memory is valid at this time. It is never unknown."""
+    """Return the condition that a memory is valid at this time. It is never NULL."""
     started = Q(valid_from__isnull=True) | Q(valid_from__lte=moment)
     return started & (Q(valid_to__isnull=True) | Q(valid_to__gt=moment))
 
 
 def start(valid_from: datetime | None, *, supersedes: bool) -> datetime | None:
-    """Return the start of a memory's validity. A memory that supersedes others is valid from now on by default."""
+    """Return the start of a memory's validity. By default, a memory that supersedes others is valid from now on."""
     return timezone.now() if valid_from is None and supersedes else valid_from
 
 

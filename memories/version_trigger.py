@@ -1,7 +1,7 @@
 """The trigger that keeps earlier versions of memories, in the statement that changes them.
 
 A change sets a higher `version` and a later `updated_at`; the trigger then copies the old row to `sfm_memory_versions`.
-Moving a memory to the archive and back is not a change: it leaves `updated_at` as it is. A trigger costs less than a
+Moving a memory to the archive and back is not a change: it does not change `updated_at`. A trigger costs less than a
 separate statement, and no writer can forget it.
 """
 

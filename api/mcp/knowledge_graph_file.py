@@ -85,6 +85,6 @@ def _problem(send: Send, tool: str, arguments: dict[str, Any]) -> str | None:
         if "result" not in answer:
             raise Unreachable(str(answer.get("detail", answer)))
     except orjson.JSONDecodeError:
-        raise Unreachable(f"the response, with status {status}, is not JSON; check the URL") from None
+        raise Unreachable(f"the response with status {status} is not JSON; check the URL") from None
     result = answer["result"]
     return str(result["content"][0]["text"]) if result["isError"] else None

@@ -1,10 +1,10 @@
 """Assemble the context for the next prompt: gather candidates, apply the selection rules, and return the result.
 
 The candidates come from a search for the query (which also finds summaries, if there are any), the last messages of
-pinned conversations, recent messages under the preferred labels, and the turns before and after the best of these.
-Archived conversations and excluded folders are left out. No language model is involved.
+pinned conversations, recent messages with preferred labels, and the turns before and after the best of these. Archived
+conversations and excluded folders are left out. No language model is involved.
 
-For a key that is restricted to other namespaces than `conversations`, the candidates are memories only.
+For a key that is restricted to namespaces other than `conversations`, the candidates are memories only.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def assemble_context(caller: Caller, request: ContextRequest) -> Context:
 
 
 def _only_memories(caller: Caller, request: ContextRequest) -> bool:
-    """Return whether the caller cannot read conversations, but requests memories of other namespaces."""
+    """Return whether the caller cannot read conversations, but requests memories from other namespaces."""
     is_restricted = bool(caller.namespaces) and CONVERSATIONS not in caller.namespaces
     return is_restricted and not OF_CONVERSATIONS.issuperset(request.namespaces)
 

@@ -65,7 +65,9 @@ class Pool:
     conversations: dict[str, Conversation] = field(default_factory=dict)
 
     def add(self, proposals: Sequence[Proposal]) -> list[Candidate]:
-        """Add a candidate for each proposal with text, unless its conversation was deleted. Return them in order."""
+        """Add a candidate for each proposal that has text, unless its conversation has been deleted. Return them in
+        order.
+        """
         known = self._with_conversation([proposal for proposal in proposals if _text(proposal.memory).strip()])
         self.memories |= {proposal.memory.id: proposal.memory for proposal in known}
         vectors = _vectors(self.caller, [proposal.memory.id for proposal in known])
@@ -133,7 +135,7 @@ class Pool:
 
 
 def _vectors(caller: Caller, ids: Sequence[UUID]) -> dict[UUID, Vectors]:
-    """Return the vectors of the memories that have one."""
+    """Return the vectors of the memories that have a vector."""
     rows = VectorEmbedding.objects.for_tenant(caller.tenant).filter(
         generation=generations.active(), memory__in=ids, vector__isnull=False
     )

@@ -44,10 +44,12 @@ _WITH_SUMMARIES = 200
 _PINNED_CONVERSATIONS = 20
 _PINNED_TURNS = 10  # the last turns of each pinned conversation
 _RECENT = 100
-_RECENT_READ = 1_000  # limit on messages read as recent; reading a whole label took 15 to 40 ms with 100,000 messages
+_RECENT_READ = (
+    1_000  # limit on recent messages; with 100,000 messages, reading all messages with a label took 15 to 40 ms
+)
 _RECENT_DAYS = 7
 _WITH_NEIGHBOURS = 50  # number of best candidates whose neighbours are added
-# A neighbour gets this share of its candidate's relevance. On LoCoMo, 0.5 adds .01 to the evidence in a context.
+# A neighbour gets this fraction of its candidate's relevance. On LoCoMo, 0.5 adds .01 to the evidence in a context.
 _NEIGHBOURS_SHARE = 0.5
 _SOURCES = {CONVERSATIONS: "search", SUMMARIES: "summary", FACTS: "fact"}
 MAX_EXCLUDED = 20
@@ -111,7 +113,7 @@ def gather(caller: Caller, request: ContextRequest, as_of: datetime) -> Gathered
 
 
 def gather_memories(caller: Caller, request: ContextRequest, as_of: datetime) -> Gathered:
-    """Return the memories that `request.namespaces` contain, for a caller who cannot read conversations."""
+    """Return the memories in `request.namespaces`, for a caller who cannot read conversations."""
     pool = Pool(caller, request, as_of)
     results = _search_memories(caller, request)
     candidates = rules.best_first(pool.add(_searched(request, _relevant(request, results))))
@@ -136,7 +138,7 @@ def _scope(caller: Caller, request: ContextRequest) -> _Scope:
 
 
 def _current(request: ContextRequest) -> Q:
-    """Return the condition for the current conversation and session: only these, or everything else."""
+    """Return the condition for the current conversation and session, or for everything else."""
     conversation = Q() if request.conversation_id is None else Q(id=request.conversation_id)
     if not request.exclude_current_session:
         return conversation  # the session is one of the request's ids
@@ -214,7 +216,9 @@ def _relevant(request: ContextRequest, results: Sequence[Results]) -> list[Searc
 def _proposals(
     caller: Caller, request: ContextRequest, as_of: datetime, scope: _Scope, hits: Sequence[SearchHit]
 ) -> list[Proposal]:
-    """Return the memories of all three sources without repetition. The first source that proposes a memory wins."""
+    """Return the memories from all three sources, without repetition. If several sources propose a memory, the first
+    wins.
+    """
     proposals = [
         *_searched(request, hits),
         *(Proposal(memory, "pinned") for memory in _pinned(caller, request, scope)),
@@ -227,7 +231,7 @@ def _proposals(
 
 
 def _searched(request: ContextRequest, hits: Sequence[SearchHit]) -> list[Proposal]:
-    """Return all summaries among the hits, and as many of the best messages as the budget may need."""
+    """Return all summaries among the hits, and as many of the best messages as the budget may require."""
     messages = [hit.memory.id for hit in hits if hit.memory.namespace != SUMMARIES][: _max_messages(request)]
     proposed = set(messages)
     return [
@@ -259,7 +263,7 @@ def _pinned(caller: Caller, request: ContextRequest, scope: _Scope) -> Sequence[
 
 
 def _recent(caller: Caller, request: ContextRequest, as_of: datetime, scope: _Scope) -> Sequence[Memory]:
-    """Return messages from the last few days under the preferred labels, in the most recently changed conversations."""
+    """Return messages from the last few days with preferred labels, from the most recently changed conversations."""
     if not request.preferred_labels:
         return []
     since = as_of - timedelta(days=_RECENT_DAYS)

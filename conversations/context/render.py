@@ -35,7 +35,7 @@ class Prompt:
 
 
 def prompt(context: Context) -> Prompt:
-    """Return the context as one text that fits the budget, tags included.
+    """Return the context as one text that fits the budget, including its tags.
 
     The tags need tokens as well, so the items with the lowest scores are left out until the text fits. A context
     without items is an empty text.

@@ -21,13 +21,13 @@ from memories.embeddings.base import Vectors
 from memories.search.analyzer import content_terms
 
 BUDGET, DUPLICATE, EXCLUDED = "budget", "duplicate", "excluded"
-# The value of a message is its score to this power. Without it, many short, barely relevant messages would win over one
-# relevant message, because value is compared per token. Share of the evidence (LoCoMo) in a context of 1,000 tokens:
-# .37 with 1, .66 with 2, .77 with 4, .78 with 8, .79 with 12.
+# The value of a message is its score raised to this power. Otherwise, many short, barely relevant messages would be
+# preferred to one relevant message, because value is compared per token. Share of the evidence (LoCoMo) in a context of
+# 1,000 tokens: .37 with 1, .66 with 2, .77 with 4, .78 with 8, .79 with 12.
 SHARPNESS = 8.0
-# Added to the number of tokens when values are compared per token, so that very short messages do not win only because
-# they are short. It does not count against the budget. On the development sets, 40 to 120 give the same share of the
-# evidence within .001.
+# Added to the number of tokens when values are compared per token, so that very short messages are not preferred only
+# because they are short. It does not count against the budget. On the development sets, values from 40 to 120 give the
+# same share of the evidence, within .001.
 ITEM_TOKENS = 80
 # Do not cut a message below this size, so that the remainder is worth reading.
 MIN_CUT_TOKENS = 32
@@ -39,7 +39,7 @@ Day = tuple[str, str]  # a day of a conversation: (conversation key, date)
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Weights of the parts of a score. Only their proportions matter."""
+    """Weights of the components of a score. Only their ratios matter."""
 
     relevance: float = 0.7
     importance: float = 0.1
@@ -49,7 +49,7 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Parts of a score, each in [0, 1]."""
+    """Components of a score, each in [0, 1]."""
 
     relevance: float = 0.0
     importance: float = 0.0
@@ -59,7 +59,7 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A message or a summary, with the values the rules need. `address` orders the messages of one conversation."""
+    """A message or a summary, with the values that the rules need. `address` orders a conversation's messages."""
 
     id: UUID
     address: str
@@ -83,7 +83,7 @@ class Rejected:
 
 
 def score(parts: Parts, weights: Weights) -> float:
-    """Return the weighted mean of the parts, in [0, 1]."""
+    """Return the weighted mean of the components, in [0, 1]."""
     weighted = (
         weights.relevance * parts.relevance
         + weights.importance * parts.importance
@@ -161,7 +161,7 @@ class _Seen:
 def pack(
     candidates: Sequence[Candidate], budget: int, cut: Callable[[Candidate, int], Candidate] | None = None
 ) -> tuple[list[Candidate], list[Candidate]]:
-    """Return (candidates that fit, candidates that do not), picking the highest value per token first.
+    """Return (candidates that fit, candidates that do not). The highest value per token is chosen first.
 
     Candidates are kept whole unless `cut` is given. In that case, `cut(candidate, tokens)` truncates a candidate that
     does not fit to the remaining budget.

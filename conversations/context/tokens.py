@@ -36,7 +36,7 @@ def cut(text: str, max_tokens: int) -> str:
     ends = [end for _, end in encodings[0].offsets]
     kept = max_tokens
     while kept > 0:
-        # The last word of the truncated text may be tokenised differently than before.
+        # The last word of the truncated text may be tokenised differently from before.
         beginning = text[: ends[kept - 1]] if kept < len(ends) else text
         if count([beginning])[0] <= max_tokens:
             return beginning

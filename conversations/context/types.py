@@ -45,7 +45,7 @@ class ContextRequest:
     filters: object = None
     namespaces: tuple[str, ...] = ()
     min_relevance: float | None = None
-    shown: bool = True  # False if its items do not count as read
+    shown: bool = True  # False if its items do not count as reads
 
     @property
     def ids(self) -> Ids:

@@ -5,8 +5,8 @@ that states it. The fact links to that message (`stated_in`) and to its entities
 about an attribute that changes, such as a home, supersedes older ones (see `fact_changes`).
 
 Each conversation is read once from beginning to end, one window of messages at a time. The facts of a window and the
-new position are stored in one transaction, unless another worker has advanced the position. A job can therefore
-be killed, repeated or run twice at the same time without storing a fact twice.
+new position are stored in one transaction, unless another worker has advanced the position. A job can therefore be
+killed, restarted or run twice at the same time without storing a fact twice.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from memories.reserved_namespaces import CONVERSATIONS, FACTS
 from memories.selectors import Narrowing, Page
 from tenants.caller import Caller
 
-# A member of a conversation's metadata: `{"metadata": {...}, "source": {...}}`, which its facts get.
+# A member of a conversation's metadata, `{"metadata": {...}, "source": {...}}`, which is copied to its facts.
 INHERITED = "for_facts"
 MAX_MESSAGES = 20  # maximum messages in one question
 MAX_FACTS = 20  # maximum facts in one answer
@@ -107,12 +107,12 @@ def are_facts() -> Q:
 
 
 def correct(caller: Caller, id: UUID, changes: Json) -> Memory:
-    """Change a fact as `memories.services.patch` does, after a person has found it wrong. Raises NotFound."""
+    """Correct a fact, like `memories.services.patch`, after a person has found it to be wrong. Raises NotFound."""
     return lookup.patch(caller.writing_reserved(), FACTS, id, changes)
 
 
 def withdraw(caller: Caller, ids: Sequence[UUID]) -> set[Address]:
-    """Delete facts softly, in one transaction. Return the ids of those that existed."""
+    """Soft-delete facts in one transaction. Return the ids of those that existed."""
     return lookup.delete_many(caller.writing_reserved(), FACTS, ids)
 
 
@@ -145,9 +145,9 @@ def of_conversation(caller: Caller, conversation: Conversation, *, limit: int = 
 
 
 def step(caller: Caller, chore: Chore) -> int:
-    """Extract facts from the next messages by asking the model one question. Return the number of facts.
+    """Extract facts from the next messages with one prompt to the model. Return the number of facts.
 
-    Must not be called inside a transaction. Afterwards the task is either due again immediately or finished. Raises
+    Must not be called inside a transaction. Afterwards, the task is either due again immediately or finished. Raises
     NotFound, LlmMissing, LlmUnavailable, LlmBudgetExceeded, IndexBacklog, ColdUnavailable, and ConversationIsCold if
     the conversation is moved to cold storage during the call.
     """

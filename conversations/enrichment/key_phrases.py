@@ -16,8 +16,8 @@ import numpy as np
 from memories.embeddings.base import Vectors
 from memories.search import analyzer
 
-MAX_CANDIDATES = 200  # the most frequent candidates are embedded
-_MAX_WEIGHED = 40  # the best candidates are weighted by their rarity
+MAX_CANDIDATES = 200  # the number of most frequent candidates that are embedded
+_MAX_WEIGHED = 40  # the number of best candidates that are weighted by their rarity
 _MAX_WORDS = 3
 _BREAK = re.compile(r"[^\w'’ -]+|\s-+\s|\n")  # noqa: RUF001 - an apostrophe of many texts
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")  # noqa: RUF001
@@ -69,7 +69,7 @@ def key_phrases(
     rarity: Callable[[Sequence[str]], Mapping[str, float]],
     max_phrases: int = 5,
 ) -> list[Phrase]:
-    """Return the best phrases, no two of which share a term.
+    """Return the best phrases. No two of them have a term in common.
 
     rarity: function that returns how rare each term is in other conversations, in [0, 1].
     """
@@ -114,7 +114,7 @@ def _ranked(phrases: Iterable[Ranked]) -> list[Ranked]:
 
 
 def _distinct(ranked: Sequence[Ranked], max_phrases: int) -> list[Phrase]:
-    """Return the best phrases that share no term."""
+    """Return the best phrases that have no term in common."""
     phrases: list[Phrase] = []
     used: set[str] = set()
     for terms, phrase in ranked:

@@ -98,7 +98,7 @@ def _from_neighbours(caller: Caller, conversation: Conversation, words: str) -> 
 
 
 def _best(suggestions: Sequence[Suggestion]) -> list[Suggestion]:
-    """Return each label once, by confidence. For equal confidence, labels already in use come first."""
+    """Return each label once, by confidence. If the confidence is equal, labels already in use come first."""
     ranked = sorted(suggestions, key=lambda item: (-item.confidence, not item.is_existing, item.label))
     distinct: dict[str, Suggestion] = {}
     for suggestion in ranked:
@@ -156,7 +156,7 @@ def _sample(caller: Caller, conversation: Conversation) -> list[str]:
 
 
 def _within(texts: Sequence[str], max_tokens: int) -> list[str]:
-    """Return texts from the beginning for as long as they fit."""
+    """Return as many texts as fit, from the beginning."""
     fitting: list[str] = []
     for text in texts:
         max_tokens -= estimated_tokens(text) + 4

@@ -119,7 +119,7 @@ def _decide(
         caller.require(scope, [CONVERSATIONS])
     proposal = _rows(caller).select_for_update().filter(id=id).first()
     if proposal is None:
-        raise NotFound(f"there is no proposal with the id '{id}'")
+        raise NotFound(f"there is no proposal with id '{id}'")
     if proposal.state not in before:
         raise Conflict(
             f"the proposal is already {proposal.state}; undo the decision first"

@@ -287,7 +287,7 @@ def _extract(texts: Sequence[Mapping[str, str]], max_words: int) -> str:
     """Return the most informative sentences, one per line."""
     all_sentences = (sentence for text in texts for sentence in extractive.sentences(text["text"]))
     sentences = list(islice(all_sentences, extractive.MAX_SENTENCES))
-    if not sentences:  # for example, one long table
+    if not sentences:  # for example, if the text is one long table
         return texts[0]["text"][: extractive.MAX_SENTENCE_LENGTH].strip() if texts else ""
     vectors = embeddings.of(generations.active()).embed(sentences)
     return "\n".join(sentences[index] for index in extractive.select(sentences, vectors, max_words))

@@ -1,7 +1,7 @@
 """Cold storage: the format of the files that contain cold conversations, and access to the storage.
 
 A file contains gzip-compressed JSON lines: a header `{"format", "tenant", "conversation", "written_at"}`, then one line
-per message. Its name consists of the tenant and the file's SHA-256. The same name therefore always has the same
+per message. Its name consists of the tenant and the file's SHA-256. Therefore, a name always refers to the same
 content, every read can verify the file, and all files of a tenant are in one folder. Because of `written_at`, two
 attempts to write the same conversation produce different names.
 """
@@ -31,7 +31,7 @@ from somamemory.errors import ColdFileDamaged, ColdUnavailable
 FORMAT = "somamemory-cold/1"
 _SUFFIX = ".jsonl.gz"
 _PARTIAL, _ABANDONED_AFTER_S = ".partial-", 24 * 3600.0
-_LEVEL = 6  # level 9 takes twice as long and saves 1 %
+_LEVEL = 6  # level 9 takes twice as long and saves 1%
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def remove(name: str) -> None:
 
 
 def names(tenant: uuid.UUID) -> Iterator[str]:
-    """Yield the names of all files of a tenant in the storage, including files that no row refers to.
+    """Yield the names of all files of a tenant in the storage, including files to which no row refers.
 
     Raises ColdUnavailable.
     """
@@ -97,7 +97,7 @@ def names(tenant: uuid.UUID) -> Iterator[str]:
 
 
 def remove_all(tenant: uuid.UUID) -> int:
-    """Remove all files of a tenant, including files that no row refers to. Return the number removed."""
+    """Remove all files of a tenant, including files to which no row refers. Return the number removed."""
     all_names = list(names(tenant))
     for name in all_names:
         remove(name)
@@ -121,7 +121,7 @@ class Folder(FileSystemStorage):
         return name
 
     def get_available_name(self, name: str, max_length: int | None = None) -> str:
-        return name  # the same name always has the same content
+        return name  # a name always refers to the same content
 
 
 def _remove_abandoned(folder: Path) -> None:

@@ -265,7 +265,7 @@ class _Run:
         self._check_time()
 
     def _unless_index_is_behind(self, move: Callable[[Conversation], bool], conversation: Conversation) -> bool:
-        """Run `move`, or end the run if the index is behind.
+        """Run `move`, or end the run if too many memories await indexing.
 
         Every move queues work for the index, and a long queue would cause the tenant's own writes to be rejected.
         """

@@ -57,7 +57,7 @@ _WRITING_S = 3600.0
 _THAW_ATTEMPTS = 3
 _PAGE = 500
 _REMOVE_NOW = datetime(1970, 1, 1, tzinfo=UTC)
-# Quotas count cold messages by the size their rows had.
+# Quotas count cold messages by the former size of their rows.
 USAGE_SQL = (
     "SELECT COALESCE(SUM(memories), 0) AS memories, COALESCE(SUM(size), 0) AS bytes "
     "FROM sfm_cold_files WHERE tenant_id = %s AND dropped_at IS NULL"
@@ -118,7 +118,7 @@ def catch_up(caller: Caller, id: UUID) -> bool:
 
 
 def used(caller: Caller, id: UUID, at: datetime) -> None:
-    """Restart the waiting period before cold storage for an archived conversation, because it was read at `at`."""
+    """Postpone the move of an archived conversation to cold storage, because it was read at `at`."""
     rows = Conversation.objects.for_tenant(caller.tenant).filter(id=id, tier=Tier.ARCHIVED, archived_at__lt=at)
     if rows.update(archived_at=at):
         list_cache.forget_on_commit(caller.tenant, id)
@@ -156,7 +156,7 @@ def _nested(work: Callable[[], Result]) -> Result:
 
 class _IsCold(ConversationIsCold):
     def __init__(self, id: UUID) -> None:
-        super().__init__(f"conversation {id} is being restored from cold storage; retry in a moment")
+        super().__init__(f"conversation {id} is being restored from cold storage; retry in a few seconds")
         self.id = id
 
 
@@ -278,8 +278,7 @@ def forget(caller: Caller, id: UUID, *, at_once: bool) -> None:
         file.save(update_fields=["dropped_at"])
     if not at_once:
         return
-    # A file that was never in use may still be in the process of being written. Keep its row, so that `sweep` checks
-    # for the file again.
+    # A file that was never in use may still be being written. Keep its row, so that `sweep` checks for the file again.
     written = set(files.filter(dropped_at__gt=F("written_at")).values_list("id", flat=True))
     if files.update(dropped_at=_REMOVE_NOW):
         transaction.on_commit(partial(_remove_all, list(files), written), robust=True)

@@ -3,7 +3,7 @@
 Quotas, usage and statistics are computed from these rows alone.
 
 The maximum tokens of a call are recorded before the call, and the actual tokens afterwards. Concurrent calls therefore
-cannot exceed the budget together, and a call counts as its maximum if its process dies.
+cannot together exceed the budget, and if a process dies, its call counts as its maximum.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ class Wire:
 
 
 class HttpModel:
-    """Base class of models that are called over HTTP."""
+    """Base class for models that are called over HTTP."""
 
     def __init__(self, model: str, base_url: str, headers: Mapping[str, str], timeout_s: float) -> None:
         self.name = model
@@ -111,7 +111,7 @@ class HttpModel:
 
 
 class _Transient(Exception):
-    """An error that a retry may resolve, after `pause_s` seconds if the provider asks for a pause."""
+    """An error that a retry may resolve, after `pause_s` seconds if the provider requests a delay."""
 
     def __init__(self, message: str, pause_s: float = 0.0) -> None:
         super().__init__(message)
@@ -146,6 +146,6 @@ def _parse(response: httpx2.Response, raw: bytes) -> Any:
 
 
 def _retry_after_s(response: httpx2.Response) -> float:
-    """Return the seconds in the header, or 0 if it is a date. In that case, our own delays apply."""
+    """Return the seconds in the header, or 0 if the header contains a date. In that case, our own delays apply."""
     text = response.headers.get("Retry-After", "")
     return float(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0.0

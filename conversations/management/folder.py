@@ -1,4 +1,4 @@
-"""Base class of commands that process all conversations in a folder."""
+"""Base class for commands that process all conversations in a folder."""
 
 from __future__ import annotations
 

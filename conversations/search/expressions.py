@@ -18,7 +18,7 @@ from memories.search.term_index import PREFIX, Clause
 # The longest ending that stemming removes ("-ationaliz-" and what follows), and the shortest stem.
 _LONGEST_ENDING = 9
 _SHORTEST_STEM = 3
-_MAX_CLAUSE = 8  # terms to look up together; further terms exclude few messages
+_MAX_CLAUSE = 8  # terms to look up together; more terms would exclude few messages
 
 _UNKNOWN = float("inf")
 
@@ -76,7 +76,7 @@ class Phrase:
 
 @dataclass(frozen=True)
 class Prefix:
-    """A word that begins with these letters must occur. `term`: the term for these letters as a word."""
+    """A word that begins with these letters must occur. `term`: the term for these letters if they were a word."""
 
     letters: str
     term: str
@@ -91,7 +91,7 @@ class Prefix:
         return len(self._words.findall(text.folded))
 
     def clauses(self, frequency: Frequency) -> list[Clause]:
-        """Return the prefix itself, and the terms that longer words with this prefix can be stemmed to."""
+        """Return the prefix itself, and the terms to which longer words with this prefix can be stemmed."""
         lengths = range(max(_SHORTEST_STEM, len(self.letters) - _LONGEST_ENDING), len(self.letters))
         stems = [self.letters[:length] for length in lengths]
         # Stemming turns a final y into an i ("happy"), and restores an e ("hoping").

@@ -35,7 +35,7 @@ _OPERATORS = {
     "conversation_importance": ("eq", "ne", "in", "nin", "gt", "gte", "lt", "lte"),
 }
 
-# The operators of a number, and Django's names.
+# The operators for numbers, and Django's names for them.
 _COMPARISONS = {"eq": "exact", "in": "in", "gt": "gt", "gte": "gte", "lt": "lt", "lte": "lte"}
 
 
@@ -122,7 +122,7 @@ def _conversation_leaf(leaf: Leaf) -> Q:
     at = f"filters.{name}"
     if leaf.operator not in _OPERATORS[name]:
         raise InvalidInput(
-            at, f"does not support the operator {leaf.operator}; use one of {', '.join(_OPERATORS[name])}"
+            at, f"does not support the '{leaf.operator}' operator; use one of {', '.join(_OPERATORS[name])}"
         )
     if leaf.operator == "exists":
         return ~Q((name, "")) if leaf.operand else Q((name, ""))
@@ -144,7 +144,9 @@ def _number_or_numbers(leaf: Leaf, at: str) -> object:
     operands = leaf.operand if isinstance(leaf.operand, tuple) else (leaf.operand,)
     numbers = numbers_in(operands)
     if len(numbers) < len(operands):
-        raise InvalidInput(at, "must be a number from 0 to 10, or a list of such numbers for the operators in and nin")
+        raise InvalidInput(
+            at, "must be a number from 0 to 10 or, for the operators 'in' and 'nin', a list of such numbers"
+        )
     return numbers if leaf.operator == "in" else numbers[0]
 
 

@@ -25,8 +25,8 @@ from somamemory import deadline
 from somamemory.db.replicas import may_read_replica
 from tenants.caller import Caller
 
-# Limits on the number of messages ranked by their indexed terms, and of those read. They must be read because the index
-# does not record whether a word belongs to the message itself, nor its position.
+# Limits on the number of messages that are ranked by their indexed terms, and that are read. They must be read because
+# the index records neither whether a word belongs to the message itself nor its position.
 _MAX_RANKED = 2_000
 _MAX_READ = 1_000
 # Limit on the total number of characters read, which takes half a second. Limits on the messages per fetch.
@@ -68,7 +68,7 @@ def search_full_text(
     ranked.sort(key=lambda hit: (-hit[0], hit[1]))
     page = ranked[offset : offset + limit]
     messages = large_rows.in_order(rows, "coordinate_key", [key for _, key in page])
-    scored = zip(page, messages, strict=False)  # the messages may end early
+    scored = zip(page, messages, strict=False)  # the list of messages may end early
     hits = with_conversations(
         caller.tenant, ((message, round(score, 6)) for (score, _), message in scored if message is not None)
     )

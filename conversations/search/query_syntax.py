@@ -1,8 +1,9 @@
 """Syntax of full-text queries. Pure functions.
 
 Words, "phrases" and prefixes* can be combined with AND, OR, NOT and parentheses, and -words must not occur. Without
-operators, all phrases must occur, or one of the words if there are no phrases. The analyzer decides where words begin
-and end (`memories.search.analyzer`), so both databases give the same results. All other characters are plain text.
+operators, all phrases must occur or, if there are none, at least one of the words. The analyzer decides where words
+begin and end (`memories.search.analyzer`), so both databases give the same results. All other characters are plain
+text.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ _LETTERS = re.compile(r"[^\W_]{2,}")
 class WordQuery:
     """A parsed query.
 
-    condition: the expression that a message must match.
-    ranked: the terms that add to the rank, phrases before words. So do words with one of the `prefixes`.
+    condition: the expression that a message must match. ranked: the terms that add to the rank, phrases before words.
+    Words with one of the `prefixes` add to it as well.
     any_word: whether one of the terms is enough to match, so that only the best matches need to be read.
     """
 
@@ -68,7 +69,7 @@ class WordQuery:
         return clauses
 
     def term_weights(self, stats: Stats) -> dict[str, float]:
-        """Return the weight of each term and each prefix. A prefix has the weight of the same letters as a word."""
+        """Return the weight of each term and each prefix. A prefix weighs as much as if its letters were a word."""
         weights = scoring.term_weights(self.terms, stats)
         ranked = {term: weights[term] for term in self.ranked if term in weights}
         return ranked | {str(prefix): weights[prefix.term] for prefix in self.prefixes}
@@ -83,7 +84,7 @@ class WordQuery:
 
 
 def parse(query: str) -> WordQuery:
-    """Parse a query. Raises InvalidInput for a query without words, an incomplete one, and one with too many parts."""
+    """Parse a query. Raises InvalidInput if it contains no words, is incomplete or has too many parts."""
     if any(part["word"] in _OPERATORS for part in _PARTS.finditer(query)):
         return _Parser(query).parse()
     return _parse_plain(query)
@@ -127,7 +128,7 @@ def _ranked(
 
 
 def _operand(part: re.Match[str], analyse: Callable[[str], list[str]]) -> Phrase | Prefix | None:
-    """Return what a part looks for, or None if it contains no word."""
+    """Return the expression for a part of the query, or None if it contains no word."""
     if part["phrase"] is None and _PREFIX.fullmatch(part["word"]):
         return _prefix(analyzer.fold(part["word"].rstrip("*")))
     terms = tuple(analyse(part["word"]) if part["phrase"] is None else analyzer.terms(part["phrase"]))
@@ -137,16 +138,16 @@ def _operand(part: re.Match[str], analyse: Callable[[str], list[str]]) -> Phrase
 def _prefix(letters: str) -> Phrase | Prefix:
     if not _LETTERS.fullmatch(letters):
         raise InvalidInput(
-            "query", "has a * that does not follow a single word of at least 2 letters; write it as in coff*"
+            "query", "has a misplaced *; it must directly follow a word of at least 2 letters, as in coff*"
         )
     terms = tuple(analyzer.terms(letters))
     if len(terms) == 1:
         return Prefix(letters, terms[0])
-    return Phrase(terms)  # in scripts without spaces, a word is found inside longer ones anyway
+    return Phrase(terms)  # in scripts without spaces, a word is found inside longer words anyway
 
 
 class _Parser:
-    """A parser of expressions. NOT binds before AND, and AND before OR. Parts without an operator are joined by AND."""
+    """A parser for expressions. NOT binds before AND, AND before OR. Parts without an operator are joined by AND."""
 
     def __init__(self, query: str) -> None:
         self._tokens = list(_TOKENS.finditer(query))

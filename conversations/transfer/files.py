@@ -77,4 +77,4 @@ def _regular(name: str, folder: int | None) -> Iterator[BinaryIO]:
 
 
 class _Refused(Exception):
-    """A file is not safe to read. The message says why."""
+    """Raised for a file that is not safe to read. The message says why."""

@@ -1,7 +1,8 @@
-"""Import conversations, each in its own transaction. Repeating an import adds nothing.
+"""Import conversations, each in its own transaction. Importing the same file again adds nothing.
 
-A conversation is identified by its source and its id there. If it has grown since the last import, the new turns are
-added. If it has diverged (a message was edited or another branch was chosen), it is reported and left unchanged.
+A conversation is identified by its source and by its id in that source. If it has grown since the last import, the new
+turns are added. If it has diverged (a message was edited or another branch was chosen), it is reported and left
+unchanged.
 """
 
 from __future__ import annotations
@@ -62,8 +63,8 @@ def import_conversations(
 ) -> Report:
     """Store the conversations read from a file, and report those that cannot be stored.
 
-    wait: called on IndexBacklog and Unavailable, before the same conversation is retried. Without it the error ends the
-    import; repeating the import then continues from there. Raises IndexBacklog, Unavailable, Forbidden.
+    wait: called on IndexBacklog and Unavailable, before the same conversation is retried. Without it, the error ends
+    the import; importing the file again then continues from there. Raises IndexBacklog, Unavailable, Forbidden.
     """
     for scope in ("read", "write"):
         caller.require(scope, [CONVERSATIONS])

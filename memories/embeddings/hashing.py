@@ -1,7 +1,7 @@
 """Feature hashing (Weinberger et al., arXiv 0902.2206): it needs no model and no network, and supports any dimension.
 
 It is meant for tests and for machines that cannot run a model. It compares words, not their meaning: "car" is as far
-from "automobile" as from "tea". The lexical part of a search compares words, too.
+from "automobile" as it is from "tea". The lexical part of a search compares words, too.
 """
 
 from __future__ import annotations
@@ -43,5 +43,7 @@ class HashingEmbedder:
 
 @lru_cache(maxsize=50_000)
 def _hashes(term: str) -> tuple[int, ...]:
-    """Return four positions per term. With only one, one in 128 pairs of terms would cancel out in 64 dimensions."""
+    """Return four positions per term. With a single position, one in 128 pairs of terms would cancel each other out in
+    64 dimensions.
+    """
     return struct.unpack("<4H", hashlib.blake2b(term.encode(), digest_size=8).digest())

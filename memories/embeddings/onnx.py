@@ -23,21 +23,23 @@ from somamemory.errors import ConfigurationError
 
 THREADS = 2  # for one batch
 TEXTS = 64  # tokenized at once
-BATCH_TOKENS = 4_096  # of the texts that the model embeds at once, including padding
+BATCH_TOKENS = 4_096  # tokens, including padding, of the texts that the model embeds in one call
 MAX_LENGTH = 512  # tokens of one text; the rest is ignored
-CHARACTERS = 16 * MAX_LENGTH  # of one text; the rest could only matter in a language of very long tokens
+CHARACTERS = 16 * MAX_LENGTH  # of one text; the rest could matter only in a language with very long tokens
 MEAN, CLS, MAX = "pooling_mode_mean_tokens", "pooling_mode_cls_token", "pooling_mode_max_tokens"
 
 
 class OnnxEmbedder:
-    """Embeds texts with the model in a folder, which is its name in embedding generations."""
+    """Embeds texts with the model in a folder. In embedding generations, the folder is the model's name."""
 
     provider = "onnx"
     in_process = True
 
     def __init__(self, folder: str) -> None:
         if not folder:
-            raise ConfigurationError("SOMA_EMBEDDING_MODEL must be the folder of a model if the provider is onnx")
+            raise ConfigurationError(
+                "if SOMA_EMBEDDING_PROVIDER is onnx, SOMA_EMBEDDING_MODEL must be the folder of a model"
+            )
         self.model = folder
         place = Path(folder)
         self.dimension = int(_read(place / "config.json")["hidden_size"])
@@ -121,7 +123,7 @@ def _session(folder: Path) -> Any:
         raise ConfigurationError(f"{folder} contains neither model.onnx nor onnx/model.onnx; export the model to it")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = THREADS, 1
-    options.enable_cpu_mem_arena = False  # it would keep the memory of the largest batch
+    options.enable_cpu_mem_arena = False  # the arena would keep the memory of the largest batch
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -14,7 +14,7 @@ from somamemory.errors import ConfigurationError, EmbedderRefused, EmbedderUnava
 from somamemory.telemetry import metrics
 
 BATCH = 128
-RETRIES = 2  # by the client, with exponential backoff and jitter; it honours Retry-After
+RETRIES = 2  # by the client, with exponential backoff and jitter; the client respects Retry-After
 
 
 class OpenAIEmbedder:
@@ -39,7 +39,7 @@ class OpenAIEmbedder:
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
-        # Providers reject empty strings, so a text without words keeps its zero row.
+        # Providers reject empty strings, so a text without words keeps its row of zeros.
         filled = [at for at, text in enumerate(texts) if text.strip()]
         for start in range(0, len(filled), BATCH):
             batch = filled[start : start + BATCH]

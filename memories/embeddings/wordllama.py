@@ -13,15 +13,15 @@ import numpy as np
 from memories.embeddings.base import Vectors
 from somamemory import deadline
 
-# The number of characters tokenized at once: a batch of long texts would take gigabytes.
+# The number of characters tokenized at a time: a batch of long texts would take gigabytes.
 MAX_TEXTS, MAX_CHARACTERS = 64, 65_536
-TOKENS = 4_096  # whose vectors are added together: 4 MB
+TOKENS = 4_096  # tokens whose vectors are added at a time: 4 MB
 
 
 class WordLlamaEmbedder:
     """Embeds a text as the average vector of its tokens, scaled to length 1.
 
-    Texts without known tokens are all zeros.
+    The vector of a text without known tokens is all zeros.
     """
 
     provider = "wordllama"

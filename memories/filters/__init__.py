@@ -6,7 +6,7 @@ Both databases return the same rows. A condition is either true or false, never 
 Comparisons are typed: numbers are compared with numbers, by their exact decimal value, and strings with strings, in
 byte order; `true` is not equal to 1. A condition is false for a value that is absent or has another type. There are two
 exceptions: `exists: false` is true for an absent value, and `ne` and `nin` are true for a value of another type. The
-segments of a path are object keys, never list positions. A key that contains a dot cannot be addressed.
+segments of a path are object keys, never list positions. A filter cannot refer to a key that contains a dot.
 
 User input reaches the database only as parameters; the SQL text is built from constants.
 """

@@ -93,7 +93,7 @@ def _version(leaf: Leaf) -> Q:
 
 
 class OnDocuments(Func):
-    """A tree of conditions on the JSON columns. Django compiles any conditions on other columns in it."""
+    """A tree of conditions on the JSON columns. Django compiles the conditions on other columns that it contains."""
 
     output_field = BooleanField()
 

@@ -27,7 +27,8 @@ _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
     "lt": operator.lt,
     "lte": operator.le,
 }
-# One large document at a time, because a parsed document may take twenty times its size. The GIL allows no more anyway.
+# One large document at a time, because a parsed document may take twenty times its size. The GIL would not allow more
+# anyway.
 _turn = threading.Lock()
 _LONGEST_TURN_S = 60.0
 _CHECK_EVERY = 10_000  # items of a list
@@ -114,7 +115,7 @@ def _leaf_holds(leaf: Leaf, row: Row) -> bool:
 
 
 def _occurs(needle: str, text: str) -> bool:
-    """Search in overlapping chunks, because a search blocks other threads, for up to 30 ms with 10 MB of text."""
+    """Search in overlapping chunks, because a search blocks other threads: for up to 30 ms with 10 MB of text."""
     for start in range(0, max(len(text), 1), _CHUNK_LENGTH):
         deadline.check()
         if text.find(needle, start, start + _CHUNK_LENGTH + len(needle) - 1) >= 0:

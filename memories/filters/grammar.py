@@ -22,8 +22,8 @@ MAX_LIST = 1_000
 MAX_LISTED = 10_000  # values in all lists together; SQLite accepts 32,766 parameters
 MAX_SEGMENTS = 16
 MAX_SEGMENT_LENGTH = 255
-# The maximum length of a text to search for in other texts: in the worst case, the time is proportional to the product
-# of both lengths.
+# The maximum length of a text to search for in other texts. In the worst case, a search takes time proportional to the
+# product of both lengths.
 MAX_NEEDLE = 1_000
 
 Scalar: TypeAlias = str | int | float | bool | None
@@ -80,7 +80,7 @@ _JSON_COLUMNS = ("payload", "metadata")
 def parse(raw: object) -> Filter:
     """Parse the `filters` of a request into a tree.
 
-    Raises InvalidInput with the position of the problem as its field.
+    Raises InvalidInput, whose field is the position of the problem.
     """
     return _Parser().group(raw, "filters", depth=1)
 
@@ -173,7 +173,8 @@ def _resolve(name: object, at: str) -> tuple[str, tuple[str, ...]]:
         return name, ()
     if name in _JSON_COLUMNS:
         raise InvalidInput(
-            at, f"must name a field, as {name}.<field>; for a key {name!r} in the payload, use payload.{name}"
+            at,
+            f"must be followed by a field, as in {name}.<field>; for a key {name!r} in the payload, use payload.{name}",
         )
     head, _, rest = name.partition(".")
     column, below = (head, rest) if head in (*_JSON_COLUMNS, "source") else ("payload", name)
@@ -247,7 +248,7 @@ def _owner(raw: object, at: str) -> str:
 
 
 def _shown(name: object) -> str:
-    """Shorten a caller's key and make it encodable, so that an error can include it in the name of a field."""
+    """Shorten a caller's key and make it encodable, so that an error can contain it in the name of a field."""
     text = str(name).encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= 100 else f"{text[:100]}…"
 

@@ -12,10 +12,10 @@ from memories.filters.grammar import ORDER, And, Filter, Leaf, Or
 from memories.filters.sql import Sql, by_type, joined, listed, of_tree, sql, value_of
 from memories.filters.tree import on_json
 
-_MAX_INDEXED = 20  # one index lookup per value in a list; with more values, PostgreSQL reads the rows instead
+_MAX_INDEXED = 20  # each value in a list takes one index lookup; with more values, PostgreSQL reads the rows instead
 # Up to this many conditions, each on another path, are faster when evaluated separately: a level for each step costs 1
-# to 4 µs per row. More would keep too many copies of a large document, as PostgreSQL frees the memory of a row after
-# the whole row.
+# to 4 µs per row. More would keep too many copies of a large document, because PostgreSQL frees memory only after the
+# whole row.
 _MAX_SEPARATE = 3
 # The products of text length and search string length, in bytes, at which `strpos` takes 5 and 300 ms.
 _QUICK = 3_000_000
@@ -36,7 +36,7 @@ def condition(tree: Filter, documents: Mapping[str, Sql], given: Sequence[Sql]) 
 def _extracted_once(tree: Filter, documents: Mapping[str, Sql], given: Sequence[Sql]) -> Sql:
     """Return a condition that reads each document once per row, and extracts and folds each value once.
 
-    Each step is a subquery. `OFFSET 0` keeps PostgreSQL from merging them, which would repeat the steps.
+    Each step is a subquery. `OFFSET 0` keeps PostgreSQL from merging them, which would run the steps more than once.
     """
     paths = list(dict.fromkeys((leaf.column, leaf.path) for leaf in on_json(tree)))
     names = {path: f"value{number}" for number, path in enumerate(paths)}
@@ -62,7 +62,7 @@ def _folded_string(value: Sql) -> Sql:
 
 
 def _leaf(leaf: Leaf, value: Sql, folded_text: Sql | None = None) -> Sql:
-    """Return the condition of a leaf on a value; `folded_text`: its text, if it was folded before."""
+    """Return the condition of a leaf on a value. `folded_text`: its text, if it has already been folded."""
     kind = sql("jsonb_typeof({})", value)
     text = _text_of(value)
     match leaf.operator, leaf.operand:

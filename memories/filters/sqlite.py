@@ -45,7 +45,7 @@ def _in_sql(tree: Filter, documents: Mapping[str, Sql], given: Sequence[Sql]) ->
 def _extracted_once(tree: Filter, documents: Mapping[str, Sql], given: Sequence[Sql]) -> Sql:
     """Return a condition that extracts and folds each value once per row, even if several conditions use it.
 
-    Each step is a subquery. `LIMIT 1` keeps SQLite from merging them, which would repeat the steps.
+    Each step is a subquery. `LIMIT 1` keeps SQLite from merging them, which would run the steps more than once.
     """
     paths = list(dict.fromkeys((leaf.column, leaf.path) for leaf in on_json(tree)))
     values = {path: _Value.numbered(number) for number, path in enumerate(paths)}

@@ -63,11 +63,11 @@ class Hit(NamedTuple):
 class VectorIndex(Protocol):
     """A vector index. Every method raises `IndexUnavailable` if the engine does not respond in time.
 
-    An upserted point becomes visible soon, but not necessarily at once. Calls for the same id take effect in the order
-    in which they are made.
+    An upserted point becomes visible soon, but not necessarily immediately. Calls for the same id take effect in the
+    order in which they are made.
 
-    remote: whether calls go over the network. If not, they run on the caller's thread, their writes are visible at
-    once, and a point never replaces one with a higher version.
+    remote: whether calls go over the network. If not, they run on the caller's thread, their writes are visible
+    immediately, and a point never replaces one with a higher version.
     """
 
     remote: bool
@@ -101,7 +101,7 @@ class VectorIndex(Protocol):
         """Return whether the tenant has points, and the engine is certain that none were lost."""
 
     def rebuilding(self, tenant: UUID) -> AbstractContextManager[None]:
-        """Reject the tenant's searches within the block, if its points were lost and are being restored."""
+        """Reject the tenant's searches while this context is active, if its points were lost and are being restored."""
 
     def tenants_but(self, known: Sequence[UUID]) -> set[UUID]:
         """Return some of the other tenants that have points in the index, or an empty result if there are none."""

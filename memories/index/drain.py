@@ -6,7 +6,7 @@
    from it.
 4. Mark a row as done only if its memory has not changed since; otherwise the row stays due.
 
-After a crash at any point the rows are still due, and every step can be repeated. Any number of workers can drain the
+After a crash at any point, the rows are still due, and every step can run again. Any number of workers can drain the
 outbox at the same time.
 """
 
@@ -58,7 +58,7 @@ class _Job:
     memory: Memory | None  # None if purged
     text: str = ""
     vector: Vectors | None = None
-    is_kept: bool = False  # whether the vector was in the row already
+    is_kept: bool = False  # whether the row already contained the vector
     error: str = ""
 
     @property
@@ -174,7 +174,7 @@ def _embed(generation: EmbeddingGeneration, jobs: list[_Job]) -> None:
         else:
             wanting[0].error = str(error)
     except Unavailable as error:
-        for job in wanting:  # the other jobs are deletions or already have a vector
+        for job in wanting:  # the other jobs are deletions, or already have a vector
             job.error = str(error)
     else:
         for job, vector in zip(wanting, vectors, strict=True):
@@ -184,7 +184,7 @@ def _embed(generation: EmbeddingGeneration, jobs: list[_Job]) -> None:
 def _still_leased(jobs: list[_Job], lease: uuid.UUID | None) -> list[_Job]:
     """Return the jobs whose lease lasts long enough for writing to the index.
 
-    Embedding may have taken longer than expected, and without a lease an old version could overwrite a newer one
+    Embedding may have taken longer than expected, and without a lease, an old version could overwrite a newer one
     written by another worker. The remaining jobs are processed again when their lease has expired. Their vectors are in
     the cache by then.
     """

@@ -15,7 +15,7 @@ LOCAL, PGVECTOR, MILVUS = "local", "pgvector", "milvus"
 
 
 def create(generation: EmbeddingGeneration) -> VectorIndex:
-    """Return the index for a generation's vectors, which neither connects nor opens a file until its first call."""
+    """Return the index for a generation's vectors. It neither connects nor opens a file until the first call."""
     if settings.VECTOR_INDEX == MILVUS:
         return _milvus(generation)
     if settings.VECTOR_INDEX == PGVECTOR:

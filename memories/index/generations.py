@@ -44,7 +44,7 @@ def written() -> Sequence[EmbeddingGeneration]:
 
 
 def in_use() -> list[EmbeddingGeneration]:
-    """Return the same as `written`, but always from the database. Empty before the first start."""
+    """Return the same as `written`, but always read from the database. Empty before the first start."""
     rows = EmbeddingGeneration.objects.filter(state__in=[State.ACTIVE, State.BUILDING]).order_by("created_at")
     return sorted(rows, key=lambda row: row.state != State.ACTIVE)
 

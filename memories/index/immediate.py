@@ -1,9 +1,9 @@
 """Index memories in the request that writes them, right after the commit, if that takes well under a millisecond.
 
-This needs an embedder in the process, an index that is not remote, and `SOMA_INDEXER=thread`: with `celery`, workers
-index. The vector is written with the outbox row. The row stays due until a thread of this process has recorded, for
-many rows in one transaction, that they are in the index. If the process ends first, the drain finds the row due and
-indexes the memory again.
+This needs an embedder in this process, an index that is not remote, and `SOMA_INDEXER=thread`: with `celery`, workers
+index. The vector is written with the outbox row. The row stays due until a thread of this process records that the
+memory is in the index, together with many others in one transaction. If the process ends first, the drain finds the row
+due and indexes the memory again.
 
 Requests may write to the index in any order: the index keeps the point with the highest version. A memory that has
 changed by the time its row is settled is indexed again by the drain, which also removes the point of a deleted memory.
@@ -42,12 +42,12 @@ SETTLE = "memories.settle"
 GRACE = timedelta(seconds=2)
 GATHER_S = 0.05  # rows that are indexed within this time are settled together
 BATCH = 1000
-MAX_UNSETTLED = 100_000  # the drain settles all further rows
+MAX_UNSETTLED = 100_000  # the drain settles any further rows
 
 
 @dataclass(frozen=True, slots=True)
 class StoredVector:
-    """The vector of a memory, as stored in its row. It has no `text_hash` if the caller supplied it.
+    """The vector of a memory, as stored in its row. If the caller supplied it, it has no `text_hash`.
 
     at_once: whether this process indexes the memory right after the commit.
     """

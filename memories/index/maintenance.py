@@ -20,7 +20,7 @@ def _drain_every_s() -> float:
 @prepares("index")
 def prepare() -> None:
     """Release the leases of the previous process, and restore anything that a crash of the machine may have lost."""
-    if settings.WORKERS == 1:  # otherwise the leases may belong to threads of other processes
+    if settings.WORKERS == 1:  # otherwise, the leases may belong to threads of other processes
         drain.release_leases()
     reconcile.repair_all(only_lost=True)
 

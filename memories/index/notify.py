@@ -2,7 +2,8 @@
 
 `SOMA_INDEXER` selects the indexer: a thread of this process, a Celery worker, or another process that needs no
 notification. Publishing to a broker that is down takes seconds, so requests do not publish; a thread of this process
-does, and combines many commits into one message. If a message is lost, the work waits until the next run of the beat.
+does, and combines many commits into one message. If a message is lost, the work waits until Celery beat next starts the
+drain.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from somamemory.telemetry import tracing
 DRAIN = "memories.drain"
 # The minimum time between two messages from one process; a drain continues until nothing is due.
 PAUSE_S = 0.05
-# After a failure, do not contact the broker at every commit. The beat starts the drain anyway.
+# After a failure, do not contact the broker at every commit. Celery beat starts the drain anyway.
 PAUSE_AFTER_FAILURE_S = 5.0
-# An older message expires unread, because the beat has started a drain since then.
+# An older message expires unread, because Celery beat has started a drain since then.
 LIFETIME_S = 10
 
 
@@ -57,7 +58,7 @@ class Publisher:
 
 
 class _Publishing(Thread):
-    recoverable = (OSError,)  # the broker cannot be reached, so the beat will start the drain
+    recoverable = (OSError,)  # the broker cannot be reached, so Celery beat will start the drain
 
     def __init__(self, requested: threading.Event) -> None:
         super().__init__("nudge")

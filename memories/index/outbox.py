@@ -30,8 +30,8 @@ _KEY = ("tenant_id", "generation_id", "memory_id")
 def enqueue(memories: Sequence[Memory], vectors: Known | None = None, *, replaced: bool = False) -> None:
     """Queue these memories for indexing, and reset the backoff after earlier failures.
 
-    vectors: the vectors that are already known, by memory.
-    replaced: whole new memories are stored, which makes earlier vectors from callers obsolete.
+    vectors: the vectors that are already known, by memory. replaced: whether whole new memories are stored, which makes
+    earlier vectors from callers obsolete.
     """
     again = ["wanted_version", "due_at", "attempts", "error"]
     # for a whole new memory, a vector supplied for the old one no longer applies (its text_hash is empty)
@@ -104,13 +104,13 @@ def _rows(
 def fill(
     generation: EmbeddingGeneration, after: int, source: EmbeddingGeneration | None = None, *, all_vectors: bool = False
 ) -> tuple[int | None, int]:
-    """Create missing rows for the next `BATCH` memories after the number `after`.
+    """Create missing rows for the next `BATCH` memories with numbers above `after`.
 
     source: the generation to copy vectors from, if they can be compared with those of `generation`. Only the vectors
     supplied by callers are copied, unless `all_vectors` is set.
 
-    Returns (the last number, how many rows were missing). The number is None after the last batch, which is the first
-    incomplete one, so the pass ends even while memories are being added.
+    Returns (the last number, how many rows were missing). After the last batch, the number is None. The last batch is
+    the first one that is not full, so the pass ends even while memories are being added.
     """
     columns = ("seq", "id", "tenant_id", "version", "deleted_at", "expires_at")
     batch = list(Memory.all_tenants.filter(seq__gt=after).order_by("seq").values_list(*columns)[:BATCH])

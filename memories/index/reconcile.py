@@ -219,8 +219,8 @@ def _part(generation: EmbeddingGeneration, tenant: UUID, prefix: str, report: Re
 def _repair(generation: EmbeddingGeneration, tenant: UUID, wrong: dict[UUID, _Known], held: dict[UUID, int]) -> None:
     """Queue the differences for indexing.
 
-    Delete only points without a memory, and points whose version the database does not have, as after a backup was
-    restored: an engine never replaces a point with a lower version.
+    Delete only points without a memory, and points whose version is not in the database, which happens after a backup
+    is restored: an engine never replaces a point with a lower version.
     """
     unknown = [id for id, state in wrong.items() if state.row is None and state.version is None]
     later = [id for id, state in wrong.items() if state.version is not None and held.get(id, 0) > state.version]

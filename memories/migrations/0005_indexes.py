@@ -15,8 +15,8 @@ JSON_INDEXES = {
     ]
     for column in ("payload", "metadata")
 }
-# Dead rows are removed and statistics renewed after 2 % of rows have changed, not 20 %: with a million memories, every
-# 20,000 changes. Each outbox row is written three times. Where a page has room, counting reads changes no index.
+# Dead rows are removed and statistics renewed after 2% of the rows have changed, not 20%: with a million memories,
+# every 20,000 changes. Each outbox row is written three times. Where a page has room, counting reads changes no index.
 TABLES = """
     ALTER TABLE sfm_memories SET (
         fillfactor = 90,

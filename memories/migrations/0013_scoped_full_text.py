@@ -1,8 +1,8 @@
 """A full-text index whose terms begin with their scope: the tenant and namespace.
 
-SQLite: a query reads the postings of its own namespaces only, where it used to intersect them with the list of all
-memories in the namespace (at 100,000 memories, most of a search's time). The frequency of a term is the length of its
-list. Each scope keeps its number of memories and words; its own number is never reused.
+SQLite: a query reads only the postings of its own namespaces. It used to intersect them with the list of all memories
+in the namespace (with 100,000 memories, this took most of a search's time). The frequency of a term is the length of
+its list. Each scope keeps its number of memories and words; its own number is never reused.
 
 PostgreSQL: new entries go straight into the index instead of a list that every search reads until it is merged. The
 sample, a sixteenth of each namespace by random id, estimates frequent terms.

@@ -1,10 +1,10 @@
 """The search analyzer: turn text into terms, independently of the database.
 
-SQLite and PostgreSQL only look up terms. This module defines the terms, so both databases produce the same ranking. The
+SQLite and PostgreSQL only look up terms. This module defines the terms, so both databases produce the same ranking. Its
 steps are those of the classic English analyzer (Lucene's `EnglishAnalyzer`): fold, split, drop stop words, and stem.
 
-The last two steps raise the recall@10 of BM25 on LoCoMo questions from 57 to 62%, or from 67 to 74% with the previous
-turn as context.
+The last two steps raise the recall@10 of BM25 on LoCoMo questions from 57 to 62%, or from 67 to 74% if the previous
+turn is used as context.
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ def _any_terms(word: str) -> tuple[str, ...]:
 
 
 def _terms_of(word: str, stop_words: frozenset[str]) -> Iterator[str]:
-    """Yield the term of a word, several for one in scripts without spaces, and none for a stop word."""
+    """Yield the term of a word. A word in a script without spaces yields several terms, and a stop word yields none."""
     if word in stop_words:
         return
     if "'" in word:
@@ -207,7 +207,7 @@ def _terms_of(word: str, stop_words: frozenset[str]) -> Iterator[str]:
 
 
 def _split_unspaced(word: str) -> Iterator[str]:
-    """Yield words in scripts with spaces as they are, and other words as overlapping pairs of characters."""
+    """Yield words in scripts with spaces unchanged, and other words as overlapping pairs of characters."""
     # Splitting with a capturing group alternates between spaced and unspaced parts.
     for position, part in enumerate(_UNSPACED.split(word)):
         if position % 2 == 0 or len(part) == 1:

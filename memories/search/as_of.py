@@ -34,7 +34,7 @@ from somamemory.response_size import fitting
 from tenants.caller import Caller
 
 MAX_CHANGED = 20_000  # memories that have changed since, and are ranked one by one
-MAX_EMBEDDED = 1_000  # of these, how many are embedded: the best by their terms
+MAX_EMBEDDED = 1_000  # the number of these that are embedded: those whose terms match best
 _COLUMNS = ("id", "namespace", "coordinate_key", "importance", "created_at", "terms")
 
 
@@ -68,7 +68,7 @@ def _search(caller: Caller, query: Search, moment: datetime) -> Results:
     started = time.perf_counter()
     unchanged = Q(updated_at__lte=moment) & (query.narrowing.also or Q())
     narrowing = replace(query.narrowing, also=unchanged)
-    # The memories next to a hit may have changed since.
+    # The memories next to a hit may have changed since then.
     everything = replace(
         query,
         narrowing=narrowing,
@@ -100,7 +100,7 @@ def _search(caller: Caller, query: Search, moment: datetime) -> Results:
 def _changed(
     caller: Caller, query: Search, moment: datetime, present: Results
 ) -> tuple[list[_Found], Signals, list[str]]:
-    """Return the ranked versions that were current then but are no longer, their signals, and the degraded parts."""
+    """Return the ranked versions that were current then but no longer are, their signals, and the degraded legs."""
     stats = present.stats or Stats(0, 0.0, {})
     term_weights = scoring.term_weights(analyzer.query_terms(query.query)[0], stats)
     arms = _arms(caller, query, moment)
@@ -126,7 +126,7 @@ def _arms(caller: Caller, query: Search, moment: datetime) -> Arms:
     awake = Q() if query.include_archived else Q(archived_at=None)
     arms = point_in_time.at(caller, query.namespaces, moment, query.narrowing.of(caller))
     current, earlier = point_in_time.filtered(arms, awake & query.validity)
-    # Of the current rows, only those that have expired since; `hybrid` searches the others.
+    # Of the current rows, only those that have since expired; `hybrid` searches the others.
     return current.filter(expires_at__lte=timezone.now()), earlier
 
 
@@ -151,7 +151,7 @@ def _candidates(arms: Arms, query: Search, term_weights: dict[str, float], stats
 def _add_similarities(
     caller: Caller, query: Search, arms: Arms, candidates: list[Candidate], stats: Stats
 ) -> list[str]:
-    """Embed the versions and set their similarity. Return the degraded parts, if not all of them could be embedded."""
+    """Embed the versions and set their similarity. Return the degraded legs, if some versions could not be embedded."""
     best = sorted(candidates, key=lambda candidate: -candidate.bm25)[:MAX_EMBEDDED]
     memories = point_in_time.in_order(caller, arms, "id", [candidate.id for candidate in best])
     texts = [(candidate, _text(memory)) for candidate, memory in zip(best, memories, strict=False) if memory]

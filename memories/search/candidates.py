@@ -73,7 +73,7 @@ class Confirmation:
     generation: EmbeddingGeneration | None = None
 
     def of(self, ids: Iterable[UUID], similarities: Mapping[UUID, float] | None = None) -> Candidates:
-        """Return the candidates among these ids and among those with known similarities. The latter get no vectors."""
+        """Return the candidates with these ids, and those with known similarities. The latter get no vectors."""
         known = similarities or {}
         proposed = [*known, *(id for id in ids if id not in known)]
         if not proposed:
@@ -87,7 +87,7 @@ class Confirmation:
     def at(
         self, tenant: Tenant, visible: Selection, addresses: Sequence[Address]
     ) -> tuple[list[Candidate], list[Candidate]]:
-        """Return the `visible` memories at these addresses that pass every filter, and the others."""
+        """Return the `visible` memories at these addresses: those that pass every filter, and the others."""
         passes, parameters = f"CASE WHEN {self.selection.condition} THEN 1 ELSE 0 END", self.selection.parameters
         if visible is self.selection:
             passes, parameters = "1", []

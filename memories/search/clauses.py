@@ -1,6 +1,6 @@
 """Choose the memories to rank by the combinations of query terms that they contain (pure).
 
-A memory can only rank high if the terms that it contains have enough weight together. Memories with less weight are not
+A memory can rank high only if the terms that it contains have enough weight together. Memories with less weight are not
 read. Several frequent terms can have as much weight as a rare one.
 """
 
@@ -12,7 +12,7 @@ from itertools import combinations
 from memories.search.scoring import FREQUENT_SHARE, Stats
 from memories.search.term_index import Clause
 
-# Combinations consist of up to this many terms, out of this many of the rarest terms.
+# Combinations consist of up to this many terms, taken from this many of the rarest terms.
 _LONGEST = 3
 _COMBINED = 8
 
@@ -55,7 +55,7 @@ def _expected(clause: Clause, stats: Stats) -> float:
 
 
 def _without_included(clauses: list[Clause]) -> list[Clause]:
-    """Leave out combinations that contain a shorter one in the list."""
+    """Leave out combinations that contain a shorter combination in the list."""
     shortest: list[Clause] = []
     for clause in sorted(clauses, key=len):
         if not any(set(shorter) <= set(clause) for shorter in shortest):

@@ -19,8 +19,8 @@ from memories.search.selection import Selection, as_uuid
 from memories.search.term_index import Clause
 from tenants.models import Tenant
 
-# The number of memories to rank for one query, chosen by the heaviest combinations of its terms. It is based on
-# estimates.
+# The number of memories to rank for one query, chosen by the heaviest combinations of its terms. The actual number
+# differs, because it is estimated.
 FEW = 400
 # The maximum, if the estimate was too low or even the heaviest combination is frequent. The newest memories are ranked.
 MAX_CANDIDATES = 1_000
@@ -50,8 +50,8 @@ class Match(NamedTuple):
 class Matches:
     """The ranked memories, best first.
 
-    pruned: memories that contain only lighter combinations of terms were not ranked.
-    cut: more memories contain the chosen combinations than were ranked.
+    pruned: whether memories that contain only lighter combinations of terms were not ranked. cut: whether more memories
+    contain the chosen combinations than were ranked.
     """
 
     ranked: Sequence[Match]
@@ -74,8 +74,8 @@ def matches(
 ) -> Matches:
     """Rank memories of the `selection` that contain terms of the query (the keys of `stats.frequency`).
 
-    About `few` memories are ranked, at most `most`.
-    clauses: the memories must contain all terms of one of these, instead of any terms.
+    About `few` memories are ranked, at most `most`. clauses: the memories must contain all terms of at least one of
+    these; by default, any term.
     """
     weights = scoring.term_weights(list(stats.frequency), stats)
     chosen, all_matches = (clauses, True) if clauses is not None else choose(stats, weights, few)

@@ -1,9 +1,9 @@
 """Neighbour evidence: words in adjacent memories also count as matches.
 
 Memories are adjacent if their coordinates differ only in the last number, by one or two: turns of a conversation, lines
-of a log, or sections of a document. If a query word occurs in an adjacent memory, the memory gets a share (`SHARES`) of
-the word's weight there, unless it matches the word better itself. A context that repeats the previous memory therefore
-counts only once. The hits with the best scores of their own receive this evidence, and so do the memories adjacent to
+of a log, or sections of a document. If a query word occurs in an adjacent memory, the memory gets a fraction (`SHARES`)
+of the word's weight there, unless it matches the word better itself. A context that repeats the previous memory
+therefore counts only once. This evidence is added to the hits with the best scores and to the memories adjacent to
 them, which are read and become candidates. Memories that the filters exclude still count as evidence, but only for the
 same caller and the same user.
 """
@@ -31,7 +31,7 @@ from memories.selectors import Narrowing
 # The number of best hits, on any page. On the development sets, 10, 20 and 30 give the same recall@10 within 0.5
 # percentage points.
 BEST = 20
-# The share by distance: -1 for the previous memory, 1 for the next.
+# The fraction by distance: -1 for the previous memory, 1 for the next.
 SHARES = {-1: scoring.CONTEXT, 1: 0.6, -2: 0.3, 2: 0.3}
 _Line = tuple[str, str, str | None]  # namespace, key without the last number, user
 

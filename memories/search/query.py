@@ -22,8 +22,8 @@ from somamemory.errors import InvalidInput
 HYBRID, SEMANTIC, KEYWORD = "hybrid", "semantic", "keyword"
 GRAPH = "graph"
 
-# Number of candidates from each leg. On the development sets, 40, 60 and 100 give the same recall@10.
-# Scores do not depend on the number, so all pages within one step come from the same ranking.
+# Number of candidates from each leg. On the development sets, 40, 60 and 100 give the same recall@10. Scores do not
+# depend on this number, so all pages that use the same number come from the same ranking.
 POOLS = (40, 200, 800, 3_000, 11_000)
 
 
@@ -44,14 +44,12 @@ class Search:
     expansion: Expansion | None = None
     include_archived: bool = False
     valid_at: datetime | None = None  # only memories that are valid at this time; None: now
-    include_superseded: bool = False  # also memories that are not valid then
+    include_superseded: bool = False  # whether to include memories that are not valid at that time
     as_of: datetime | None = None  # as the memories were at this moment: see `search.as_of`
     neighbours: bool = True  # whether a hybrid search uses neighbour evidence; see `search.neighbours`
     shown: bool = True  # False if the results are only candidates, which do not count as reads
     stats: Stats | None = None  # from an earlier search for the same terms in the same namespaces
-    vector: Vectors | None = field(
-        default=None, repr=False, compare=False
-    )  # to compare, instead of embedding the query
+    vector: Vectors | None = field(default=None, repr=False, compare=False)  # compared instead of embedding the query
 
     @property
     def validity(self) -> Q:
@@ -101,7 +99,9 @@ class Results:
     hits: Sequence[SearchHit]
     degraded: list[str]
     took_ms: float
-    total: int = 0  # memories that were ranked, by their terms or in the final ranking, whichever is more
+    total: int = (
+        0  # the number of memories that were ranked by their terms or in the final ranking, whichever is larger
+    )
     every_match: bool = True  # False if more memories might rank high than were ranked
     stats: Stats | None = None
     signals: Signals = Signals()  # noqa: RUF009 - immutable

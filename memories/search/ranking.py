@@ -16,7 +16,7 @@ from memories.search.candidates import Candidate
 from memories.search.scoring import Scores, Weights
 from memories.search.wording import Wording
 
-# The parts of a score that only hybrid searches use.
+# The components of a score that only hybrid searches use.
 IN_HYBRID = ("neighbours", "speaker", "question")
 RECENCY_HALF_LIFE_S = 7 * 24 * 3600.0
 
@@ -56,7 +56,7 @@ class Ranking:
         return ranked
 
     def scores(self, candidate: Candidate) -> dict[str, float]:
-        """Return the parts of one candidate's score, by name."""
+        """Return the components of one candidate's score, by name."""
         parts = self._parts([candidate], with_recency=True)
         names = ("semantic", "keyword", "recency", "importance", "graph", *(IN_HYBRID if self.wording else ()))
         return {name: float(np.ravel(getattr(parts, name))[0]) for name in names}
@@ -93,7 +93,7 @@ class Ranking:
 
     @staticmethod
     def _bounded(candidate: Candidate, bound: float) -> tuple[float, ...]:
-        """Return the parts that are simple ratios, not yet clipped to [0, 1]."""
+        """Return the components that are simple ratios, not yet clipped to [0, 1]."""
         similarity, importance = candidate.similarity or 0.0, candidate.importance / scoring.MAX_IMPORTANCE
         return similarity, candidate.bm25 / bound, importance, candidate.graph, candidate.neighbours / bound
 

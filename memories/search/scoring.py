@@ -25,7 +25,7 @@ K1 = 0.9
 B = 0.4  # for memories of up to SHORT terms on average; see `length_normalisation`
 SHORT, LONG = 25.0, 200.0
 
-# The share of a term that occurs only in the context, and of one in a context that asks a question.
+# The weight of a term that occurs only in the context, and of one that occurs in a context that asks a question.
 CONTEXT, ANSWER = 0.4, 0.7
 
 # Subtracted from the score of a memory that consists of questions. A question rarely answers another question.
@@ -57,10 +57,10 @@ class Stats:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """The weight of each part of the combined score. Only their proportions matter.
+    """The weight of each component of the combined score. Only their ratios matter.
 
     The defaults are in the middle of a plateau: semantic weights between 0.2 and 0.3 change recall by less than 0.5
-    percentage points. A weight of 0.4 costs 1 point with context.
+    percentage points. A weight of 0.4 lowers it by 1 percentage point with context.
     """
 
     semantic: float = 0.25
@@ -77,7 +77,7 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """The parts of one memory's score, each in [0, 1], or arrays with those of several memories."""
+    """The components of one memory's score, each in [0, 1], or arrays with those of several memories."""
 
     semantic: Floats = 0.0
     keyword: Floats = 0.0
@@ -86,7 +86,7 @@ class Scores:
     graph: Floats = 0.0  # derived from related hits; see search.expansion
     neighbours: Floats = 0.0  # added to `keyword`; see search.neighbours
     speaker: Floats = 0.0  # added to the weighted mean; see search.wording
-    question: Floats = 0.0  # share of the sentences that are questions
+    question: Floats = 0.0  # proportion of the sentences that are questions
 
 
 DEFAULT_WEIGHTS = Weights()
@@ -107,12 +107,12 @@ def term_weights(query: Sequence[str], stats: Stats) -> dict[str, float]:
 
 
 def length_share(average_length: float) -> float:
-    """Return 0 for memories of up to SHORT terms on average and 1 from LONG terms, with the logarithm in between."""
+    """Return 0 for up to SHORT terms per memory on average, 1 for LONG or more, rising logarithmically in between."""
     return min(math.log(max(average_length, SHORT) / SHORT) / math.log(LONG / SHORT), 1.0)
 
 
 def length_normalisation(average_length: float) -> float:
-    """Return BM25's b for memories of this average number of terms.
+    """Return BM25's b for memories with this average number of terms.
 
     Among short memories, length hardly matters. A long memory contains many words by chance and must be normalised
     fully: on long assistant replies (BEAM), recall@10 rises from 41 to 50% with 1 instead of 0.4.
@@ -146,7 +146,7 @@ def saturations(memories: Sequence[str], query: Sequence[str], average_length: f
     """Return how well each memory (row) matches each query term (column), in [0, 1).
 
     It is tf / (tf + k1 · (1 - b + b · length / average length)), see Robertson et al., Okapi at TREC-3, 1994. A term
-    that occurs only in the context gets a share of that (`CONTEXT`, `ANSWER`).
+    that occurs only in the context gets a fraction of that (`CONTEXT`, `ANSWER`).
     """
     padded = [f" {term} " for term in query]
     b = length_normalisation(average_length)
@@ -175,7 +175,7 @@ def _context_share(terms: str) -> float:
 def _saturation(term: str, text: str, dampening: float) -> float:
     """Return tf / (tf + dampening); the term and the text are padded with spaces.
 
-    Adjacent repetitions of a term share a space, so `count` may miss one of them.
+    A term that is repeated immediately shares a space with its repetition, so `count` may miss one of them.
     """
     occurrences = (_spread(text) if term + term[1:] in text else text).count(term)
     return occurrences / (occurrences + dampening) if occurrences else 0.0
@@ -190,9 +190,9 @@ def _spread(text: str) -> str:
 def keyword(score: float, weights: Mapping[str, float]) -> float:
     """Return BM25 as a share of its upper bound for this query, in [0, 1].
 
-    If few terms of a query match, all scores are low, and the semantic part determines the ranking. Using min-max or
-    the best score in the pool instead of the upper bound changes recall by less than 1 percentage point, and makes
-    scores depend on the pool.
+    If few terms of a query match, all scores are low, and the semantic component determines the ranking. Using min-max
+    normalisation or the best candidate's score instead of the upper bound would change recall by less than 1 percentage
+    point, and would make scores depend on the other candidates.
     """
     bound = math.fsum(weights.values())
     return min(max(score / bound, 0.0), 1.0) if bound > 0 else 0.0
@@ -216,9 +216,9 @@ def importance(value: float) -> float:
 
 
 def fuse(scores: Scores, weights: Weights = DEFAULT_WEIGHTS) -> Floats:
-    """Return the weighted mean of the parts, plus the contribution of the wording, in [0, 1].
+    """Return the weighted mean of the components, plus the contribution of the wording, in [0, 1].
 
-    Use a weight of 0 for a part that could not be computed.
+    Use a weight of 0 for a component that could not be computed.
 
     When both scores are known, a weighted sum is better than reciprocal rank fusion (Bruch, Gai and Ingber, ACM TOIS
     2023).

@@ -3,7 +3,7 @@
 The condition of a search (its tenant, namespaces and filters) becomes part of each statement. Django compiles it: once
 for all searches of the same shape, or for each search with filters.
 
-Each statement starts from the proposed rows, by term or by id, and checks the condition for these only. Otherwise,
+Each statement starts from the proposed rows, by term or by id, and checks the condition only for these rows. Otherwise,
 PostgreSQL reads the whole namespace while it has no statistics, such as right after a bulk import.
 """
 
@@ -96,7 +96,7 @@ class Selection:
         return self.query()
 
     def rows(self, columns: str, source: str, parameters: Sequence[Any], rest: str = "") -> list[Row]:
-        """Return `columns` of the rows of `source`, a table expression named sfm_memories, that pass the condition."""
+        """Return `columns` of the rows that pass the condition. `source` is a table expression named sfm_memories."""
         sql = f"SELECT {columns} FROM {source} WHERE {self.condition} {rest}"  # noqa: S608 - constants and compiled SQL
         with self.connection.cursor() as cursor:
             cursor.execute(sql, [*parameters, *self.parameters])
@@ -106,7 +106,7 @@ class Selection:
     def with_vectors(
         self, columns: str, ids: Sequence[UUID], first: int, generation: EmbeddingGeneration | None
     ) -> list[Row]:
-        """Return `columns` of the memories with these ids, and the vectors of those from `first` on, or None."""
+        """Return `columns` of the memories with these ids, and from position `first` onwards, their vectors or None."""
         source, parameters = self._proposed(ids)
         if generation is None or first == len(ids):
             return self.rows(f"{columns}, NULL", source, parameters)

@@ -1,10 +1,10 @@
 """The semantic leg: the vector index proposes memories that are similar to the query.
 
 If the filters leave only a few memories, all of them are compared, which gives exact results. A local index compares
-them; if the index is remote, this module does so, with vectors from the database. Filters on the payload or metadata
-need a scan to find these few, so such a search examines the nearest memories first. If enough of them pass, the result
-is exact as well. Archived memories are not in the index, so their vectors are always read from the database. Neither
-leg finds them unless the search includes archived memories.
+them; if the index is remote, this module does so, with vectors from the database. With filters on the payload or
+metadata, finding these few requires a scan, so such a search examines the nearest memories first. If enough of them
+pass, the result is exact as well. Archived memories are not in the index, so their vectors are always read from the
+database. Neither leg finds them unless the search includes archived memories.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ log = logging.getLogger("soma.search")
 EXACT = 2_000
 # A query to the index requests more hits, by this factor, than the estimated share that passes the filters requires.
 _SPARE = 1.5
-# With a filter on the payload or metadata, and at least this number of memories, so many pools of the nearest memories
-# are examined before all memories that pass the filter are searched for. Examining a memory by its id takes as long as
-# scanning _SCANNED memories.
+# With a filter on the payload or metadata, and at least this number of memories, the search examines the nearest
+# memories (_SAMPLE pools of candidates) before it looks for all memories that pass the filter. Examining a memory by
+# its id takes as long as scanning _SCANNED memories.
 SAMPLED_FROM = 20_000
 _SAMPLE = 4
 _SCANNED = 8
@@ -76,7 +76,7 @@ class SemanticLeg:
     query: str
     generation: EmbeddingGeneration
     pending: list[Memory] = field(default_factory=list)  # not in the index yet
-    few: Few | None = None  # all memories, if there are only a few
+    few: Few | None = None  # all memories that pass the filters, if there are only a few
     sampled_of: int = 0  # if the nearest memories are examined before searching for a few: the number of all memories
     limit: int = 0
     vector: Vectors | None = None  # of the query, once `candidates` has it
@@ -114,7 +114,8 @@ class SemanticLeg:
                 candidates[id].similarity = similarity
 
     def start(self) -> None:
-        """Query the index on another thread if it or the model is remote, so that the lexical leg runs meanwhile.
+        """Query the index on another thread if it or the model is remote, so that the lexical leg can run in the
+        meantime.
 
         The thread gets this thread's context, so it cannot reach the rows of other tenants. For work under a
         millisecond, another thread would cost more than it saves.
@@ -138,7 +139,7 @@ class SemanticLeg:
             raise IndexUnavailable("the vector index did not respond in time; retry later") from None
 
     def _from_database(self, vector: Vectors) -> dict[UUID, float]:
-        """Return the similarities of memories that are not looked up in the index or not contained in it."""
+        """Return the similarities of memories that are not looked up in the index, or are not in it."""
         similarities: dict[UUID, float] = {}
         if self.few is not None and self.few.vectors is not None:
             similarities = vectors.nearest(self.few.vectors, vector, self.search.pool)
@@ -296,7 +297,7 @@ def _needs_scan(search: Search) -> bool:
 
 
 def _first_limit(search: Search, pools: int) -> int:
-    """Return the number of hits to request, so that about this number of pools are in the selected places."""
+    """Return the number of hits to request, so that enough for this number of pools are in the selected places."""
     places, pool = search.narrowing.places, min(search.pool * pools, MAX_LIMIT)
     if places is None or places.share * MAX_LIMIT <= pool or places.share >= 1:
         return pool

@@ -1,4 +1,4 @@
-"""The neighbours of a memory in the vector space: the memories whose vectors are most similar to its own."""
+"""Find the memories whose vectors are most similar to that of a given memory."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _NO_WORDS = Stats(documents=0, average_length=0.0, frequency={})
 def similar(caller: Caller, memory: Memory, count: int) -> list[tuple[Memory, float]] | None:
     """Return the `count` nearest memories of the same namespace, each with its cosine similarity, nearest first.
 
-    Only memories that a search would return are included, and those that have anything in common with the memory: the
-    similarity is greater than 0. Returns None if the memory has no vector. Does not count as a read.
+    Only memories that a search would return are included, and only if their similarity is greater than 0. Returns None
+    if the memory has no vector. Does not count as a read.
 
     Raises IndexUnavailable.
     """

@@ -2,7 +2,8 @@
 
 SQLite keeps them with its full-text index. PostgreSQL counts: exactly in small namespaces and for rare terms. For
 frequent terms in large namespaces, it estimates the frequency from a random sample of the memories, so that neither the
-cost nor the meaning of a frequency depends on the size. The shares of frequent terms are cached for a few minutes.
+cost nor the meaning of a frequency depends on the size of the namespace. The shares of frequent terms are cached for a
+few minutes.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from tenants.models import Tenant
 
 # Small namespaces are counted for every query. The sizes of large ones are cached for up to a minute.
 _SMALL = 100
-# Counting a term that this many memories contain takes a millisecond or more. Such terms recur, and their shares of all
-# memories hardly change.
+# Counting a term that this many memories contain takes a millisecond or more. Such terms occur in many queries, and the
+# share of memories that contain them hardly changes.
 COMMON = 1_000
 SHARES_S = 600
-# Terms in fewer memories of the sample are counted.
+# Terms that occur in fewer memories of the sample are counted exactly.
 _RELIABLE = 20
 _OF_USER = 2_000  # the maximum number of one user's memories that are counted
 
@@ -39,7 +40,7 @@ _lock = threading.Lock()
 
 
 def statistics(tenant: Tenant, namespaces: Sequence[str], terms: Sequence[str]) -> Stats:
-    """Return the number of memories, their average length, and the frequency of each term, counting deleted ones."""
+    """Return the number of memories, their average length, and the frequency of each term, with deleted memories."""
     if tenant.only_user is not None:
         return _of_user(tenant, namespaces, terms)
     places = (tenant.id, tuple(sorted(namespaces)))
@@ -85,7 +86,7 @@ def _keep_shares(places: Places, size: Size, counted: Mapping[str, int]) -> None
 
 
 def _size(tenant: Tenant, places: Places) -> Size:
-    """Return the size of the namespaces on PostgreSQL. In large ones, take a sample first, if it is due."""
+    """Return the size of the namespaces on PostgreSQL. In large namespaces, first take a new sample if one is due."""
     with _lock:
         size = _sizes.get(places)
     if size is None:

@@ -1,9 +1,9 @@
 """Marks: metadata in a memory's `terms` column. This module is pure.
 
-A mark is an additional word between the terms of the text and those of its context: `§`, the share of the text's
+A mark is an additional word between the terms of the text and those of its context: `§`, the proportion of the text's
 sentences that are questions (in eighths, rounded up), whether its context asks a question, and then each speaker after
 another `§`. For example, `§81§ada` marks a question that Ada asks after another question. No query contains `§`, so
-searches never match a mark. Memories without a speaker, a question or a context have no mark, and neither do those
+searches never match a mark. Memories without a speaker, a question or a context have no mark, nor do memories that were
 stored before marks existed.
 """
 
@@ -26,7 +26,7 @@ _SPEAKER = re.compile(r"\s*([^\W\d_][\w'.-]{0,40})(?: [^\W\d_][\w'.-]{0,40}){0,2
 class Mark:
     """The content of a mark.
 
-    questions: the share of the sentences that are questions, in [0, 1].
+    questions: the proportion of the sentences that are questions, in [0, 1].
     """
 
     questions: float = 0.0
@@ -38,7 +38,7 @@ NONE = Mark()
 
 
 def named_speaker(text: str) -> str:
-    """Return the first name of the speaker that the text begins with, or an empty string."""
+    """Return the first name of the speaker with whom the text begins, or an empty string."""
     found = _SPEAKER.match(text)
     return found[1] if found else ""
 

@@ -1,7 +1,7 @@
 """Score memories by the wording of the query. This module is pure.
 
-- A query that names a speaker is more often answered by what that speaker has said, and a query in the first person by
-  what the user has said.
+- The answer to a query that names a speaker is more likely to be something that this speaker has said, and the answer
+to a query in the first person something that the user has said.
 - A question rarely answers another question.
 
 The quoted figures are recall@10 on LoCoMo, REALTALK and BEAM; see docs/decisions/search.md.
@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from memories.search.term_marks import Mark
 
 # Added to the score of a memory.
-NAMED = 0.06  # 0.05 to 0.08: the same recall within 0.3 percentage points
-FIRST_PERSON = 0.2  # 0.1 to 0.25: within 0.6 percentage points on BEAM
+NAMED = 0.06  # from 0.05 to 0.08, recall is the same within 0.3 percentage points
+FIRST_PERSON = 0.2  # from 0.1 to 0.25, recall on BEAM is the same within 0.6 percentage points
 _FIRST_PERSON = re.compile(r"\b(?:i|me|my|mine)\b", re.IGNORECASE)
 _USER = frozenset(("user", "human"))
 

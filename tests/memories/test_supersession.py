@@ -153,13 +153,13 @@ def test_an_invalid_name_fails_only_its_own_item_of_a_bulk_request(api: Api, old
 
 
 INVALID = {
-    "unknown key": ({"key": "none"}, "does not name a memory in this namespace: key 'none'"),
-    "unknown id": ({"id": MISSING}, f"does not name a memory in this namespace: id '{MISSING}'"),
-    "unknown coordinate": ({"coord": "9"}, "does not name a memory in this namespace: coordinate '9.0'"),
-    "of another namespace": ({"key": "elsewhere"}, "does not name a memory in this namespace: key 'elsewhere'"),
-    "deleted": ({"key": "deleted"}, "does not name a memory in this namespace: key 'deleted'"),
-    "itself": ({"key": "new"}, "must not name the memory itself: key 'new'"),
-    "later": ({"key": "later"}, "names a memory that is not valid before 2999-01-01T00:00:00Z: key 'later'"),
+    "unknown key": ({"key": "none"}, "does not identify a memory in this namespace: key 'none'"),
+    "unknown id": ({"id": MISSING}, f"does not identify a memory in this namespace: id '{MISSING}'"),
+    "unknown coordinate": ({"coord": "9"}, "does not identify a memory in this namespace: coordinate '9.0'"),
+    "of another namespace": ({"key": "elsewhere"}, "does not identify a memory in this namespace: key 'elsewhere'"),
+    "deleted": ({"key": "deleted"}, "does not identify a memory in this namespace: key 'deleted'"),
+    "itself": ({"key": "new"}, "must not identify the memory itself: key 'new'"),
+    "later": ({"key": "later"}, "identifies a memory that is not valid before 2999-01-01T00:00:00Z: key 'later'"),
     "nothing": ({}, "must identify each memory by exactly one of coord, key and id"),
     "two names": ({"key": "old", "coord": "9"}, "must identify each memory by exactly one of coord, key and id"),
 }

@@ -22,7 +22,7 @@ from tenants.keys import find_tenant
 from tenants.management.command_line import errors_as_one_line
 from tenants.models import DEFAULT_TENANT_SLUG
 
-_SETTLED_S = 5.0  # a file in a watched folder counts as complete if it has not changed for this long
+_SETTLED_S = 5.0  # a file in a watched folder counts as complete once it has not changed for this long
 _POLL_S = 2.0
 _WAIT_S = 5.0
 
@@ -37,7 +37,7 @@ def _path(text: str) -> Path:
 class Command(BaseCommand):
     help = (
         "Import conversations from a ChatGPT or Claude export (the ZIP file or its contents), Markdown, plain text, "
-        "or a SomaMemory export. Repeating an import adds only new conversations and messages."
+        "or a SomaMemory export. Importing again adds only new conversations and messages."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -61,7 +61,7 @@ class Command(BaseCommand):
             raise CommandError(f"could not import {failed} conversations; see the errors above", returncode=2)
 
     def _watch(self, caller: Caller, options: dict[str, Any]) -> None:
-        """Import files until Ctrl-C. After a restart all files are read again, which adds nothing."""
+        """Import files until Ctrl-C. After a restart, all files are read again, which adds nothing."""
         if not options["path"].is_dir():
             raise CommandError(f"--watch requires a folder, but {options['path']} is a file")
         done: dict[Path, float] = {}

@@ -21,7 +21,10 @@ AUTO = "auto"
 SOURCES = (AUTO, chatgpt.SOURCE, claude.SOURCE, simple.SOMA, simple.SOURCE, text.MARKDOWN, text.TEXT)
 MAX_TEXT_BYTES = 32 * 1024 * 1024  # Markdown and plain text are read as a whole
 _ZIP = b"PK\x03\x04"
-_COMPRESSION = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # LZMA reserves as much memory as the file says, up to 4 GiB
+_COMPRESSION = (
+    zipfile.ZIP_STORED,
+    zipfile.ZIP_DEFLATED,
+)  # LZMA reserves as much memory as the file requests, up to 4 GiB
 _SUFFIX = re.compile(r"\.(md|markdown|txt|text)$", re.IGNORECASE)
 _MEMBER = re.compile(r"(?:.*/)?conversations(?:-\d+)?\.json")
 _HEAD_BYTES = 1 << 12
@@ -140,7 +143,7 @@ def _conversation(item: Any, source: str) -> Imported:
     raise Unreadable(
         "it is not a conversation in a known format"
         if source == AUTO
-        else f"it is not a conversation in the format '{source}'"
+        else f"it is not a conversation in the '{source}' format"
     )
 
 

@@ -1,8 +1,8 @@
 """ChatGPT's export: `conversations.json`, in which each conversation is a tree of messages.
 
 Every edit and every regenerated answer is a branch. Only the branch that ends at `current_node` is imported. Content
-that was never shown (empty and hidden messages, a model's thoughts) is left out. Images and other files are replaced by
-their names, because this file does not contain them.
+that was never shown (empty and hidden messages, a model's thoughts) is left out. Images and other files are replaced
+with their names, because this file does not contain them.
 """
 
 from __future__ import annotations

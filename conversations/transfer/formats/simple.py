@@ -27,7 +27,7 @@ def is_one(item: Any) -> bool:
 
 
 def ours(item: Json) -> Imported:
-    """Read a conversation of our own export. Raises Unreadable."""
+    """Read a conversation from our own export. Raises Unreadable."""
     importance = item.get("importance_score", DEFAULT_IMPORTANCE)
     if isinstance(importance, bool) or not isinstance(importance, int | float):
         raise Unreadable("importance_score must be a number")

@@ -14,7 +14,7 @@ from typing import BinaryIO
 from conversations.transfer.formats.base import Broken
 
 CHUNK_BYTES = 1 << 18
-MAX_ELEMENT_BYTES = 32 * 1024 * 1024  # maximum per conversation; ChatGPT's longest have a few megabytes
+MAX_ELEMENT_BYTES = 32 * 1024 * 1024  # maximum per conversation; ChatGPT's longest conversations have a few megabytes
 
 _BRACKET = re.compile(rb'["{}\[\]]')
 _REST_OF_STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)

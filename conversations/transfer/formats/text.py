@@ -1,7 +1,7 @@
 """Markdown and plain text: our own export, and transcripts.
 
 In our own Markdown, a comment with the properties precedes each message, so that importing it restores the same
-conversation. In other files, a message begins where a heading, a bold word or the start of a line names a speaker.
+conversation. In other files, a message begins where a heading, a bold word or the beginning of a line names a speaker.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def is_ours(text: str) -> bool:
 
 
 def parts(text: str) -> Iterator[tuple[str, str]]:
-    """Yield the conversations of our own Markdown with their positions."""
+    """Yield the conversations in our own Markdown, with their positions."""
     starts = [match.start() for match in _BEGINNING.finditer(text)]
     for number, (start, end) in enumerate(zip(starts, [*starts[1:], len(text)], strict=True), start=1):
         yield f"conversation {number} (line {text.count(chr(10), 0, start) + 1})", text[start:end]
@@ -90,7 +90,7 @@ def _named(match: re.Match[str]) -> str:
 
 
 def ours(text: str) -> Imported:
-    """Return a conversation of our own Markdown. Raises Unreadable."""
+    """Return a conversation from our own Markdown. Raises Unreadable."""
     head, *messages = re.split(rf"^(?={_MARK}message )", text, flags=re.MULTILINE)
     facts, _ = _marked(head)
     return simple.ours({**facts, "messages": [_message(message) for message in messages]})

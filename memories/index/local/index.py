@@ -28,7 +28,7 @@ log = logging.getLogger("soma.index")
 WRITE_TIMEOUT_S = 10.0  # for another writer of the tenant; compacting a million rows takes about two seconds
 _DESCRIPTION = "collection.json"
 _LOCKS = 64
-# Each mapped chunk needs a file descriptor, and 1,024 is a common limit for a process.
+# Each mapped chunk needs a file descriptor, and processes are often limited to 1,024.
 _MAX_MAPPED_CHUNKS = 384
 
 

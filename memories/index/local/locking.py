@@ -1,4 +1,4 @@
-"""The lock for a tenant's writers, which one thread on the machine can hold at a time, in any process."""
+"""The lock for a tenant's writers. Only one thread on the machine, in any process, can hold it at a time."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ class PointsFile:
 
     @property
     def interrupted(self) -> bool:
-        """Whether a writer was killed. The caller holds the tenant's lock, so no other is at work."""
+        """Whether a writer was killed. The caller holds the tenant's lock, so no other writer is active."""
         return bool(self._header[layout.WRITING_AT])
 
     @contextmanager
@@ -167,7 +167,7 @@ class PointsFile:
 
     @property
     def verified(self) -> bool:
-        """Whether the file was written or verified since the machine started, in which case no write was lost."""
+        """Whether the file has been written or verified since the machine started. If so, no write was lost."""
         return bool((self._header[layout.BOOT_AT :] == _BOOT).all())
 
     def mark_verified(self) -> None:
@@ -228,7 +228,7 @@ class PointsFile:
     def kill_duplicates(self) -> None:
         """Keep only the last of several live rows with the same id.
 
-        There are several if a writer was killed before it marked the others as dead.
+        This happens if a writer was killed before it marked the others as dead.
         """
         if not self.count:
             return

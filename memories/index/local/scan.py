@@ -49,7 +49,7 @@ class _Query:
 
 
 class _Candidates:
-    """The rows that may be among the nearest. `floor`: the highest possible similarity that is too low."""
+    """The rows that may be among the nearest. `floor`: rows that cannot exceed this similarity are too far away."""
 
     def __init__(self, query: _Query, limit: int) -> None:
         self._query, self._limit = query, limit

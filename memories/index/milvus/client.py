@@ -120,7 +120,7 @@ class Client:
         return result
 
     def _note(self, error: IndexUnavailable) -> None:
-        """Update the state of the client after a failure: the engine may be down, or the collection gone."""
+        """Update the state of the client after a failure: the engine may be down, or the collection may be gone."""
         if code_of(error) == NOT_FOUND:
             self.close()  # the next call creates it again
         elif is_transient(error):
@@ -195,8 +195,9 @@ class Client:
 class _OneAttempt(float):
     """The number of seconds for one attempt, without retries by pymilvus.
 
-    pymilvus repeats a rejected call until `timeout` has passed, and for up to three more seconds, without jitter. To
-    decide, it compares `elapsed >= timeout`, which is always true for this type. For gRPC it is an ordinary number.
+    pymilvus retries a rejected call until `timeout` has passed, and for up to three more seconds, without jitter. To
+    decide whether to retry, it evaluates `elapsed >= timeout`, which is always true for this type. For gRPC, it is an
+    ordinary number.
     """
 
     def __le__(self, other: float) -> bool:

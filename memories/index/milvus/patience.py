@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-# A call that takes this many times longer than usual is unlikely to return in time. Below the minimum, waiting is
-# cheap.
+# A call that takes this many times as long as usual is unlikely to return in time. Waiting for less than the minimum
+# costs little.
 PATIENCE = 8
 MIN_PATIENCE_S = 0.15
 
 
 class Patience:
-    """The waiting time of a caller with a fallback: a multiple of the usual duration of a call.
+    """How long a caller that has a fallback waits: a multiple of the time that a call usually takes.
 
     longest_s: the upper bound, which also applies before any durations are known.
 
-    Abandoned calls are included in the usual duration, so if an engine has become slower for good, callers soon wait
-    longer for it.
+    The usual time includes abandoned calls, so if an engine has become permanently slower, callers soon wait longer for
+    it.
     """
 
     def __init__(self, longest_s: float) -> None:

@@ -10,7 +10,7 @@ from uuid import UUID
 from memories.index.base import Hit, Point, Where, unit_vector
 from somamemory.errors import IndexUnavailable
 
-# The escape sequences of Milvus, which takes all other characters literally, including control characters.
+# Milvus's escape sequences. It takes all other characters literally, including control characters.
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t": r"\t"})
 
 

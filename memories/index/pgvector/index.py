@@ -1,4 +1,4 @@
-"""The vector index in the same PostgreSQL database as everything else, with the extension pgvector.
+"""The vector index in the same PostgreSQL database as everything else, with the pgvector extension.
 
 Every call uses the calling thread's own database connection. Row level security, read replicas and transactions
 therefore apply without any further code, and another web process or server sees a vector as soon as it is stored.
@@ -127,7 +127,7 @@ class PgvectorIndex:
             low = page[-1][0].int + 1 if len(page) == SCAN_PAGE_ROWS else high + 1
 
     def is_intact(self, tenant: UUID) -> bool:
-        """Return whether the tenant has points: PostgreSQL loses none of them without losing the memories as well."""
+        """Return whether the tenant has points. PostgreSQL cannot lose points without losing the memories as well."""
         return self._table.exists() and bool(
             _read(self._sql("SELECT 1 FROM {table} WHERE tenant_id = %s LIMIT 1"), [tenant])
         )

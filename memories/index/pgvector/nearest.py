@@ -22,7 +22,7 @@ from memories.index.pgvector.table import Table
 
 # The number of vectors that a search considers, and the maximum that pgvector allows.
 BREADTH, MAX_BREADTH = 400, 1_000
-# This number of candidates must pass a filter; otherwise, too few true neighbours are found.
+# At least this number of candidates must pass a filter. With fewer, too few true neighbours are found.
 FILTERED = 100
 # Other processes notice a new index within this time. Until then, they compare every vector.
 REFRESH_S = 30.0
@@ -106,7 +106,7 @@ def _run(connection: BaseDatabaseWrapper, statement: str, tenant: UUID, query: s
 
 @contextmanager
 def _searching(connection: BaseDatabaseWrapper, limit: int) -> Iterator[None]:
-    """Set the search effort of the next statement, and let it continue while a filter rejects its candidates."""
+    """Set the search width of the next statement, and let it continue while a filter rejects its candidates."""
     breadth = min(max(BREADTH, 2 * limit), MAX_BREADTH)
     with transaction.atomic(connection.alias), connection.cursor() as cursor:
         cursor.execute(f"SET LOCAL hnsw.ef_search = {breadth}")

@@ -111,7 +111,7 @@ class Table:
 def require_extension(connection: BaseDatabaseWrapper) -> None:
     """Create the extension, or raise ConfigurationError with the statement that a superuser must run."""
     if connection.vendor != "postgresql":
-        raise ConfigurationError("the vector index pgvector needs PostgreSQL: set SOMA_DATABASE_URL")
+        raise ConfigurationError("the pgvector index requires PostgreSQL: set SOMA_DATABASE_URL")
     if _version(connection) is None:
         try:
             with transaction.atomic(connection.alias), connection.cursor() as cursor:
@@ -129,7 +129,7 @@ def require_extension(connection: BaseDatabaseWrapper) -> None:
 def _remedy(connection: BaseDatabaseWrapper, error: DatabaseError) -> str:
     database = connection.settings_dict["NAME"]
     return (
-        f"the database {database} lacks the extension vector, and the service could not create it "
+        f"the database {database} lacks the vector extension, and the service could not create it "
         f"({str(error).splitlines()[0]}). Install pgvector 0.8 or newer on the database server "
         "(Debian: postgresql-17-pgvector), and run, as a superuser, in this database: CREATE EXTENSION vector"
     )

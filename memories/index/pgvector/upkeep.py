@@ -19,7 +19,7 @@ log = logging.getLogger("soma.index")
 
 # Below this number of rows, comparing every vector takes less than 10 ms.
 MIN_ROWS = 30_000
-MAX_DIMENSION = 4_000  # of an index of pgvector
+MAX_DIMENSION = 4_000  # of a pgvector index
 LINKS, BUILD_BREADTH = 16, 200  # of a node in the graph; considered for each new node
 # A graph that does not fit into this memory is built several times slower: 1 KB per row of 256 dimensions.
 _SETTINGS = {"statement_timeout": "0", "maintenance_work_mem": "'512MB'"}
@@ -81,7 +81,7 @@ def _drop(connection: BaseDatabaseWrapper, names: Iterable[str]) -> None:
 
 
 def _is_pooled(connection: BaseDatabaseWrapper) -> bool:
-    """Return whether a pooler such as PgBouncer may run each statement in another session, with other settings."""
+    """Return whether a pooler such as PgBouncer may run each statement in a session with different settings."""
     connection.ensure_connection()
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")

@@ -23,7 +23,7 @@ pytestmark = [
 
 @pytest.mark.postgresql
 def test_a_missing_extension_is_refused_with_what_to_run() -> None:
-    with pytest.raises(ConfigurationError, match=r"lacks the extension vector.*CREATE EXTENSION vector"):
+    with pytest.raises(ConfigurationError, match=r"lacks the vector extension.*CREATE EXTENSION vector"):
         PgvectorIndex("test_missing", 8).ping()
     assert vector_tables.names(connection) == []
 
