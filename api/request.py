@@ -20,10 +20,12 @@ Kind = Literal["read", "write", "search", "llm"]
 class Policy:
     """The rules of one route.
 
-    kind: the kind of work, which determines the cost of a request. writes: whether the route changes data. conditional:
-    whether the route supports If-Match and If-None-Match. idempotent: whether the route accepts an Idempotency-Key.
-    long: whether a request may take as long as an import (`SOMA_LONG_REQUEST_DEADLINE_S`). resumable: whether a request
-    consists of many transactions and can be retried after a crash; see `api.idempotency`.
+    kind: the kind of work, which determines the cost of a request.
+    writes: whether the route changes data.
+    conditional: whether the route supports If-Match and If-None-Match.
+    idempotent: whether the route accepts an Idempotency-Key.
+    long: whether a request may take as long as an import (`SOMA_LONG_REQUEST_DEADLINE_S`).
+    resumable: whether a request consists of many transactions and can be retried after a crash; see `api.idempotency`.
     limited: whether a key that is limited to a user may use the route. Everything that the route reads and writes must
     then come through `for_tenant` or belong to no user.
     crosses: whether the route may access the rows of all tenants, for operators.

@@ -60,10 +60,13 @@ without_key: set[str] = set()  # the paths of routes that need no key
 class Declaration(TypedDict, total=False):
     """The policy of a route, and the information needed for its documentation.
 
-    out: the schema of a 200 response, or schemas by status. kind: `read` for a GET and `write` otherwise, by default.
-    writes: by default, true for the kinds `write` and `llm`. long: by default, true for the kind `llm`. resumable:
-    false by default. limited: false by default. problems: the statuses for which the route returns a Problem; by
-    default, any.
+    out: the schema of a 200 response, or schemas by status.
+    kind: `read` for a GET and `write` otherwise, by default.
+    writes: by default, true for the kinds `write` and `llm`.
+    long: by default, true for the kind `llm`.
+    resumable: false by default.
+    limited: false by default.
+    problems: the statuses for which the route returns a Problem; by default, any.
     """
 
     out: Required[object]

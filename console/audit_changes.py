@@ -1,4 +1,4 @@
-"""Describe an audit event as a sentence and as differences, and verify a tenant's log."""
+"""Describe an audit event as a sentence and as a list of differences, and verify a tenant's log."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tenants.audit import verification
 from tenants.audit.verification import Problem, Report
 from tenants.models import AuditEvent, Tenant
 
-MAX_VERSIONS = 50  # of a memory, compared with an event
+MAX_VERSIONS = 50  # of a memory, to find the one that an event describes
 VERIFICATION_TIMEOUT_S = 10.0
 MAX_PROBLEMS = 5  # in one message
 VERBS = {
@@ -87,7 +87,7 @@ def verify(request: HttpRequest, tenant: Tenant) -> None:
 
 
 def _visible(request: HttpRequest, report: Report, tenant: Tenant) -> list[Problem]:
-    """Return the problems that the user may see: all of them for superusers, those of the tenant for other users."""
+    """Return the problems that the user may see: all of them for superusers, and the tenant's own for other users."""
     if getattr(request.user, "is_superuser", False):
         return report.problems
     return [problem for problem in report.problems if problem.tenant == tenant.id]

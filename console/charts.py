@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Bar:
-    """A bar of a column chart. Its parts, from the bottom up, are `(kind, y, height)`."""
+    """A column of a column chart. Its parts, from the bottom up, are `(kind, y, height)`."""
 
     x: float
     width: float

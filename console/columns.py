@@ -26,7 +26,7 @@ Column = str | Callable[[Any], Any]
 
 @cache
 def readable(model: type[Model], name: Column) -> Column:
-    """Return a column that shows times in the reader's zone and has a readable name, or the name of the field itself.
+    """Return a column with a readable name that shows times in the reader's zone, or the name of the field itself.
 
     The same arguments return the same object, because Django compares columns of forms by identity.
     """

@@ -1,4 +1,4 @@
-"""The page of a conversation: a part of it as a chat, with search, changes and export. It uses the API's services."""
+"""The page of a conversation: part of it as a chat, with search, changes and export. It uses the API's services."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FORMATS = {exporting.MARKDOWN: "md", exporting.JSON: "json"}  # with the ending 
 
 
 def described(request: HttpRequest, conversation: Conversation) -> dict[str, Any]:
-    """Return what the page shows: the turns from `turn` on, and the hits of a search for `q`."""
+    """Return what the page shows: the turns from `turn` onwards, and the hits of a search for `q`."""
     caller = staff.caller(request, conversation.tenant)
     user: Any = request.user
     shared = {
@@ -57,7 +57,7 @@ def described(request: HttpRequest, conversation: Conversation) -> dict[str, Any
 
 
 def change(request: HttpRequest, conversation: Conversation) -> None:
-    """Set the label and the folder, as the API's PATCH does. Raises InvalidInput and others."""
+    """Set the label and the folder, like the API's PATCH. Raises InvalidInput, among others."""
     body = validated(ConversationPatch, {name: request.POST.get(name, "") for name in ("label", "folder")})
     services.change(staff.caller(request, conversation.tenant), conversation.id, body.required_changes())
 

@@ -70,7 +70,7 @@ def load(caller: Caller) -> None:
 
 
 def remove(caller: Caller) -> None:
-    """Remove the example and its links for good, but not memories that users have stored in its place."""
+    """Permanently remove the example and its links, but not memories that users have stored in its place."""
     there = selectors.live(caller, [NAMESPACE]).filter(
         coordinate_key__in=[coordinates.of(at).key for at, *_ in MEMORIES]
     )
@@ -82,7 +82,7 @@ def remove(caller: Caller) -> None:
 
 
 def offer(request: HttpRequest, default: Tenant) -> dict[str, Any]:
-    """Return what the dashboard offers: to load the example while a tenant is empty, or things to try with it."""
+    """Return what the dashboard offers: the example while a tenant is empty, then things to try with it."""
     tenant = staff.chosen_tenant(request, default)
     user: Any = request.user
     if tenant is None or not user.has_perm("memories.view_memory"):

@@ -1,4 +1,4 @@
-"""Views that answer the scripts of the pages with JSON."""
+"""Views that return JSON to the pages' scripts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tenants.caller import Caller
 
 
 def json_view(view: Callable[[HttpRequest, Caller], Any]) -> Callable[[HttpRequest], HttpResponse]:
-    """Return a view that acts in the tenant named in the query and returns the same errors as the API.
+    """Return a view that acts for the tenant named in the query and returns the same errors as the API.
 
     Only users who may view memories can use it.
     """

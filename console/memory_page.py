@@ -89,7 +89,7 @@ def _validity(memory: Memory) -> str:
 
 
 def _index_reason(memory: Memory, row: VectorEmbedding | None, state: str) -> str:
-    """Say in one sentence why searches by meaning find the memory, or do not."""
+    """Return a sentence that explains why searches by meaning find the memory, or why they do not."""
     if state in ("deleted", "expired"):
         return f"Searches do not find it, because it is {state}."
     if memory.archived_at is not None:
@@ -100,7 +100,7 @@ def _index_reason(memory: Memory, row: VectorEmbedding | None, state: str) -> st
         return "Searches find it by meaning and by its words."
     if row is not None and row.attempts:
         return "Searches find it by its words only, because the index could not be updated."
-    return "It waits for the index, usually for less than a second. Until then, searches find it by its words."
+    return "It is waiting to be indexed, usually for less than a second. Until then, searches find it by its words."
 
 
 def _history(caller: Caller, memory: Memory) -> list[dict[str, Any]]:

@@ -96,7 +96,7 @@ class Listed(ModelAdmin):  # type: ignore[misc]
     def may(self, request: HttpRequest, permission: str) -> bool:
         return bool(request.user.has_perm(permission))
 
-    # Django's own log would be a second history, which can be edited.
+    # Django's own log would be a second history, which could be edited.
     def log_addition(self, request: HttpRequest, object: Model, message: Any) -> None:
         self.audited(request, "create", object)
 

@@ -65,7 +65,7 @@ class OAuthClient(models.Model):
 
 
 class OAuthGrant(models.Model):
-    """The rights that a staff user has given an app, its code, and its refresh token.
+    """The permissions that a staff user has given an app, its code, and its refresh token.
 
     `key` is the access token: an API key that gets a new secret whenever the app refreshes it.
     """
@@ -90,7 +90,7 @@ class OAuthGrant(models.Model):
     expires_at = models.DateTimeField(db_index=True)  # of the code, then of the refresh token
     revoked_at = models.DateTimeField(null=True)
 
-    exported = False  # belongs to the console of this installation, not to the tenant's data
+    exported = False  # belongs to this installation's console, not to the tenant's data
 
     class Meta:
         db_table = "sfm_oauth_grants"

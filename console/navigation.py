@@ -1,4 +1,4 @@
-"""The sidebar, with the entries that the user has access to."""
+"""The sidebar, with the entries to which the user has access."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A password rule against words that an attacker would try first for this installation."""
+"""A password rule that rejects words that an attacker of this installation would try first."""
 
 from __future__ import annotations
 
@@ -24,6 +24,6 @@ class ContextWords:
 
     def get_help_text(self) -> str:
         return (
-            f"The password must have at least {MIN_OTHER_CHARACTERS} characters besides the words {', '.join(WORDS)} "
+            f"The password must have at least {MIN_OTHER_CHARACTERS} characters outside the words {', '.join(WORDS)} "
             "and the host names of this installation."
         )

@@ -54,7 +54,7 @@ def turn_off(user: AbstractBaseUser) -> bool:
 
 
 def accepts(user: AbstractBaseUser, code: str, now: datetime) -> bool:
-    """Check a code and use it up: neither an app's code nor a recovery code is accepted twice."""
+    """Check a code and use it up, because neither an app's code nor a recovery code is accepted twice."""
     factor = SecondFactor.objects.filter(user_id=user.pk).first()
     if factor is None:
         return False
@@ -75,7 +75,7 @@ def _use_recovery_code(user: AbstractBaseUser, code: str) -> bool:
 
 
 def _step_of(secret: str, code: str, now: datetime) -> int | None:
-    """Return the 30-second step that a code belongs to, or None if it is wrong."""
+    """Return the 30-second step to which a code belongs, or None if the code is wrong."""
     digits = code.replace(" ", "")
     totp, current = pyotp.TOTP(secret), int(now.timestamp()) // STEP_S
     for step in (current + drift for drift in _DRIFT_STEPS):

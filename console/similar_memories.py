@@ -1,4 +1,4 @@
-"""The neighbours of a memory in the vector space, for the script of its page."""
+"""The memories that are nearest to a memory by meaning, for the script of its page."""
 
 from __future__ import annotations
 

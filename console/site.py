@@ -97,7 +97,7 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
         self.pages: list[tuple[str, str, Callable[..., Any]]] = []
 
     def admin_view(self, view: Callable[..., HttpResponse], cacheable: bool = False) -> Callable[..., HttpResponse]:
-        """Report errors as the API does, and an id that does not fit into a column as a bad request.
+        """Report errors as the API does, and report an id that does not fit into a column as a bad request.
 
         Django's forms query ids as sent.
         """
@@ -115,7 +115,7 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
         return inner
 
     def _refused(self, request: HttpRequest, error: SomaError) -> HttpResponse:
-        """Render an error as a page for people, and as problem+json for scripts and other clients."""
+        """Render an error: as a page for people, and as problem+json for scripts and other clients."""
         if request.get_preferred_type([PROBLEM, "application/json", "text/html"]) != "text/html":
             return problem(request, error)
         response = self.error_page(request, error.status, error.title, error.detail)

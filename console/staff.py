@@ -27,7 +27,9 @@ _ACTOR_LENGTH: Any = AuditEvent._meta.get_field("actor").max_length
 
 
 def tenants_of(user: AbstractBaseUser | AnonymousUser) -> QuerySet[Tenant]:
-    """Return the tenants that a user can access: all for a superuser, only the assigned ones for other users."""
+    """Return the tenants that a user can access: all tenants for a superuser, and only the assigned ones for other
+    users.
+    """
     if not user.is_active or not getattr(user, "is_staff", False):
         return Tenant.objects.none()
     if getattr(user, "is_superuser", False):
@@ -51,7 +53,7 @@ def tenant_named(request: HttpRequest, slug: str) -> Tenant:
 def chosen_tenant(request: HttpRequest, default: Tenant | None = None) -> Tenant | None:
     """Return the tenant for the page: the requested one, otherwise the last used, otherwise the first.
 
-    default: the default tenant, if it has been read already; saves a statement for superusers.
+    default: the default tenant, if it has been read already; this saves a statement for superusers.
 
     Returns None if the user has access to no tenants. Raises NotFound for a tenant that the user cannot access.
     """
@@ -80,7 +82,7 @@ def caller(request: HttpRequest, tenant: Tenant, *, permission: str = "") -> Cal
     """Return the staff user as a caller for one of their tenants, with the scopes of their permissions.
 
     With `permission`, the user acts as an operator for the one call that requires this Django permission, because
-    services have no finer-grained right for administration. Raises NotFound or PermissionDenied.
+    services have no finer-grained permission for administration. Raises NotFound or PermissionDenied.
     """
     user = request.user
     is_checked = getattr(request, "soma_tenant", None) is tenant  # by `chosen_tenant`
@@ -117,7 +119,7 @@ def installation_caller(request: HttpRequest) -> Caller:
 
 
 def recorder(request: HttpRequest, tenant: Tenant | None = None) -> Caller:
-    """Return the signed-in user as a caller without rights, for the audit log only."""
+    """Return the signed-in user as a caller without permissions, for the audit log only."""
     return Caller(
         tenant=tenant or Tenant.objects.get(slug=DEFAULT_TENANT_SLUG),
         actor=actor(request.user),

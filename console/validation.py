@@ -1,4 +1,4 @@
-"""Validate input of a page with the API's schemas."""
+"""Validate a page's input with the API's schemas."""
 
 from __future__ import annotations
 

@@ -84,8 +84,8 @@ def grid(
 ) -> Grid:
     """Count the caller's live memories in each cell of a region.
 
-    axes: one or two positions (from 0) in a coordinate. region: the corners, with one number per axis. The default is
-    the smallest region that contains all of the memories.
+    axes: one or two positions (from 0) in a coordinate.
+    region: the corners, with one number per axis. The default is the smallest region that contains all of the memories.
     """
     memories = narrowing.apply(selectors.live(caller, [namespace])).order_by()
     elsewhere = None

@@ -1,4 +1,4 @@
-"""The health of the service's dependencies. One process checks it for all, at most every ten seconds."""
+"""The health of the service's dependencies. One process checks it on behalf of all, at most every ten seconds."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Report:
 
     @property
     def status(self) -> str:
-        """Return the status. Nothing works without the database; without the index, keyword search still works."""
+        """Return the overall status. Without the database, nothing works; without the index, keyword search does."""
         if not self.checks["database"].healthy:
             return "unhealthy"
         return "healthy" if all(check.healthy for check in self.checks.values()) else "degraded"
@@ -70,7 +70,7 @@ def _checks() -> dict[str, Check]:
 
 
 def ready() -> Readiness:
-    """Return whether requests can be served, at most three seconds old."""
+    """Return whether requests can be served. The result is at most three seconds old."""
     return readiness.last() or _check_readiness()
 
 

@@ -1,8 +1,8 @@
 """Jobs: long-running work for the whole installation, done one step at a time.
 
 On one machine, a thread of the server runs the steps, because only the server can open the vector index. With Celery,
-its workers do. A command runs them if no other process does. Progress is saved in the database after each step, so that
-the next process can continue if one is killed.
+its workers run them. A command runs them if no other process does. Progress is saved in the database after each step,
+so that the next process can continue if one is killed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ log = logging.getLogger("soma.jobs")
 
 BEAT_S = 1.0
 STEP_PAUSE_S = 0.2
-MEMORIES_PER_S = 300  # assumed for estimates: WordLlama and Milvus on two cores are faster, a provider is slower
+MEMORIES_PER_S = 300  # assumed for estimates; WordLlama and Milvus on two cores are faster, and a provider is slower
 
 Kind, State = Job.Kind, Job.State
 OPEN = Q(state__in=[State.QUEUED, State.RUNNING])

@@ -109,7 +109,7 @@ def _copy(model: Model) -> None:
 
 
 def _go_on_counting(tables: list[Model]) -> None:
-    """Continue each table's numbering from the source, so that no number is used twice."""
+    """Continue each table's numbering where the source ends, so that no number is used twice."""
     with connections[SOURCE].cursor() as cursor:
         cursor.execute("SELECT name, seq FROM sqlite_sequence")
         last = dict(cursor.fetchall())

@@ -37,9 +37,9 @@ class Queue:
 
 
 def of_tenants(caller: Caller) -> tuple[dict[UUID, int], bool]:
-    """Return each tenant's memories, and whether they were counted exactly.
+    """Return the number of memories of each tenant, and whether the numbers are exact.
 
-    Deleted memories are included, and the numbers are up to a minute old. An estimate covers the hundred largest
+    The numbers include deleted memories, and are up to a minute old. An estimate covers only the hundred largest
     tenants.
     """
     caller.require_operator("read")
@@ -112,7 +112,7 @@ def _counted() -> tuple[dict[UUID, int], bool]:
 
 
 def _estimated() -> tuple[dict[UUID, int], bool]:
-    """Return the tenants that ANALYZE has seen most often, with their share."""
+    """Return the tenants that ANALYZE has seen most often, with the share of rows of each."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT unnest(most_common_vals::text::text[]), unnest(most_common_freqs) FROM pg_stats "
@@ -126,7 +126,7 @@ def _estimated() -> tuple[dict[UUID, int], bool]:
 
 
 def _sampled(rows: int) -> dict[UUID, int]:
-    """Return the tenants in a random part of the pages, with their share."""
+    """Return the tenants in a random sample of the pages, with the share of rows of each."""
     percent = 100 * SAMPLE / max(rows, SAMPLE)
     with connection.cursor() as cursor:
         cursor.execute(

@@ -1,4 +1,4 @@
-"""Celery tasks: one for each kind of periodic work, and the beat schedule.
+"""Celery tasks: one for each kind of periodic work, and Celery beat's schedule.
 
 The work itself is recorded in the database, and a message only triggers it. A lost message delays the work by one
 interval.

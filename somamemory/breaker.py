@@ -87,7 +87,7 @@ class Breaker:
             self._trip(reason)
 
     def retry_now(self) -> None:
-        """Allow the next call, even during the pause."""
+        """Allow the next call, even if the next attempt is not due yet."""
         self._retry_at = 0.0
 
     def _trip(self, reason: str) -> None:

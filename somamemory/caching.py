@@ -1,6 +1,6 @@
 """A cache shared by all processes. It contains data that can be recomputed; every key begins with the tenant.
 
-Without SOMA_REDIS_URL the cache is local to this process. While Redis is down, every lookup is a miss and nothing
+Without SOMA_REDIS_URL, the cache is local to this process. While Redis is down, every lookup is a miss, and nothing
 fails. After a failure, no request contacts Redis for a few seconds, so that one timeout does not turn into one per
 request. The cache recovers automatically.
 
@@ -80,7 +80,7 @@ def erase(tenant: UUID) -> int:
 
 
 def key(tenant: UUID | None, kind: str, *parts: object) -> str:
-    """Return `1:<tenant>:<kind>:<hash of the parts>`. A tenant of None means that the entry belongs to no tenant.
+    """Return `1:<tenant>:<kind>:<hash of the parts>`. If `tenant` is None, the entry belongs to no tenant.
 
     The parts are hashed together with their lengths and types, so that different lists of parts have different keys.
     """
@@ -92,7 +92,7 @@ def key(tenant: UUID | None, kind: str, *parts: object) -> str:
 
 
 def healthy() -> bool:
-    """Return whether the cache responds. Contacts it now, even during a pause."""
+    """Return whether the cache responds. Contacts it immediately, even shortly after a failure."""
     _breaker.retry_now()
     return _call(lambda: cache.get("health") is None, False)
 

@@ -1,7 +1,7 @@
 """The Celery application, used by `python -m celery -A somamemory worker` and `beat`.
 
-It imports no other package of the project: Celery loads operations/tasks.py when a worker starts, and tasks are sent by
-name.
+It imports no other package from this project: Celery loads operations/tasks.py when a worker starts, and tasks are sent
+by name.
 """
 
 import os

@@ -45,7 +45,9 @@ def decode(cursor: str, *kinds: type) -> list[Any]:
 
 
 def invalid() -> InvalidInput:
-    return InvalidInput("cursor", "must be the next_cursor of a response for the same list and filters")
+    return InvalidInput(
+        "cursor", "must be the next_cursor of a response to a request for the same list with the same filters"
+    )
 
 
 def _to_json(part: object) -> object:
@@ -70,7 +72,7 @@ def _from_json(part: Any, kind: type) -> Any:
 
 def _moment(text: str) -> datetime:
     moment = times.parse(text)
-    # A year at the limit of the calendar could overflow in another time zone.
+    # The first or last year of the calendar could overflow in another time zone.
     if not 1 < moment.year < 9999:
         raise ValueError
     return moment

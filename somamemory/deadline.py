@@ -24,7 +24,7 @@ from somamemory.errors import DeadlineExceeded
 
 log = logging.getLogger("soma.deadlines")
 
-# How often the watchdog checks for disconnected clients, and how often it repeats an interruption.
+# How often the watchdog checks for disconnected clients, and how often it interrupts a statement again.
 LOOK_S = 1.0
 REPEAT_S = 0.1
 # A cancel request opens a connection to PostgreSQL.
@@ -105,7 +105,7 @@ def is_over() -> bool:
 
 
 def left_s(most: float) -> float:
-    """Return the remaining seconds, at most `most`. Waiting must not take longer."""
+    """Return the remaining seconds, at most `most`: the maximum time to wait."""
     work = _work.get()
     return most if work is None else max(0.0, min(most, work.ends_at - time.monotonic()))
 

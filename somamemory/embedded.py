@@ -1,4 +1,4 @@
-"""Run the service in the process of another program, without a port. The Python client uses it."""
+"""Run the service inside another program's process, without a port. The Python client uses this."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ SomaError
 │   └── HostNotAllowed          the Host header is not in SOMA_ALLOWED_HOSTS
 ├── LengthRequired (411)        the body is chunked
 ├── Unauthenticated (401)
-├── Forbidden (403)             the key is valid but lacks a right
+├── Forbidden (403)             the key is valid but lacks a permission
 ├── QuotaExceeded (403)         the quota of memories, bytes or keys is exceeded
 ├── NotFound (404)
 ├── MethodNotAllowed (405)
@@ -38,7 +38,7 @@ SomaError
     │   └── ColdFileDamaged     a file is missing or damaged
     └── LlmUnavailable
         ├── LlmRefused          the provider rejects this prompt permanently
-        └── LlmAnswerInvalid    the model's response has the wrong form
+        └── LlmAnswerInvalid    the model's response does not have the required form
 
 ConfigurationError is not part of this hierarchy: it stops a process before it serves requests.
 """
@@ -54,7 +54,7 @@ class ConfigurationError(Exception):
 
 
 class SomaError(Exception):
-    """Base class of all errors.
+    """Base class for all errors.
 
     `code` is a stable identifier for programs, `title` names the kind of error, and `detail` describes the case.
     """

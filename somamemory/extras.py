@@ -26,9 +26,9 @@ _LOCKED_ALONE = ("milvus", "onnx", "s3", "tracing")
 def is_installed(extra: str) -> bool:
     try:
         return all(importlib.util.find_spec(module) for module in _MODULES[extra])
-    except ModuleNotFoundError:  # the package of a module is missing
+    except ModuleNotFoundError:  # the package that contains the module is missing
         return False
-    except ValueError:  # a module without a spec, as tests create
+    except ValueError:  # a module without a spec, such as one created by a test
         return False
 
 
@@ -39,7 +39,7 @@ def missing(extra: str, setting: str) -> str:
     else:
         lock = extra if extra in _LOCKED_ALONE else "base"
         command = f"pip install --require-hashes -r requirements/{lock}.txt"
-    return f"{setting} requires the extra '{extra}', which is not installed; run {command}"
+    return f"{setting} requires the '{extra}' extra, which is not installed; run {command}"
 
 
 def require(extra: str, setting: str) -> None:

@@ -42,7 +42,7 @@ DELAY_S = 0.2
 class InjectedError(Unavailable, OSError):
     """The error that a failpoint raises.
 
-    It is one of our own errors and a system error, so every outage handler catches it.
+    It is both one of our own errors and a system error, so every outage handler catches it.
     """
 
 

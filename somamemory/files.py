@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-# Reports the progress of a phase: its name, and the completed share from 0 to 1.
+# Reports the progress of a phase: its name, and the completed fraction from 0 to 1.
 Progress = Callable[[str, float], None]
 _CHUNK = 1 << 20
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -40,7 +40,7 @@ def make_private(folder: Path) -> list[str]:
 
 
 def sync(path: Path) -> None:
-    """Flush a file, or the names in a folder, to disk, so that they survive a power failure. Raises OSError."""
+    """Flush a file, or the entries of a folder, to disk, so that they survive a power failure. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,7 +1,7 @@
 """Locate this installation's own packages, and avoid name clashes with other packages.
 
 A checkout has `api/`, `memories/` and the other packages next to `somamemory/`. The wheel has them in
-`somamemory/bundled/`, because such general names would clash with the packages of other projects.
+`somamemory/bundled/`, because such general names would clash with other projects' packages.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def use_process() -> None:
 
 
 def refuse_clashes() -> None:
-    """Refuse to run in the process of another program that has packages with our names.
+    """Refuse to run inside the process of another program that has packages with our names.
 
     After `activate`, the program's own `import api` would silently import ours. Call this before the first import of
     the service in another program. Raises ConfigurationError.

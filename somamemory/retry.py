@@ -1,4 +1,4 @@
-"""The retry policy: a limited number of attempts with randomised exponential pauses, within a deadline."""
+"""The retry policy: a limited number of attempts with randomised exponential delays, within a deadline."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _no_minimum(error: BaseException) -> float:
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """A retry policy. The pause doubles after each attempt and is multiplied by a random factor from 0.5 to 1.5.
+    """A retry policy. The delay doubles after each attempt and is multiplied by a random factor from 0.5 to 1.5.
 
     The randomness keeps callers that have collided from colliding again.
     """
@@ -41,7 +41,7 @@ class RetryPolicy:
         """Return the result of `work`. Raise its last error if no further attempt is possible.
 
         deadline: the time of `time.monotonic` after which no attempt begins.
-        min_pause_s: the pause requested by the other side, as with Retry-After.
+        min_pause_s: the delay requested by the other side, as with Retry-After.
         """
 
         def pause_s(state: RetryCallState) -> float:

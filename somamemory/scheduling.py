@@ -23,7 +23,7 @@ from django.db import Error, close_old_connections, connections
 from somamemory.errors import ConfigurationError, SomaError
 from somamemory.telemetry import logs, metrics, tracing
 
-RETRY_S = 1.0  # a thread's pause after a failure
+RETRY_S = 1.0  # how long a thread waits after a failure
 # A job that takes longer must let the other jobs of its thread, or of the Celery worker, run.
 TIME_SLICE_S = 600.0
 
@@ -71,7 +71,7 @@ def periodic(
     at_stop: bool = False,
     first_s: Callable[[], float] | None = None,
 ) -> Callable[[Work], Work]:
-    """Register a function that takes either no arguments or a `should_stop`, which it checks between steps.
+    """Register a function that takes no arguments, or a `should_stop` that it checks between steps.
 
     name: the name of the Celery task.
     every_s: the interval; 0 turns the work off.
@@ -156,7 +156,7 @@ class Thread(threading.Thread):
 
 
 class _JobThread(Thread):
-    """Runs the jobs of one thread when they are due or woken."""
+    """Runs the jobs of one thread when they are due or triggered."""
 
     def __init__(self, role: str, jobs: Iterable[Periodic]) -> None:
         super().__init__(role)

@@ -189,8 +189,8 @@ WORKER_TIMEOUT_S = _bounded("SOMA_WORKER_TIMEOUT_S", 120, 10, 3600)
 # tenant and requests to a language model have the longer deadline.
 REQUEST_DEADLINE_S = _bounded("SOMA_REQUEST_DEADLINE_S", 30, 1, 3600)
 LONG_REQUEST_DEADLINE_S = _bounded("SOMA_LONG_REQUEST_DEADLINE_S", 600, 1, 86_400)
-# A client has this long to send the head of a request. For bodies and responses, it has more time, depending on their
-# size.
+# How long a client may take to send the head of a request. For bodies and responses, it has more time, depending on
+# their size.
 CLIENT_TIMEOUT_S = _bounded("SOMA_CLIENT_TIMEOUT_S", 15, 1, 600)
 # How long a stopping server waits for running requests.
 STOP_TIMEOUT_S = _bounded("SOMA_STOP_TIMEOUT_S", 4, 1, 600)
@@ -229,7 +229,7 @@ if COMPAT_SOMAFRACTALMEMORY:
     MIDDLEWARE.remove("somamemory.web.middleware.RootAliases")
 # Create the tenant that an operator key names in X-Tenant or X-Soma-Tenant if it does not exist.
 CREATE_TENANTS = env.bool("SOMA_CREATE_TENANTS", False)
-# OAuth for assistants that run in the cloud. The public URL of this server switches it on.
+# OAuth for assistants that run in the cloud. Setting the public URL of this server turns it on.
 OAUTH_URL = _origin("SOMA_OAUTH_URL")
 if OAUTH_URL:
     extras.require("mcp", "SOMA_OAUTH_URL")
@@ -303,7 +303,7 @@ def _postgresql(parsed: dict[str, Any]) -> dict[str, Any]:
     from somamemory.db.postgresql.base import Cursor
 
     timeouts = {
-        # A runaway statement or a forgotten lock ends before the client gives up.
+        # Ends a runaway statement or a forgotten lock before the client gives up.
         "statement_timeout": STATEMENT_TIMEOUT_S,
         "lock_timeout": LOCK_TIMEOUT_S,
         "idle_in_transaction_session_timeout": 60,
@@ -353,7 +353,7 @@ DATABASES = {"default": database(DATABASE_URL)}
 # Streaming replicas of PostgreSQL. `somamemory.db.replicas` decides which reads use them.
 REPLICA_URLS = env.list("SOMA_DATABASE_REPLICA_URLS", default=[])
 READ_WEIGHT = _share("SOMA_READ_WEIGHT", 0.8)
-# For this long after a write, the caller reads from the primary. Must be longer than the replicas' lag.
+# After a write, the caller reads from the primary for this long. Must be longer than the replicas' lag.
 READ_OWN_WRITES_S = _bounded("SOMA_READ_OWN_WRITES_S", 5, 1, 3600)
 REPLICAS = [f"replica{number}" for number in range(1, len(REPLICA_URLS) + 1)]
 for _alias, _url in zip(REPLICAS, REPLICA_URLS, strict=True):
@@ -400,7 +400,7 @@ CACHES = caches_in(REDIS_URL)
 
 # --- Search ------------------------------------------------------------------------------------------------------
 
-# Namespaces (and those below them) whose coordinates are not a sequence: adjacent memories are no evidence for each
+# Namespaces (and those below them) whose coordinates are not a sequence: adjacent memories are not evidence for each
 # other.
 SEARCH_WITHOUT_NEIGHBOURS = env.list("SOMA_SEARCH_WITHOUT_NEIGHBOURS", default=[])
 
@@ -508,8 +508,8 @@ STORAGES = {
 
 
 CELERY_BROKER_URL = BROKER_URL
-# The schedule comes from `somamemory.scheduling`; see operations/tasks.py. It is kept in memory, so there is no file to
-# write, to lock or to find corrupted after kill -9. Every interval starts again after a restart.
+# The schedule comes from `somamemory.scheduling`; see operations/tasks.py. It is kept in memory, so there is no file
+# that could be unwritable, locked, or corrupted by kill -9. A restart resets every interval.
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 5
 CELERY_TASK_DEFAULT_QUEUE = "soma"
@@ -590,7 +590,7 @@ COSTS = {
 AUTH_FAILURE_RATE = _bounded("SOMA_AUTH_FAILURE_RATE", 1, 0, 1_000_000)
 AUTH_FAILURE_BURST = _bounded("SOMA_AUTH_FAILURE_BURST", 20, 1, 1_000_000)
 
-# --- Context assembly: the weight of each part of a message's score; only the proportions matter --------------------
+# --- Context assembly: the weight of each component of a message's score; only the ratios matter --------------------
 
 CONTEXT_RELEVANCE = _share("SOMA_CONTEXT_RELEVANCE", 0.7)
 CONTEXT_IMPORTANCE = _share("SOMA_CONTEXT_IMPORTANCE", 0.1)

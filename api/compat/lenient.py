@@ -55,7 +55,8 @@ def known(
 ) -> JsonObject:
     """Return the fields that the schema contains, under our names.
 
-    at: the path of the object, such as `messages.0.` aliases: maps the client's names to ours.
+    at: the path of the object, such as `messages.0.`
+    aliases: maps the client's names to ours.
     """
     kept: JsonObject = {}
     for name, value in body.items():

@@ -165,7 +165,7 @@ class KeyAdmin(ScopeColumns, Searched):
     @dialog(
         "Rotate",
         "Rotate this key?",
-        "A new key with the same rights is created. This one keeps working for 24 hours.",
+        "A new key with the same permissions is created. This one keeps working for 24 hours.",
         icon="autorenew",
         permission="end",
     )

@@ -1,4 +1,6 @@
-"""Admin pages for connected apps (OAuth). Users see their own, and all of a tenant's if they may see its keys."""
+"""Admin pages for connected apps (OAuth). Users see their own apps, and if they may see a tenant's keys, all of its
+apps.
+"""
 
 from __future__ import annotations
 

@@ -192,7 +192,7 @@ def _do(request: HttpRequest, caller: Caller, memory: Memory, what: str) -> Draf
         with report_outcome(request, "The memory was restored."):
             services.restore(caller, memory.namespace, memory.coordinate)
     elif what == "restore_version" and version.isascii() and version.isdigit() and len(version) < 10:
-        with report_outcome(request, f"The content of version {version} is current again, as a new version."):
+        with report_outcome(request, f"The content of version {version} has been restored as a new version."):
             lookup.restore(caller, memory.namespace, memory.coordinate, int(version))
     else:
         with report_outcome(request, ""):

@@ -1,4 +1,4 @@
-"""The OAuth authorization server, which gives web connectors such as those of claude.ai and ChatGPT access to /mcp.
+"""The OAuth authorization server, which gives web connectors, such as those of claude.ai and ChatGPT, access to /mcp.
 
 It implements the parts of OAuth 2.1 that the Model Context Protocol requires: public clients, authorization codes with
 PKCE (S256), refresh token rotation, metadata (RFC 8414, RFC 9728), resource indicators (RFC 8707), revocation (RFC

@@ -27,7 +27,7 @@ MAX_NAMESPACES = 50
 
 
 class ConsentForm(forms.Form):
-    """The rights that the user gives. Only the scopes that the app has requested are offered."""
+    """The permissions that the user grants. Only the scopes that the app has requested are offered."""
 
     tenant = forms.ChoiceField()
     scopes = forms.MultipleChoiceField(widget=forms.CheckboxSelectMultiple)
@@ -78,7 +78,7 @@ def page(request: HttpRequest) -> HttpResponse:
     if request.method == "GET":
         return _consent(request, wanted, form)
     if request.POST.get("decision") != "allow":
-        refusal = {"error": "access_denied", "error_description": "the user refused"}
+        refusal = {"error": "access_denied", "error_description": "the user denied access"}
         return _back(redirect_uri, parameters, refusal)
     return _allowed(request, wanted, form, parameters)
 
@@ -88,7 +88,7 @@ def _receiver(request: HttpRequest, parameters: dict[str, str]) -> tuple[Any, st
     client = clients.resolved(parameters.get("client_id", ""), state_of(request).client_address)
     redirect_uri = parameters.get("redirect_uri", "")
     if not clients.allows(client, redirect_uri):
-        raise OAuthError("invalid_request", "redirect_uri must be one that the app has registered")
+        raise OAuthError("invalid_request", "redirect_uri must be one of those that the app has registered")
     return client, redirect_uri
 
 

@@ -1,8 +1,8 @@
 """Fetch client ID metadata documents: JSON that an app publishes at the URL that is its client id.
 
 The app chooses the URL, so a request could reach services that only this server can reach. This module therefore
-connects only to public addresses. It resolves the name once, because a second answer could differ from the one that
-was checked.
+connects only to public addresses. It resolves the name only once, because a second answer could differ from the one
+that was checked.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from console.oauth.protocol import OAuthError
 
 TIMEOUT_S = 5.0
 MAX_BYTES = 16 * 1024
-# In older versions of Python, `is_global` is true for addresses that are not public: outside the first network, for
-# site-local addresses and IPv4 addresses inside IPv6; in the second one, for the metadata service of a cloud.
+# In older versions of Python, `is_global` is true for some addresses that are not public: outside the first network,
+# for site-local addresses and IPv4 addresses inside IPv6; in the second network, for a cloud's metadata service.
 _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
 _SPECIAL = ipaddress.ip_network("192.0.0.0/24")
 
@@ -40,7 +40,7 @@ def fetch(url: str) -> dict[str, Any]:
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise _refused("could not be fetched") from error
     if len(body) > MAX_BYTES:
-        raise _refused(f"has more than {MAX_BYTES} bytes")
+        raise _refused(f"is larger than {MAX_BYTES} bytes")
     try:
         document = json.loads(body)
     except ValueError:
@@ -75,7 +75,7 @@ def _parsed(url: str) -> SplitResult:
         or parts.path in ("", "/")
         or {".", ".."}.intersection(segments)
     ):
-        raise _refused("must have an https URL with a path, and without credentials, fragment and dot segments")
+        raise _refused("must have an https URL that has a path but no credentials, fragment or dot segments")
     return parts
 
 
@@ -90,7 +90,7 @@ def _is_public(address: str) -> bool:
 
 
 class _Connection(http.client.HTTPSConnection):
-    """Connects to an address that was resolved before, and checks the certificate of the host."""
+    """Connects to an address that has already been resolved, and checks the host's certificate."""
 
     def __init__(self, host: str, port: int, address: str) -> None:
         self.address, self.tls = address, tls()
@@ -112,9 +112,9 @@ def tls() -> ssl.SSLContext:
 
 
 def _get(parts: SplitResult, address: str) -> bytes:
-    """Return the body, or a byte more than is allowed. Redirects are refused, because they lead to another address.
+    """Return the body, or one byte more than is allowed. Redirects are rejected, because they lead to another address.
 
-    A server that sends one byte at a time never reaches the timeout of the socket, so a timer closes the connection.
+    A server that sends one byte at a time never triggers the socket's timeout, so a timer closes the connection.
     """
     connection = _Connection(str(parts.hostname), parts.port or 443, address)
     timer = threading.Timer(TIMEOUT_S, connection.shut)
@@ -125,7 +125,7 @@ def _get(parts: SplitResult, address: str) -> bytes:
         connection.request("GET", path, headers={"Accept": "application/json", "Accept-Encoding": "identity"})
         with connection.getresponse() as response:
             if response.status != 200:
-                raise _refused(f"responds with the status {response.status}")
+                raise _refused(f"responds with status {response.status}")
             return response.read(MAX_BYTES + 1)
     finally:
         timer.cancel()

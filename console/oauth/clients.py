@@ -17,13 +17,13 @@ from tenants.limits import policy
 
 MAX_REDIRECT_URIS = 10
 MAX_NAME_LENGTH = 200
-# Anyone may register a client. Those without a grant are removed after a day.
+# Anyone may register a client. Clients without a grant are removed after a day.
 MAX_UNUSED = 1_000
 UNUSED_LIFETIME = timedelta(days=1)
 DOCUMENT_LIFETIME = timedelta(hours=1)
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _WAIT_S = 3600.0
-# The response to a registration replaces these with "none", which RFC 7591 allows: many apps ask for a secret.
+# The response to a registration replaces these with "none", which RFC 7591 allows, because many apps request a secret.
 _REPLACED_METHODS = ("none", "client_secret_post", "client_secret_basic")
 
 
@@ -37,12 +37,12 @@ def register(metadata: object, address: str) -> OAuthClient:
         raise OAuthError("invalid_client_metadata", "the body must be a JSON object")
     columns = _columns(metadata, _REPLACED_METHODS, default_name="Unnamed app")
     if OAuthClient.objects.filter(grants=None, fetched_at=None).count() >= MAX_UNUSED:
-        raise RateLimited("too many registered clients are not in use yet; retry later", _WAIT_S)
+        raise RateLimited("too many registered clients are not yet in use; retry later", _WAIT_S)
     return OAuthClient.objects.create(client_id=f"soma_client_{secrets.token_urlsafe(24)}", **columns)
 
 
 def known(client_id: str) -> OAuthClient:
-    """Return the client with an id. Raises OAuthError."""
+    """Return the client with this id. Raises OAuthError."""
     client = OAuthClient.objects.filter(client_id=client_id[: MAX_URL_LENGTH + 1]).first()
     if client is None:
         raise OAuthError("invalid_client", "unknown client_id; register the client first", 401)
@@ -50,7 +50,7 @@ def known(client_id: str) -> OAuthClient:
 
 
 def resolved(client_id: str, address: str) -> OAuthClient:
-    """Return the client with an id, after fetching its metadata document if it has one.
+    """Return the client with this id, after fetching its metadata document if it has one.
 
     Only for signed-in users: otherwise, anyone could make this server send requests. Raises OAuthError and RateLimited.
     """
@@ -95,7 +95,7 @@ def _columns(metadata: dict[str, Any], methods: tuple[str, ...], default_name: s
     if not isinstance(uris, list) or not 1 <= len(uris) <= MAX_REDIRECT_URIS:
         raise OAuthError("invalid_redirect_uri", f"redirect_uris must have 1 to {MAX_REDIRECT_URIS} entries")
     if not all(isinstance(uri, str) and _is_safe(uri) for uri in uris):
-        message = "redirect_uris must be https URLs, or http URLs of the loopback interface, without a fragment"
+        message = "redirect_uris must be https URLs, or http URLs on the loopback interface, without a fragment"
         raise OAuthError("invalid_redirect_uri", message)
     return {"name": name.strip(), "redirect_uris": uris}
 

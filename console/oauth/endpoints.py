@@ -54,7 +54,7 @@ def register(request: HttpRequest) -> HttpResponse:
     """Register a client (RFC 7591)."""
     tenant_scope.cross()  # clients belong to no tenant
     if len(request.body) > MAX_METADATA_BYTES:
-        raise OAuthError("invalid_client_metadata", f"the body must have at most {MAX_METADATA_BYTES} bytes")
+        raise OAuthError("invalid_client_metadata", f"the body must be at most {MAX_METADATA_BYTES} bytes long")
     try:
         metadata = orjson.loads(request.body)
     except orjson.JSONDecodeError:
@@ -73,8 +73,8 @@ def register(request: HttpRequest) -> HttpResponse:
 
 
 def _parameters(request: HttpRequest) -> dict[str, str]:
-    """Return the parameters in the body. Those in the URL would be written to logs. Raises OAuthError."""
-    tenant_scope.cross()  # the token decides which tenant is concerned
+    """Return the parameters in the body. Parameters in the URL would be written to logs. Raises OAuthError."""
+    tenant_scope.cross()  # the token determines the tenant
     if request.GET:
         raise OAuthError("invalid_request", "parameters must be in the body, not in the URL")
     if request.content_type != _FORM:

@@ -1,8 +1,8 @@
-"""Grants: the rights that a staff user gives an app, and the tokens that carry them.
+"""Grants: the permissions that a staff user gives an app, and the tokens that carry them.
 
 An access token is an API key (`tenants.keys.delegate`) with the scopes, the namespaces and the user of the grant. It is
 valid for 15 minutes at one URL, and a refresh gives the key a new secret. Tenancy, scopes, limits, quotas and the audit
-log therefore apply to connected apps as to all keys, and revoking the key disconnects the app.
+log therefore apply to connected apps as they do to all keys, and revoking the key disconnects the app.
 
 A refresh token contains the id of its grant and its generation, and is signed. The reuse of an earlier generation
 therefore reveals that a token was stolen, without a table of used tokens.
@@ -52,7 +52,7 @@ class Rights:
 
 @dataclass(frozen=True)
 class AuthorizationRequest:
-    """A valid request of an app, for the consent of a user."""
+    """A valid request from an app, which needs the consent of a user."""
 
     client: OAuthClient
     redirect_uri: str
@@ -83,9 +83,9 @@ class TokenRequest:
     def check(self, grant: OAuthGrant) -> None:
         """Raise OAuthError if the request contradicts the authorization."""
         if self.resource not in (None, grant.resource):
-            raise OAuthError("invalid_target", "resource differs from that of the authorization request")
+            raise OAuthError("invalid_target", "resource differs from that in the authorization request")
         if self.redirect_uri not in (None, grant.redirect_uri):
-            raise OAuthError("invalid_grant", "redirect_uri differs from that of the authorization request")
+            raise OAuthError("invalid_grant", "redirect_uri differs from that in the authorization request")
         if grant.expires_at <= timezone.now():
             raise OAuthError("invalid_grant", "the code or token has expired")
 
@@ -98,7 +98,8 @@ class Tokens:
 
 
 def approve(caller: Caller, user_id: int, request: AuthorizationRequest, rights: Rights) -> str:
-    """Create a grant, and return a code for the app. Raises Forbidden and InvalidInput if the caller lacks a right.
+    """Create a grant, and return a code for the app. Raises Forbidden and InvalidInput if the caller lacks a
+    permission.
 
     user_id: the id of the staff user who approves.
     """
@@ -150,7 +151,7 @@ def _first_tokens(grant: OAuthGrant, request: TokenRequest) -> Tokens:
             resource=grant.resource,
             expires_at=timezone.now() + ACCESS_LIFETIME,
         )
-    except SomaError as error:  # a right was lost since the consent, or the quota of keys is exhausted
+    except SomaError as error:  # the user has lost a permission since the consent, or the quota of keys is exhausted
         raise OAuthError("invalid_grant", error.detail) from error
     grant.key, grant.code_used_at = issued.key, timezone.now()
     return Tokens(issued.secret, _next_refresh_token(grant), issued.key.scopes)

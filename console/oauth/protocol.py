@@ -25,7 +25,7 @@ View = Callable[..., HttpResponse]
 
 
 class OAuthError(Exception):
-    """An error response of RFC 6749, such as `invalid_grant`."""
+    """An error response as defined by RFC 6749, such as `invalid_grant`."""
 
     def __init__(self, error: str, description: str, status: int = 400) -> None:
         super().__init__(description)
@@ -37,7 +37,7 @@ class OAuthError(Exception):
 
 
 def endpoint(view: View) -> View:
-    """Turn a function into a view that returns 404 while OAuth is off, OAuth errors, and uncached responses."""
+    """Turn a function into a view that renders OAuth errors, forbids caching, and returns 404 while OAuth is off."""
 
     @csrf_exempt
     @wraps(view)
@@ -73,7 +73,7 @@ def single(values: QueryDict) -> dict[str, str]:
 
 
 def namespace_of(resource: str) -> str | None:
-    """Return the namespace in the URL of an MCP endpoint; None if it has none. Raises OAuthError for other URLs."""
+    """Return the namespace in the URL of an MCP endpoint, or None. Raises OAuthError for any other URL."""
     match = _MCP_PATH.fullmatch(resource.removeprefix(settings.OAUTH_URL))
     if not resource.startswith(settings.OAUTH_URL) or match is None:
         raise OAuthError("invalid_target", f"resource must be {settings.OAUTH_URL}/mcp or /mcp/NAMESPACE below it")

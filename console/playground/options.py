@@ -25,7 +25,7 @@ class Option:
     """One option. `name` is the field of the request; a dot separates the fields of an object in it.
 
     words: a list, separated by commas. names: namespaces to choose from.
-    default: what the field means if it is empty; shown, and left out of the request.
+    default: the value that an empty field stands for; it is shown, and left out of the request.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Option:
     choices: Sequence[str] = ()
     low: str = "0"
     high: str = "1"
-    empty: str = "any"  # what a choice is called if it is empty
+    empty: str = "any"  # the name of the empty choice
 
 
 @dataclass(frozen=True)

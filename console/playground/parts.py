@@ -1,4 +1,4 @@
-"""The contribution of each part of a search to a hit's score, and the matching words of a text. Pure functions."""
+"""The contribution of each component to a hit's score, and the matching words of a text. Pure functions."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _BEFORE = 120  # of them before the first match
 
 @dataclass(frozen=True)
 class Contribution:
-    """The share of one part in the score of a hit: its weight, its own score, and their product, scaled.
+    """The contribution of one component to the score of a hit: its weight, its own score, and their scaled product.
 
-    weight: as a share of all weights; None for a part that is added to their mean.
-    amount: in [-1, 1]; the amounts of all parts add up to the score, unless that is cut at 1.
+    weight: as a share of all weights; None for a component that is added to the weighted mean.
+    amount: in [-1, 1]; the amounts of all components add up to the score, unless the score is capped at 1.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Contribution:
 
 
 def contributions(scores: Mapping[str, float | None], weights: Weights) -> list[Contribution]:
-    """Return the parts of a score as `scoring.fuse` adds them up. Parts without a weight are left out."""
+    """Return the components of a score, as added up by `scoring.fuse`. Components without a weight are left out."""
     keyword_only = scores.get("semantic") is None and weights.keyword > 0
     used = {name: getattr(weights, name) for name in ("semantic", "keyword", "recency", "importance", "graph")}
     if keyword_only:  # the memory is not indexed yet

@@ -25,7 +25,7 @@ from tenants.caller import Caller
 
 MAX_LEFT_OUT = 50
 _REASONS = {
-    rules.BUDGET: "does not fit: others are worth more per token",
+    rules.BUDGET: "does not fit: other items are worth more per token",
     rules.DUPLICATE: "says the same as another item",
     rules.EXCLUDED: "is excluded by the options",
 }
@@ -66,7 +66,7 @@ def of_context(caller: Caller, body: ContextBody) -> dict[str, Any]:
 
 
 def compare(first: dict[str, Any], second: dict[str, Any]) -> None:
-    """Add to each hit or item of the second settings its rank in the first ones, if it has one."""
+    """Add to each hit or item of the second settings its rank under the first settings, if it has one."""
     for name in ("hits", "items"):
         ranks = {row["id"]: row["rank"] for row in first.get(name, ())}
         for row in second.get(name, ()):
@@ -75,7 +75,7 @@ def compare(first: dict[str, Any], second: dict[str, Any]) -> None:
 
 
 def _weights(search: Search, degraded: Collection[str]) -> Weights:
-    """Return the weights that the search used: without the semantic part if it was not available."""
+    """Return the weights that the search used: without the semantic component if it was not available."""
     weights = search.effective_weights()
     if "semantic" in degraded:
         weights = replace(weights, semantic=0.0, keyword=weights.keyword or 1.0)

@@ -35,8 +35,8 @@ _LETTERS = re.compile(r"[^\W_]{2,}")
 class WordQuery:
     """A parsed query.
 
-    condition: the expression that a message must match. ranked: the terms that add to the rank, phrases before words.
-    Words with one of the `prefixes` add to it as well.
+    condition: the expression that a message must match.
+    ranked: the terms that add to the rank, phrases before words. Words with one of the `prefixes` add to it as well.
     any_word: whether one of the terms is enough to match, so that only the best matches need to be read.
     """
 

@@ -31,9 +31,11 @@ def search_messages(
 ) -> MessageResults:
     """Return the messages that best match a query. Raises InvalidInput.
 
-    filters: JSON, see `conversations.search.filters`. ids: the user, agent and session of the messages.
+    filters: JSON, see `conversations.search.filters`.
+    ids: the user, agent and session of the messages.
     include_archived: whether to search archived conversations. None means that they are searched only if the filters
-    contain a status or conversation ids. shown: False if the messages do not count as reads.
+    contain a status or conversation ids.
+    shown: False if the messages do not count as reads.
     """
     caller.require("read", [CONVERSATIONS])
     condition = Condition() if filters is None else translate(caller.tenant, filters)

@@ -30,8 +30,8 @@ _KEY = ("tenant_id", "generation_id", "memory_id")
 def enqueue(memories: Sequence[Memory], vectors: Known | None = None, *, replaced: bool = False) -> None:
     """Queue these memories for indexing, and reset the backoff after earlier failures.
 
-    vectors: the vectors that are already known, by memory. replaced: whether whole new memories are stored, which makes
-    earlier vectors from callers obsolete.
+    vectors: the vectors that are already known, by memory.
+    replaced: whether whole new memories are stored, which makes earlier vectors from callers obsolete.
     """
     again = ["wanted_version", "due_at", "attempts", "error"]
     # for a whole new memory, a vector supplied for the old one no longer applies (its text_hash is empty)

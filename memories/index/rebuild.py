@@ -3,7 +3,7 @@
 1. *check*: verify that the new embedder works, and create a generation. From now on, every write marks memories for
    both generations.
 2. *rows*: create an outbox row for every memory in the new generation; workers begin to process them. Repeat this until
-a pass that began after all caches had expired finds no missing or outdated row.
+   a pass that began after all caches had expired finds no missing or outdated row.
 3. *embed*: wait until the workers have processed the rows.
 4. *compare*: compare the results of both generations for the same questions, and store the comparison with the job.
 5. *switch*: activate the new generation and retire the old one, in a single transaction.

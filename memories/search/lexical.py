@@ -50,8 +50,8 @@ class Match(NamedTuple):
 class Matches:
     """The ranked memories, best first.
 
-    pruned: whether memories that contain only lighter combinations of terms were not ranked. cut: whether more memories
-    contain the chosen combinations than were ranked.
+    pruned: whether memories that contain only lighter combinations of terms were not ranked.
+    cut: whether more memories contain the chosen combinations than were ranked.
     """
 
     ranked: Sequence[Match]
@@ -74,8 +74,8 @@ def matches(
 ) -> Matches:
     """Rank memories of the `selection` that contain terms of the query (the keys of `stats.frequency`).
 
-    About `few` memories are ranked, at most `most`. clauses: the memories must contain all terms of at least one of
-    these; by default, any term.
+    About `few` memories are ranked, at most `most`.
+    clauses: the memories must contain all terms of at least one of these; by default, any term.
     """
     weights = scoring.term_weights(list(stats.frequency), stats)
     chosen, all_matches = (clauses, True) if clauses is not None else choose(stats, weights, few)

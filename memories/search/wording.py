@@ -1,7 +1,7 @@
 """Score memories by the wording of the query. This module is pure.
 
-- The answer to a query that names a speaker is more likely to be something that this speaker has said, and the answer
-to a query in the first person something that the user has said.
+- The answer to a query that names a speaker is more likely to be something that this speaker has said, and the
+  answer to a query in the first person something that the user has said.
 - A question rarely answers another question.
 
 The quoted figures are recall@10 on LoCoMo, REALTALK and BEAM; see docs/decisions/search.md.

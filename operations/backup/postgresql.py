@@ -22,7 +22,7 @@ from somamemory.errors import ConfigurationError, InvalidInput
 from somamemory.files import Progress
 
 _POLICY = re.compile(r"^\d+; \d+ \d+ (?:POLICY|ROW SECURITY) ")
-# Only the tables of vectors use it, and they are not in a backup, because the drain fills them again.
+# Only the vector tables use it, and backups leave them out, because the drain fills them again.
 _EXTENSION = re.compile(rf"^\d+; \d+ \d+ (?:EXTENSION|COMMENT) .*\b{vector_tables.EXTENSION}\b")
 _WITHOUT_TIME_OUTS = ("statement_timeout", "idle_in_transaction_session_timeout", "lock_timeout")
 

@@ -1,6 +1,6 @@
 """One or more requests for every published route.
 
-The isolation check sends them with another tenant's key. Tests fail for a route without a case.
+The isolation check sends them with another tenant's key. Tests fail if a route has no case.
 """
 
 from __future__ import annotations

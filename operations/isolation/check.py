@@ -126,7 +126,7 @@ def _tenants(caller: Caller, send: Send, result: Result) -> Iterator[tuple[Clien
 
 
 def _store_data(owner: Client, word: str) -> dict[str, str]:
-    """Store data of every kind that contains the word. Return the names that the cases refer to."""
+    """Store data of every kind that contains the word. Return the names to which the cases refer."""
     text = f"The {word} aardvark sleeps in the vault"
     names = {"coord": "1.0,2.0,3.0", "deleted": "4.0,5.0,6.0", "expired": "7.0,8.0,9.0", "text": "aardvark vault"}
     names["key"] = "vault/aardvark"
@@ -237,7 +237,7 @@ def _try(
     if status not in allowed:
         result.problems.append(f"{method} {case.path} returned {status}")
     if any(mark in text for mark in marks):
-        result.problems.append(f"{method} {case.path} revealed data of the owner (status {status})")
+        result.problems.append(f"{method} {case.path} revealed the owner's data (status {status})")
 
 
 def _everything_of(owner: Client) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The command line `somamemory`."""
+"""The `somamemory` command line."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Connect to a server, or to the local data folder, with the client library.
 
-Command line options take precedence over environment variables, which take precedence over the profile. Without an
-address, commands use the local data folder: through its server if one is running, otherwise in this process.
+Command line options take precedence over environment variables, which take precedence over the profile. Without a URL,
+commands use the local data folder: through its server if one is running, otherwise in this process.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 READY_WITHIN_S = 2.0
 FIELDS = ("url", "api_key", "tenant", "data_dir")  # of a profile
-# People read errors on the terminal. A warning in JSON, such as one of a slow statement, would not help them.
+# People read errors on the terminal. A warning in JSON, such as one about a slow statement, would not help them.
 LOG_LEVEL = "ERROR"
 
 
@@ -106,7 +106,7 @@ def profile(name: str | None) -> dict[str, str]:
     if not file.is_file():
         if name:
             raise CliError(
-                f"--profile: {file} does not exist; create it with a table [{name}] that contains a url", USAGE
+                f"--profile: {file} does not exist; create it with a [{name}] table that contains a url", USAGE
             )
         return {}
     try:
@@ -116,7 +116,7 @@ def profile(name: str | None) -> dict[str, str]:
     found = profiles.get(name or "default", None if name else {})
     if not isinstance(found, dict):
         names = ", ".join(profiles) or "none"
-        raise CliError(f"--profile: {file} has no table [{name or 'default'}]; it contains {names}", USAGE)
+        raise CliError(f"--profile: {file} has no [{name or 'default'}] table; it contains {names}", USAGE)
     for field, value in found.items():
         if field not in FIELDS:
             raise CliError(f"{file}: unknown field '{field}'; a profile can contain {', '.join(FIELDS)}", USAGE)
@@ -156,7 +156,10 @@ _OPTIONS = {
         "--url", envvar="SOMA_URL", metavar="URL", help="URL of a server. Default: the local data folder."
     ),
     "api_key": click.option(
-        "--api-key", envvar="SOMA_API_KEY", metavar="KEY", help="API key. Prefer the variable SOMA_API_KEY."
+        "--api-key",
+        envvar="SOMA_API_KEY",
+        metavar="KEY",
+        help="API key. Setting SOMA_API_KEY is preferable.",
     ),
     "tenant": click.option(
         "--tenant", envvar="SOMA_TENANT", metavar="SLUG", help="Tenant to act for, with an operator's key."

@@ -63,7 +63,7 @@ def _execute(arguments: Sequence[str]) -> int:
 
 def _refuse_server(command: str, target: Target) -> None:
     if not target.is_local:
-        raise CliError(f"--url: {command} only works on the local data folder; run it on the server's machine", USAGE)
+        raise CliError(f"--url: {command} works only on the local data folder; run it on the server's machine", USAGE)
 
 
 def management_command(name: str) -> click.Command | None:
@@ -95,7 +95,7 @@ def serve(host: str | None, port: int | None, data_dir: str | None) -> int:
 @click.command(epilog="\b\nExample:\n  somamemory init --data-dir ~/memories")
 @targeted
 def init(target: Target) -> int | None:
-    """Create the data folder, its database and the first API key. Safe to repeat."""
+    """Create the data folder, its database and the first API key. Safe to run again."""
     _refuse_server("init", target)
     folder = target.use_data_dir()
     existed = (folder / "first-key").is_file()

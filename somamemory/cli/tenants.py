@@ -82,7 +82,7 @@ def usage(target: Target, slug: str) -> None:
 def erase_tenant(target: Target, slug: str, yes: bool) -> None:
     """Erase a tenant with all its data. This cannot be undone."""
     if not yes:
-        click.confirm(f"Erase the tenant {slug} with all its memories and keys?", abort=True, err=True)
+        click.confirm(f"Erase tenant {slug} with all its memories and keys?", abort=True, err=True)
     _show(target, target.call("tenants.erase", slug=slug))
 
 
@@ -127,7 +127,7 @@ def create_key(target: Target, slug: str, **options: Any) -> None:
 @click.argument("prefix")
 @targeted
 def rotate_key(target: Target, slug: str, prefix: str) -> None:
-    """Replace a key with a new one that has the same rights."""
+    """Replace a key with a new one that has the same permissions."""
     _show_secret(target, target.call("keys.rotate", slug=slug, prefix=prefix))
 
 

@@ -91,7 +91,9 @@ def _import_memories(target: Target, path: Path, dry_run: bool) -> int:
 
 
 def _parsed(path: Path, lines: Any) -> Iterator[dict[str, Any]]:
-    """Yield the memories in a file with the fields that can be stored. Raises CliError with the line."""
+    """Yield the memories in a file, with the fields that can be stored. Raises CliError, which contains the line
+    number.
+    """
     fields = ("payload", "key", "coord", "namespace", "user_id", "agent_id", "session_id", "memory_type", "metadata",
               "importance", "context", "valid_from", "valid_to", "source", "trust")  # fmt: skip
     for number, line in enumerate(lines, 1):

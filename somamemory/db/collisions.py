@@ -46,7 +46,7 @@ def retrying(work: Callable[[], Result], within: Callable[[], AbstractContextMan
 
 
 def _no_pause(seconds: float) -> None:
-    """Do not pause inside a larger transaction, which would only hold its locks for longer."""
+    """Do not wait between attempts inside a larger transaction, which would only hold its locks for longer."""
 
 
 def _pause(seconds: float) -> None:

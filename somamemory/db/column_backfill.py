@@ -17,8 +17,8 @@ BATCH = 5_000
 def add_bytes(model: str, table: str, expressions: Mapping[str, str]) -> list[Operation]:
     """Return the operations that add the `bytes` column and fill it. The migration must set `atomic = False`.
 
-    expressions: the SQL for the size, by database vendor. A plain ADD COLUMN serves both engines: Django would copy the
-    table on SQLite.
+    expressions: the SQL for the size, by database vendor. Uses a plain ADD COLUMN on both engines, because Django would
+    copy the table on SQLite.
     """
     field = models.PositiveIntegerField(db_default=0, default=0)
     add = partial(_execute, f"ALTER TABLE {table} ADD COLUMN bytes integer DEFAULT 0")

@@ -1,10 +1,10 @@
 """Read from database replicas where callers cannot notice a difference.
 
-A selector marked `@may_read_replica` does all of its reads on one database: on a replica with probability
-`SOMA_READ_WEIGHT`, otherwise on the primary. The primary always serves callers that have written in the last few
-seconds, everything inside a transaction, commands, jobs and unmarked code. Writes only go to the primary.
+A selector marked `@may_read_replica` reads all its data from one database: a replica with probability
+`SOMA_READ_WEIGHT`, otherwise the primary. The primary always serves callers that have written in the last few seconds,
+everything inside a transaction, commands, jobs and unmarked code. Writes only go to the primary.
 
-A replica that is not responding is skipped for a few seconds, and the read is repeated on the primary. This is safe
+A replica that is not responding is skipped for a few seconds, and the read is retried on the primary. This is safe
 because reads change nothing.
 """
 

@@ -15,7 +15,7 @@ _EVERY_S = 0.1
 class ProgressBar:
     """Overwrites one line on a terminal. Elsewhere it writes one line per phase.
 
-    Call it with a phase, the completed share from 0 to 1, and a note such as "3 of 10".
+    Call it with a phase, the completed fraction from 0 to 1, and a note such as "3 of 10".
     """
 
     def __init__(self, out: OutputWrapper | TextIO) -> None:

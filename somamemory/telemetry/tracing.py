@@ -68,7 +68,7 @@ def start(exporter: SpanExporter | None = None) -> None:
 
 
 def stop() -> None:
-    """Stop tracing. Send the remaining spans if this takes no longer than the given number of seconds."""
+    """Stop tracing. Send the remaining spans, for at most the given number of seconds."""
     global _provider, _tracer
     if _provider is not None:
         provider, _provider, _tracer = _provider, None, None
@@ -118,7 +118,7 @@ def job(name: str, traceparent: str | None) -> AbstractContextManager[Any]:
 
 
 def ask() -> None:
-    """Record that the current span has requested a job that others may be waiting for as well: see `asked`."""
+    """Record that the current span has requested a job, for which others may be waiting as well: see `asked`."""
     if _tracer is None:
         return
     from opentelemetry.trace import get_current_span
@@ -204,7 +204,7 @@ def _to_collector() -> SpanProcessor:
     class Exporter(OTLPSpanExporter):
         """Logs once that the collector is unavailable.
 
-        The library's own messages contain its address and repeat at each attempt.
+        The library's own messages contain its address, and one is logged for each attempt.
         """
 
         failing = False

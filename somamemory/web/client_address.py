@@ -37,8 +37,8 @@ def client(peer: str, forwarded_for: str, trusted: Sequence[Network]) -> str:
     """Return the nearest address that is not a trusted proxy.
 
     peer: the address at the other end of the connection.
-    forwarded_for: the X-Forwarded-For header, to which each proxy appends an address. Entries before the client's can
-    be forged.
+    forwarded_for: the X-Forwarded-For header, to which each proxy appends an address. Entries before the client's own
+    can be forged.
     """
     if not forwarded_for or not among(peer, trusted):
         return peer

@@ -12,8 +12,8 @@ from django.http import HttpRequest
 def goodbye(request: HttpRequest) -> Callable[[], bool] | None:
     """Return a function that returns whether the client has closed the connection, or None if this cannot be known.
 
-    Gunicorn passes the socket. If gunicorn itself terminates TLS, the socket cannot be peeked at. Behind a proxy, the
-    connection is the proxy's, which closes it when its own client disconnects.
+    Gunicorn passes the socket. If gunicorn itself terminates TLS, the socket cannot be inspected. Behind a proxy, the
+    connection belongs to the proxy, which closes it when its own client disconnects.
     """
     connection = request.META.get("gunicorn.socket")
     if not isinstance(connection, socket.socket) or isinstance(connection, ssl.SSLSocket):

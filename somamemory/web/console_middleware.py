@@ -54,7 +54,9 @@ _MARGIN_S = 5
 
 
 class IdleTimeout:
-    """End a signed-in session after SOMA_ADMIN_IDLE_MINUTES without a request. Writes to it once a minute at most."""
+    """End a signed-in session after SOMA_ADMIN_IDLE_MINUTES without a request. Writes to the session at most once a
+    minute.
+    """
 
     def __init__(self, get_response: Handler) -> None:
         self.get_response = get_response

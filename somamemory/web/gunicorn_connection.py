@@ -34,7 +34,7 @@ class Phase(Enum):
     HEAD = auto()
     BODY = auto()
     WRITE = auto()  # until the client has received the response
-    CLOSING = auto()  # until the client has closed its side as well
+    CLOSING = auto()  # until the client has also closed its side
 
 
 class Outcome(Enum):
@@ -126,7 +126,7 @@ class Connection:
         self.phase, self.outcome = Phase.HEAD, Outcome.KEEP
         self.since = self.deadline = 0.0  # of the phase, in the time of `monotonic`
         self.discarded = 0  # bytes received after the response
-        self.is_closed = self.has_ended = False  # has_ended: the client will send no more
+        self.is_closed = self.has_ended = False  # has_ended: the client will send nothing more
         self._begin_request(b"")
 
     def _begin_request(self, received: bytes) -> None:

@@ -43,7 +43,7 @@ class Writable(Protocol):
 
 
 def time_out(out: Writable) -> None:
-    write(out, RequestTimeout.status, "Request Timeout", "the request did not arrive in time; send it again, faster")
+    write(out, RequestTimeout.status, "Request Timeout", "the request did not arrive in time; send it faster")
 
 
 def write(out: Writable, status: int, reason: str, message: str) -> None:

@@ -27,7 +27,7 @@ class ShortenedJsonFormatter(JsonFormatter):
 
 
 class JsonLogger(Logger):  # type: ignore[misc]
-    """The `logger_class` of gunicorn."""
+    """gunicorn's `logger_class`."""
 
     def setup(self, cfg: Config) -> None:
         super().setup(cfg)

@@ -2,8 +2,8 @@
 
 gunicorn's own threads read requests and write responses, so a server stalls when it has as many slow clients as
 threads. Here the main thread receives the head and body of each request, and sends the rest of a response to a slow
-client. A thread gets a request after it has arrived, and is free again when the response has been produced. Time,
-connections and bytes are limited for everything that waits.
+client. A thread gets a request after the request has arrived, and is free again when the response has been produced.
+Everything that waits is limited in time, connections and bytes.
 
 If a body takes longer than GRACE_S, the request is tried without it. If the application rejects it without reading the
 body, the response is sent immediately and the connection is closed. Otherwise, the request is processed when its body
@@ -37,7 +37,8 @@ from somamemory.web.gunicorn_logger import JsonLogger
 
 # Probes have their own thread, so that they get a response while all others are busy.
 PROBES = {prefix + path for prefix in (b"", b"/api/v1") for path in (b"/ping", b"/healthz", b"/readyz")}
-# The main thread answers if it has such a recent result. Each hand-over to another thread may wait 0.15 s for the GIL.
+# The main thread itself responds if it has a result that is no older than this. Each handover to another thread may
+# wait 0.15 s for the GIL.
 READINESS_AGE_S = readiness.MAX_AGE_S - 1.0
 GRACE_S = 1.0
 TICK_S = 0.25  # how often deadlines are checked
@@ -48,7 +49,7 @@ LINGER_MS = 2  # how long a thread waits for the next request on a connection
 MIN_BYTES_PER_S = 20_000
 RECEIVED_AT_ONCE_BYTES = 256 * 1024
 SENT_AT_ONCE_BYTES = 64 * 1024  # small pieces of a response are sent together
-# Production of a response pauses while more than this is waiting to be sent.
+# A thread stops producing a response while more than this is waiting to be sent.
 PAUSE_ABOVE_BYTES = 256 * 1024
 # The size of all requests and responses that are waiting for clients, per process.
 MAX_HELD_BYTES = 64 * 1024 * 1024
@@ -67,7 +68,7 @@ class Pool(ThreadPoolExecutor):
 
 
 class BufferingWorker(ThreadWorker):  # type: ignore[misc]
-    """The `worker_class` of gunicorn. Serves HTTP/1 without TLS."""
+    """gunicorn's `worker_class`. Serves HTTP/1 without TLS."""
 
     check_readiness: Callable[[], None] | None = None  # set by the configuration file
 
@@ -86,7 +87,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
 
     def prepare(self) -> None:
         self.probe_pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="probe")
-        # Connections that wait for their clients, except the ones that a thread is working on.
+        # Connections that wait for their clients, except those on which a thread is working.
         self.waiting: dict[Connection, None] = {}
         self.sweeps_at = 0.0
         self.checking: Future[None] | None = None
@@ -99,8 +100,8 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
 
     def accept(self, listener: socket.socket) -> None:
         if self.cfg.workers > 1 and self.nr_conns:
-            # All processes are woken. Give those with fewer connections a head start, or one process could get all of
-            # them.
+            # All processes are woken. Those with fewer connections get a head start; otherwise, one process could get
+            # all of them.
             time.sleep(YIELD_S * self.nr_conns.bit_length())
         try:
             sock, address = listener.accept()

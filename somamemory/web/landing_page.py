@@ -1,4 +1,4 @@
-"""The page at `/`, with links to the others. It contains no data."""
+"""The page at `/`, with links to other pages. It contains no data."""
 
 from __future__ import annotations
 

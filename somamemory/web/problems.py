@@ -87,7 +87,7 @@ def problem(request: HttpRequest, error: SomaError, status: int | None = None) -
         "detail": error.detail,
         "code": error.code,
         "request_id": state_of(request).request_id,
-        # for clients of Sekha
+        # for Sekha's clients
         "error": error.detail,
         "message": error.detail,
     }

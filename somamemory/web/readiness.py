@@ -1,7 +1,7 @@
 """The last result of the readiness check, so that a readiness probe gets a response without waiting.
 
-Each serving process checks once per second (`gunicorn_worker`). Without recent results, a probe does the check itself
-(`operations.health`).
+Each serving process checks once per second (`gunicorn_worker`). If there is no recent result, a probe does the check
+itself (`operations.health`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Estimate whether a request has arrived completely, including the body that its head announces.
 
 The estimate only determines when a request is given to a thread. gunicorn's parser then reads the bytes that have
-arrived and nothing else, so a wrong estimate can cost time but cannot mix up two requests.
+arrived and nothing else, so a wrong estimate can cost time, but cannot mix up two requests.
 """
 
 from __future__ import annotations

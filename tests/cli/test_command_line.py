@@ -102,7 +102,7 @@ def test_a_profile_contains_the_address_and_the_key(bare: Soma) -> None:
     ("text", "name", "message"),
     [
         (None, "work", "does not exist"),
-        ("[other]\n", "work", "has no table [work]; it contains other"),
+        ("[other]\n", "work", "has no [work] table; it contains other"),
         ("= nonsense", None, "is not valid TOML"),
         ('[default]\naddress = "x"\n', None, "unknown field 'address'"),
     ],

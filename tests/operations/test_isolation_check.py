@@ -85,7 +85,7 @@ def test_the_command_passes_on_a_running_server(tmp_path: Any) -> None:
         )
 
     assert f" to {len(CASES) + len(compat_cases.CASES)} routes" in result.stdout, result.stdout + result.stderr
-    assert "OK: no data of another tenant or user was revealed or changed." in result.stdout, (
+    assert "OK: no other tenant's or user's data was revealed or changed." in result.stdout, (
         result.stdout + result.stderr
     )
     assert result.returncode == 0

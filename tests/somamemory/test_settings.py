@@ -236,7 +236,7 @@ def test_an_audit_key_that_cannot_be_used_is_refused(tmp_path: Path, variables: 
 @pytest.mark.parametrize(
     ("where", "says"),
     [
-        ("s3://bucket/prefix", "requires the extra 's3'"),
+        ("s3://bucket/prefix", "requires the 's3' extra"),
         ("ftp://host/folder", "must be a folder or begin with s3://"),
     ],
 )

@@ -138,7 +138,7 @@ def test_a_setting_names_the_extra_that_it_requires(
     hide = "import sys; [sys.modules.__setitem__(m, None) for m in ('psycopg', 'redis', 'celery', 'storages')]; "
     done = run(site, hide + "import somamemory.settings", tmp_path, **{setting: value})
 
-    assert f"requires the extra '{extra}', which is not installed; run pip install 'somamemory[{extra}]'" in done.stderr
+    assert f"requires the '{extra}' extra, which is not installed; run pip install 'somamemory[{extra}]'" in done.stderr
 
 
 def test_no_module_of_the_embedded_service_imports_an_extra(site: Path, tmp_path: Path) -> None:
@@ -151,5 +151,5 @@ def test_no_module_of_the_embedded_service_imports_an_extra(site: Path, tmp_path
     done = run(site, code, tmp_path)
 
     assert done.returncode == 0, done.stderr
-    assert "/mcp requires the extra 'mcp', which is not installed; run pip install 'somamemory[mcp]'" in done.stdout
+    assert "/mcp requires the 'mcp' extra, which is not installed; run pip install 'somamemory[mcp]'" in done.stdout
     assert (tmp_path / ".local" / "share" / "somamemory" / "first-key").exists()

@@ -88,7 +88,7 @@ async function answer(url, line) {
     const [status, content] = await send(url, line, sent);
     const answered = parsed(content);
     if (content === "" || answered?.jsonrpc) return content;
-    const page = `another server, such as a proxy, responded with the status ${status}; check the URL`;
+    const page = `another server, such as a proxy, responded with status ${status}; check the URL`;
     return failed(message, answered?.detail ?? page);
   } catch (error) {
     return failed(message, error.message);

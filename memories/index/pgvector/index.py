@@ -127,7 +127,7 @@ class PgvectorIndex:
             low = page[-1][0].int + 1 if len(page) == SCAN_PAGE_ROWS else high + 1
 
     def is_intact(self, tenant: UUID) -> bool:
-        """Return whether the tenant has points. PostgreSQL cannot lose points without losing the memories as well."""
+        """Return whether the tenant has points: PostgreSQL cannot lose points without losing the memories as well."""
         return self._table.exists() and bool(
             _read(self._sql("SELECT 1 FROM {table} WHERE tenant_id = %s LIMIT 1"), [tenant])
         )

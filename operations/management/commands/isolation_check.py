@@ -17,7 +17,7 @@ NOT_ISOLATED = 1
 
 class Command(BaseCommand):
     help = (
-        "Check on this installation that no tenant or user can access the data of another: create two tenants, try "
+        "Check on this installation that no tenant or user can access another's data: create two tenants, try "
         "every "
         "route with the other tenant's key and with a key that is limited to another user, and erase both. Needs a "
         "running server. Exits with code 0 if nothing was revealed or changed, and with 1 otherwise."
@@ -41,7 +41,7 @@ class Command(BaseCommand):
         )
         if result.problems:
             raise SystemExit(NOT_ISOLATED)
-        self.stdout.write(self.style.SUCCESS("OK: no data of another tenant or user was revealed or changed."))
+        self.stdout.write(self.style.SUCCESS("OK: no other tenant's or user's data was revealed or changed."))
 
 
 def _default_url() -> str:

@@ -16,8 +16,8 @@ from somamemory.errors import ConfigurationError
 class Command(BaseCommand):
     help = (
         "Copy this installation's SQLite database into an empty PostgreSQL database, and compare the counts and "
-        "hashes of every table. Stop the services first. After an error, the target is empty and the command can be "
-        "repeated. The SQLite file is kept."
+        "hashes of every table. Stop the services first. After an error, the target is empty and you can run the "
+        "command again. The SQLite file is kept."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

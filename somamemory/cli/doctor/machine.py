@@ -49,7 +49,7 @@ def packages(required: list[str], version_of: Callable[[str], str] = metadata.ve
         return error(
             "packages", "; ".join(wrong), "install them again: pip install --upgrade --force-reinstall somamemory"
         )
-    return ok("packages", f"{len(required)} packages have the right versions")
+    return ok("packages", f"{len(required)} packages have the required versions")
 
 
 def sqlite(version: str, options: list[str]) -> Finding:

@@ -87,6 +87,6 @@ def _key(client: Client, has_key: bool) -> Iterator[Finding]:
         remedy = f"{hint}; if there is a proxy in between, configure it to pass on the Authorization header"
         yield error("key", problem.detail or problem.title, remedy)
     except SomaError as problem:
-        yield error("key", str(problem), "repeat the command")
+        yield error("key", str(problem), "run the command again")
     else:
         yield ok("key", "accepted")

@@ -25,9 +25,9 @@ from somamemory.db import tenant_scope
 
 # A connection used this recently is treated as lost only if the server has closed it.
 TRUSTED_S = 5.0
-# Full text and JSON: the number of matching rows depends on the value, which a reused plan does not see. PostgreSQL
-# then underestimates it, and a search takes 38 ms instead of 9 ms.
-# An approximate vector index belongs to one namespace, which a reused plan does not see either.
+# Full text and JSON: the number of matching rows depends on the value, which a reused plan cannot take into account.
+# PostgreSQL then underestimates the number, and a search takes 38 ms instead of 9 ms. An approximate vector index
+# belongs to one namespace, which a reused plan cannot take into account either.
 _DEPENDS_ON_ITS_VALUES = re.compile(r"@@|@>|::jsonb|::halfvec")
 
 
@@ -44,8 +44,8 @@ class Cursor(ServerBindingCursor):
 class DatabaseWrapper(base.DatabaseWrapper):
     """Sets the session's scope to that of the running request when a cursor is opened, unless it is already set.
 
-    The scope stays after the request: the next request of the same tenant needs no statement, and one of another tenant
-    sets its own scope.
+    The scope remains set after the request: the next request from the same tenant needs no statement, and a request
+    from another tenant sets its own scope.
     """
 
     _asked_at = -math.inf  # when `is_usable` was last called
@@ -58,8 +58,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def is_usable(self) -> bool:
         """Return whether the connection works. Django calls this before a request's first statement.
 
-        If the server ends the session, the socket becomes readable. A connection whose socket is silent needs no
-        `SELECT 1`, unless it has been idle for longer.
+        If the server ends the session, the socket becomes readable. If the socket is silent, no `SELECT 1` is needed,
+        unless the connection has been idle for longer.
         """
         now = time.monotonic()
         is_recent, self._asked_at = now < self._asked_at + TRUSTED_S, now

@@ -1,4 +1,4 @@
-"""`manage.py import_mem0 FILE`: import an export of mem0."""
+"""`manage.py import_mem0 FILE`: import an export from mem0."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WAIT_S = 5.0
 class Command(BaseCommand):
     help = (
         "Import memories from mem0: the results of client.get_all(), as JSON or one object per line. They keep their "
-        "ids. Repeating an import adds only new memories."
+        "ids. Importing again adds only new memories."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
