@@ -20,7 +20,7 @@ export interface MemoryMiddlewareOptions {
 }
 
 /**
- * Middleware for a language model of the Vercel AI SDK: adds relevant messages of earlier conversations to the prompt,
+ * Middleware for a language model of the Vercel AI SDK: adds relevant messages from earlier conversations to the prompt,
  * and stores the messages of the user and of the model.
  *
  *     const model = wrapLanguageModel({ model: openai("…"), middleware: memoryMiddleware(client.user("ada"), { conversation: "chat-17" }) });
@@ -82,7 +82,7 @@ export function memoryMiddleware(client: Client, options: MemoryMiddlewareOption
   };
 }
 
-/** Return the text of the last message if it is the user's: in later steps, it is the result of a tool. */
+/** Return the text of the last message if it is the user's; in later steps, the last message is a tool result. */
 function lastUserText(prompt: readonly Message[]): string {
   const last = prompt.at(-1);
   return last?.role === "user" ? last.content.map((part) => (part.type === "text" ? part.text : "")).join("\n") : "";

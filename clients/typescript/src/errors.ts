@@ -1,6 +1,6 @@
 import type { Problem } from "./schema.js";
 
-/** Base class of all errors of this client. */
+/** Base class for all errors of this client. */
 export class SomaError extends Error {
   constructor(message: string, options?: ErrorOptions) {
     super(message, options);
@@ -30,7 +30,7 @@ export class InvalidResponse extends SomaError {}
 /** The server and the client have different major versions. */
 export class IncompatibleServer extends SomaError {}
 
-/** An error response. There is a subclass for each error code; `code` is stable, the message is for people. */
+/** An error response. There is a subclass for each error code; `code` is stable, and the message is for people. */
 export class ApiError extends SomaError {
   readonly status: number;
   readonly code: string;

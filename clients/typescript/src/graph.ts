@@ -9,7 +9,7 @@ type Ends<T> = Omit<T, "from_coord" | "to_coord"> & { from_coord?: Coordinate; t
 
 /** Links between memories. */
 export class Graph extends Resource {
-  /** Link two memories, each named by its coordinate, key or id. */
+  /** Link two memories, each identified by its coordinate, key or id. */
   async link(link: NamedLinkBody): Promise<LinkOut> {
     return this.transport.json("POST", "/graph/link", { json: { ...this.namespace(), ...link }, once: true });
   }
@@ -30,7 +30,7 @@ export class Graph extends Resource {
     return this.transport.json("GET", "/graph/neighbors", { query: { ...(options.id ? {} : this.namespace()), ...options } });
   }
 
-  /** Return the shortest path between two memories, each named by its coordinate, key or id. */
+  /** Return the shortest path between two memories, each identified by its coordinate, key or id. */
   async path(options: Ends<GraphPathQuery>): Promise<PathOut> {
     return this.transport.json("GET", "/graph/path", { query: { ...this.namespace(), ...options } });
   }

@@ -31,7 +31,7 @@ export type Addresses =
 /** The hits of a search, best first, to be used in a `for` loop. */
 export class SearchResult implements Iterable<FoundOut> {
   readonly memories: readonly FoundOut[];
-  /** The parts of the search that were not available. */
+  /** The legs of the search that were not available. */
   readonly degraded: SearchOut["degraded"];
   readonly mode: SearchOut["mode"];
   readonly next_offset: number | null;
@@ -67,7 +67,7 @@ function conditionsOf({ if_version, if_absent }: Conditions): Record<string, str
 
 /** Memories: store, find, change and delete them. */
 export class Memories extends Resource {
-  /** Store a memory: a text, or any JSON object. If its key or coordinate belongs to a stored memory, replace that memory. */
+  /** Store a memory: a text, or any JSON object. If a memory with its key or coordinate exists, replace it. */
   async store(payload: Payload, options: StoreOptions = {}): Promise<StoredOut> {
     const { if_version, if_absent, ...fields } = options;
     return this.transport.json("POST", "/memories", {
@@ -77,7 +77,7 @@ export class Memories extends Resource {
     });
   }
 
-  /** Store many memories in batches. The report contains the failed ones, with the reasons. */
+  /** Store many memories in batches. The report contains the memories that failed, with the reasons. */
   async storeAll(memories: Iterable<NewMemory> | AsyncIterable<NewMemory>): Promise<Report> {
     const report: Report = { stored: 0, failed: 0, results: [] };
     let batch: StoreBody[] = [];
@@ -148,7 +148,7 @@ export class Memories extends Resource {
     return this.transport.json("POST", "/memories/delete", { json, once: true });
   }
 
-  /** Undo a deletion, or make an earlier version the current one. */
+  /** Undo a deletion, or restore an earlier version. */
   async restore(address: Address, options: { version?: number } = {}): Promise<MemoryOut> {
     const { namespace: _, ...name } = address as { namespace?: string };
     const json = { ...name, ...options, ...this.#namespaceOf(address) };

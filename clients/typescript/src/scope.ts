@@ -11,7 +11,7 @@ export interface Scope {
 
 export type Ids = Pick<Scope, "user_id" | "agent_id" | "session_id">;
 
-/** A part of the API. */
+/** Part of the API. */
 export class Resource {
   constructor(protected readonly transport: Transport, protected readonly scope: Scope) {}
 
@@ -21,7 +21,7 @@ export class Resource {
     return ids;
   }
 
-  /** Return the namespace of a call, or else of the scope. */
+  /** Return the namespace of the call or, without one, that of the scope. */
   protected namespace(given?: string | undefined): { namespace?: string } {
     const namespace = given ?? this.scope.namespace;
     return namespace === undefined ? {} : { namespace };

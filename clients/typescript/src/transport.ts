@@ -9,11 +9,11 @@ import type { Problem } from "./schema.js";
 export const MAJOR_VERSION = "0";
 
 export interface ClientOptions {
-  /** URL of the server. Default: the environment variable SOMA_URL, or http://127.0.0.1:9595. */
+  /** URL of the server. Default: the SOMA_URL environment variable, or http://127.0.0.1:9595. */
   baseUrl?: string | undefined;
-  /** Default: the environment variable SOMA_API_KEY. */
+  /** Default: the SOMA_API_KEY environment variable. */
   apiKey?: string | undefined;
-  /** The tenant to act for, with an operator's key. Default: the environment variable SOMA_TENANT. */
+  /** The tenant to act for, with an operator's key. Default: the SOMA_TENANT environment variable. */
   tenant?: string | undefined;
   /** Limit for one attempt, in milliseconds. Default: 60,000. */
   timeoutMs?: number | undefined;
@@ -44,7 +44,7 @@ export interface RequestOptions {
   body?: string | Uint8Array | undefined;
   /** Headers besides those of the client. */
   headers?: Record<string, string | undefined> | undefined;
-  /** Send an Idempotency-Key, so that a repeated write takes effect once. */
+  /** Send an Idempotency-Key, so that a retried write takes effect only once. */
   once?: boolean | undefined;
   /**
    * Send the request again even if it may have taken effect. Default: true for GET and DELETE, and with `once`. Other
@@ -61,9 +61,9 @@ const API = "/api/v1";
 const MAX_RETRY_AFTER_S = 60;
 const VERSION_TIMEOUT_MS = 5000;
 const RETRIED = new Set([408, 425, 429, 500, 502, 503, 504, 529]);
-/** With these statuses, the request had no effect. */
+/** If the response has one of these statuses, the request had no effect. */
 const WITHOUT_EFFECT = new Set([408, 425, 429, 503]);
-/** Error codes with these statuses that a retry does not resolve. */
+/** Error codes with these statuses for which a retry does not help. */
 const FINAL = new Set([
   "cold_file_damaged", "deadline_exceeded", "embedder_refused", "llm_budget_exceeded", "llm_refused", "quota_exceeded",
 ]); // prettier-ignore

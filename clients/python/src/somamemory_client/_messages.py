@@ -16,7 +16,7 @@ PROBLEM = "application/problem+json"
 
 @dataclass(slots=True)
 class Request:
-    """A request. `target` is the path with the query. `repeatable` means that repeating it has no further effect."""
+    """A request. `target` is the path with the query. `repeatable`: sending it again has no further effect."""
 
     operation: str
     method: str

@@ -46,7 +46,7 @@ class Operation:
 
     @property
     def repeatable(self) -> bool:
-        """Return whether the request can be repeated without further effect."""
+        """Return whether the request can be sent again without further effect."""
         return self.method in ("GET", "DELETE") or self.once or self.id in READING_POSTS
 
     @property
@@ -97,7 +97,7 @@ class Operation:
         return found
 
 
-# POST operations that only read, so that they can be repeated.
+# POST operations that only read, so it is safe to retry them.
 READING_POSTS = frozenset(
     {
         "memories.search", "memories.get_many", "messages.search", "messages.search_smart", "messages.search_full_text",

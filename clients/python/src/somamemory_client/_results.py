@@ -21,7 +21,7 @@ Memory = str | Mapping[str, Any]
 class Results(Sequence[T], Generic[T]):
     """The results of a search, best first.
 
-    degraded: the parts of the search that were unavailable; normally empty.
+    degraded: the legs of the search that were unavailable; normally empty.
     body: the whole response.
     """
 
@@ -115,7 +115,7 @@ def batches(items: Iterable[Mapping[str, Any]], size: int) -> Iterator[list[Mapp
 
 
 def one_name(**names: object) -> str:
-    """Return the one name that is given. Raises InvalidArgument unless there is exactly one."""
+    """Return the only name that is given. Raises InvalidArgument unless there is exactly one."""
     given = [name for name, value in names.items() if value is not None]
     if len(given) != 1:
         raise InvalidArgument(given[1] if given else next(iter(names)), f"give exactly one of {', '.join(names)}")

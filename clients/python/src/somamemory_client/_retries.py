@@ -1,4 +1,4 @@
-"""Retry policy: the errors to retry, and the pauses between attempts (pure)."""
+"""Retry policy: the errors to retry, and the delays between attempts (pure)."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ PERMANENT = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """Pause about `first_s` before the first retry, and twice as long before each further one.
+    """Wait about `first_s` before the first retry, and twice as long before each further retry.
 
     limit: the maximum number of retries.
-    longest_s: the longest pause. If the server requests a longer one, its error is raised immediately.
+    longest_s: the longest delay. If the server requests a longer one, its error is raised immediately.
     """
 
     limit: int = 3

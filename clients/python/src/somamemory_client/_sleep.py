@@ -1,4 +1,4 @@
-"""Pauses between attempts, for both clients."""
+"""Delays between attempts, for both clients."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class FieldError(TypedDict):
 
 
 class SomaError(Exception):
-    """Base class of all client errors."""
+    """Base class for all client errors."""
 
 
 class InvalidArgument(SomaError, ValueError):
@@ -86,7 +86,7 @@ class ApiError(SomaError):
 
     @property
     def retry_after_s(self) -> float | None:
-        """Return the pause that the server requests, in seconds, or None."""
+        """Return the delay that the server requests, in seconds, or None."""
         return self.response.retry_after_s
 
 

@@ -34,7 +34,7 @@ class Call:
 
 
 class Hook:
-    """Base class of hooks.
+    """Base class for hooks.
 
     Override the methods that you need. They must not raise exceptions, because these would end the call.
     """
@@ -43,7 +43,7 @@ class Hook:
         """Called before the first attempt."""
 
     def retrying(self, call: Call, error: SomaError, pause_s: float) -> None:
-        """Called before the pause that precedes another attempt."""
+        """Called before the delay that precedes another attempt."""
 
     def finished(self, call: Call, response: Response | None, error: SomaError | None) -> None:
         """Called after the last attempt, with its response or its error."""

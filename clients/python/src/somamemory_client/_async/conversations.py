@@ -24,7 +24,7 @@ class AsyncConversations:
     async def create(
         self, *, external_id: str | None = None, **options: Unpack[types.ConversationsCreateOptions]
     ) -> types.ConversationOut:
-        """Create a conversation. If the `external_id` exists, return that conversation unchanged."""
+        """Create a conversation. If one with this `external_id` exists, return it unchanged."""
         if external_id is None:
             return await self._caller.fetch(types.ConversationOut, "conversations.create", {**options})
         fields = {**options, "external_id": external_id}
@@ -83,7 +83,7 @@ class AsyncConversations:
         return await self._caller.fetch(types.ChangedOut, "conversations.pin", {"id": id})
 
     async def archive(self, id: str) -> types.ChangedOut:
-        """Archive a conversation: searches and contexts skip it unless they include archived ones."""
+        """Archive a conversation: searches and contexts skip it unless they include archived conversations."""
         return await self._caller.fetch(types.ChangedOut, "conversations.archive", {"id": id})
 
     async def delete(self, id: str, *, purge: bool = False) -> types.ConversationDeletedOut:

@@ -38,7 +38,7 @@ class AsyncGraph:
         return Results(body["neighbors"], body)
 
     async def path(self, **ends: Unpack[types.GraphPathOptions]) -> types.PathOut:
-        """Return the shortest path between two addresses or, with `weighted`, the strongest."""
+        """Return the shortest path between two addresses or, with `weighted`, the cheapest."""
         return await self._caller.fetch(types.PathOut, "graph.path", {**ends})
 
     async def export(self, **options: Unpack[types.GraphExportOptions]) -> str:

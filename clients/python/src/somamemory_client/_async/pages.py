@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class AsyncPages(Generic[T]):
-    """The items of a list. Pages are fetched as needed. Each iteration starts from the first page."""
+    """The items of a list. Pages are fetched as needed. Each iteration starts with the first page."""
 
     def __init__(self, caller: AsyncCaller, operation: str, fields: Fields, name: str = "items") -> None:
         self._caller = caller

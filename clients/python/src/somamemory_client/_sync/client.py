@@ -49,9 +49,9 @@ class Client:
     ) -> None:
         """Create a client. Raises InvalidArgument.
 
-        base_url: the URL of the server; by default `SOMA_URL`, or http://127.0.0.1:9595.
-        api_key: the API key; by default `SOMA_API_KEY`.
-        tenant: the tenant to act for, with an operator's key; by default `SOMA_TENANT`.
+        base_url: the URL of the server; defaults to `SOMA_URL`, or else to http://127.0.0.1:9595.
+        api_key: the API key; defaults to `SOMA_API_KEY`.
+        tenant: the tenant to act for, with an operator's key; defaults to `SOMA_TENANT`.
         timeout: seconds for one attempt, from connecting to the last byte of the response.
         max_retries: the maximum number of retries.
         hooks: objects that are called before and after each request; see `somamemory_client.hooks`.
@@ -95,8 +95,9 @@ class Client:
     def user(self, user_id: str) -> Client:
         """Return a client whose calls are limited to one user.
 
-        It adds the id to calls that take one, and rejects lists and searches that cannot be limited to a user. Calls
-        for a single object, such as `get(key=…)`, are not limited. To limit them, use an API key with a `user_id`.
+        It adds the user id to calls that take one, and rejects lists and searches that cannot be limited to a user.
+        Calls for a single object, such as `get(key=…)`, are not limited. To limit them, use an API key with a
+        `user_id`.
         """
         return self._copy(self._caller.config.with_scope("user_id", user_id))
 
@@ -138,7 +139,8 @@ class Client:
     # --- Other requests ------------------------------------------------------------------------------------------
 
     def raw(self, operation: str, **fields: object) -> Response:
-        """Call an operation by its name in the OpenAPI document, and return the response with status and headers.
+        """Call an operation by its name in the OpenAPI document, and return the response, including its status and
+        headers.
 
         response = client.raw("memories.get", coord="1,2")
         response.headers["etag"], response.json()["memory"]
@@ -154,7 +156,7 @@ class Client:
         params: Mapping[str, object] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Any:  # whatever the route returns
-        """Send a request to a path below /api/v1, and return the parsed JSON, or the text of another response."""
+        """Send a request to a path below /api/v1. Return the parsed JSON, or the text if it is not JSON."""
         request = free_request(self._caller.config, method, path, json, params, headers)
         response = self._caller.respond(request)
         return response.json() if response.is_json else response.text()

@@ -39,7 +39,7 @@ class Graph:
         return Results(body["neighbors"], body)
 
     def path(self, **ends: Unpack[types.GraphPathOptions]) -> types.PathOut:
-        """Return the shortest path between two addresses or, with `weighted`, the strongest."""
+        """Return the shortest path between two addresses or, with `weighted`, the cheapest."""
         return self._caller.fetch(types.PathOut, "graph.path", {**ends})
 
     def export(self, **options: Unpack[types.GraphExportOptions]) -> str:

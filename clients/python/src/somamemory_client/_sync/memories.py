@@ -23,7 +23,7 @@ class Memories:
         self._caller = caller
 
     def store(self, memory: Memory, /, **options: Unpack[types.MemoriesStoreOptions]) -> types.StoredOut:
-        """Store a memory, given as text or as a payload. If its `key` or `coord` exists, replace that memory.
+        """Store a memory, given as text or as a payload. If a memory with its `key` or `coord` exists, replace it.
 
         Text becomes the payload `{"text": …}`.
         """
@@ -38,7 +38,7 @@ class Memories:
         id: str | None = None,
         **options: Unpack[types.MemoriesGetOptions],
     ) -> types.MemoryOut:
-        """Return a memory, optionally as it was at the time `as_of`. Raises NotFound."""
+        """Return a memory, optionally as it was at an earlier time (`as_of`). Raises NotFound."""
         operation, fields = _named("memories.get", coord, key, id, options)
         return (self._caller.fetch(types.MemoryEnvelope, operation, fields))["memory"]
 
@@ -137,7 +137,7 @@ class Memories:
         return self._caller.fetch(types.BulkDeletedOut, "memories.delete_many", fields)
 
     def delete_matching(self, **conditions: Unpack[types.MemoriesDeleteMatchingOptions]) -> types.DeletedMatchingOut:
-        """Delete the memories that match all conditions. Repeat the call while `complete` is false."""
+        """Delete the memories that match all conditions. Call it again while `complete` is false."""
         return self._caller.fetch(types.DeletedMatchingOut, "memories.delete_matching", {**conditions})
 
     def store_many(self, items: Iterable[Memory | types.StoreBody], *, atomic: bool = False) -> types.BulkStoredOut:

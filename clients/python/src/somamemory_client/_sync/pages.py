@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Pages(Generic[T]):
-    """The items of a list. Pages are fetched as needed. Each iteration starts from the first page."""
+    """The items of a list. Pages are fetched as needed. Each iteration starts with the first page."""
 
     def __init__(self, caller: Caller, operation: str, fields: Fields, name: str = "items") -> None:
         self._caller = caller

@@ -1,6 +1,6 @@
 """The commands of Claude's memory tool, on files that are memories.
 
-Each command gives the same text as the vendor's tool for local files, so a model sees no difference. A directory is a
+Each command returns the same text as the vendor's tool for local files, so a model sees no difference. A directory is a
 memory with an empty payload, so that a directory without files can exist.
 """
 
@@ -18,11 +18,11 @@ DEPTH = 2  # levels shown in a directory
 MAX_LINES = 999_999
 WIDTH = len(str(MAX_LINES))
 DIRECTORY_SIZE = "4K"  # as in most file systems
-MAX_TRIES = 100  # to store a change while others change the same file
+MAX_TRIES = 100  # at storing a change while others are changing the same file
 
 
 class Refused(Exception):
-    """A command cannot be executed. The message is for the model."""
+    """Raised if a command cannot be executed. The message is for the model."""
 
 
 class Entry(NamedTuple):

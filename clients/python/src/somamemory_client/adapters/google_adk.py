@@ -31,7 +31,7 @@ _Object = Mapping[str, Any]
 
 
 class SomaMemoryService(BaseMemoryService):
-    """The memories of users, one for each event with text.
+    """The memories of users, one for each event that contains text.
 
     namespace: contains a namespace for each app.
     options: further fields of each search, such as `top_k` (10 by default) or `min_relevance`.
@@ -223,7 +223,9 @@ class SomaSessionService(BaseSessionService):
             await self._patch(app, key, {"state": changes})
 
     async def _patch(self, app: str, key: str, metadata: Mapping[str, Any]) -> None:
-        """Change some fields of the metadata, in the service: other writers' changes of other fields remain."""
+        """Change some fields of the metadata in the service, without overwriting other writers' changes to other
+        fields.
+        """
         try:
             await self._client.memories.update(key=key, namespace=self._states(app), metadata=metadata)
         except NotFound:
@@ -254,7 +256,7 @@ def _session_key(user: str, session: str) -> str:
 def _scopes(state: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
     """Split state by scope: app, user and session.
 
-    Values are stored as JSON or, if they cannot be serialised, as text, like in ADK's own services.
+    Values are stored as JSON or, if they cannot be serialised, as text, as in ADK's own services.
     """
     scopes: dict[str, dict[str, str]] = {State.APP_PREFIX: {}, State.USER_PREFIX: {}, "": {}}
     for name, value in state.items():
@@ -294,7 +296,7 @@ def _text(content: Content | None) -> str:
 
 
 def _payload(content: Content | None, author: str | None) -> dict[str, str]:
-    """Return what searches use: the text, and nothing of a call of a tool."""
+    """Return what searches use: the text, but nothing of a tool call."""
     text = _text(content)
     return {"text": text, "role": author or ""} if text else {}
 

@@ -30,7 +30,8 @@ _ORDERINGS = {">": "gt", ">=": "gte", "<": "lt", "<=": "lte"}
 class SomaDocumentStore:
     """Documents as memories, whose keys are the ids. The service embeds their content.
 
-    client: by default, a client with the settings of the environment, which a pipeline loaded from a file always uses.
+    client: by default, a client with the settings from the environment. A pipeline that is loaded from a file always
+    uses these.
     """
 
     def __init__(self, client: Client | None = None, namespace: str = "haystack") -> None:
@@ -55,7 +56,7 @@ class SomaDocumentStore:
     def filter_documents(self, filters: Filter | None = None) -> list[Document]:
         """Return the documents that match, in the order in which they were written.
 
-        The service applies the filters. Comparisons of dates, and filters of other fields than `meta`, are applied to
+        The service applies the filters. Comparisons of dates, and filters on fields other than `meta`, are applied to
         its results.
         """
         conditions, _ = _translated(filters) if filters else (None, True)
@@ -84,7 +85,7 @@ class SomaDocumentStore:
         return len(documents) if policy == DuplicatePolicy.OVERWRITE else len(given)
 
     def delete_documents(self, document_ids: list[str]) -> None:
-        """Delete the documents with these ids. Ids of no document are ignored."""
+        """Delete the documents with these ids. Unknown ids are ignored."""
         for keys in slices(document_ids):
             self.client.memories.delete_many(namespace=self.namespace, keys=keys)
 
@@ -207,7 +208,9 @@ def _comparison(condition: Filter) -> tuple[Filter | None, bool]:
 
 
 def _ordering(name: str, operator: str, value: Any) -> tuple[Filter, bool]:
-    """Compare numbers in the service. Others only need the field, because Haystack compares them or refuses to."""
+    """Compare numbers in the service. For other values, only require the field, because Haystack compares or rejects
+    them.
+    """
     if isinstance(value, int | float) and not isinstance(value, bool):
         return {name: {operator: value}}, True
     return {name: {"exists": True}}, False

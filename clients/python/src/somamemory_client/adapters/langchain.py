@@ -23,7 +23,7 @@ from somamemory_client import Client, InvalidArgument, NotFound, types
 from somamemory_client.adapters._calls import memories, run, slices
 
 Mode = Literal["hybrid", "semantic", "keyword"]
-Filter = Mapping[str, Any]  # conditions as in the API, such as {"metadata.color": "red"}
+Filter = Mapping[str, Any]  # conditions, as in the API, such as {"metadata.color": "red"}
 _ROLES: dict[str, Literal["user", "assistant", "system", "tool"]] = {
     "human": "user",
     "ai": "assistant",
@@ -34,7 +34,7 @@ _TYPES = {role: kind for kind, role in _ROLES.items()} | {"developer": "system"}
 
 
 class SomaRetriever(BaseRetriever):
-    """A retriever of memories, including those that other programs stored.
+    """Retrieves memories, including those that other programs have stored.
 
     client: a client with a scope, such as `client.user("ada")`, finds only memories in that scope.
     options: further fields of a search, such as `namespace` or `filters`.

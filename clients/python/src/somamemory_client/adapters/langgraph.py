@@ -56,7 +56,7 @@ class _Translation:
         self.consistency = consistency
 
     def batch(self, ops: Sequence[Op]) -> Calls[list[Result]]:
-        """Return the results. As in LangGraph's stores, reads precede writes, and the last write to a key wins."""
+        """Return the results. As in LangGraph's own stores, reads precede writes, and the last write to a key wins."""
         results: dict[int, Result] = {}
         results |= yield from self._gets([(at, op) for at, op in enumerate(ops) if isinstance(op, GetOp)])
         for at, op in enumerate(ops):

@@ -1,4 +1,4 @@
-"""LlamaIndex: `SomaMemoryBlock`, a block of the long-term memory, with the asynchronous client.
+"""LlamaIndex: `SomaMemoryBlock`, a block of long-term memory, with the asynchronous client.
 
     block = SomaMemoryBlock(client=AsyncClient().user("ada"))
     memory = Memory.from_defaults(session_id="thread-1", memory_blocks=[block])
@@ -30,7 +30,7 @@ _ROLES: Mapping[str, Literal["user", "assistant", "system", "tool"]] = {
 
 
 class SomaMemoryBlock(BaseMemoryBlock[str]):
-    """Stored messages and memories that help with the latest message of the user.
+    """Recalls stored messages and memories that are relevant to the user's latest message.
 
     client: a client with a scope, such as `client.user("ada")`, recalls and stores only in that scope.
     options: further fields of a context, such as `namespaces` or `min_relevance`.
@@ -66,7 +66,7 @@ class SomaMemoryBlock(BaseMemoryBlock[str]):
             await self.client.conversations.append(some, external_id=name)
 
     async def atruncate(self, content: str, tokens_to_truncate: int) -> str | None:
-        """Return nothing: a part of a context has no citations."""
+        """Return nothing, because a truncated context would lack its citations."""
         return None
 
 

@@ -42,7 +42,7 @@ class SomaConversationStore(ConversationStore):
     namespace: contains the namespaces of the records and of the entries.
 
     `delete` also deletes the entries, unless another conversation was forked from the same history. A fork that is
-    saved at the same moment can lose its history.
+    saved at the same time can lose its history.
     """
 
     def __init__(self, client: AsyncClient, namespace: str = "pydantic-ai") -> None:
@@ -150,7 +150,7 @@ class SomaConversationStore(ConversationStore):
     async def _history_id(
         self, record: ConversationRecord, new: Sequence[ConversationEntry], stored: types.MemoryOut | None
     ) -> str:
-        """Return the `session_id` of the entries: the one that the conversation or its original has, or a new one."""
+        """Return the `session_id` of the entries: that of the conversation or of its original, or a new one."""
         if record.head_id is not None and record.head_id not in {entry.id for entry in new}:
             try:
                 head = await self._entry_memory(record.head_id)
@@ -192,7 +192,7 @@ def _entry(memory: types.MemoryOut) -> ConversationEntry:
 
 
 def _payload(message: ModelMessage) -> Mapping[str, object]:
-    """Return what searches use: the text of a prompt or response, and nothing of a call of a tool."""
+    """Return what searches use: the text of a prompt or response, but nothing of a tool call."""
     texts = [text for part in message.parts for text in _texts(part)]
     role = "user" if message.kind == "request" else "assistant"
     return {"text": "\n".join(texts), "role": role} if texts else {}
