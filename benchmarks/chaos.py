@@ -2,13 +2,13 @@
 
     python -m benchmarks.chaos [--writes 10000] [--clients 8] [--database postgres://…] [--down 5]
 
-The installation consists of two web workers, a Celery worker, the beat, two Redis servers and a Milvus server
+The installation consists of two web workers, a Celery worker, Celery beat, two Redis servers and a Milvus server
 (installed by scripts/test-milvus.sh). It also needs the URL of a PostgreSQL server, on which it creates a database that
 it drops afterwards.
 
-Clients store, replace and delete memories. A write that was rejected or got no response is repeated until it is
-acknowledged; stores are repeated with the same Idempotency-Key. The version of each memory therefore shows how often it
-was changed.
+Clients store, replace and delete memories. A write that was rejected or got no response is sent again until it is
+acknowledged; stores are sent again with the same Idempotency-Key. The version of each memory therefore shows how often
+it was changed.
 
 The exit status is 0 if every acknowledged write has taken effect exactly once, and the index matches the database
 within 60 s of the last restart.
@@ -91,7 +91,7 @@ class Chaos:
         ]
 
     def run(self, parts: list[Part] | None = None) -> None:
-        """Kill one component after the other, then wait for the index."""
+        """Kill each component in turn, then wait for the index."""
         parts = parts or self.parts()
         for writer in self.writers:
             writer.start()

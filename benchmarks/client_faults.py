@@ -36,7 +36,7 @@ from testing.faulty_proxy import FAULTS, SLOW, FaultyProxy
 from testing.server import Server
 
 CHANGES_PER_MEMORY = 4
-# Short pauses: with the default ones, most of the time would be spent waiting.
+# Short delays: with the defaults, most of the time would be spent waiting.
 RETRIES = Retries(limit=12, first_s=0.05, longest_s=2.0)
 WORKERS = 40
 TYPESCRIPT = Path(__file__).resolve().parent.parent / "clients" / "typescript"

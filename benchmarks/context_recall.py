@@ -1,11 +1,11 @@
-"""Measure the share of evidence found in conversations: `python -m benchmarks.context_recall FILE`.
+"""Measure the fraction of evidence found in conversations: `python -m benchmarks.context_recall FILE`.
 
 FILE is JSON: `{"conversations": [{"name", "turns": [{"id", "speaker", "text", "date"}], "questions": [{"question",
 "evidence": [turn ids]}]}]}`, for example questions about real conversations (LoCoMo). Each item becomes a conversation
 in its own folder on a real server. Every question is then sent to two routes:
 
-- `POST /query`, restricted to that folder: the share of the evidence among the first 10 messages
-- `POST /context/assemble`, without restrictions: the share of the evidence in the context, for each budget
+- `POST /query`, restricted to that folder: the fraction of the evidence among the first 10 messages
+- `POST /context/assemble`, without restrictions: the fraction of the evidence in the context, for each budget
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def measure(client: Client, conversations: list[dict[str, Any]]) -> None:
     print(f"query in one folder, recall@10: {statistics.fmean(found):.4f}  {shown(query_ms)}")
     for budget in BUDGETS:
         share, tokens = statistics.fmean(inside[budget]), statistics.fmean(used[budget])
-        print(f"context with {budget:5} tokens, share of evidence: {share:.4f}  ({tokens:.0f} tokens used)")
+        print(f"context with {budget:5} tokens, fraction of evidence: {share:.4f}  ({tokens:.0f} tokens used)")
     print(f"assemble {shown(assemble_ms)}")
 
 

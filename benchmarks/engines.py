@@ -1,6 +1,6 @@
 """Compare the engines of the vector index: `python -m benchmarks.engines --texts FILE [--questions FILE]`.
 
-It prints for each engine: the recall of the first 10 hits against an exact search, the time of a search and the CPU
+For each engine, it prints the recall of the first 10 hits against an exact search, the time of a search and the CPU
 time of all processes involved, the same with a filter that matches one memory in ten, and the CPU time to add a memory.
 
     local      always

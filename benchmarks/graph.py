@@ -1,4 +1,4 @@
-"""Measure walks along links on this machine: `make bench-graph`, or `python -m benchmarks.graph --sizes 100000`.
+"""Measure graph traversals on this machine: `make bench-graph`, or `python -m benchmarks.graph --sizes 100000`.
 
 It runs in this process, on a temporary SQLite database, or with --database on an empty PostgreSQL database. For each
 size, it creates a graph of random links, with 5 links per address, and hubs with 10,000 outgoing and 1,000 incoming

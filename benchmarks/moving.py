@@ -3,8 +3,8 @@
     python -m benchmarks.moving --database postgres://… [--memories 50000]
 
 The benchmark fills a server on SQLite, sends it queries and stops it. It then moves the data with `manage.py
-migrate_database`, starts the server again on PostgreSQL with the same data folder, and repeats the queries. The exit
-status is 0 if the command found equal counts and hashes, and all responses are the same.
+migrate_database`, starts the server again on PostgreSQL with the same data folder, and sends the queries again. The
+exit status is 0 if the command found equal counts and hashes, and all responses are the same.
 """
 
 from __future__ import annotations

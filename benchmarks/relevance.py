@@ -4,9 +4,9 @@ FOLDER contains conversations in any format of `benchmarks.evaluation`. Each con
 without context and with the previous turn as context, and messages in a folder. They contain answers to the
 conversation's own questions, but not to questions about other conversations. For each floor, the benchmark prints:
 
-- silent: the share of questions without an answer for which no hit reaches the floor
-- lost: the share of recall@10 lost because the floor silences questions that have an answer
-- precision: the share of questions with an answer among those that are not silent, if half of all questions have one
+- silent: the fraction of questions without an answer for which no hit reaches the floor
+- lost: the fraction of recall@10 lost because no hit for a question with an answer reaches the floor
+- precision: the fraction of questions with an answer among those that are not silent, if half of all questions have one
 
 `--fit` prints the constants of `memories.search.relevance` that fit these files best, with equal weight for each file.
 """
@@ -87,8 +87,8 @@ def table(outcomes: list[Outcome]) -> str:
 def fitted(outcomes: list[Outcome], *, with_similarity: bool) -> list[float]:
     """Return the intercept and the weights of a logistic regression, by Newton's method.
 
-    A question with an answer counts by its recall, because a floor loses only what has been found. In each file,
-    questions with and without an answer count the same together.
+    A question with an answer is weighted by its recall, because a floor loses only what has been found. In each file,
+    the questions with an answer have the same total weight as those without.
     """
     sizes: dict[tuple[str, bool], float] = defaultdict(float)
     for outcome in outcomes:

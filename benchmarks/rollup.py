@@ -29,7 +29,7 @@ Sessions = dict[int, list[Any]]  # the session of each turn, by conversation num
 
 @dataclass(frozen=True)
 class Coverage:
-    """Means over all questions: the number of sessions and summaries in a context, and the share of evidence in it."""
+    """Means over all questions: the sessions and summaries in a context, and the fraction of evidence in it."""
 
     sessions: float
     summaries: float

@@ -4,9 +4,9 @@
 
 Clients store, replace, read, search, link and delete memories, and append to, query and purge conversations. They reuse
 a fixed set of addresses and words, so only the audit log and the history grow, and only a leak makes the server grow.
-Pages of the database file, which the system drops when it needs memory, do not count. The first half of the time is the
-warm-up, and is not measured: each connection to SQLite keeps its last 128 statements and up to 4 MiB of pages, and
-other caches hold thousands of entries. Growth is the slope of a straight line through the second half.
+Pages of the database file, which the system drops when it needs memory, do not count. The first half of the time is a
+warm-up and is not measured: each connection to SQLite keeps its last 128 statements and up to 4 MiB of pages, and other
+caches hold thousands of entries. Growth is the slope of a straight line through the second half.
 
 The exit status is 0 if no request failed, the memory of the server grew by at most 0.5% an hour after the warm-up, and
 the index matches the database at the end.
@@ -31,7 +31,7 @@ from typing import Any
 from benchmarks.embedded import texts
 from testing.server import ROOT, Server
 
-MAX_GROWTH = 0.005  # share of the memory per hour
+MAX_GROWTH = 0.005  # fraction of the memory per hour
 API = "/api/v1"
 ADDRESSES = 500  # for each client
 VOCABULARY = 2_000  # words, for each client
@@ -131,7 +131,7 @@ class User(threading.Thread):
 
 
 def hourly_growth(samples: list[tuple[float, float]]) -> float:
-    """Return the growth per hour as a share of the mean, from a straight line through (seconds, MiB)."""
+    """Return the growth per hour as a fraction of the mean, from a straight line through (seconds, MiB)."""
     slope = statistics.linear_regression(*zip(*samples, strict=True)).slope
     return slope * 3600 / statistics.fmean(mb for _, mb in samples)
 

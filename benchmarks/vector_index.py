@@ -2,9 +2,8 @@
 
 For each size: the time of a search (with and without a filter for one of ten namespaces), the same by numpy over a
 float32 array, the recall of the first 10 and 200 hits, the time to add a point, to open the index, and to verify it
-after a restart of the machine, and the bytes of memory and disk space per point. The vectors are those of
-sentences from this documentation (`language`), or 200 dense clusters (`clusters`), where neighbours are hardest to
-distinguish.
+after a restart of the machine, and the bytes of memory and disk space per point. The vectors come from sentences in
+this documentation (`language`) or form 200 dense clusters (`clusters`), in which neighbours are hardest to distinguish.
 """
 
 from __future__ import annotations
@@ -97,7 +96,7 @@ class Filled:
         yield from next(iter(KINDS[self.kind](BATCH, np.random.default_rng(11))))[:_QUERIES]
 
     def recall(self, limit: int) -> float:
-        """Return the share of the true neighbours that are found. Similarities are compared to six digits."""
+        """Return the fraction of the true neighbours that are found. Similarities are compared to six digits."""
         right = 0
         for query in self.queries():
             similarities = self.vectors @ (query / np.linalg.norm(query))

@@ -1,10 +1,10 @@
 """Send the worst requests that the schema allows to a server: `python -m benchmarks.worst_requests --requests 200`.
 
 It starts its own server, fills it with small memories, a hub of links, conversations and ten memories of 9.8 MB, and
-then sends random large requests: filters with 100 conditions, prefixes, boxes, maps, walks, exports, imports and bulk
-operations. It runs on SQLite, or with --database on an empty PostgreSQL database.
+then sends random large requests: filters with 100 conditions, prefixes, boxes, maps, traversals, exports, imports and
+bulk operations. It runs on SQLite, or with --database on an empty PostgreSQL database.
 
-It reports the peak of the server's memory above its base, the longest request in relation to its deadline, and the
+It reports the peak of the server's memory above the baseline, the longest request in relation to its deadline, and the
 longest response time of `/readyz` during the run. Pages of files that were mapped before a request do not count. It
 fails if a response is a 500 or a bound is exceeded.
 """

@@ -42,7 +42,7 @@ class Places:
     """Subtrees selected by data other than the memories, such as the conversations in a folder."""
 
     condition: Q  # a condition on a memory: it is in one of the subtrees
-    share: float = 1.0  # estimated share of the memories in these namespaces
+    share: float = 1.0  # estimated fraction of the memories in these namespaces
     # A condition that lists the memories in the subtrees by address, if there are only a few.
     few: Q | None = None
 

@@ -112,7 +112,7 @@ def _counted() -> tuple[dict[UUID, int], bool]:
 
 
 def _estimated() -> tuple[dict[UUID, int], bool]:
-    """Return the tenants that ANALYZE has seen most often, with the share of rows of each."""
+    """Return the tenants that ANALYZE has seen most often, with the fraction of rows of each."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT unnest(most_common_vals::text::text[]), unnest(most_common_freqs) FROM pg_stats "
@@ -126,7 +126,7 @@ def _estimated() -> tuple[dict[UUID, int], bool]:
 
 
 def _sampled(rows: int) -> dict[UUID, int]:
-    """Return the tenants in a random sample of the pages, with the share of rows of each."""
+    """Return the tenants in a random sample of the pages, with the fraction of rows of each."""
     percent = 100 * SAMPLE / max(rows, SAMPLE)
     with connection.cursor() as cursor:
         cursor.execute(

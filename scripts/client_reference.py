@@ -27,8 +27,8 @@ TRANSPORTS = """\
 
 A client sends its requests with a transport: an object with `send(request, timeout_s)`, which returns a `Response`, and
 `close()`. Both are coroutines for `AsyncClient`. `send` raises `ConnectionFailed` if nothing was sent, and
-`ConnectionLost` or `ResponseTimeout` if the request may have taken effect, so that the client knows which requests
-it may repeat.
+`ConnectionLost` or `ResponseTimeout` if the request may have taken effect, so that the client knows which requests it
+may retry.
 """
 RESOURCES = ("memories", "conversations", "context", "graph", "namespaces", "proposals", "admin")
 

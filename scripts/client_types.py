@@ -24,7 +24,7 @@ TYPES_IMPORTS = (
 )
 COMMON_HEADERS = ("X-Tenant", "traceparent", "Idempotency-Key")
 SIMPLE = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None"}
-# Fields that determine the form of the response. The methods of the client set them.
+# Fields that determine the form of the response. The client's methods set them.
 DECIDED = {"context.assemble": ("format", "manifest")}
 ITEMS = ("StoreBody", "NamedLinkBody")  # of bulk requests, whose items are validated by the route
 LIMITS = ("enum", "minimum", "maximum", "exclusiveMinimum", "minLength", "maxLength", "minItems", "maxItems", "pattern")

@@ -687,7 +687,7 @@ if TRACING_ENDPOINT and not re.fullmatch(r"https?://[^\s/]+(/\S*)?", TRACING_END
     raise ConfigurationError("SOMA_TRACING_ENDPOINT must be a URL such as http://collector:4318/v1/traces")
 TRACING_HEADERS = _pairs("SOMA_TRACING_HEADERS")
 TRACING_SERVICE = env.str("SOMA_TRACING_SERVICE", "somamemory")
-TRACING_SHARE = _share("SOMA_TRACING_SHARE", 1.0)  # the share of requests and jobs that are traced
+TRACING_SHARE = _share("SOMA_TRACING_SHARE", 1.0)  # the fraction of requests and jobs that are traced
 if TRACING_ENDPOINT:
     MIDDLEWARE.insert(0, "somamemory.web.middleware.Tracing")
 # SQL statements that take longer are logged without their parameters. 0: none.

@@ -56,7 +56,7 @@ class Installation:
 
 
 class Memories:
-    """Five memories, one of which is deleted and one replaced. The base class of all scenarios."""
+    """Five memories, one of which is deleted and one replaced. The base class for all scenarios."""
 
     def __init__(self, slug: str) -> None:
         self.slug = slug
@@ -215,7 +215,7 @@ def drain_all() -> None:
 
 
 def _hurry() -> None:
-    """Skip the waits for other processes' caches to expire: there is only one process."""
+    """Do not wait for other processes' caches to expire: there is only one process."""
     settings.GENERATION_CACHE_S = 0
     rebuild.GRACE_S, jobs.BEAT_S = 0, 0.01
     generations._cache = TTLCache(maxsize=1, ttl=0.01)

@@ -1,4 +1,4 @@
-"""A proxy that fails in every way that networks and proxies can."""
+"""A proxy that fails in all the ways that networks and proxies can."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def install(root: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 def with_socket(listening: socket, words: list[str]) -> list[str]:
-    """Return a command that passes the socket on, like systemd does for a socket-activated service."""
+    """Return a command that passes the socket on, as systemd does for a socket-activated service."""
     return [sys.executable, "-c", _WITH_SOCKET, str(listening.fileno()), *words]
 
 

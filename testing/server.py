@@ -98,7 +98,7 @@ class Server:
         return ticks / os.sysconf("SC_CLK_TCK")
 
     def rss_mb(self) -> float:
-        """Return the resident memory of the server's processes in MiB. Memory that they share counts once (Linux)."""
+        """Return the resident memory of the server's processes in MiB, counting shared memory once (Linux)."""
         return self._memory_mb("Pss")
 
     def own_mb(self) -> float:

@@ -1,4 +1,4 @@
-"""Clients that repeat each write until it is acknowledged, and record what must be stored."""
+"""Clients that retry each write until it is acknowledged, and record what must be stored."""
 
 from __future__ import annotations
 

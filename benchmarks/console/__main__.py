@@ -2,12 +2,12 @@
 
 The benchmark creates an installation with 100,000 generated memories, starts a real server, signs in with a headless
 browser, and visits every page. It reports the time until the page was painted and until it had drawn everything (in the
-explorer, the map), the size of its scripts, errors and warnings from the browser, and the time that the server takes
-for 20 requests. The exit status is 1 if a page took a second or more, or if there were any errors.
+explorer, the map), the size of its scripts, errors and warnings from the browser, and the response times of the server
+over 20 requests. The exit status is 1 if a page took a second or more, or if there were any errors.
 
---pictures FOLDER saves a screenshot of each page; with --sizes, at 1440, 768 and 390 pixels, light and dark.
---explorer COUNT measures the explorer alone, with COUNT more memories in a separate namespace.
---tasks performs five typical user tasks, and prints the clicks and seconds of each.
+--pictures FOLDER saves a screenshot of each page; with --sizes, at widths of 1440, 768 and 390 pixels, light and dark.
+--explorer COUNT measures the explorer alone, with COUNT more memories in a separate namespace. --tasks performs five
+typical user tasks, and prints the clicks and seconds of each.
 """
 
 from __future__ import annotations

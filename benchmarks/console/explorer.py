@@ -75,7 +75,7 @@ def measure(browser: Browser, tenant: str, namespace: str) -> None:
     for kind in ("drag", "zoom"):
         moved = frames(browser, kind)
         print(
-            f"{kind}: {moved.per_s:.1f} frames per second, 95 % of them after {moved.slowest_ms:.1f} ms or less, "
+            f"{kind}: {moved.per_s:.1f} frames per second, 95% of them after {moved.slowest_ms:.1f} ms or less, "
             f"{moved.cpu_ms:.1f} ms of CPU time each"
         )
     heap = browser.run("return performance.memory.usedJSHeapSize")

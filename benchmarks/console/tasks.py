@@ -107,8 +107,8 @@ def create_key(user: SimulatedUser) -> None:
 def see_prompt(user: SimulatedUser) -> None:
     """See what goes into a prompt."""
     user.click("Playground")
-    user.read("Context of a prompt")
-    user.click("Context of a prompt")
+    user.read("Context for a prompt")
+    user.click("Context for a prompt")
     user.read("The user's next message")
     user.ask("[name=query]", "Assemble")
     user.read("In the context")
@@ -125,8 +125,8 @@ def restore_conversation(user: SimulatedUser) -> None:
 
 
 TASKS: dict[str, Callable[[SimulatedUser], None]] = {
-    "find why a memory was returned": find_why,
-    "find who changed a memory": find_who,
+    "find out why a memory was returned": find_why,
+    "find out who changed a memory": find_who,
     "create a key for a user": create_key,
     "see what goes into a prompt": see_prompt,
     "restore a deleted conversation": restore_conversation,

@@ -91,7 +91,7 @@ def shown(column: str, figure: float) -> str:
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="a folder or a file with conversations")
-    parser.add_argument("--share", type=float, default=1.0, help="ask this share of the questions (default: 1)")
+    parser.add_argument("--share", type=float, default=1.0, help="ask this fraction of the questions (default: 1)")
     parser.add_argument("--minutes", type=float, default=20, help="stop after this many minutes for each model")
     parser.add_argument(
         "--context", action="store_true", help="store each memory with the previous turn as its context"

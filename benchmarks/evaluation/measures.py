@@ -9,7 +9,7 @@ from collections.abc import Set as AbstractSet
 
 
 def recall(found: Sequence[str], evidence: AbstractSet[str]) -> float:
-    """Return the share of the evidence that was found."""
+    """Return the fraction of the evidence that was found."""
     return len(set(found) & evidence) / len(evidence)
 
 
@@ -33,10 +33,10 @@ def within(found: Sequence[str], tokens: Sequence[int], budget: int) -> list[str
 
 
 def precision(answered: float, silent: float) -> float:
-    """Return the share of questions with an answer among those that get one, if half of all questions have an answer.
+    """Return the fraction of questions with an answer among those that get one, if half of them have one.
 
-    answered: the share of answerable questions that get an answer.
-    silent: the share of unanswerable questions that get none.
+    answered: the fraction of answerable questions that get an answer.
+    silent: the fraction of unanswerable questions that get none.
     """
     return answered / (answered + 1 - silent) if answered + 1 - silent > 0 else 0.0
 
@@ -48,5 +48,5 @@ def mean(values: Iterable[float]) -> float:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the value below which this share of the values lies, or NaN if there are no values."""
+    """Return the value below which this fraction of the values lies, or NaN if there are no values."""
     return sorted(values)[min(int(len(values) * share), len(values) - 1)] if values else math.nan

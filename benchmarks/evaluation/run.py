@@ -63,7 +63,7 @@ class Task:
 
 
 def tasks(conversations: Sequence[Conversation], share: float) -> list[Task]:
-    """Return this share of the questions, in a random but reproducible order."""
+    """Return this fraction of the questions, in a random but reproducible order."""
     every = []
     for at, conversation in enumerate(conversations):
         others = [question for other in (*conversations[at + 1 :], *conversations[:at]) for question in other.questions]

@@ -1,7 +1,7 @@
 """Measure the cost and the benefit of each ranking signal: `python -m benchmarks.evaluation.signals FOLDER`.
 
 Each question is asked with all signals, and then without each of them. The gain is the loss of recall@10 without the
-signal. The cost is the CPU time per search that is saved without it (median over the questions). The questions are in a
+signal. The cost is the CPU time per search that its absence saves (median over the questions). The questions are in a
 random order, so if time runs out, the rest hardly matters.
 """
 
@@ -38,7 +38,7 @@ def without() -> Without:
         "answers after questions": patch(f"{PLACE}.scoring.ANSWER", 0.4),
         "named speaker": patch(f"{PLACE}.wording.NAMED", 0.0),
         "first person": patch(f"{PLACE}.wording.FIRST_PERSON", 0.0),
-        "share of questions": patch(f"{PLACE}.scoring.QUESTION", 0.0),
+        "fraction of questions": patch(f"{PLACE}.scoring.QUESTION", 0.0),
         "length of memories": patch(f"{PLACE}.scoring.length_normalisation", lambda average_length: 0.4),
         "frequent words left out": patch(f"{PLACE}.scoring.dense_query", lambda query, stats: query),
         "relevance": patch(f"{PLACE}.relevance.signals", lambda *arguments: Signals()),
@@ -83,7 +83,7 @@ def table(results: dict[str, dict[str, tuple[float, float]]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="a folder or a file with conversations")
-    parser.add_argument("--share", type=float, default=1.0, help="ask this share of the questions (default: 1)")
+    parser.add_argument("--share", type=float, default=1.0, help="ask this fraction of the questions (default: 1)")
     parser.add_argument("--minutes", type=float, default=15, help="stop asking after this many minutes")
     options = parser.parse_args()
     sources = data.read(options.data)

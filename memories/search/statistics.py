@@ -2,8 +2,8 @@
 
 SQLite keeps them with its full-text index. PostgreSQL counts: exactly in small namespaces and for rare terms. For
 frequent terms in large namespaces, it estimates the frequency from a random sample of the memories, so that neither the
-cost nor the meaning of a frequency depends on the size of the namespace. The shares of frequent terms are cached for a
-few minutes.
+cost nor the meaning of a frequency depends on the size of the namespace. The relative frequencies of common terms are
+cached for a few minutes.
 """
 
 from __future__ import annotations

@@ -3,10 +3,10 @@
 Runs the command with COMPAT_SERVER set to a proxy in front of the server, and writes each exchange as a line of JSON.
 Needs only the standard library. Exchanges with an operator's key or an invalid key are not recorded.
 
-FORM `answers`: whole answers, with ids numbered in the order of their appearance ("#1#"), for clients whose answers
-depend only on the requests. `tests/compat/test_mem0_exchanges.py` replays them.
-FORM `shapes`: the first 300 exchanges with the fields and types of the answers, and the ids in them, for other clients.
-The first line has the shapes. `tests/compat/test_recorded.py` replays them.
+FORM `answers`: whole answers, with ids numbered in the order in which they appear ("#1#"), for clients whose answers
+depend only on the requests. `tests/compat/test_mem0_exchanges.py` replays them. FORM `shapes`: the first 300 exchanges
+with the fields and types of the answers, and the ids in them, for other clients. The first line contains the shapes.
+`tests/compat/test_recorded.py` replays them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Marks: the speakers and the share of questions in the `terms` column."""
+"""Marks: the speakers and the fraction of questions in the `terms` column."""
 
 from __future__ import annotations
 
