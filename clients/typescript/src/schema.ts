@@ -340,7 +340,7 @@ export interface components {
     /**
      * @description A message in a context. `metadata.citation` identifies its source by `label`, `folder` and `timestamp`.
      *
-     *     A memory has no conversation and no turn, and an empty `label` and `folder`.
+     *     For a memory, there is no conversation and no turn, and `label` and `folder` are empty.
      */
     ContextMessageOut: {
       /** @description text of the message */
@@ -649,7 +649,7 @@ export interface components {
       /** @description last day */
       to: string;
     };
-    /** @description `conversation` is null if an older release deleted it, which stored no data to restore it from. */
+    /** @description `conversation` is null if it was deleted by an older release, which stored no data for a restore. */
     DeletedConversationOut: {
       /** @description the conversation as it was; null if it was deleted by an older release, which stored no data for a restore */
       conversation: components["schemas"]["ConversationOut"] | null;
@@ -779,8 +779,8 @@ export interface components {
     /**
      * @description Progress of an extraction.
      *
-     *     `left_out` counts facts dropped because they cite none of the messages read; `cut` counts messages that were only
-     *     partly read.
+     *     `left_out` counts facts that were discarded because they cite none of the messages read; `cut` counts messages that
+     *     were only partly read.
      */
     ExtractionOut: {
       /** @description id of the conversation */
@@ -1760,7 +1760,7 @@ export interface components {
       version: number;
     };
     /**
-     * @description A message as model APIs send it.
+     * @description A message in the format of model APIs.
      *
      *     Searches cover only its text. Its other parts and its tool calls are stored and returned.
      */
@@ -2016,7 +2016,7 @@ export interface components {
     /**
      * @description An error (RFC 9457). `code` is stable; `errors` lists the invalid fields.
      *
-     *     `error` and `message` repeat `detail` for clients of Sekha.
+     *     `error` and `message` repeat `detail` for Sekha's clients.
      */
     Problem: {
       /** @description error code */
