@@ -219,7 +219,7 @@ MIDDLEWARE = [
     "somamemory.web.middleware.RootAliases",
     "whitenoise.middleware.WhiteNoiseMiddleware",
 ]
-# The admin console under /admin/. Its tables always exist; without the console, sign-in is not possible.
+# The admin console under /admin/. Its tables always exist, but without the console, nobody can sign in.
 ADMIN = env.bool("SOMA_ADMIN", True)
 if ADMIN:
     MIDDLEWARE.insert(-1, "somamemory.web.console_middleware.ConsoleMiddleware")

@@ -52,7 +52,7 @@ def parameters_of(tenant: Tenant) -> dict[str, Any]:
 
 
 class TenantOwned(models.Model):
-    """Base class of all models that belong to a tenant."""
+    """Base class for all models that belong to a tenant."""
 
     # No database constraint, because every insert would then lock (and write to) its tenant's row.
     tenant = models.ForeignKey(

@@ -60,11 +60,11 @@ class Evidence(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """Signals of how well the candidates match the query.
+    """Signals that show how well the candidates match the query.
 
-    similarity, coverage: the values of the candidate for which they are highest together. The similarity is its cosine,
-    or None if no candidate has one. The coverage is the fraction of the query's words that it contains, weighted by
-    inverse document frequency and by how well the candidate matches each word (`scoring.saturations`).
+    similarity, coverage: those of the candidate for which their sum is highest. The similarity is its cosine, or None
+    if no candidate has one. The coverage is the fraction of the query's words that it contains, weighted by inverse
+    document frequency and by how well the candidate matches each word (`scoring.saturations`).
     missing: the fraction of the names in the query that no candidate contains.
     length: 0 if the searched memories are short and 1 if they are long. Long ones contain more words of any query by
     chance; see `scoring.length_share`.

@@ -94,7 +94,7 @@ def text_of(content: str | list) -> str:
 
 
 def storable(text: str) -> str:
-    """Return a text without NUL characters and halves of characters, which the server rejects."""
+    """Return a text without NUL characters and unpaired surrogates, which the server rejects."""
     return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
