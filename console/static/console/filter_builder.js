@@ -1,5 +1,5 @@
-// Builds the JSON of filters from rows of field, operator and value. The text area stays the only source: rows are read
-// from it, and written to it. Filters that rows cannot show (OR, NOT) are edited as JSON.
+// Builds the JSON of filters from rows of field, operator and value. The text area remains the only source of truth: rows
+// are read from it and written to it. Filters that rows cannot show (OR, NOT) are edited as JSON.
 import { element } from "./explorer_network.js";
 
 const OPERATORS = { eq: "=", ne: "≠", gt: ">", gte: "≥", lt: "<", lte: "≤", in: "one of", nin: "none of", contains: "contains", icontains: "contains (any case)", exists: "exists" };

@@ -31,7 +31,7 @@ document.addEventListener("click", async (event) => {
     }
 });
 
-// A page that was left shows its form again as it was.
+// When the user returns to a page, enable the fields that were left out of the address.
 window.addEventListener("pageshow", () => {
     for (const field of document.querySelectorAll("form[data-short-address] :disabled")) field.disabled = false;
 });
