@@ -171,7 +171,7 @@ def test_a_command_for_this_machine_refuses_a_server(bare: Soma, executed: list[
     done = bare(command, "--url", "http://127.0.0.1:9595")
 
     assert (done.code, executed) == (2, [])
-    assert "only works on the local data folder" in done.err
+    assert "works only on the local data folder" in done.err
 
 
 def test_the_output_of_a_management_command_can_be_json(bare: Soma, executed: list[list[str]]) -> None:

@@ -357,7 +357,7 @@ def test_a_memory_is_shown_with_its_links_its_provenance_and_its_validity(superu
 
     text = page_content(superuser, memory_page(api.tenant, id))
 
-    for shown in ("no longer valid", "notes.md", "0.7", "← explains", "It waits for the index"):
+    for shown in ("no longer valid", "notes.md", "0.7", "← explains", "It is waiting to be indexed"):
         assert shown in text
 
 

@@ -216,7 +216,7 @@ def test_a_redirect_is_not_followed(site: Site) -> None:
 def test_a_large_document_is_refused(site: Site) -> None:
     site.serve(site.document(more="x" * client_documents.MAX_BYTES))
 
-    assert "more than" in reason_for(site.url)
+    assert "larger than" in reason_for(site.url)
 
 
 @pytest.mark.parametrize(

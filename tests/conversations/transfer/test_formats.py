@@ -176,7 +176,7 @@ def test_an_unknown_role_is_reported() -> None:
 
 
 def test_a_named_source_takes_no_other_form() -> None:
-    assert "format 'claude'" in reason(file_of(chatgpt()), source="claude")
+    assert "the 'claude' format" in reason(file_of(chatgpt()), source="claude")
 
 
 # --- Broken files ------------------------------------------------------------------------------------------------
