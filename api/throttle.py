@@ -68,7 +68,9 @@ def note_rejected_key(request: HttpRequest) -> None:
     decision = policy.refuse(state_of(request).client_address)
     if not decision.allowed:
         metrics.rate_limited.labels("address").inc()
-        raise RateLimited("too many failed authentications from this address; retry later", decision.retry_after_s)
+        raise RateLimited(
+            "too many failed authentication attempts from this address; retry later", decision.retry_after_s
+        )
 
 
 def released(admission: Admission, respond: Callable[[], HttpResponse]) -> HttpResponse:

@@ -34,7 +34,7 @@ PREFIX = "isolation-check"
 INDEX_WAIT_S = 60.0
 ALLOWED = {200, 201, 202, 204, 207, 302, 400, 403, 404, 405, 409, 411, 415, 422}
 VOLATILE = {"access_count", "last_accessed_at", "index_state", "next_cursor", "ran_at", "report"}
-UNKNOWN_KEY_EVERY = 10  # routes, because failed authentications are rate limited
+UNKNOWN_KEY_EVERY = 10  # routes, because failed authentication is rate limited
 Report = Callable[[str, float], None]
 _NEEDS = {**NEEDS, **compat_cases.NEEDS}
 

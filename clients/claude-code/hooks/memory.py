@@ -38,7 +38,7 @@ def on_start(event: dict) -> str:
 
 
 def on_prompt(event: dict) -> str:
-    """Recall messages relevant to a prompt, from all projects except this session."""
+    """Recall messages relevant to a prompt, from all projects, but not from this session."""
     prompt = storable(event["prompt"]).strip()
     return recall(event, prompt[:MAX_QUERY], RECALL_TOKENS) if len(prompt) >= MIN_PROMPT else ""
 
