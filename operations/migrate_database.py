@@ -178,7 +178,7 @@ def _refuse_existing_data() -> None:
         there = set(connections[TARGET].introspection.table_names(cursor)) - {"django_migrations"}
     if strange := sorted(there - ours.keys()):
         raise ConfigurationError(
-            f"the target is not empty: it contains the table {strange[0]}; use an empty database. Nothing was changed"
+            f"the target is not empty: it contains table {strange[0]}; use an empty database. Nothing was changed"
         )
     for name in sorted(there):
         _refuse_rows(ours[name])

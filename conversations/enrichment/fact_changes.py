@@ -42,8 +42,8 @@ class Change:
 def changes(facts: Sequence[Memory]) -> Iterator[Change]:
     """Yield the possible changes among facts about one attribute, from oldest to newest. Pure function.
 
-    A certain change ends a fact, so later facts are not compared with it. Facts that have already ended are skipped, as
-    are facts that a later one merely repeats.
+    A change that is certain ends a fact, so later facts are not compared with it. Facts that have already ended are
+    skipped, as are facts that a later one merely repeats.
     """
     in_order = sorted(facts, key=lambda fact: (fact.created_at, fact.coordinate_key))
     for at, older in enumerate(in_order):

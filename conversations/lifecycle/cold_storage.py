@@ -76,7 +76,7 @@ def read(name: str) -> bytes:
     with translating_errors(), _storage().open(name, "rb") as file:
         data = bytes(file.read())
     if hashlib.sha256(data).hexdigest() != digest_of(name):
-        raise ColdFileDamaged(f"the file {name} in cold storage does not match its checksum; restore it from a backup")
+        raise ColdFileDamaged(f"file {name} in cold storage does not match its checksum; restore it from a backup")
     return data
 
 

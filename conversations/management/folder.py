@@ -34,8 +34,7 @@ class FolderCommand(BaseCommand):
         within = ConversationQuery(folder=folder).condition()
         if not Conversation.objects.for_tenant(caller.tenant).filter(within).exists():
             raise CommandError(
-                f"tenant '{caller.tenant.slug}' has no conversations in the folder {folder}; check the folder and "
-                "--tenant"
+                f"tenant '{caller.tenant.slug}' has no conversations in folder {folder}; check the folder and --tenant"
             )
 
     def process(self, caller: Caller, folder: str) -> None:

@@ -54,7 +54,7 @@ class Table:
     def __post_init__(self) -> None:
         if not re.fullmatch(rf"\w{{1,{_MAX_COLLECTION}}}", self.collection, re.ASCII):
             raise ConfigurationError(
-                f"the collection {self.collection} must consist of at most {_MAX_COLLECTION} letters, digits and "
+                f"collection {self.collection} must consist of at most {_MAX_COLLECTION} letters, digits and "
                 f"underscores to be a PostgreSQL table; shorten the collection prefix"
             )
 
@@ -100,10 +100,10 @@ class Table:
             )
             row = cursor.fetchone()
         if row is None:
-            raise ConfigurationError(f"the table {self.name} was not created by SomaMemory; rename or remove it")
+            raise ConfigurationError(f"table {self.name} was not created by SomaMemory; rename or remove it")
         if row[0] != self.dimension:
             raise ConfigurationError(
-                f"the table {self.name} contains vectors with {row[0]} dimensions, but the embedder creates "
+                f"table {self.name} contains vectors with {row[0]} dimensions, but the embedder creates "
                 f"{self.dimension}. Restore the previous embedder settings, or run {COMMAND} reembed"
             )
 

@@ -431,7 +431,7 @@ def test_a_conversation_without_any_content_is_not_created(api: Api) -> None:
 
 
 def test_a_command_for_a_folder_without_conversations_fails(api: Api) -> None:
-    with pytest.raises(CommandError, match="has no conversations in the folder /nope"):
+    with pytest.raises(CommandError, match="has no conversations in folder /nope"):
         call_command("rate_messages", "/nope", "--tenant", "acme")
 
 

@@ -125,7 +125,7 @@ class SomaConversationStore(ConversationStore):
             while parent not in read:
                 entry = await anext(later, None)
                 if entry is None:
-                    raise LookupError(f"the entry {parent} is not in the store")
+                    raise LookupError(f"entry {parent} is not in the store")
                 read[entry.id] = entry
             history.append(read[parent])
         return history[::-1]
@@ -145,7 +145,7 @@ class SomaConversationStore(ConversationStore):
         try:
             return await self._memories.get(key=entry_id, namespace=self._entries)
         except NotFound:
-            raise LookupError(f"the entry {entry_id} is not in the store") from None
+            raise LookupError(f"entry {entry_id} is not in the store") from None
 
     async def _history_id(
         self, record: ConversationRecord, new: Sequence[ConversationEntry], stored: types.MemoryOut | None
