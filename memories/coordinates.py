@@ -128,8 +128,7 @@ def encode(numbers: Sequence[float]) -> str:
 
 def decode(key: str) -> list[float]:
     """Decode a key into its numbers; the inverse of `encode`."""
-    digits = (key[at : at + DIGITS_PER_NUMBER] for at in range(0, len(key), DIGITS_PER_NUMBER))
-    return [_from_sortable(int(word, 16)) for word in digits]
+    return [_decoded(key[at : at + DIGITS_PER_NUMBER]) for at in range(0, len(key), DIGITS_PER_NUMBER)]
 
 
 def last_number(key: str) -> float:

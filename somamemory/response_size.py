@@ -10,9 +10,10 @@ from django.conf import settings
 def fitting(sizes: Iterable[int]) -> int:
     """Return how many of the first items fit into one response. At least one, so that every list can be read."""
     count = total = 0
+    most = settings.MAX_RESPONSE_BYTES
     for size in sizes:
         total += size
-        if count and total > settings.MAX_RESPONSE_BYTES:
+        if count and total > most:
             break
         count += 1
     return count

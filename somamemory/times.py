@@ -21,7 +21,8 @@ class NoSuchTime(ValueError):
 
 def rfc3339(moment: datetime) -> str:
     """Format an aware time in UTC: `2026-01-31T12:00:00Z`, with microseconds unless they are zero."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    in_utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return in_utc.isoformat().removesuffix("+00:00") + "Z"
 
 
 def rfc3339_or_none(moment: datetime | None) -> str | None:

@@ -19,8 +19,9 @@ from django.db.models import Field, Model, QuerySet, Value
 from django.db.models.base import ModelState
 from django.db.models.sql.compiler import SQLCompiler
 
+from somamemory.db.conversions import Conversions
+
 Row = TypeVar("Row", bound=Model)
-Convert = Callable[[Any, Any, BaseDatabaseWrapper], Any]
 
 
 @dataclass(frozen=True)
@@ -47,16 +48,11 @@ class _Compiled(Generic[Row]):
     sql: str
     parameters: Sequence[object]
     names: Sequence[str]  # the attribute of each column
-    converters: Sequence[tuple[int, Sequence[Convert], Any]]  # by the number of the column
+    conversions: Conversions
 
     def instance(self, row: Sequence[Any], connection: BaseDatabaseWrapper) -> Row:
         """Return the row as a model instance."""
-        values = list(row)
-        for number, converters, expression in self.converters:
-            if values[number] is not None:  # none of our converters changes NULL
-                for convert in converters:
-                    values[number] = convert(values[number], expression, connection)
-        return instance(self.model, self.names, values, connection)
+        return instance(self.model, self.names, self.conversions.applied(row, connection), connection)
 
 
 class Prepared(Generic[Row]):
@@ -119,13 +115,12 @@ def _compile(query: QuerySet[Row], connection: BaseDatabaseWrapper) -> _Compiled
     compiler = query.query.get_compiler(connection=connection)
     sql, parameters = compiler.as_sql()
     select = [expression for expression, _, _ in compiler.select]
-    converters = compiler.get_converters(select)
     return _Compiled(
         model=query.model,
         sql=sql,
         parameters=parameters,
         names=list(_names(compiler, len(select))),
-        converters=[(number, convert, expression) for number, (convert, expression) in converters.items()],
+        conversions=Conversions.of(connection, compiler.get_converters(select)),
     )
 
 

@@ -21,6 +21,7 @@ import orjson
 from django.db import DEFAULT_DB_ALIAS, connection
 from django.db.models import Model
 
+from somamemory.db.conversions import Conversions
 from somamemory.json_pieces import JsonPieces
 
 Row = TypeVar("Row", bound=Model)
@@ -29,7 +30,7 @@ Row = TypeVar("Row", bound=Model)
 Values = Mapping[str, object]
 Convert = Callable[[Any], object]
 _PIECES = JsonPieces(json.dumps, ", ", ": ")
-Reading = tuple[list[str], list[tuple[int, Any, list[Any]]]]
+Reading = tuple[list[str], Conversions]
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,11 @@ class Table(Generic[Row]):
 
     def read(self, rest: str, parameters: Sequence[Any]) -> list[Row]:
         """Run `SELECT … FROM table` followed by `rest` (conditions, order and locks), and return the rows."""
-        names, converters = _reading(self.model, connection.vendor)
+        names, conversions = _reading(self.model, connection.vendor)
         with connection.cursor() as cursor:
             cursor.execute(_select(self.model) + rest, parameters)
             rows = cursor.fetchall()
-        return [self.model.from_db(DEFAULT_DB_ALIAS, names, _converted(row, converters)) for row in rows]
+        return [self.model.from_db(DEFAULT_DB_ALIAS, names, conversions.applied(row, connection)) for row in rows]
 
     def insert(self, rows: Sequence[Values]) -> None:
         """Insert rows. Raises IntegrityError if one of them exists."""
@@ -84,8 +85,8 @@ class Columns(Generic[Row]):
         return ", ".join(f"{alias}.{name}" for name in _reading(self.model, connection.vendor, self.without)[0])
 
     def instance(self, row: Sequence[object]) -> Row:
-        names, converters = _reading(self.model, connection.vendor, self.without)
-        return self.model.from_db(DEFAULT_DB_ALIAS, names, _converted(row, converters))
+        names, conversions = _reading(self.model, connection.vendor, self.without)
+        return self.model.from_db(DEFAULT_DB_ALIAS, names, conversions.applied(row, connection))
 
     def __len__(self) -> int:
         return len(_reading(self.model, connection.vendor, self.without)[0])
@@ -222,23 +223,10 @@ def _select(model: type[Model]) -> str:
 
 @cache
 def _reading(model: type[Model], vendor: str, without: frozenset[str] = frozenset()) -> Reading:
-    """Return the attributes' names, and (position, expression, converters) of the columns that the ORM converts."""
-    converters = []
+    """Return the attributes of the columns, and their conversions."""
     fields = [field for field in model._meta.concrete_fields if field.attname not in without]
-    for position, field in enumerate(fields):
-        column = field.get_col(model._meta.db_table)
-        chain = connection.ops.get_db_converters(column) + column.get_db_converters(connection)
-        if chain:
-            converters.append((position, column, chain))
-    return [field.attname for field in fields], converters
-
-
-def _converted(row: Sequence[object], converters: Sequence[tuple[int, object, Any]]) -> list[object]:
-    values = list(row)
-    for position, column, chain in converters:
-        for convert in chain:
-            values[position] = convert(values[position], column, connection)
-    return values
+    columns = [field.get_col(model._meta.db_table) for field in fields]
+    return [field.attname for field in fields], Conversions.of_columns(connection, columns)
 
 
 def _sqlite_time(time: datetime) -> str:
