@@ -86,7 +86,7 @@ def matches(
         "sfm_memories.seq, sfm_memories.id, sfm_memories.size, sfm_memories.terms",
         source,
         parameters,
-        f"ORDER BY sfm_memories.seq DESC LIMIT {most + 1}",
+        f"ORDER BY {term_index.newest_first(selection.connection)} LIMIT {most + 1}",
     )
     scores = scoring.bm25_all([terms for *_, terms in rows[:most]], weights, stats.average_length)
     ranked = sorted(zip(scores, rows, strict=False), key=lambda scored: (-scored[0], scored[1][0]))

@@ -72,6 +72,10 @@ _IN_SAMPLE = """
 """
 
 
+# SQLite reads the full-text index in this order. Sorting by the same column of the other table would sort all rows.
+_NEWEST_FIRST = {"sqlite": "sfm_memory_terms_scoped.rowid DESC", "postgresql": "sfm_memories.seq DESC"}
+
+
 @dataclass(frozen=True)
 class Size:
     """The number of memories in some namespaces, and their average number of terms."""
@@ -92,6 +96,11 @@ def matching(
         return _SQLITE_MATCHING, [expression, tenant.id.hex, json.dumps(namespaces)]
     expression = _any(clauses, ("'{}'", "'{}':*"), " & ", " | ")
     return _POSTGRESQL_MATCHING, [f"{_scopes(tenant, namespaces)} & ({expression})"]
+
+
+def newest_first(connection: BaseDatabaseWrapper) -> str:
+    """Return the order by which `matching` yields the newest memories first."""
+    return _NEWEST_FIRST[connection.vendor]
 
 
 def sqlite_counts(
