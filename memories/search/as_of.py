@@ -28,6 +28,7 @@ from memories.search.query import KEYWORD, SEMANTIC, Results, Search, SearchHit
 from memories.search.ranking import Ranking
 from memories.search.relevance import Signals
 from memories.search.scoring import Stats, Weights
+from memories.search.selection import as_uuid
 from somamemory.db.replicas import may_read_replica
 from somamemory.errors import RowBudgetExceeded, Unavailable
 from somamemory.response_size import fitting
@@ -114,7 +115,11 @@ def _changed(
     signals = relevance.signals(query.query, term_weights, (hit.candidate for hit in ranked), stats.average_length)
     found = [
         _Found(
-            round(hit.score, 6), hit.candidate.coordinate_key, hit.candidate.id, None, explained(hit, ranking, query)
+            round(hit.score, 6),
+            hit.candidate.coordinate_key,
+            as_uuid(hit.candidate.id),
+            None,
+            explained(hit, ranking, query),
         )
         for hit in ranked
         if hit.score >= query.min_score
@@ -153,7 +158,7 @@ def _add_similarities(
 ) -> list[str]:
     """Embed the versions and set their similarity. Return the degraded legs, if some versions could not be embedded."""
     best = sorted(candidates, key=lambda candidate: -candidate.bm25)[:MAX_EMBEDDED]
-    memories = point_in_time.in_order(caller, arms, "id", [candidate.id for candidate in best])
+    memories = point_in_time.in_order(caller, arms, "id", [as_uuid(candidate.id) for candidate in best])
     texts = [(candidate, _text(memory)) for candidate, memory in zip(best, memories, strict=False) if memory]
     texts = [(candidate, text) for candidate, text in texts if text.strip()]
     dense = scoring.dense_query(query.query, stats)

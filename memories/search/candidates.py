@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from memories.models import EmbeddingGeneration, Memory
 from memories.search import scoring, term_marks
 from memories.search.expansion import Address
-from memories.search.selection import Row, Selection, as_uuid
+from memories.search.selection import Row, Selection, StoredId
 from memories.search.term_marks import Mark
 from memories.selectors import Narrowing
 from tenants.models import Tenant
@@ -26,11 +26,11 @@ _COLUMNS = """
 """
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Candidate:
     """The fields of a confirmed memory that are needed for ranking."""
 
-    id: UUID
+    id: StoredId
     namespace: str
     coordinate_key: str
     importance: float
@@ -54,7 +54,7 @@ class Candidate:
         return self.namespace, self.coordinate_key
 
 
-Candidates = dict[UUID, Candidate]
+Candidates = dict[StoredId, Candidate]
 
 
 @dataclass(frozen=True)
@@ -72,17 +72,16 @@ class Confirmation:
     average_length: float
     generation: EmbeddingGeneration | None = None
 
-    def of(self, ids: Iterable[UUID], similarities: Mapping[UUID, float] | None = None) -> Candidates:
+    def of(self, ids: Iterable[StoredId], similarities: Mapping[StoredId, float] | None = None) -> Candidates:
         """Return the candidates with these ids, and those with known similarities. The latter get no vectors."""
         known = similarities or {}
         proposed = [*known, *(id for id in ids if id not in known)]
         if not proposed:
             return {}
-        rows = self.selection.with_vectors(_COLUMNS, proposed, len(known), self.generation)
-        found = self._candidates(rows)
-        for candidate in found:
+        found = self._candidates(self.selection.with_vectors(_COLUMNS, proposed, len(known), self.generation))
+        for candidate in found if known else ():
             candidate.similarity = known.get(candidate.id)
-        return {candidate.id: candidate for candidate in found if self.narrowing.in_ball(candidate.coordinate_key)}
+        return {candidate.id: candidate for candidate in self._in_ball(found)}
 
     def at(
         self, tenant: Tenant, visible: Selection, addresses: Sequence[Address]
@@ -93,32 +92,26 @@ class Confirmation:
             passes, parameters = "1", []
         rows = visible.at(f"{passes}, {_COLUMNS}", parameters, tenant, addresses, self.generation)
         found = self._candidates([row[1:] for row in rows])
-        passing: list[Candidate] = []
-        others: list[Candidate] = []
-        for (passed, *_), candidate in zip(rows, found, strict=True):
-            accepted = passed and self.narrowing.in_ball(candidate.coordinate_key)
-            (passing if accepted else others).append(candidate)
-        return passing, others
+        passing = self._in_ball([candidate for row, candidate in zip(rows, found, strict=True) if row[0]])
+        if len(passing) == len(found):
+            return passing, []
+        accepted = {candidate.id for candidate in passing}
+        return passing, [candidate for candidate in found if candidate.id not in accepted]
+
+    def _in_ball(self, candidates: list[Candidate]) -> list[Candidate]:
+        if self.narrowing.ball is None:
+            return candidates
+        return [candidate for candidate in candidates if self.narrowing.in_ball(candidate.coordinate_key)]
 
     def _candidates(self, rows: Sequence[Row]) -> list[Candidate]:
         texts = [row[5] for row in rows]
         matched = scoring.saturations(texts, list(self.weights), self.average_length)
         scores = scoring.weighted(matched, self.weights).tolist()
+        marks = [term_marks.read(terms) for terms in texts]
         return [
-            Candidate(
-                as_uuid(id),
-                namespace,
-                key,
-                importance,
-                created,
-                bm25,
-                vector,
-                mark=term_marks.read(terms),
-                matched=own,
-                user_id=user_id,
-            )
-            for (id, namespace, key, importance, created, terms, user_id, vector), bm25, own in zip(
-                rows, scores, matched, strict=True
+            Candidate(id, namespace, key, importance, created, bm25, vector, None, 0.0, 0.0, mark, own, user_id)
+            for (id, namespace, key, importance, created, _, user_id, vector), bm25, mark, own in zip(
+                rows, scores, marks, matched, strict=True
             )
         ]
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from uuid import UUID
 
 from django.utils import timezone
 
@@ -31,7 +30,7 @@ from memories.search.query import GRAPH, HYBRID, KEYWORD, SEMANTIC, Results, Sea
 from memories.search.ranking import Ranked, Ranking
 from memories.search.relevance import Signals
 from memories.search.scoring import Stats, Weights
-from memories.search.selection import Selection
+from memories.search.selection import Selection, StoredId
 from memories.search.semantic import SemanticLeg
 from memories.search.slow_searches import Stopwatch
 from memories.search.statistics import statistics
@@ -47,7 +46,7 @@ __all__ = ["GRAPH", "HYBRID", "KEYWORD", "SEMANTIC", "Results", "Search", "Searc
 class _Words:
     """The result of the lexical leg."""
 
-    ids: Sequence[UUID] = ()
+    ids: Sequence[StoredId] = ()
     matched: int = 0  # number of memories that were ranked by their terms
     complete: bool = True  # False if more memories might rank high than were ranked
     degraded: bool = False
@@ -87,9 +86,10 @@ def _search(caller: Caller, query: Search) -> Results:
     if query.mode != KEYWORD and leg is None:
         degraded.append(SEMANTIC)
     ranking = Ranking.of(weights, term_weights, timezone.now(), query.wording(terms))
-    ranked = ranking.rank(candidates.values())
+    uses_neighbours = query.mode == HYBRID and query.neighbours and weights.keyword
+    ranked = ranking.rank(candidates.values(), neighbours.BEST if leg and uses_neighbours else None)
     watch.step("ranking")
-    if query.mode == HYBRID and query.neighbours and leg and weights.keyword:
+    if leg and uses_neighbours:
         neighbours.add(query, leg, ranked, candidates)
         ranked = ranking.rank(candidates.values())
         watch.step("neighbours")
@@ -134,14 +134,14 @@ def _lexical_leg(caller: Caller, query: Search, selection: Selection, stats: Sta
     if alone:
         few = most = lexical.MAX_RANKED
     with metrics.leg_seconds.labels(KEYWORD).time(), tracing.span("search: words"):
-        matches = lexical.matches(selection, query.namespaces, stats, caller.tenant, few, most)
-    metrics.candidates.labels(KEYWORD).observe(len(matches.ranked))
-    # memories outside the ball are removed when candidates are confirmed
-    in_ball_only = query.narrowing.ball is not None
-    matched = 0 if in_ball_only or query.min_score or query.min_relevance else len(matches.ranked)
-    proposed = matches.ranked if in_ball_only else matches.ranked[: query.pool]
+        # memories outside the ball are removed when candidates are confirmed
+        in_ball_only = query.narrowing.ball is not None
+        best = None if in_ball_only else query.pool
+        matches = lexical.matches(selection, query.namespaces, stats, caller.tenant, few, most, best=best)
+    metrics.candidates.labels(KEYWORD).observe(matches.count)
+    matched = 0 if in_ball_only or query.min_score or query.min_relevance else matches.count
     degraded = not all_terms or (alone and not matches.complete)
-    return _Words([match.id for match in proposed], matched, not matches.cut, degraded)
+    return _Words([match.id for match in matches.ranked], matched, not matches.cut, degraded)
 
 
 def _confirm(
@@ -168,7 +168,7 @@ def _expand(
 ) -> bool:
     """Add memories related to the best hits to the candidates, and return whether all of them were added."""
     reached = expansion.reach(caller, [Seed(hit.candidate.address, hit.score) for hit in ranked[:MAX_SEEDS]])
-    related = set(ids_at(confirmation.selection.memories, reached.scores))
+    related = set(map(confirmation.selection.stored, ids_at(confirmation.selection.memories, reached.scores)))
     joined = confirmation.of(related - candidates.keys())
     if leg is not None:
         leg.add_similarities(joined)

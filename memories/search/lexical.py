@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
-from uuid import UUID
+
+import numpy as np
 
 from memories.search import scoring, term_index
 from memories.search.clauses import choose
 from memories.search.scoring import Stats
-from memories.search.selection import Selection, as_uuid
+from memories.search.selection import Selection, StoredId
 from memories.search.term_index import Clause
 from tenants.models import Tenant
 
@@ -32,29 +33,26 @@ class Match(NamedTuple):
     """A memory that matches the query.
 
     seq: its number in the database.
-    key: its id in the form that the database stores.
     size: its size in bytes.
     """
 
     seq: int
-    key: UUID | str
+    id: StoredId
     size: int
     bm25: float
-
-    @property
-    def id(self) -> UUID:
-        return as_uuid(self.key)
 
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """The ranked memories, best first.
+    """The best of the ranked memories, best first.
 
+    count: the number of memories that were ranked.
     pruned: whether memories that contain only lighter combinations of terms were not ranked.
     cut: whether more memories contain the chosen combinations than were ranked.
     """
 
     ranked: Sequence[Match]
+    count: int = 0
     pruned: bool = False
     cut: bool = False
 
@@ -71,11 +69,13 @@ def matches(
     few: int = FEW,
     most: int = MAX_CANDIDATES,
     clauses: Sequence[Clause] | None = None,
+    best: int | None = None,
 ) -> Matches:
     """Rank memories of the `selection` that contain terms of the query (the keys of `stats.frequency`).
 
     About `few` memories are ranked, at most `most`.
     clauses: the memories must contain all terms of at least one of these; by default, any term.
+    best: the maximum number of matches to return.
     """
     weights = scoring.term_weights(list(stats.frequency), stats)
     chosen, all_matches = (clauses, True) if clauses is not None else choose(stats, weights, few)
@@ -88,7 +88,8 @@ def matches(
         parameters,
         f"ORDER BY {term_index.newest_first(selection.connection)} LIMIT {most + 1}",
     )
-    scores = scoring.bm25_all([terms for *_, terms in rows[:most]], weights, stats.average_length)
-    ranked = sorted(zip(scores, rows, strict=False), key=lambda scored: (-scored[0], scored[1][0]))
-    matching = [Match(seq, key, size, score) for score, (seq, key, size, _) in ranked]
-    return Matches(matching, pruned=not all_matches, cut=len(rows) > most)
+    scores = scoring.bm25_all([row[3] for row in rows[:most]], weights, stats.average_length)
+    order = np.lexsort(([row[0] for row in rows[:most]], np.negative(scores)))[:best].tolist()
+    found = [(*rows[at], scores[at]) for at in order]
+    matching = [Match(seq, id, size, score) for seq, id, size, _, score in found]
+    return Matches(matching, len(scores), pruned=not all_matches, cut=len(rows) > most)

@@ -11,8 +11,9 @@ same caller and the same user.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 from django.conf import settings
@@ -38,7 +39,7 @@ _Line = tuple[str, str, str | None]  # namespace, key without the last number, u
 
 def add(query: Search, leg: SemanticLeg, ranked: Sequence[Ranked], candidates: Candidates) -> None:
     """Add the memories adjacent to the best hits to the candidates, and set the neighbour evidence of both."""
-    best = [hit.candidate for hit in ranked[:BEST] if _applies_to(hit.candidate.namespace)]
+    best = [hit.candidate for hit in ranked if _applies_to(hit.candidate.namespace)]
     near = list(dict.fromkeys(address for candidate in best for address in _next_to(candidate)))
     if not near:
         return
@@ -50,8 +51,7 @@ def add(query: Search, leg: SemanticLeg, ranked: Sequence[Ranked], candidates: C
     leg.add_similarities(joined)
     candidates.update(joined)
     around = [known[address] for address in near if address in known]
-    distinct = {candidate.id: candidate for candidate in (*best, *around, *joining, *informing)}
-    spread(list(distinct.values()), leg.confirmation.weights)
+    spread(list(dict.fromkeys((*best, *around, *joining, *informing))), leg.confirmation.weights)
 
 
 def spread(candidates: Sequence[Candidate], weights: Mapping[str, float]) -> None:
@@ -59,46 +59,57 @@ def spread(candidates: Sequence[Candidate], weights: Mapping[str, float]) -> Non
 
     weights: the weights of the query's terms.
     """
-    own = np.stack([candidate.matched for candidate in candidates])
-    asks = np.array([candidate.mark.questions > 0 for candidate in candidates])
+    own = np.concatenate([candidate.matched for candidate in candidates]).reshape(len(candidates), -1)
     together = own.copy()
-    for distance, receiving, giving in _pairs(candidates):
-        share = np.full(len(giving), SHARES[distance])
-        if distance == -1:
-            share[asks[giving]] = scoring.ANSWER
-        together[receiving] = np.maximum(together[receiving], share[:, np.newaxis] * own[giving])
+    for distance, receiving, giving in _pairs(candidates, set(np.flatnonzero(own.any(axis=1)).tolist())):
+        asks = distance == -1 and np.array([candidates[giver].mark.questions > 0 for giver in giving])
+        share = np.where(asks, scoring.ANSWER, SHARES[distance]).reshape(-1, 1)
+        together[receiving] = np.maximum(together[receiving], share * own[giving])
     added = scoring.weighted(together, weights) - scoring.weighted(own, weights)
     for candidate, bm25 in zip(candidates, added.tolist(), strict=True):
         candidate.neighbours = bm25
 
 
-def _pairs(candidates: Sequence[Candidate]) -> Iterator[tuple[int, list[int], list[int]]]:
-    """Yield each distance with the positions of the candidates that receive evidence and of those that provide it."""
+def _pairs(candidates: Sequence[Candidate], givers: Collection[int]) -> Iterator[tuple[int, list[int], list[int]]]:
+    """Yield each distance with the positions of the candidates that receive evidence and of those that provide it.
+
+    givers: the positions of the candidates that contain a word of the query.
+    """
     lines: dict[_Line, dict[float, int]] = defaultdict(dict)
+    giving: dict[_Line, dict[float, int]] = defaultdict(dict)
     for position, candidate in enumerate(candidates):
         key = candidate.coordinate_key
         line = (candidate.namespace, key[: -coordinates.DIGITS_PER_NUMBER], candidate.user_id)
-        lines[line][coordinates.last_number(key)] = position
+        number = coordinates.last_number(key)
+        lines[line][number] = position
+        if position in givers:
+            giving[line][number] = position
     for distance in SHARES:
         pairs = [
-            (position, line[number + distance])
-            for line in lines.values()
-            for number, position in line.items()
-            if number + distance in line
+            (receiver, near[number + distance])
+            for line, near in giving.items()
+            for number, receiver in lines[line].items()
+            if number + distance in near
         ]
-        yield distance, [receiving for receiving, _ in pairs], [giving for _, giving in pairs]
+        if pairs:
+            yield distance, [receiver for receiver, _ in pairs], [giver for _, giver in pairs]
 
 
 def _next_to(candidate: Candidate) -> Iterator[Address]:
-    key = candidate.coordinate_key
-    number = coordinates.last_number(key)
-    for distance in SHARES:
-        if number + distance != number:
-            yield candidate.namespace, coordinates.with_last_number(key, number + distance)
+    key, digits = candidate.coordinate_key, coordinates.DIGITS_PER_NUMBER
+    return ((candidate.namespace, key[:-digits] + other) for other in _around(key[-digits:]))
+
+
+@lru_cache(10_000)
+def _around(digits: str) -> Sequence[str]:
+    """Return the digits of the numbers next to the last number of a key."""
+    number = coordinates.last_number(digits)
+    return [coordinates.with_last_number(digits, number + by) for by in SHARES if number + by != number]
 
 
 def _applies_to(namespace: str) -> bool:
-    return not any(covers(prefix, namespace) for prefix in settings.SEARCH_WITHOUT_NEIGHBOURS)
+    prefixes = settings.SEARCH_WITHOUT_NEIGHBOURS
+    return not (prefixes and any(covers(prefix, namespace) for prefix in prefixes))
 
 
 def _visible(leg: SemanticLeg, query: Search) -> Selection:

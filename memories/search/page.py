@@ -9,7 +9,7 @@ from memories.models import Memory
 from memories.search.query import GRAPH, Search, SearchHit
 from memories.search.ranking import Ranked, Ranking
 from memories.search.relevance import Signals
-from memories.search.selection import Selection
+from memories.search.selection import Selection, as_uuid
 from somamemory.response_size import fitting
 
 
@@ -43,8 +43,8 @@ def page_of(
 
 def _read(selection: Selection, part: Sequence[Ranked]) -> list[Memory | None]:
     """Return the memory of each hit, or None, for the first hits that fit into one response."""
-    ids = [hit.candidate.id for hit in part]
-    rows = selection.whole(ids)
+    rows = selection.whole([hit.candidate.id for hit in part])
+    ids = [as_uuid(hit.candidate.id) for hit in part]
     if rows is None:
         return large_rows.in_order(selection.memories, "id", ids)
     by_id = {row.id: row for row in rows}

@@ -11,14 +11,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from memories.search import scoring
+from memories.search import scoring, term_marks
 from memories.search.candidates import Candidate
-from memories.search.scoring import Scores, Weights
+from memories.search.scoring import Floats, Scores, Weights
+from memories.search.term_marks import Mark
 from memories.search.wording import Wording
 
 # The components of a score that only hybrid searches use.
 IN_HYBRID = ("neighbours", "speaker", "question")
 RECENCY_HALF_LIFE_S = 7 * 24 * 3600.0
+_EVERY_COMPONENT = Weights(1.0, 1.0, 1.0, 1.0, 1.0)
+_NOTHING: Floats = 0.0
 
 
 class Ranked(NamedTuple):
@@ -45,19 +48,21 @@ class Ranking:
     ) -> Ranking:
         return cls(weights, math.fsum(term_weights.values()), now, wording)
 
-    def rank(self, candidates: Iterable[Candidate]) -> list[Ranked]:
-        """Return the candidates with their scores, best first. Equal scores are sorted by coordinate."""
-        indexed: list[Candidate] = []
-        others: list[Candidate] = []
-        for candidate in candidates:
-            (others if candidate.similarity is None else indexed).append(candidate)
-        ranked = [*self._scored(indexed, self.weights), *self._scored(*self._without_similarity(others))]
-        ranked.sort(key=lambda hit: (-hit.score, hit.candidate.coordinate_key, hit.candidate.id))
-        return ranked
+    def rank(self, candidates: Iterable[Candidate], best: int | None = None) -> list[Ranked]:
+        """Return the candidates with their scores, best first. Equal scores are sorted by coordinate.
+
+        best: the maximum number of candidates to return.
+        """
+        every = list(candidates)
+        others = [candidate for candidate in every if candidate.similarity is None]
+        indexed = [candidate for candidate in every if candidate.similarity is not None] if others else every
+        others, weights = self._without_similarity(others)
+        scores = np.concatenate((self._scores(indexed, self.weights), self._scores(others, weights)))
+        return _sorted(scores, [*indexed, *others], best)
 
     def scores(self, candidate: Candidate) -> dict[str, float]:
         """Return the components of one candidate's score, by name."""
-        parts = self._parts([candidate], with_recency=True)
+        parts = self._parts([candidate], _EVERY_COMPONENT)
         names = ("semantic", "keyword", "recency", "importance", "graph", *(IN_HYBRID if self.wording else ()))
         return {name: float(np.ravel(getattr(parts, name))[0]) for name in names}
 
@@ -69,37 +74,51 @@ class Ranking:
             return candidates, replace(self.weights, semantic=0.0)
         return [candidate for candidate in candidates if candidate.graph], self.weights
 
-    def _scored(self, candidates: Sequence[Candidate], weights: Weights) -> Iterable[Ranked]:
+    def _scores(self, candidates: Sequence[Candidate], weights: Weights) -> NDArray[np.float64]:
         if not candidates:
-            return []
-        parts = self._parts(candidates, with_recency=weights.recency > 0)
-        fused = np.ravel(scoring.fuse(parts, weights)).tolist()
-        return (Ranked(score, candidate) for score, candidate in zip(fused, candidates, strict=True) if score > 0)
+            return np.zeros(0)
+        return np.zeros(len(candidates)) + scoring.fuse(self._parts(candidates, weights), weights)
 
-    def _parts(self, candidates: Sequence[Candidate], *, with_recency: bool) -> Scores:
-        wording, bound = self.wording, self.bound or math.inf
-        parts = np.array([self._bounded(candidate, bound) for candidate in candidates])
-        semantic, keyword, importance, graph, neighbours = _clipped(parts).T
-        return Scores(
-            semantic=semantic,
-            keyword=keyword,
-            recency=_clipped(np.array([self._recency(candidate) for candidate in candidates])) if with_recency else 0.0,
-            importance=importance,
-            graph=graph,
-            neighbours=neighbours,
-            speaker=np.array([wording.speaker(candidate.mark) for candidate in candidates]) if wording else 0.0,
-            question=np.array([candidate.mark.questions for candidate in candidates]) if wording else 0.0,
-        )
+    def _parts(self, candidates: Sequence[Candidate], weights: Weights) -> Scores:
+        """Return the components whose weight is not 0."""
+        bound = self.bound or math.inf
+        semantic = keyword = neighbours = recency = importance = graph = _NOTHING
+        if weights.semantic:
+            semantic = _clipped([candidate.similarity or 0.0 for candidate in candidates])
+        if weights.keyword:
+            keyword = _clipped([candidate.bm25 for candidate in candidates], bound)
+            neighbours = _clipped([candidate.neighbours for candidate in candidates], bound)
+        if weights.recency:
+            recency = _clipped([self._recency(candidate) for candidate in candidates])
+        if weights.importance:
+            importance = _clipped([candidate.importance for candidate in candidates], scoring.MAX_IMPORTANCE)
+        if weights.graph:
+            graph = _clipped([candidate.graph for candidate in candidates])
+        speaker, question = self._wording([candidate.mark for candidate in candidates])
+        return Scores(semantic, keyword, recency, importance, graph, neighbours, speaker, question)
 
-    @staticmethod
-    def _bounded(candidate: Candidate, bound: float) -> tuple[float, ...]:
-        """Return the components that are simple ratios, not yet clipped to [0, 1]."""
-        similarity, importance = candidate.similarity or 0.0, candidate.importance / scoring.MAX_IMPORTANCE
-        return similarity, candidate.bm25 / bound, importance, candidate.graph, candidate.neighbours / bound
+    def _wording(self, marks: Sequence[Mark]) -> tuple[Floats, Floats]:
+        """Return the contribution of each memory's speaker, and the share of its sentences that are questions."""
+        wording = self.wording
+        if wording is None or marks.count(term_marks.NONE) == len(marks):
+            return _NOTHING, _NOTHING
+        return np.array([wording.speaker(mark) for mark in marks]), np.array([mark.questions for mark in marks])
 
     def _recency(self, candidate: Candidate) -> float:
         return scoring.recency((self.now - candidate.created_at).total_seconds(), RECENCY_HALF_LIFE_S)
 
 
-def _clipped(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.minimum(np.maximum(values, 0.0), 1.0)
+def _sorted(scores: NDArray[np.float64], candidates: Sequence[Candidate], best: int | None) -> list[Ranked]:
+    order = np.argsort(-scores)[: np.count_nonzero(scores > 0)]
+    in_order = scores[order]
+    if (in_order[1:] == in_order[:-1]).any():
+        ranked = [Ranked(score, candidates[at]) for score, at in zip(in_order.tolist(), order.tolist(), strict=True)]
+        return sorted(ranked, key=lambda hit: (-hit.score, hit.candidate.coordinate_key, hit.candidate.id))[:best]
+    best_first = zip(in_order[:best].tolist(), order[:best].tolist(), strict=True)
+    return [Ranked(score, candidates[at]) for score, at in best_first]
+
+
+def _clipped(values: Sequence[float], bound: float = 1.0) -> NDArray[np.float64]:
+    """Return the values as shares of the bound, in [0, 1]."""
+    shares: NDArray[np.float64] = np.minimum(np.maximum(np.array(values) / bound, 0.0), 1.0)
+    return shares

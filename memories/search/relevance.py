@@ -114,11 +114,12 @@ def signals(
     known = [candidate for candidate in islice(candidates, BEST) if len(candidate.matched) == len(weights)]
     if not known:
         return Signals(None, 0.0, float(named.any()), length)
-    matched = np.stack([candidate.matched for candidate in known])
+    matched = np.concatenate([candidate.matched for candidate in known]).reshape(len(known), -1)
     coverage = matched @ content / max(content.sum(), 1e-9)
-    similarities = np.array([max(candidate.similarity or 0.0, 0.0) for candidate in known])
+    cosines = [candidate.similarity for candidate in known]
+    similarities = np.maximum([cosine or 0.0 for cosine in cosines], 0.0)
     best = int((coverage + similarities).argmax())
-    similarity = float(similarities[best]) if any(candidate.similarity is not None for candidate in known) else None
+    similarity = float(similarities[best]) if any(cosine is not None for cosine in cosines) else None
     missing = 1.0 - float((matched > 0).any(axis=0) @ named / named.sum()) if named.any() else 0.0
     return Signals(similarity, float(coverage[best]), missing, length)
 

@@ -9,13 +9,13 @@ PostgreSQL reads the whole namespace while it has no statistics, such as right a
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from typing import Any
 from uuid import UUID
 
+import orjson
 from django.core.exceptions import EmptyResultSet, FullResultSet
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -29,12 +29,15 @@ from memories.prepared_reads import alive
 from memories.search.expansion import Address
 from memories.search.query import Search
 from somamemory.db import replicas
+from somamemory.db.conversions import Conversions
 from somamemory.db.prepared import Parameter, PreparedCondition, instance
 from tenants.caller import Caller
 from tenants.models import Tenant
 from tenants.scoping import parameters_of
 
 Row = tuple[Any, ...]
+# A memory's id as the database stores it. On SQLite, this is a string of digits, which is faster to hash and compare.
+StoredId = UUID | str
 _NOTHING, _EVERYTHING = "1 = 0", "1 = 1"
 # The vector of a proposed memory, unless the index has not received it yet. Archived memories are not in the index.
 _VECTOR = (
@@ -46,9 +49,9 @@ _WITH_VECTOR = """
 """
 # The rows at given addresses. Each is looked up in the unique index, whatever the planner estimates.
 _SQLITE_AT = """
-    json_each(%s) AS proposed CROSS JOIN sfm_memories ON sfm_memories.tenant_id = %s
-    AND sfm_memories.namespace = json_extract(proposed.value, '$[0]')
-    AND sfm_memories.coordinate_key = json_extract(proposed.value, '$[1]')
+    json_each(%s) AS place CROSS JOIN json_each(place.value) AS proposed CROSS JOIN sfm_memories
+    ON sfm_memories.tenant_id = %s AND sfm_memories.namespace = place.key
+    AND sfm_memories.coordinate_key = proposed.value
 """
 _POSTGRESQL_AT = """
     unnest(%s::text[], %s::text[]) AS proposed (namespace, coordinate_key) CROSS JOIN LATERAL (
@@ -95,6 +98,9 @@ class Selection:
         """The same memories as a queryset, for other queries."""
         return self.query()
 
+    def stored(self, id: UUID) -> StoredId:
+        return id.hex if self.connection.vendor == "sqlite" else id
+
     def rows(self, columns: str, source: str, parameters: Sequence[Any], rest: str = "") -> list[Row]:
         """Return `columns` of the rows that pass the condition. `source` is a table expression named sfm_memories."""
         sql = f"SELECT {columns} FROM {source} WHERE {self.condition} {rest}"  # noqa: S608 - constants and compiled SQL
@@ -104,7 +110,7 @@ class Selection:
             return rows
 
     def with_vectors(
-        self, columns: str, ids: Sequence[UUID], first: int, generation: EmbeddingGeneration | None
+        self, columns: str, ids: Sequence[StoredId], first: int, generation: EmbeddingGeneration | None
     ) -> list[Row]:
         """Return `columns` of the memories with these ids, and from position `first` onwards, their vectors or None."""
         source, parameters = self._proposed(ids)
@@ -127,40 +133,32 @@ class Selection:
         """Return `columns`, which contain the `parameters`, of the memories at these addresses, and their vectors."""
         values: list[Any]
         if self.connection.vendor == "sqlite":
-            source, values = _SQLITE_AT, [json.dumps(addresses), tenant.id.hex]
+            keys: dict[str, list[str]] = {}
+            for namespace, key in addresses:
+                keys.setdefault(namespace, []).append(key)
+            source, values = _SQLITE_AT, [orjson.dumps(keys).decode(), tenant.id.hex]
         else:
-            namespaces, keys = ([address[part] for address in addresses] for part in (0, 1))
-            source, values = _POSTGRESQL_AT, [namespaces, keys, tenant.id]
+            source, values = _POSTGRESQL_AT, [*map(list, zip(*addresses, strict=True)), tenant.id]
         if generation is None:
             return self.rows(f"{columns}, NULL", source, [*parameters, *values])
         vector_of = generation.id.hex if self.connection.vendor == "sqlite" else generation.id
         return self.rows(f"{columns}, {_VECTOR}", f"{source} {_WITH_VECTOR}", [*parameters, *values, vector_of])
 
-    def whole(self, ids: Collection[UUID]) -> list[Memory] | None:
+    def whole(self, ids: Sequence[StoredId]) -> list[Memory] | None:
         """Return the memories with these ids, without their terms, or None if one of them is large (`large_rows`)."""
         columns, names, conversions, size_at = _reading(self.connection.vendor)
         source, parameters = self._proposed(ids)
         rows = self.rows(columns, source, parameters)
         if any(row[size_at] > SMALL for row in rows):
             return None
-        return [instance(Memory, names, self._converted(row, conversions), self.connection) for row in rows]
+        connection = self.connection
+        return [instance(Memory, names, conversions.applied(row, connection), connection) for row in rows]
 
-    def _proposed(self, ids: Collection[UUID]) -> tuple[str, list[Any]]:
+    def _proposed(self, ids: Sequence[StoredId]) -> tuple[str, list[Any]]:
         if self.connection.vendor == "sqlite":
             source = "json_each(%s) AS proposed CROSS JOIN sfm_memories ON sfm_memories.id = proposed.value"
-            return source, [json.dumps([id.hex for id in ids])]
+            return source, [orjson.dumps(ids).decode()]
         return "(SELECT * FROM sfm_memories WHERE id = ANY(%s::uuid[]) OFFSET 0) AS sfm_memories", [list(ids)]
-
-    def _converted(self, row: Row, conversions: Conversions) -> list[Any]:
-        values = list(row)
-        for at, column, converters in conversions:
-            for convert in converters:
-                values[at] = convert(values[at], column, self.connection)
-        return values
-
-
-# Position of a column, the column, and the functions that convert its values.
-Conversions = Sequence[tuple[int, Any, Sequence[Callable[..., Any]]]]
 
 
 @dataclass(frozen=True)
@@ -201,7 +199,7 @@ def _parameter(name: str, field: str) -> Any:
     return Parameter(name, Memory, field)
 
 
-def as_uuid(value: UUID | str) -> UUID:
+def as_uuid(value: StoredId) -> UUID:
     """Convert an id as read from either database."""
     return value if isinstance(value, UUID) else _parsed(value)
 
@@ -232,12 +230,7 @@ def _reading(vendor: str) -> tuple[str, list[str], Conversions, int]:
     """Return the columns of a whole memory, their attributes, their conversions, and the position of the size."""
     connection = next(found for found in connections.all() if found.vendor == vendor)
     fields = [field for field in Memory._meta.concrete_fields if field.name != "terms"]
-    conversions = []
-    for at, field in enumerate(fields):
-        column = field.get_col("sfm_memories")
-        converters = connection.ops.get_db_converters(column) + column.get_db_converters(connection)
-        if converters:
-            conversions.append((at, column, converters))
+    conversions = Conversions.of_columns(connection, [field.get_col("sfm_memories") for field in fields])
     columns = ", ".join(_column(field) for field in fields)
     return columns, [field.attname for field in fields], conversions, [field.name for field in fields].index("size")
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager
@@ -31,7 +31,7 @@ from memories.search import analyzer, scoring, vectors
 from memories.search.candidates import Candidates, Confirmation
 from memories.search.query import HYBRID, SEMANTIC, Search
 from memories.search.scoring import Stats
-from memories.search.selection import as_uuid
+from memories.search.selection import StoredId, as_uuid
 from memories.selectors import Narrowing
 from somamemory import deadline
 from somamemory.errors import ConfigurationError, IndexUnavailable, Unavailable
@@ -94,7 +94,7 @@ class SemanticLeg:
     def memories(self) -> QuerySet[Memory]:
         return self.confirmation.selection.memories
 
-    def candidates(self, ids: Collection[UUID]) -> Candidates:
+    def candidates(self, ids: Collection[StoredId]) -> Candidates:
         """Return confirmed memories that are similar to the query, and those in `ids`, each with its similarity.
 
         Raises Unavailable.
@@ -108,10 +108,11 @@ class SemanticLeg:
 
     def add_similarities(self, candidates: Candidates) -> None:
         """Replace each candidate's vector with its similarity."""
-        rows = [(id, candidate.vector) for id, candidate in candidates.items() if candidate.vector is not None]
-        if rows and self.vector is not None:
-            for id, similarity in vectors.similarities(rows, self.vector).items():
-                candidates[id].similarity = similarity
+        stored = [(candidate, candidate.vector) for candidate in candidates.values() if candidate.vector]
+        if self.vector is not None:
+            similarities = vectors.cosines([vector for _, vector in stored], self.vector)
+            for (candidate, _), similarity in zip(stored, similarities, strict=True):
+                candidate.similarity = similarity
 
     def start(self) -> None:
         """Query the index on another thread if it or the model is remote, so that the lexical leg can run in the
@@ -150,29 +151,37 @@ class SemanticLeg:
         return similarities
 
     def _confirm_enough(
-        self, hits: list[Hit], from_database: dict[UUID, float], ids: Collection[UUID], vector: Vectors
+        self, hits: list[Hit], from_database: dict[UUID, float], ids: Collection[StoredId], vector: Vectors
     ) -> Candidates:
         """Confirm the hits, and request more from the index while too many of them are rejected."""
         limit, pool = self.limit, self.search.pool
-        confirmed = self.confirmation.of(ids, {hit.id: hit.similarity for hit in hits} | from_database)
-        passed = sum(hit.id in confirmed for hit in hits)
+        similarities = self._stored(hits)
+        confirmed = self.confirmation.of(ids, similarities | self._stored(from_database.items()))
+        passed = sum(map(confirmed.__contains__, similarities))
         while passed < min(len(hits), pool) and len(hits) >= limit and self.few is None:
             wanted = math.ceil(pool * limit / max(passed, 1) * _SPARE)
             if self.sampled_of and wanted * _SCANNED > self.sampled_of:
                 self.few, self.sampled_of = _few(self), 0
                 if self.few is not None:
-                    return self.confirmation.of((), self._nearest_of_few(self.few, vector)) | confirmed
+                    return self._confirmed(self._nearest_of_few(self.few, vector)) | confirmed
             if limit == MAX_LIMIT:  # the filters reject most of the index's hits, so compare every vector
                 every = self._vectors(self.memories).iterator(chunk_size=EXACT)
-                return self.confirmation.of((), vectors.nearest(every, vector, pool)) | confirmed
+                return self._confirmed(vectors.nearest(every, vector, pool)) | confirmed
             limit = min(max(limit * 4, wanted), MAX_LIMIT)
             metrics.refills.inc()
             examined = {hit.id for hit in hits}
             hits = self._ask_index(vector, limit)
-            more = self.confirmation.of((), {hit.id: hit.similarity for hit in hits if hit.id not in examined})
+            more = self._confirmed({hit.id: hit.similarity for hit in hits if hit.id not in examined})
             passed += len(more)
             confirmed |= more
         return confirmed
+
+    def _confirmed(self, similarities: Mapping[UUID, float]) -> Candidates:
+        return self.confirmation.of((), self._stored(similarities.items()))
+
+    def _stored(self, similarities: Iterable[tuple[UUID, float]]) -> dict[StoredId, float]:
+        stored = self.confirmation.selection.stored
+        return {stored(id): similarity for id, similarity in similarities}
 
     def _nearest_of_few(self, few: Few, vector: Vectors) -> dict[UUID, float]:
         compared = vectors.nearest(few.vectors or (), vector, self.search.pool)

@@ -21,13 +21,19 @@ MAX_COMPARED = 1_000_000
 def similarities(rows: Sequence[tuple[UUID, bytes]], vector: Vectors) -> dict[UUID, float]:
     """Return the cosine similarity of each stored vector to `vector`, by id. Rows without a vector are left out."""
     filled = [(id, raw) for id, raw in rows if raw]
-    if not filled:
-        return {}
-    matrix = np.frombuffer(b"".join(bytes(raw) for _, raw in filled), dtype="<f4").reshape(len(filled), -1)
-    wide = matrix.astype(np.float64)
-    norms = np.maximum(np.linalg.norm(wide, axis=1), 1e-300)
-    cosines = wide @ unit_vector(vector, len(vector)).astype(np.float64) / norms
-    return {id: float(min(1.0, max(-1.0, cosine))) for (id, _), cosine in zip(filled, cosines, strict=True)}
+    found = cosines([raw for _, raw in filled], vector)
+    return {id: cosine for (id, _), cosine in zip(filled, found, strict=True)}
+
+
+def cosines(stored: Sequence[bytes], vector: Vectors) -> list[float]:
+    """Return the cosine similarity of each stored vector to `vector`."""
+    if not stored:
+        return []
+    wide = np.frombuffer(b"".join(stored), dtype="<f4").reshape(len(stored), -1).astype(np.float64)
+    norms = np.maximum(np.sqrt((wide * wide).sum(axis=1)), 1e-300)
+    similarities = wide @ unit_vector(vector, len(vector)).astype(np.float64) / norms
+    found: list[float] = np.clip(similarities, -1.0, 1.0).tolist()
+    return found
 
 
 def cosine(one: Vectors, other: Vectors) -> float:
