@@ -5,7 +5,7 @@
 Clients store, replace, read, search, link and delete memories, and append to, query and purge conversations. They reuse
 a fixed set of addresses and words, so only the audit log and the history grow, and only a leak makes the server grow.
 Pages of the database file, which the system drops when it needs memory, do not count. The first half of the time is a
-warm-up and is not measured: each connection to SQLite keeps its last 128 statements and up to 4 MiB of pages, and other
+warm-up and is not measured: each connection to SQLite keeps its last 64 statements and up to 4 MiB of pages, and other
 caches hold thousands of entries. Growth is the slope of a straight line through the second half.
 
 The exit status is 0 if no request failed, the memory of the server grew by at most 0.5% an hour after the warm-up, and

@@ -49,7 +49,7 @@ class Cursor(base.SQLiteCursorWrapper):
 def is_large(params: Sequence[object] | None) -> bool:
     """Return whether the parameters of a statement are large.
 
-    A connection caches its last 128 statements, each of which keeps a copy of its parameters. After storing memories of
+    A connection caches its last 64 statements, each of which keeps a copy of its parameters. After storing memories of
     9.8 MB, eight threads held on to 200 MB.
     """
     return sum(len(value) for value in params or () if isinstance(value, str | bytes)) > LARGE
