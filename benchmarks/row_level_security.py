@@ -1,7 +1,7 @@
-"""Measure the cost of row level security: `python -m benchmarks.row_level_security --database postgres://…`.
+"""Measure the cost of row-level security: `python -m benchmarks.row_level_security --database postgres://…`.
 
 The database must be empty, and a superuser must have prepared it: `manage.py row_level_security on` prints the
-statements. The requests run in this process, alternately without and with row level security, so that a busy machine
+statements. The requests run in this process, alternately without and with row-level security, so that a busy machine
 affects both equally. "Alternating" is the worst case: each request has a different tenant than the previous one, so it
 needs an additional statement. Other work on the machine affects the times but hardly affects the CPU time, which
 includes this process and PostgreSQL.
@@ -113,7 +113,7 @@ class Cost:
 
 
 def measure(ask: Request, callers: Iterator[Caller], repeats: int) -> dict[bool, Cost]:
-    """Return the cost without and with row level security."""
+    """Return the cost without and with row-level security."""
     from django.conf import settings
     from django.db import connection
 

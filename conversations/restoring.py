@@ -152,7 +152,7 @@ def _reuse_file(caller: Caller, conversation: Conversation, since: datetime) -> 
     was_in_use = files.filter(dropped_at__gte=since, dropped_at__gt=F("written_at"))
     file = was_in_use.order_by("-dropped_at").select_for_update().first()
     if file is None:
-        raise ColdFileDamaged(f"the file of conversation {conversation.id} is missing")
+        raise ColdFileDamaged(f"the file for conversation {conversation.id} is missing")
     file.dropped_at = None
     file.save(update_fields=["dropped_at"])
     usage.add(caller.tenant, file.memories, file.size)

@@ -1,4 +1,4 @@
-"""Show how memories are distributed over coordinates, as counts per cell or per place.
+"""Show how memories are distributed over coordinates, as counts per cell or per coordinate prefix.
 
 Where there are only a few memories, they are also returned individually. The counts are always complete. The database
 compares cell edges with the digits of coordinate keys, so it does not convert any numbers (see `coordinates`).
@@ -66,7 +66,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Places:
-    """The places `depth` numbers below a prefix, ordered by address."""
+    """The prefixes `depth` numbers below a prefix, ordered by address."""
 
     cells: Sequence[Cell] = field(default_factory=list)
     next_cursor: str | None = None
@@ -117,7 +117,7 @@ def places(
     limit: int = 50,
     cursor: str | None = None,
 ) -> Places:
-    """Return the places `depth` numbers below `narrowing.prefix`, with the counts for their subtrees."""
+    """Return the prefixes `depth` numbers below `narrowing.prefix`, with the counts for their subtrees."""
     above = len(narrowing.prefix.numbers) if narrowing.prefix else 0
     if above + depth > MAX_DIMENSIONS:
         raise InvalidInput("depth", f"a coordinate must have at most {MAX_DIMENSIONS} numbers")

@@ -1,4 +1,4 @@
-"""The health of the service's dependencies. One process checks it on behalf of all, at most every ten seconds."""
+"""The health of the service's dependencies. One process checks it on behalf of all, at most once every ten seconds."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _check_readiness() -> Readiness:
         if migration_stages.missing():
             return Readiness(False, f"migrations are missing; run {COMMAND} bootstrap")
         if settings.ROW_LEVEL_SECURITY and not row_level_security.is_installed():
-            return Readiness(False, f"row level security is incomplete; run {COMMAND} bootstrap")
+            return Readiness(False, f"row-level security is incomplete; run {COMMAND} bootstrap")
     except (DatabaseError, DeadlineExceeded):
         return Readiness(False, "the database is not responding")
     return Readiness(True)

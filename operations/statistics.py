@@ -120,7 +120,7 @@ def _estimated() -> tuple[dict[UUID, int], bool]:
         )
         shares = cursor.fetchall()
     rows = _rows()
-    if not shares:  # the statistics of a table with row level security are hidden from its owner
+    if not shares:  # the statistics of a table with row-level security are hidden from its owner
         return _sampled(rows), False
     return {UUID(tenant): round(share * rows) for tenant, share in shares}, False
 

@@ -179,7 +179,7 @@ start_postgresql() { # name, folder of its programs, more statements for the dat
     PGPASSWORD="$password" "$postgresql/psql" -qX -h 127.0.0.1 -p "$port" -U postgres -d postgres -v ON_ERROR_STOP=1 \
         -c "CREATE ROLE soma LOGIN CREATEDB PASSWORD '$password'" -c 'CREATE DATABASE soma OWNER soma' \
         -c 'GRANT SET ON PARAMETER deadlock_timeout TO soma' \
-        -c 'CREATE ROLE soma_tenant NOLOGIN' -c 'GRANT soma_tenant TO soma' # for row level security
+        -c 'CREATE ROLE soma_tenant NOLOGIN' -c 'GRANT soma_tenant TO soma' # for row-level security
     # A test controls which session detects a deadlock first. The databases of the tests are copies of template1.
     PGPASSWORD="$password" "$postgresql/psql" -qX -h 127.0.0.1 -p "$port" -U postgres -d template1 -v ON_ERROR_STOP=1 \
         -c 'ALTER FUNCTION ts_match_vq(tsvector, tsquery) LEAKPROOF' \
@@ -286,7 +286,7 @@ tests_on_postgresql() {
     tests
 }
 
-# Only the tests that use the vector index, with PostgreSQL and no other server. Those of row level security include the
+# Only the tests that use the vector index, with PostgreSQL and no other server. Those of row-level security include the
 # tests of strangers. The PostgreSQL of the package has no ICU, which `icontains` needs.
 tests_on_pgvector() {
     export SOMA_DATABASE_URL="$database_url" SOMA_VECTOR_INDEX=pgvector SOMA_TEST_ROW_LEVEL_SECURITY=1

@@ -1,4 +1,4 @@
-"""Row level security: PostgreSQL itself hides the rows of other tenants, even from a query without a tenant.
+"""Row-level security: PostgreSQL itself hides the rows of other tenants, even from a query without a tenant.
 
 Every table with a tenant has two policies. Requests use the `soma_tenant` role, which can access only the rows of the
 tenant in the `soma.tenant` setting, or none without a tenant. Commands and scheduled work use the owner of the tables,
@@ -102,7 +102,7 @@ def prepare(using: str = DEFAULT_DB_ALIAS) -> None:
         _run(connection, *(f"ALTER FUNCTION pg_catalog.{name} LEAKPROOF" for name in _leaking(connection)))
     if not _may_set_role(connection) or _leaking(connection):
         raise ConfigurationError(
-            "a superuser must prepare this database for row level security; run these statements in it, and try "
+            "a superuser must prepare this database for row-level security; run these statements in it, and try "
             "again:\n\n" + preparation(role)
         )
 
@@ -123,7 +123,7 @@ def missing(using: str = DEFAULT_DB_ALIAS) -> list[str]:
 
 
 def after_migrate(using: str, **signal: object) -> None:
-    """Protect the tables that a migration has created, if row level security is on."""
+    """Protect the tables that a migration has created, if row-level security is on."""
     if settings.ROW_LEVEL_SECURITY and connections[using].vendor == "postgresql":
         install(using)
 
@@ -131,7 +131,7 @@ def after_migrate(using: str, **signal: object) -> None:
 def _postgresql(using: str) -> BaseDatabaseWrapper:
     connection = connections[using]
     if connection.vendor != "postgresql":
-        raise ConfigurationError("row level security requires PostgreSQL; set SOMA_DATABASE_URL")
+        raise ConfigurationError("row-level security requires PostgreSQL; set SOMA_DATABASE_URL")
     return connection
 
 
@@ -159,7 +159,7 @@ def _grant(connection: BaseDatabaseWrapper) -> None:
 
 
 def _unprotected(connection: BaseDatabaseWrapper) -> set[str]:
-    """Return the names of existing tables that lack a policy or do not force row level security."""
+    """Return the names of existing tables that lack a policy or do not force row-level security."""
     rows = _query(
         connection,
         "SELECT relname FROM pg_class WHERE relname = ANY (%s) AND relkind = 'r' AND pg_table_is_visible(oid) AND NOT ("

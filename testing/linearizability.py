@@ -41,7 +41,7 @@ def linearization(
 ) -> list[Operation[Request, Answer]] | None:
     """Return an order of the operations that explains the history, or None if there is none.
 
-    apply: the model. It returns the state after a request, and the answer to the request.
+    apply: the model. Returns the new state and the response to the request.
     """
     operations = sorted(history, key=lambda operation: operation.began)
     needed = sum(1 << at for at, operation in enumerate(operations) if operation.is_answered)

@@ -301,7 +301,7 @@ def outside_transactions(django_db_setup: None, django_db_blocker: Any) -> Itera
 
 @pytest.fixture
 def walled(db: None, settings: Any) -> Iterator[None]:
-    """Enable row level security until the test's transaction is rolled back."""
+    """Enable row-level security until the test's transaction is rolled back."""
     row_level_security.install()
     settings.ROW_LEVEL_SECURITY = True
     yield

@@ -17,5 +17,5 @@ def meaning(owner: str, name: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Return a text without its links, which lead to pages of the documentation."""
+    """Return the text with its documentation links reduced to their labels."""
     return _LINK.sub(r"\1", text)

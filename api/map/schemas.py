@@ -35,7 +35,7 @@ class MapParams(OwnerIds, NamespaceParams):
     cursor: Cursor | None = None
 
     def check(self) -> None:
-        """Raise InvalidInput if the modes are mixed: a grid (`axes` over `box`), or pages of places (`depth`)."""
+        """Raise InvalidInput if the modes are mixed: a grid (`axes` over `box`), or pages of prefixes (`depth`)."""
         if self.axes is None and (self.box or self.resolution):
             raise InvalidInput("axes", "is required when box or resolution is given")
         if self.axes is not None:

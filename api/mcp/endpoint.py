@@ -1,4 +1,4 @@
-"""The endpoint of the Model Context Protocol: `POST /mcp` and `POST /mcp/{namespace}`.
+"""The Model Context Protocol (MCP) endpoints: `POST /mcp` and `POST /mcp/{namespace}`.
 
 django-mcpz implements the protocol. This view identifies the caller, parses the message strictly, and selects the
 tools.

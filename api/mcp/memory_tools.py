@@ -255,7 +255,7 @@ def at_id(id: str) -> str:
     try:
         return f"/memories/by-id/{UUID(id)}"
     except ValueError:
-        raise ToolError("id: must be a UUID, as returned by searches and stores.") from None
+        raise ToolError("id: must be a UUID, as returned when you search for or store a memory.") from None
 
 
 def _linked(request: HttpRequest, id: str) -> list[dict[str, Any]]:

@@ -52,7 +52,7 @@ class RemoteServer:
             content = response.read()
         except (OSError, HTTPException) as error:
             self._connection.close()
-            raise Unreachable(f"no server responds at {self._url} ({type(error).__name__})") from error
+            raise Unreachable(f"no server is responding at {self._url} ({type(error).__name__})") from error
         return response.status, response.headers.get_content_type(), content
 
 

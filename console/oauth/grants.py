@@ -124,7 +124,7 @@ def approve(caller: Caller, user_id: int, request: AuthorizationRequest, rights:
 
 
 def exchange(request: TokenRequest) -> Tokens:
-    """Exchange a code for the first tokens. Raises OAuthError. A code that is used again revokes the grant."""
+    """Exchange a code for the first tokens. Raises OAuthError. Reusing a code revokes the grant."""
     with transaction.atomic():
         of_code = OAuthGrant.objects.filter(client=request.client, code_digest=_digest(request.secret))
         grant = of_code.select_for_update().first()

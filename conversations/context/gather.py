@@ -33,10 +33,10 @@ from memories.selectors import Narrowing
 from tenants.caller import Caller
 from tenants.models import Tenant
 
-# The search proposes one message per `_TOKENS_A_PROPOSAL` tokens of budget, within these bounds. More proposals than
-# fit would let worse messages in. Share of the evidence (LoCoMo) that ends up in the context: budget 1,000 tokens: .773
-# with 60 proposals, .768 with 200 budget 4,000 tokens: .916 with 60 proposals, .894 with 200 budget 16,000 tokens: .928
-# with 60 proposals (too few to fill it), .963 with 200
+# The search retrieves one message per `_TOKENS_A_PROPOSAL` tokens of budget, within these bounds. More proposals than
+# fit would let worse messages in. The fraction of the evidence (LoCoMo) in the context is .773 with 60 proposals and
+# .768 with 200 for a budget of 1,000 tokens, .916 and .894 for 4,000 tokens, and .928 (60 are too few to fill it) and
+# .963 for 16,000 tokens.
 _TOKENS_A_PROPOSAL = 60
 _PROPOSED = (60, 400)
 # Summaries are rare among the messages: the best 60 results contain too few of them to cover the remaining days.
@@ -216,7 +216,7 @@ def _relevant(request: ContextRequest, results: Sequence[Results]) -> list[Searc
 def _proposals(
     caller: Caller, request: ContextRequest, as_of: datetime, scope: _Scope, hits: Sequence[SearchHit]
 ) -> list[Proposal]:
-    """Return the memories from all three sources, without repetition. If several sources propose a memory, the first
+    """Return the memories from all three sources, without repetition. If several sources contain a memory, the first
     wins.
     """
     proposals = [

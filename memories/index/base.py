@@ -1,7 +1,7 @@
 """The interface of a vector index, independent of the engine that implements it.
 
-The index contains only data that can be rebuilt from the database: it proposes ids, which the database confirms. The
-tenant is the first argument of every call and has no default.
+The index contains only data that can be rebuilt from the database: it returns candidate ids, which the database
+confirms. The tenant is the first argument of every call and has no default.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Candidates: memories that a leg of the search has proposed and the database has confirmed."""
+"""Candidates: memories that a leg of the search has found and the database has confirmed."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """The search pipeline: from a query through two legs and confirmed candidates to a ranking and a page.
 
 1. *Query*: prepare `query.Search`, the terms of the query and their statistics (`statistics`).
-2. *Legs*: run two searches, in parallel if one of them is remote. `semantic` queries the vector index, which proposes
+2. *Legs*: run two searches, in parallel if one of them is remote. `semantic` queries the vector index, which returns
    ids; `lexical` queries the full-text index.
 3. *Confirm*: check every candidate in the database, with all filters (`candidates`). A candidate gets both scores even
-   if only one leg proposed it, because its vector and its terms are in the database.
+   if only one leg found it, because its vector and its terms are in the database.
 4. *Neighbours*: add the memories adjacent to the best hits, which are evidence for each other (`neighbours`).
 5. *Expand* (on request): add memories related to the best hits, and confirm and score them like any other candidate.
 6. *Rank*: combine the scores and sort (`ranking`, with the formulas in `scoring`), and estimate the relevance of the

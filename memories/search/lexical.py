@@ -1,4 +1,4 @@
-"""The lexical leg: the full-text index in the database proposes memories, and our own BM25 ranks them.
+"""The lexical leg: the full-text index in the database supplies candidates, and our own BM25 ranks them.
 
 The index is used only to find the memories that contain certain terms (`term_index`). The databases' own rankings
 differ from each other. They also depend on the words of other tenants, but a tenant's scores must not reveal what

@@ -3,8 +3,8 @@
 The condition of a search (its tenant, namespaces and filters) becomes part of each statement. Django compiles it: once
 for all searches of the same shape, or for each search with filters.
 
-Each statement starts from the proposed rows, by term or by id, and checks the condition only for these rows. Otherwise,
-PostgreSQL reads the whole namespace while it has no statistics, such as right after a bulk import.
+Each statement starts from the candidate rows, by term or by id, and checks the condition only for these rows.
+Otherwise, PostgreSQL reads the whole namespace while it has no statistics, such as right after a bulk import.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Row = tuple[Any, ...]
 # A memory's id as the database stores it. On SQLite, this is a string of digits, which is faster to hash and compare.
 StoredId = UUID | str
 _NOTHING, _EVERYTHING = "1 = 0", "1 = 1"
-# The vector of a proposed memory, unless the index has not received it yet. Archived memories are not in the index.
+# The vector of a candidate memory, unless the index has not received it yet. Archived memories are not in the index.
 _VECTOR = (
     "CASE WHEN indexed.indexed_version IS NOT NULL OR sfm_memories.archived_at IS NOT NULL THEN indexed.vector END"
 )

@@ -1,4 +1,4 @@
-"""The semantic leg: the vector index proposes memories that are similar to the query.
+"""The semantic leg: the vector index finds memories that are similar to the query.
 
 If the filters leave only a few memories, all of them are compared, which gives exact results. A local index compares
 them; if the index is remote, this module does so, with vectors from the database. With filters on the payload or

@@ -35,7 +35,7 @@ class PostgreSQL:
             cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             cursor.execute("SELECT pg_export_snapshot()")
             snapshot = cursor.fetchone()[0]
-            # This role sees every row despite row level security, but pg_dump does not rely on that by default.
+            # This role sees every row despite row-level security, but pg_dump does not rely on that by default.
             options = ["--format=custom", "--compress=3", "--no-owner", "--no-privileges", "--enable-row-security"]
             options += [f"--snapshot={snapshot}", f"--exclude-table={vector_tables.PATTERN}"]
             dump = _start("pg_dump", connection, [*options, f"--file={file}"])
@@ -74,7 +74,7 @@ class PostgreSQL:
 
 
 def _contents(connection: BaseDatabaseWrapper, file: Path) -> str:
-    """Return the contents of a dump without the parts that the server may not support: row level security and pgvector.
+    """Return the contents of a dump without the parts that the server may not support: row-level security and pgvector.
 
     `bootstrap` and the first use of the index add them.
     """

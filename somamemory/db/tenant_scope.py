@@ -1,4 +1,4 @@
-"""The tenant whose rows the running code can access, when row level security is on.
+"""The tenant whose rows the running code can access, when row-level security is on.
 
 Commands, scheduled work and Celery tasks serve all tenants and cross their boundaries. A request starts without a
 tenant. Authentication sets the tenant of its caller, and the few places that need more use `crossing`. The backend

@@ -94,7 +94,7 @@ _scraped: dict[str, _Looked] = {}
 
 
 def at_scrape(name: str, help: str, labels: tuple[str, ...] = ()) -> Callable[..., Callable[[], Iterable[Sample]]]:
-    """Register a metric that is read from the database during a scrape, but at most every ten seconds.
+    """Register a metric that is read from the database during a scrape, but at most once every ten seconds.
 
     The function returns pairs of (label values, number). Call this in a module that an app imports in `ready`.
     """

@@ -56,7 +56,7 @@ MAY_USE_ROWS = {
     "memories/index/outbox_leases.py",  # rows leased by the drain, by id
     "memories/index/outbox.py",  # upserts, whose rows name their tenant
 }
-# Files that may cross row level security inside a request, with the reason.
+# Files that may cross row-level security inside a request, with the reason.
 MAY_CROSS = {
     "somamemory/db/tenant_scope.py",  # the scope itself
     "somamemory/db/postgresql/base.py",  # applies it

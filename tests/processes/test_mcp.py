@@ -103,7 +103,7 @@ def test_the_bundle_uses_only_its_namespace(server: Server) -> None:
     [
         ({"SOMA_API_KEY": "wrong"}, "key"),
         ({"SOMA_API_KEY": "soma_\u2013"}, "the API key, the tenant or the message contains characters"),
-        ({"SOMA_URL": "http://127.0.0.1:9"}, "no server responds at http://127.0.0.1:9"),
+        ({"SOMA_URL": "http://127.0.0.1:9"}, "no server is responding at http://127.0.0.1:9"),
     ],
 )
 def test_the_bundle_reports_why_a_message_was_not_served(

@@ -1,4 +1,4 @@
-"""Row level security hides other tenants' rows even from a query that names no tenant."""
+"""Row-level security hides other tenants' rows even from a query that names no tenant."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _walled(walled: None) -> None:
 
 @pytest.fixture
 def unfiltered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Simulate the bug that row level security protects against: queries without a tenant."""
+    """Simulate the bug that row-level security protects against: queries without a tenant."""
     monkeypatch.setattr(TenantManager, "for_tenant", lambda manager, tenant: models.QuerySet(manager.model))
 
 
@@ -215,7 +215,7 @@ def test_a_server_without_the_policies_is_not_ready(api: Api) -> None:
 
     assert (response.status_code, response.json()["reason"].partition(";")[0]) == (
         503,
-        "row level security is incomplete",
+        "row-level security is incomplete",
     )
 
 

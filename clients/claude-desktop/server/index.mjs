@@ -55,7 +55,7 @@ async function send(url, line, sent) {
       });
       return [response.status, await response.text()];
     } catch (error) {
-      if (attempt === PAUSES_MS.length) throw new Error(`no server responds at ${url.origin}; start it, or correct the URL`, { cause: error });
+      if (attempt === PAUSES_MS.length) throw new Error(`no server is responding at ${url.origin}; start it, or correct the URL`, { cause: error });
       await new Promise((resume) => setTimeout(resume, PAUSES_MS[attempt]));
     }
   }

@@ -797,7 +797,7 @@ export interface components {
       last_turn: number;
       /** @description number of discarded facts */
       left_out: number;
-      /** @description last turn that was read */
+      /** @description last turn that was processed */
       read_to_turn: number;
       /**
        * @description current state
@@ -846,7 +846,7 @@ export interface components {
       left_out: number;
       /** @description cursor for the next page; null on the last page */
       next_cursor: string | null;
-      /** @description last turn that was read */
+      /** @description last turn that was processed */
       read_to_turn: number;
       /**
        * @description current state
@@ -1439,7 +1439,7 @@ export interface components {
     MapOut: {
       /** @description axes of the grid */
       axes?: number[] | null;
-      /** @description cells or places that contain memories */
+      /** @description cells or coordinate prefixes that contain memories */
       cells: components["schemas"]["CellOut"][];
       /** @description number of levels below the prefix */
       depth?: number | null;
@@ -1590,7 +1590,7 @@ export interface components {
       box?: string | null;
       /** @description `next_cursor` of the previous page */
       cursor?: string | null;
-      /** @description number of levels below the prefix; returns counts per place */
+      /** @description number of levels below the prefix; returns counts per coordinate prefix */
       depth?: number | null;
       /** @description number of items per page */
       limit?: number | null;
@@ -2209,7 +2209,7 @@ export interface components {
       role: string;
       /** @description score, 0 to 1; higher is better */
       score: number;
-      /** @description cosine similarity of query and message; null if the message is not indexed */
+      /** @description cosine similarity between the query and the message; null if the message is not indexed */
       similarity: number | null;
       /** @description time at which the message was sent */
       timestamp: string;

@@ -1,7 +1,8 @@
 """Exact search in a points file.
 
-The 8-bit codes of every row are compared with the query. The error of each product has a known bound, so a row is
-either certainly not among the nearest, or a candidate. Candidates are compared again with their float32 vectors.
+The 8-bit codes of every row are compared with the query. The error of each dot product is bounded, so each row can
+either be ruled out as a nearest neighbour or kept as a candidate. The candidates are then compared with the query
+again, using their float32 vectors.
 """
 
 from __future__ import annotations

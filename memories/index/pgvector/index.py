@@ -1,6 +1,6 @@
 """The vector index in the same PostgreSQL database as everything else, with the pgvector extension.
 
-Every call uses the calling thread's own database connection. Row level security, read replicas and transactions
+Every call uses the calling thread's own database connection. Row-level security, read replicas and transactions
 therefore apply without any further code, and another web process or server sees a vector as soon as it is stored.
 
 A search compares every vector of the namespaces, so that its results are exact. Each large namespace has an approximate

@@ -1,1 +1,1 @@
-"""PostgreSQL with prepared statements and row level security."""
+"""PostgreSQL with prepared statements and row-level security."""

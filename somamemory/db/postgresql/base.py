@@ -1,6 +1,6 @@
 """The database backend; Django requires this module name. The only file that imports psycopg.
 
-It prepares statements whose plan can be reused, and runs each statement under the row level security of the tenant that
+It prepares statements whose plan can be reused, and runs each statement under the row-level security of the tenant that
 the current request serves (`somamemory.db.tenant_scope`).
 """
 

@@ -36,7 +36,7 @@ class Command(BaseCommand):
         if settings.ROW_LEVEL_SECURITY:
             raise CommandError("SOMA_ROW_LEVEL_SECURITY is on; unset it and restart the servers, then run this again")
         row_level_security.remove()
-        self.stdout.write("Row level security is now off for all tables.")
+        self.stdout.write("Row-level security is now off for all tables.")
 
     def _status(self) -> None:
         for sentence in (missing := row_level_security.missing()):
