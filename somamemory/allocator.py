@@ -5,12 +5,12 @@ from __future__ import annotations
 import ctypes
 
 # Parameter numbers from glibc's malloc.h, and their values.
-_MMAP_THRESHOLD = (-3, 1024 * 1024)
-_ARENA_MAX = (-8, 2)
+_MMAP_THRESHOLD = (-3, 128 * 1024)
+_ARENA_MAX = (-8, 1)
 
 
 def return_large_blocks() -> None:
-    """Return blocks of 1 MiB or more to the system as soon as they are freed. Does nothing without glibc.
+    """Use one heap, and return blocks of 128 KiB or more to the system once they are freed. Does nothing without glibc.
 
     By default, glibc raises its threshold to 32 MiB once such blocks are used, and keeps freed memory in one heap per
     thread. After a few requests with 9.8 MB texts, a server with eight threads held on to 600 MB.
