@@ -94,7 +94,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--writes", type=int, default=250, help="writes per writer and turn")
-    parser.add_argument("--database", default="", help="postgres://… URL of an empty database (default: SQLite)")
+    parser.add_argument("--database", default="", help="URL of an empty database, postgres://… (default: SQLite)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {

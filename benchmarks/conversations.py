@@ -120,7 +120,7 @@ def append_together(server: Server, rounds: int) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--database", default="", help="postgres://… URL of an empty database")
+    parser.add_argument("--database", default="", help="URL of an empty database, postgres://…")
     parser.add_argument(
         "--milvus",
         default=os.environ.get("SOMA_TEST_MILVUS_URI", ""),

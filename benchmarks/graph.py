@@ -159,7 +159,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="links")
     parser.add_argument("--repeats", type=int, default=200, help="number of queries of each kind")
-    parser.add_argument("--database", default="", help="postgres://… URL of an empty database")
+    parser.add_argument("--database", default="", help="URL of an empty database, postgres://…")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="soma-bench-") as folder:
         # Settings are read only once, so set these first.

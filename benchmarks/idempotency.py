@@ -92,7 +92,7 @@ def main() -> int:
     parser.add_argument("--copies", type=int, default=5)
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--servers", type=int, default=1, help="number of servers; more than one requires --database")
-    parser.add_argument("--database", default="", help="postgres://… URL of an empty database")
+    parser.add_argument("--database", default="", help="URL of an empty database, postgres://…")
     options = parser.parse_args()
     if options.servers > 1 and not options.database:
         parser.error("--database is required when --servers is greater than 1")

@@ -128,7 +128,7 @@ def main() -> int:
     parser.add_argument("--operations", type=int, default=300, help="of each history")
     parser.add_argument("--clients", type=int, default=4, help="of each history, at the same time")
     parser.add_argument("--width", type=int, default=10, help="histories of a batch, at the same time")
-    parser.add_argument("--database", default="", help="postgres://… of an empty database; without it, SQLite")
+    parser.add_argument("--database", default="", help="URL of an empty database, postgres://…; without it, SQLite")
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))
     options = parser.parse_args()
     began = time.monotonic()

@@ -157,7 +157,7 @@ def report(callers: list[Caller], repeats: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--database", required=True, help="postgres://… of an empty database")
+    parser.add_argument("--database", required=True, help="URL of an empty database, postgres://…")
     parser.add_argument("--memories", type=int, default=100_000)
     parser.add_argument("--repeats", type=int, default=1_000, help="requests of each kind, each way")
     options = parser.parse_args()

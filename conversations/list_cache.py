@@ -1,4 +1,4 @@
-"""Cache of conversations and of pages of conversation lists.
+"""Cache for conversations and for pages of conversation lists.
 
 An entry is valid only with the stamp under which it was created, and every write renews the stamp after its commit. A
 slow reader therefore cannot leave an outdated entry behind. Nothing is cached inside a transaction, because the

@@ -25,7 +25,7 @@ _BATCH = 500
 
 
 def forget(caller: Caller, purged: Sequence[Memory]) -> None:
-    """Remove the links at these memories' addresses. Runs in the same transaction as the purge of the memories."""
+    """Remove the links to and from these memories' addresses, in the transaction that purges the memories."""
     keys: dict[str, list[tuple[str]]] = {}
     for memory in purged:
         keys.setdefault(memory.namespace, []).append((memory.coordinate_key,))

@@ -173,7 +173,7 @@ def _memories_at(
 
 @dataclass(frozen=True)
 class Network:
-    """The surroundings of an address, for drawing.
+    """The links around an address, for drawing.
 
     nodes: (key, hops, memory or None), starting with the address itself.
     links: all links between two of the nodes, at most MAX_DRAWN.

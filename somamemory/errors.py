@@ -320,7 +320,7 @@ class ColdUnavailable(Unavailable):
 
 class ColdFileDamaged(ColdUnavailable):
     code = "cold_file_damaged"
-    title = "A cold storage file of a conversation is damaged"
+    title = "A cold storage file for a conversation is damaged"
 
 
 class LlmUnavailable(Unavailable):

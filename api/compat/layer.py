@@ -1,4 +1,4 @@
-"""The base of a compatibility layer: a separate API, whose routes have the policies of `api.routing`.
+"""The base for a compatibility layer: a separate API, whose routes have the policies of `api.routing`.
 
     router = CompatRouter("mem0", prefix="/mem0")
 
@@ -87,7 +87,7 @@ def with_400(problem: HttpResponse, **members: object) -> HttpResponse:
 class CompatApi(Api):
     """An API without a document.
 
-    render: converts one of our problem+json responses to the error format of the product.
+    render: converts one of our problem+json responses to the product's error format.
     """
 
     def __init__(self, name: str, render: Callable[[HttpResponse], HttpResponse]) -> None:

@@ -1,1 +1,1 @@
-"""The benchmark of the admin console: see `__main__.py`."""
+"""The benchmark for the admin console: see `__main__.py`."""

@@ -1,4 +1,4 @@
-"""Metrics of the evaluation (pure)."""
+"""Metrics for the evaluation (pure)."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ An access token is an API key (`tenants.keys.delegate`) with the scopes, the nam
 valid for 15 minutes at one URL, and a refresh gives the key a new secret. Tenancy, scopes, limits, quotas and the audit
 log therefore apply to connected apps as they do to all keys, and revoking the key disconnects the app.
 
-A refresh token contains the id of its grant and its generation, and is signed. The reuse of an earlier generation
+A refresh token contains the id of its grant and its generation, and is signed. Reusing an earlier generation
 therefore reveals that a token was stolen, without a table of used tokens.
 """
 

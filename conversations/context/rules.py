@@ -1,4 +1,4 @@
-"""Rules of context assembly: decide which messages are worth their tokens. Pure functions.
+"""Rules for context assembly: decide which messages are worth their tokens. Pure functions.
 
 score → remove duplicates → pack the most valuable per token → sort
 """

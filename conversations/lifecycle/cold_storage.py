@@ -57,10 +57,10 @@ def unpack(data: bytes, tenant: uuid.UUID, conversation: uuid.UUID) -> list[Take
         head, *lines = gzip.decompress(data).split(b"\n")
         header = orjson.loads(head)
         if (header["format"], header["tenant"], header["conversation"]) != (FORMAT, str(tenant), str(conversation)):
-            raise ColdFileDamaged(f"the cold file of conversation {conversation} belongs to another conversation")
+            raise ColdFileDamaged(f"the cold file for conversation {conversation} belongs to another conversation")
         return [Taken(orjson.loads(line)) for line in lines]
     except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
-        raise ColdFileDamaged(f"the cold file of conversation {conversation} cannot be read: {error}") from None
+        raise ColdFileDamaged(f"the cold file for conversation {conversation} cannot be read: {error}") from None
 
 
 def write(packed: Packed) -> None:
@@ -151,7 +151,7 @@ def translating_errors() -> Iterator[None]:
         failpoints.reach("call.cold_storage")
         yield
     except FileNotFoundError as error:
-        raise ColdFileDamaged("the file of a cold conversation is missing from cold storage") from error
+        raise ColdFileDamaged("the file for a cold conversation is missing from cold storage") from error
     except _vendor_errors() as error:
         raise ColdUnavailable(f"cold storage is not responding ({type(error).__name__}); retry later") from error
 

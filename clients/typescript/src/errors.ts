@@ -122,7 +122,7 @@ export class EmbedderRefused extends EmbedderUnavailable {}
 export class IndexUnavailable extends Unavailable {}
 /** 503 `cold_storage_unavailable`: Cold storage is unavailable. */
 export class ColdUnavailable extends Unavailable {}
-/** 503 `cold_file_damaged`: A cold storage file of a conversation is damaged. */
+/** 503 `cold_file_damaged`: A cold storage file for a conversation is damaged. */
 export class ColdFileDamaged extends ColdUnavailable {}
 /** 503 `llm_unavailable`: The language model is unavailable. */
 export class LlmUnavailable extends Unavailable {}

@@ -146,7 +146,7 @@ class ColdUnavailable(Unavailable):
 
 
 class ColdFileDamaged(ColdUnavailable):
-    """503 `cold_file_damaged`: A cold storage file of a conversation is damaged."""
+    """503 `cold_file_damaged`: A cold storage file for a conversation is damaged."""
 
 
 class LlmUnavailable(Unavailable):

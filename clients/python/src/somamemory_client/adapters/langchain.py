@@ -133,7 +133,7 @@ class SomaVectorStore(VectorStore):
 
 
 class SomaChatHistory(BaseChatMessageHistory):
-    """The messages of a session, as the conversation whose `external_id` is the session's.
+    """The messages in a session, as the conversation whose `external_id` is the session's.
 
     options: the fields of the conversation, such as `user_id` or `label`, which apply when it is created.
     """
