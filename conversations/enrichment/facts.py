@@ -4,9 +4,9 @@ A fact is a memory at `[conversation number, turn, index]` in the `facts` namesp
 that states it. The fact links to that message (`stated_in`) and to its entities (`mentions`, see `entities`). A fact
 about an attribute that changes, such as a home, supersedes older ones (see `fact_changes`).
 
-Each conversation is read once from beginning to end, one window of messages at a time. The facts of a window and the
-new position are stored in one transaction, unless another worker has advanced the position. A job can therefore be
-killed, restarted or run twice at the same time without storing a fact twice.
+Each conversation is processed once, from beginning to end, one window of messages at a time. The facts from a window
+and the new position are stored in one transaction, unless another worker has advanced the position. A job can therefore
+be killed, restarted or run twice at the same time without storing a fact twice.
 """
 
 from __future__ import annotations
