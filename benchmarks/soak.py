@@ -26,6 +26,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from benchmarks.embedded import texts
@@ -36,6 +37,7 @@ API = "/api/v1"
 ADDRESSES = 500  # for each client
 VOCABULARY = 2_000  # words, for each client
 SAMPLE_S = 10.0
+THREADS = 8  # of the server
 
 
 class User(threading.Thread):
@@ -136,6 +138,21 @@ def hourly_growth(samples: list[tuple[float, float]]) -> float:
     return slope * 3600 / statistics.fmean(mb for _, mb in samples)
 
 
+def use_all_threads(server: Server) -> None:
+    """Send more requests at the same time than the server has threads.
+
+    The server starts a thread when all others are busy, and a new thread takes 1.5 MiB, mostly for its connection.
+    """
+
+    def send(number: int) -> None:
+        user = User(-number, server, 1, threading.Event())
+        for _ in range(20):
+            user.search()
+
+    with ThreadPoolExecutor(2 * THREADS) as pool:
+        list(pool.map(send, range(1, 2 * THREADS + 1)))
+
+
 def watch(server: Server, users: list[User], duration_s: float) -> list[tuple[float, float]]:
     """Sample the memory every few seconds, and return the samples after the warm-up."""
     began, samples = time.monotonic(), list[tuple[float, float]]()
@@ -152,6 +169,7 @@ def watch(server: Server, users: list[User], duration_s: float) -> list[tuple[fl
 
 def run(server: Server, duration_s: float, clients: int, rate: float) -> tuple[list[tuple[float, float]], list[User]]:
     """Run the clients. Return the memory samples, and the clients with their recorded requests."""
+    use_all_threads(server)
     stopped = threading.Event()
     users = [User(number, server, rate / clients, stopped) for number in range(1, clients + 1)]
     for user in users:
@@ -192,8 +210,9 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=40, help="requests per second of all clients together")
     parser.add_argument("--database", default="", help="URL of an empty PostgreSQL database; SQLite by default")
     options = parser.parse_args()
+    settings = {"SOMA_DATABASE_URL": options.database, "SOMA_LOG_LEVEL": "WARNING", "SOMA_THREADS": str(THREADS)}
     with tempfile.TemporaryDirectory() as folder:
-        server = Server(pathlib.Path(folder), SOMA_DATABASE_URL=options.database, SOMA_LOG_LEVEL="WARNING")
+        server = Server(pathlib.Path(folder), **settings)
         with server:
             samples, users = run(server, options.minutes * 60, options.clients, options.rate)
             equal = index_matches(server)
