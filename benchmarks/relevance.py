@@ -8,67 +8,68 @@ conversation's own questions, but not to questions about other conversations. Fo
 - lost: the fraction of recall@10 lost because no hit for a question with an answer reaches the floor
 - precision: the fraction of questions with an answer among those that are not silent, if half of all questions have one
 
-`--fit` prints the constants of `memories.search.relevance` that fit these files best, with equal weight for each file.
+`--fit` prints the constants of `memories.search.relevance`: the weights of a logistic regression, in which each place
+of each file counts the same, changed so that the default floor costs at most COST in each place. Those without a
+similarity are fitted to searches in keyword mode.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import pathlib
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.evaluation import data, measures, service
-from benchmarks.evaluation.data import Conversation, Question
+from benchmarks.evaluation.data import Conversation
 from benchmarks.evaluation.run import load
-from benchmarks.evaluation.service import Found
+from benchmarks.evaluation.service import Store
 
 if TYPE_CHECKING:
     from memories.search.relevance import Signals
 
 FLOORS = (0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
-FOREIGN = 4  # ask one in this many questions about other conversations
 # Memories in the first person lack the name. For this share of the questions, the fit assumes that no memory has the
 # names.
-UNNAMED = 0.003
+UNNAMED = 0.001
 PROPOSED = 60  # as for a context of up to 3,000 tokens
 AS_IS, WITH_CONTEXT, IN_FOLDER = "as is", "with context", "in a folder"
+HYBRID, KEYWORD = "hybrid", "keyword"
+COST = 0.03
+ROUNDING = 0.02  # rounding the constants changes a logit by less than this
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Outcome:
     """The outcome of a question. `recall` is recall@10, or None if the question has no answer in the conversation."""
 
-    file: str
+    place: str
     signals: Signals
     recall: float | None
     named: bool
 
 
-def ask(name: str, conversations: Sequence[Conversation], place: str) -> Iterator[Outcome]:
-    """Store the conversations as a tenant, and ask the questions of all conversations in each namespace or folder."""
-    store = load(f"{name} {place}", conversations, with_context=place == WITH_CONTEXT, messages=place == IN_FOLDER)
-    for number, conversation in enumerate(conversations):
-        for other in conversations:
-            for at, question in enumerate(other.questions):
-                if other is conversation or at % FOREIGN == number % FOREIGN:
-                    search = store.search_folder if place == IN_FOLDER else store.search
-                    found = search(conversation.name, question.text, "hybrid", PROPOSED)
-                    yield outcome(name, found, question, answerable=other is conversation)
-
-
-def outcome(name: str, found: Found, question: Question, *, answerable: bool) -> Outcome:
+def ask(place: str, store: Store, conversations: Sequence[Conversation], mode: str) -> Iterator[Outcome]:
+    """Ask the questions of all conversations in each namespace or folder."""
     from memories.search import relevance
 
-    assert found.signals is not None
-    recall = measures.recall(found.ids[:10], question.evidence) if answerable else None
-    return Outcome(name, found.signals, recall, bool(relevance.names(question.text)))
+    search = store.search_folder if place.endswith(IN_FOLDER) else store.search
+    for conversation in conversations:
+        for other in conversations:
+            for question in other.questions:
+                found = search(conversation.name, question.text, mode, PROPOSED)
+                assert found.signals is not None
+                recall = measures.recall(found.ids[:10], question.evidence) if other is conversation else None
+                yield Outcome(place, found.signals, recall, bool(relevance.names(question.text)))
 
 
 def table(outcomes: list[Outcome]) -> str:
@@ -84,39 +85,86 @@ def table(outcomes: list[Outcome]) -> str:
     return "\n".join(lines)
 
 
-def fitted(outcomes: list[Outcome], *, with_similarity: bool) -> list[float]:
-    """Return the intercept and the weights of a logistic regression, by Newton's method.
+def constants(outcomes: Sequence[Outcome]) -> list[float]:
+    return [round(float(number), 2) for number in within_cost(fitted(outcomes), outcomes)]
 
-    A question with an answer is weighted by its recall, because a floor loses only what has been found. In each file,
+
+def fitted(outcomes: Sequence[Outcome]) -> Floats:
+    """Return the intercept and the weights of a logistic regression.
+
+    A question with an answer is weighted by its recall, because a floor loses only what has been found. In each place,
     the questions with an answer have the same total weight as those without.
     """
     sizes: dict[tuple[str, bool], float] = defaultdict(float)
     for outcome in outcomes:
-        sizes[outcome.file, outcome.recall is None] += weight(outcome)
+        sizes[outcome.place, outcome.recall is None] += weight(outcome)
     rows, answers, weights = [], [], []
     for outcome in outcomes:
-        signals, answerable = outcome.signals, outcome.recall is not None
-        match = (signals.similarity or 0.0) * with_similarity + signals.coverage
-        copies = [(signals.missing, 1.0), *([(1.0, UNNAMED)] if answerable and outcome.named else [])]
-        for missing, share in copies:
-            rows.append([1.0, match, missing, signals.length])
+        answerable = outcome.recall is not None
+        copies = [(outcome.signals, 1.0)]
+        if answerable and outcome.named:
+            copies.append((replace(outcome.signals, missing=1.0), UNNAMED))
+        for signals, fraction in copies:
+            rows.append(features(signals))
             answers.append(float(answerable))
-            weights.append(share * weight(outcome) / sizes[outcome.file, not answerable])
+            weights.append(fraction * weight(outcome) / sizes[outcome.place, not answerable])
     return regression(np.array(rows), np.array(answers), np.array(weights) / sum(weights) * len(weights))
+
+
+def features(signals: Signals) -> list[float]:
+    """Return the factors of the constants."""
+    return [1.0, signals.match, signals.missing, signals.length, signals.absent]
 
 
 def weight(outcome: Outcome) -> float:
     return 1.0 if outcome.recall is None else outcome.recall
 
 
-def regression(rows: NDArray[np.float64], answers: NDArray[np.float64], weights: NDArray[np.float64]) -> list[float]:
+def regression(rows: Floats, answers: Floats, weights: Floats) -> Floats:
+    """Fit by Newton's method."""
     solution = np.zeros(rows.shape[1])
     for _ in range(30):
         probability = 1 / (1 + np.exp(-rows @ solution))
         slope = rows.T @ (weights * (answers - probability)) - 0.1 * solution
         curve = (rows.T * (weights * probability * (1 - probability))) @ rows + 0.1 * np.eye(len(solution))
         solution = solution + np.linalg.solve(curve, slope)
-    return [round(float(number), 2) for number in solution]
+    return solution
+
+
+def within_cost(weights: Floats, outcomes: Sequence[Outcome]) -> Floats:
+    """Change the intercept and the weight of the length, so that the default floor costs at most COST in each place.
+
+    The weight of the length is chosen so that the floor can be equally high for short and for long memories.
+    """
+    from memories.search.relevance import FLOOR
+
+    intercept, length = 0, 3  # in `features`
+    answerable: dict[str, list[Outcome]] = defaultdict(list)
+    for outcome in outcomes:
+        if outcome.recall:
+            answerable[outcome.place].append(outcome)
+    changed = weights.copy()
+    lengths = [measures.mean(outcome.signals.length for outcome in place) for place in answerable.values()]
+    limits = [highest_floor(weights, place) for place in answerable.values()]
+    places = list(zip(limits, lengths, strict=True))
+    short, long = ([place for place in places if (place[1] > 0.5) is is_long] for is_long in (False, True))
+    if short and long:
+        distance = measures.mean(size for _, size in long) - measures.mean(size for _, size in short)
+        changed[length] -= (min(long)[0] - min(short)[0]) / distance
+    limit = min(highest_floor(changed, place) for place in answerable.values())
+    changed[intercept] += math.log(FLOOR / (1 - FLOOR)) - limit
+    return changed
+
+
+def highest_floor(weights: Floats, outcomes: Sequence[Outcome]) -> float:
+    """Return the highest logit that costs at most COST."""
+    ranked = sorted((float(weights @ features(outcome.signals)), weight(outcome)) for outcome in outcomes)
+    left = COST * sum(recall for _, recall in ranked)
+    for logit, recall in ranked:
+        left -= recall
+        if left < 0:
+            return logit - ROUNDING
+    raise ValueError("no question has an answer")
 
 
 def main() -> None:
@@ -124,18 +172,23 @@ def main() -> None:
     parser.add_argument("folder", type=pathlib.Path, help="a folder or a file with conversations")
     parser.add_argument("--fit", action="store_true", help="print the constants that fit these files best")
     options = parser.parse_args()
-    every: list[Outcome] = []
+    hybrid: list[Outcome] = []
+    keyword: list[Outcome] = []
     with tempfile.TemporaryDirectory(prefix="soma-relevance-") as folder:
         service.start(pathlib.Path(folder))
         for name, conversations in data.read(options.folder).items():
-            for place in (AS_IS, WITH_CONTEXT, IN_FOLDER):
-                outcomes = list(ask(name, conversations, place))
-                every += outcomes
-                print(f"{name}, {place}\n{table(outcomes)}", flush=True)
-        print(f"all\n{table(every)}")
+            for how in (AS_IS, WITH_CONTEXT, IN_FOLDER):
+                place = f"{name}, {how}"
+                store = load(place, conversations, with_context=how == WITH_CONTEXT, messages=how == IN_FOLDER)
+                outcomes = list(ask(place, store, conversations, HYBRID))
+                print(f"{place}\n{table(outcomes)}", flush=True)
+                hybrid += outcomes
+                if options.fit:
+                    keyword += ask(place, store, conversations, KEYWORD)
+        print(f"all\n{table(hybrid)}")
         if options.fit:
-            print("with a similarity:", fitted(every, with_similarity=True))
-            print("without:", fitted(every, with_similarity=False))
+            print("with a similarity:", constants(hybrid))
+            print("without:", constants(keyword))
 
 
 if __name__ == "__main__":

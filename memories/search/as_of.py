@@ -112,7 +112,9 @@ def _changed(
     wording = query.wording(list(term_weights))
     ranking = Ranking.of(_weights(query, degraded), term_weights, timezone.now(), wording)
     ranked = ranking.rank(candidates)
-    signals = relevance.signals(query.query, term_weights, (hit.candidate for hit in ranked), stats.average_length)
+    signals = relevance.signals(
+        query.query, list(term_weights), (hit.candidate for hit in ranked), stats.average_length
+    )
     found = [
         _Found(
             round(hit.score, 6),

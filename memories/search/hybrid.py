@@ -102,7 +102,7 @@ def _search(caller: Caller, query: Search) -> Results:
         watch.step("expansion")
 
     best = (hit.candidate for hit in ranked)
-    signals = relevance.signals(query.query, term_weights, best, stats.average_length)
+    signals = relevance.signals(query.query, terms, best, stats.average_length)
     good = _good(ranked, query, signals)
     page, next_offset = page_of(selection, ranking, good, query, signals)
     read_counts.count(hit.memory for hit in page if query.shown)

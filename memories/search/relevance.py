@@ -1,15 +1,15 @@
 """The relevance of hits: the probability that a memory answers the query, and each hit's share of it.
 
-The probability depends on the best candidate, but neither on how the parts of a score are weighted nor on the length of
-the query. Its constants were fitted by logistic regression on questions about three kinds of conversations, half of
-which the conversation cannot answer: `python -m benchmarks.relevance --fit FOLDER`.
+The probability depends on the best candidates, but not on how the parts of a score are weighted, and hardly on the
+length of the query. Its constants were fitted by logistic regression on questions about three kinds of conversations,
+half of which the conversation cannot answer: `python -m benchmarks.relevance FOLDER --fit`.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Protocol
@@ -18,12 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memories.search import analyzer, scoring
+from memories.search.term_marks import Mark
+from memories.search.wording import Wording
 
-# Intercept, and the weights of the match, the missing names and the length of the memories; the second without a
-# similarity. The first and last number of the first are adjusted, so that FLOOR costs less recall on each kind of
-# conversation: see docs/decisions/search.md.
-WITH_SIMILARITY = (-3.09, 7.2, -6.47, -1.1)
-WITHOUT = (-1.67, 7.47, -5.37, 0.0)
+# The intercept, and the weights of the match, the missing names, the length of the memories and the absent words. The
+# second tuple applies if no candidate has a similarity.
+WITH_SIMILARITY = (-2.29, 6.06, -7.41, -1.01, -2.53)
+WITHOUT = (-1.43, 8.02, -8.51, -1.62, -2.86)
+# With this number of absent words, `Signals.absent` is a half.
+HALF_ABSENT = 2
 # The number of best hits that are considered, so that a probability hardly depends on the size of a page.
 BEST = 40
 # A context has at least this relevance unless the request sets another floor: see docs/decisions/search.md.
@@ -57,36 +60,47 @@ class Evidence(Protocol):
     @property
     def matched(self) -> NDArray[np.float64]: ...
 
+    @property
+    def mark(self) -> Mark: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Signals:
     """Signals that show how well the candidates match the query.
 
-    similarity, coverage: those of the candidate for which their sum is highest. The similarity is its cosine, or None
-    if no candidate has one. The coverage is the fraction of the query's words that it contains, weighted by inverse
-    document frequency and by how well the candidate matches each word (`scoring.saturations`).
+    similarity, coverage, other_speaker: those of the candidate with the best match. The similarity is its cosine, or
+    None if no candidate has one. The coverage is the fraction of the query's words that it contains, weighted by how
+    well the candidate matches each word (`scoring.saturations`). If the query is in the first person and the user has
+    said another candidate but not this one, the last is what ranking adds for the user (`search.wording`).
     missing: the fraction of the names in the query that no candidate contains.
     length: 0 if the searched memories are short and 1 if they are long. Long ones contain more words of any query by
     chance; see `scoring.length_share`.
+    absent: rises from 0 towards 1 with the number of the query's words that no candidate contains.
     """
 
     similarity: float | None = None
     coverage: float = 0.0
     missing: float = 0.0
     length: float = 0.0
+    absent: float = 0.0
+    other_speaker: float = 0.0
+
+    @property
+    def match(self) -> float:
+        return (self.similarity or 0.0) + self.coverage - self.other_speaker
 
     @property
     def probability(self) -> float:
         """Return the probability that the candidates answer the query, in [0, 1]."""
-        intercept, match, missing, length = WITHOUT if self.similarity is None else WITH_SIMILARITY
-        logit = intercept + match * ((self.similarity or 0.0) + self.coverage)
-        logit += missing * self.missing + length * self.length
+        intercept, match, missing, length, absent = WITHOUT if self.similarity is None else WITH_SIMILARITY
+        logit = intercept + match * self.match + missing * self.missing + length * self.length + absent * self.absent
         return 1 / (1 + math.exp(-logit))
 
     def combined(self, other: Signals) -> Signals:
         """Return the signals of both sets of candidates together."""
-        missing = min(self.missing, other.missing)
-        return max(replace(self, missing=missing), replace(other, missing=missing), key=lambda one: one.probability)
+        missing, absent = min(self.missing, other.missing), min(self.absent, other.absent)
+        both = (replace(one, missing=missing, absent=absent) for one in (self, other))
+        return max(both, key=lambda one: one.probability)
 
     def relevance(self, score: float, best_score: float) -> float:
         """Return the relevance of a hit: its share of the probability, in proportion to its score.
@@ -96,32 +110,49 @@ class Signals:
         return round(self.probability * min(score / best_score, 1.0), 4) if best_score > 0 else 0.0
 
 
-def signals(
-    query: str, term_weights: Mapping[str, float], candidates: Iterable[Evidence], average_length: float
-) -> Signals:
+def signals(query: str, terms: Sequence[str], candidates: Iterable[Evidence], average_length: float) -> Signals:
     """Return the signals of the candidates, best first, for a query with these terms.
 
     average_length: the average number of terms in the searched memories.
     """
     length = scoring.length_share(average_length)
     names, dates = _names_and_dates(query)
-    weights = np.array(list(term_weights.values()))
+    named = np.array([term in names for term in terms], dtype=bool)
     left_out = names | dates | _REQUESTS
-    content = np.array([term not in left_out for term in term_weights]) * weights
+    content = np.array([term not in left_out for term in terms], dtype=bool)
     if not content.any():  # a query that consists only of names or of a request
-        content = weights
-    named = np.array([term in names for term in term_weights]) * weights
-    known = [candidate for candidate in islice(candidates, BEST) if len(candidate.matched) == len(weights)]
+        content = np.ones(len(terms), dtype=bool)
+    known = [candidate for candidate in islice(candidates, BEST) if len(candidate.matched) == len(terms)]
     if not known:
-        return Signals(None, 0.0, float(named.any()), length)
+        return Signals(None, 0.0, float(named.any()), length, _absent(content))
     matched = np.concatenate([candidate.matched for candidate in known]).reshape(len(known), -1)
-    coverage = matched @ content / max(content.sum(), 1e-9)
+    nowhere: NDArray[np.bool_] = matched.max(axis=0) <= 0
+    coverage = matched @ content / max(content.sum(), 1)
     cosines = [candidate.similarity for candidate in known]
     similarities = np.maximum([cosine or 0.0 for cosine in cosines], 0.0)
-    best = int((coverage + similarities).argmax())
-    similarity = float(similarities[best]) if any(cosine is not None for cosine in cosines) else None
-    missing = 1.0 - float((matched > 0).any(axis=0) @ named / named.sum()) if named.any() else 0.0
-    return Signals(similarity, float(coverage[best]), missing, length)
+    other_speaker = _other_speaker(query, known)
+    best = int((coverage + similarities - other_speaker).argmax())
+    return Signals(
+        float(similarities[best]) if any(cosine is not None for cosine in cosines) else None,
+        float(coverage[best]),
+        float(nowhere[named].mean()) if named.any() else 0.0,
+        length,
+        _absent(content & nowhere),
+        float(other_speaker[best]),
+    )
+
+
+def _absent(words: NDArray[np.bool_]) -> float:
+    count = int(words.sum())
+    return count / (count + HALF_ABSENT)
+
+
+def _other_speaker(query: str, candidates: Sequence[Evidence]) -> NDArray[np.float64]:
+    """Return `Signals.other_speaker` of each candidate."""
+    wording = Wording.of(query, terms=())
+    preferred = np.array([wording.speaker(candidate.mark) for candidate in candidates])
+    lacking: NDArray[np.float64] = preferred.max() - preferred
+    return lacking
 
 
 def names(query: str) -> set[str]:

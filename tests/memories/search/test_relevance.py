@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from memories.search import relevance
+from memories.search import relevance, term_marks
 from memories.search.relevance import Signals
+from memories.search.term_marks import Mark
 from tests.conftest import Api, drain, problem_of
 
 SATURATION = 0.5
@@ -24,6 +25,7 @@ similarities = st.none() | st.floats(-1, 1)
 class FakeCandidate:
     similarity: float | None
     contained: tuple[int, ...]
+    mark: Mark = term_marks.NONE
 
     @property
     def matched(self) -> NDArray[np.float64]:
@@ -32,16 +34,17 @@ class FakeCandidate:
 
 def test_a_perfect_hit_is_relevant_and_an_unrelated_one_is_not() -> None:
     assert Signals(0.8, 1.0, 0.0).probability > 0.9
-    assert Signals(0.2, 0.0, 0.0).probability < 0.2
+    assert relevance.signals("kitten", ["kitten"], [FakeCandidate(0.2, (0,))], SHORT).probability < 0.15
+    assert Signals(0.2, 0.0, 0.0).probability < relevance.FLOOR
     assert Signals(None, 1.0, 0.0).probability > 0.9
     assert Signals(None, 0.0, 0.0).probability < relevance.FLOOR
 
 
-@given(similarities, shares, shares, shares)
+@given(similarities, shares, shares, shares, shares, shares)
 def test_a_probability_is_between_0_and_1(
-    similarity: float | None, coverage: float, missing: float, length: float
+    similarity: float | None, coverage: float, missing: float, length: float, absent: float, other_speaker: float
 ) -> None:
-    assert 0 < Signals(similarity, coverage, missing, length).probability < 1
+    assert 0 < Signals(similarity, coverage, missing, length, absent, other_speaker).probability < 1
 
 
 @given(st.floats(-1, 1), shares, shares, st.floats(0, 0.5))
@@ -52,6 +55,8 @@ def test_more_evidence_never_lowers_the_probability(
     assert Signals(similarity + more, coverage, missing).probability >= before
     assert Signals(similarity, coverage + more, missing).probability >= before
     assert Signals(similarity, coverage, missing + more).probability <= before
+    assert Signals(similarity, coverage, missing, absent=more).probability <= before
+    assert Signals(similarity, coverage, missing, other_speaker=more).probability <= before
 
 
 def test_the_best_hit_has_the_whole_probability_and_the_others_their_share() -> None:
@@ -64,14 +69,14 @@ def test_the_best_hit_has_the_whole_probability_and_the_others_their_share() -> 
 @pytest.mark.parametrize("month", ["May", "Jan"])
 def test_dates_do_not_lower_the_coverage(month: str) -> None:
     query = f"What did the kitten eat on 3 {month}, 2023?"
-    weights = {"kitten": 2.0, "eat": 1.0, "3": 4, month.lower(): 4, "2023": 4}
-    assert relevance.signals(query, weights, [FakeCandidate(None, (1, 1, 0, 0, 0))], SHORT) == Signals(None, SATURATION)
+    terms = ["kitten", "eat", "3", month.lower(), "2023"]
+    assert relevance.signals(query, terms, [FakeCandidate(None, (1, 1, 0, 0, 0))], SHORT) == Signals(None, SATURATION)
 
 
 def test_words_about_the_conversation_do_not_lower_the_coverage() -> None:
     query = "Can you summarize what I mentioned about kittens in our conversations?"
-    weights = {"can": 3.0, "summar": 3.0, "mention": 2.0, "kitten": 2.0, "convers": 3.0}
-    assert relevance.signals(query, weights, [FakeCandidate(None, (0, 0, 0, 1, 0))], SHORT).coverage == SATURATION
+    terms = ["can", "summar", "mention", "kitten", "convers"]
+    assert relevance.signals(query, terms, [FakeCandidate(None, (0, 0, 0, 1, 0))], SHORT) == Signals(None, SATURATION)
 
 
 def test_an_abbreviation_in_capital_letters_is_not_a_name() -> None:
@@ -79,31 +84,51 @@ def test_an_abbreviation_in_capital_letters_is_not_a_name() -> None:
 
 
 def test_a_name_that_no_memory_contains_makes_every_hit_less_relevant() -> None:
-    weights = {"carolin": 2.0, "kitten": 1.0}
+    terms = ["carolin", "kitten"]
     unnamed, named = FakeCandidate(0.5, (0, 1)), FakeCandidate(0.1, (1, 0))
     query = "How is Caroline's kitten?"
-    assert relevance.signals(query, weights, [unnamed], SHORT).missing == 1.0
-    assert relevance.signals(query, weights, [unnamed, named], SHORT) == Signals(0.5, SATURATION, 0.0)
+    assert relevance.signals(query, terms, [unnamed], SHORT).missing == 1.0
+    assert relevance.signals(query, terms, [unnamed, named], SHORT) == Signals(0.5, SATURATION, 0.0)
 
 
 def test_similarity_and_words_count_only_together_in_one_memory() -> None:
     apart = [FakeCandidate(0.5, (0, 1)), FakeCandidate(0.1, (1, 1))]
-    assert relevance.signals("kitten eating", {"kitten": 1.0, "eat": 1.0}, apart, SHORT) == Signals(
-        0.5, SATURATION / 2, 0.0
-    )
+    assert relevance.signals("kitten eating", ["kitten", "eat"], apart, SHORT) == Signals(0.5, SATURATION / 2, 0.0)
+
+
+def test_words_that_no_hit_contains_make_every_hit_less_relevant() -> None:
+    terms = ["kitten", "eat", "sleep"]
+    one, other = FakeCandidate(0.5, (1, 0, 0)), FakeCandidate(0.1, (0, 1, 0))
+    absent = [
+        relevance.signals("kitten eating and sleeping", terms, hits, SHORT).absent
+        for hits in ([], [one], [one, other], [one, other, FakeCandidate(0.0, (0, 0, 1))])
+    ]
+    assert absent == sorted(absent, reverse=True)
+    assert absent[0] < 1
+    assert absent[-1] == 0
+
+
+def test_a_query_in_the_first_person_is_less_relevant_to_what_others_have_said() -> None:
+    user, assistant = (Mark(speakers=frozenset([speaker])) for speaker in ("user", "assistant"))
+    theirs = FakeCandidate(0.5, (1,), assistant)
+    mine = FakeCandidate(0.4, (1,), user)
+
+    assert relevance.signals("my kitten", ["kitten"], [theirs, mine], SHORT).similarity == 0.4
+    assert relevance.signals("the kitten", ["kitten"], [theirs, mine], SHORT).similarity == 0.5
+    unrelated = FakeCandidate(0.0, (0,), user)
+    reply = relevance.signals("my kitten", ["kitten"], [theirs, unrelated], SHORT)
+    assert reply.other_speaker > 0
+    assert reply.probability < relevance.signals("my kitten", ["kitten"], [theirs], SHORT).probability
 
 
 def test_a_query_that_consists_of_a_name_is_judged_by_the_name() -> None:
-    assert (
-        relevance.signals("who is Caroline?", {"carolin": 2.0}, [FakeCandidate(0.5, (1,))], SHORT).coverage
-        == SATURATION
-    )
-    assert relevance.signals("who is Caroline?", {"carolin": 2.0}, [FakeCandidate(0.5, (0,))], SHORT).coverage == 0.0
+    assert relevance.signals("who is Caroline?", ["carolin"], [FakeCandidate(0.5, (1,))], SHORT).coverage == SATURATION
+    assert relevance.signals("who is Caroline?", ["carolin"], [FakeCandidate(0.5, (0,))], SHORT).coverage == 0.0
 
 
 def test_the_same_match_is_less_relevant_among_long_memories() -> None:
     among_short, among_long = (
-        relevance.signals("kitten", {"kitten": 1.0}, [FakeCandidate(0.3, (1,))], length) for length in (SHORT, LONG)
+        relevance.signals("kitten", ["kitten"], [FakeCandidate(0.3, (1,))], length) for length in (SHORT, LONG)
     )
     assert among_long.probability < among_short.probability
 
@@ -111,12 +136,12 @@ def test_the_same_match_is_less_relevant_among_long_memories() -> None:
 def test_only_the_best_hits_are_considered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relevance, "BEST", 1)
     hits = [FakeCandidate(0.2, (0,)), FakeCandidate(0.5, (1,))]
-    assert relevance.signals("kitten", {"kitten": 1.0}, hits, SHORT) == Signals(0.2, 0.0)
+    assert relevance.signals("kitten", ["kitten"], hits, SHORT) == Signals(0.2, 0.0, absent=1 / 3)
 
 
 def test_without_candidates_the_probability_is_low() -> None:
-    assert relevance.signals("kitten", {"kitten": 1.0}, [], SHORT).probability < relevance.FLOOR
-    assert relevance.signals("", {}, [], SHORT).probability < relevance.FLOOR
+    assert relevance.signals("kitten", ["kitten"], [], SHORT).probability < relevance.FLOOR
+    assert relevance.signals("", [], [], SHORT).probability < relevance.FLOOR
 
 
 def search(api: Api, query: str, **options: object) -> list[dict[str, float]]:
