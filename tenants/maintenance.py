@@ -6,7 +6,7 @@ from django.conf import settings
 
 from somamemory.scheduling import periodic
 from tenants import erasure, usage
-from tenants.audit import publishing, sealing
+from tenants.audit import pruning, publishing, sealing
 
 HOUR_S = 3600.0
 
@@ -26,4 +26,4 @@ def maintain() -> None:
 
 @periodic("tenants.maintain_hourly", every_s=lambda: HOUR_S, thread="maintenance", first_s=lambda: HOUR_S / 60)
 def maintain_hourly() -> None:
-    sealing.prune()
+    pruning.prune()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tenants.models import AuditBlock, AuditCheckpoint, AuditEvent
 
 NOTHING_BEFORE = bytes(32)
+BEFORE_ALL = -(2**63) - 1  # lower than every id
 _BLOCK = b"somamemory audit block 1"
 _CHECKPOINT = b"somamemory audit checkpoint 1"
 _PROGRESS = b"somamemory audit progress 1"
@@ -83,14 +84,14 @@ def digest(event: AuditEvent) -> bytes:
     return hashlib.sha256(json.dumps(columns, separators=(",", ":")).encode()).digest()
 
 
-def block_hash(
-    previous: bytes, tenant: UUID, number: int, first_id: int, last_id: int, digests: Sequence[bytes], at: datetime
-) -> bytes:
-    numbers = struct.pack(">QQQQ", number, first_id, last_id, len(digests))
-    block = hashlib.sha256(_BLOCK + bytes(previous) + tenant.bytes + numbers + fixed_width(at).encode())
+def hash_of(block: AuditBlock, digests: Sequence[bytes]) -> bytes:
+    """Return the hash of a block that contains rows with these digests. It also covers the hash before it."""
+    numbers = struct.pack(">QQQQ", block.number, block.first_id, block.last_id, len(digests))
+    at = fixed_width(block.sealed_at).encode()
+    hash = hashlib.sha256(_BLOCK + bytes(block.previous) + block.tenant_id.bytes + numbers + at)
     for row_digest in digests:
-        block.update(row_digest)
-    return block.digest()
+        hash.update(row_digest)
+    return hash.digest()
 
 
 def sign(block: Position) -> bytes:

@@ -12,21 +12,18 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import asdict
-from datetime import timedelta
 from uuid import UUID
 
-from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Max
 from django.utils import timezone
 
 from tenants.audit import chain, progress
-from tenants.models import AuditBlock, AuditCheckpoint, AuditEvent, AuditSealer, ErasedTenant, Tenant
+from tenants.models import AuditBlock, AuditEvent, AuditSealer, ErasedTenant
 
 log = logging.getLogger("soma.audit")
 
 BATCH = 2_000
-DELETE_BATCH = 1_000
 # Writers commit within milliseconds. If one takes longer, the next run tries again.
 PATIENCE_S = 10.0
 _PAUSE_S = 0.02
@@ -119,9 +116,7 @@ def _block(sealer: AuditSealer, tenant: UUID, events: list[AuditEvent]) -> Audit
         previous=bytes(head.hash) if head else chain.NOTHING_BEFORE,
         marks=chain.marks(zip((event.id for event in events), digests, strict=True)),
     )
-    block.hash = chain.block_hash(
-        bytes(block.previous), tenant, block.number, block.first_id, block.last_id, digests, block.sealed_at
-    )
+    block.hash = chain.hash_of(block, digests)
     block.signature = chain.sign(chain.Position.of(block))
     return block
 
@@ -129,55 +124,3 @@ def _block(sealer: AuditSealer, tenant: UUID, events: list[AuditEvent]) -> Audit
 def head_of(tenant: UUID) -> AuditBlock | None:
     """Return the last block of a tenant's chain. Pruning never removes it."""
     return AuditBlock.all_tenants.filter(tenant_id=tenant).order_by("-number").first()
-
-
-def prune() -> int:
-    """Remove rows older than the retention period, one whole block at a time. Return the number of rows removed.
-
-    First writes a signed checkpoint that covers these rows. Without it, the database rejects their deletion.
-    """
-    if not settings.AUDIT_RETENTION_DAYS:
-        return 0
-    before = timezone.now() - timedelta(days=settings.AUDIT_RETENTION_DAYS)
-    pruned = 0
-    for tenant in Tenant.objects.order_by("id").values_list("id", flat=True).iterator():
-        head = head_of(tenant)
-        if head is None:
-            continue
-        old = AuditBlock.all_tenants.filter(tenant_id=tenant, last_at__lt=before, number__lt=head.number)
-        # A block is pruned together with all earlier blocks, so the first block that is too recent is the limit.
-        young = AuditBlock.all_tenants.filter(tenant_id=tenant, last_at__gte=before).order_by("number").first()
-        last = old.filter(number__lt=young.number if young else head.number).order_by("-number").first()
-        if last is not None:
-            _checkpoint(last)
-        pruned += _remove_covered(tenant)
-    return pruned
-
-
-def _checkpoint(block: AuditBlock) -> None:
-    now = timezone.now()
-    with transaction.atomic():
-        earlier = AuditCheckpoint.all_tenants.filter(tenant_id=block.tenant_id).order_by("-number").first()
-        previous = bytes(earlier.signature) if earlier else chain.NOTHING_BEFORE
-        AuditCheckpoint.all_tenants.create(
-            tenant_id=block.tenant_id,
-            number=block.number,
-            last_id=block.last_id,
-            hash=bytes(block.hash),
-            at=now,
-            previous=previous,
-            signature=chain.sign_checkpoint(chain.Position.of(block), previous, now),
-        )
-
-
-def _remove_covered(tenant: UUID) -> int:
-    """Delete the rows covered by the tenant's last checkpoint, in small transactions. Can be resumed."""
-    checkpoint = AuditCheckpoint.all_tenants.filter(tenant_id=tenant).order_by("-number").first()
-    if checkpoint is None:
-        return 0
-    removed = 0
-    events = AuditEvent.objects.filter(tenant_id=tenant, id__lte=checkpoint.last_id).order_by("id")
-    while ids := list(events.values_list("id", flat=True)[:DELETE_BATCH]):
-        removed += AuditEvent.objects.filter(id__in=ids).delete()[0]
-    AuditBlock.all_tenants.filter(tenant_id=tenant, number__lte=checkpoint.number).delete()
-    return removed

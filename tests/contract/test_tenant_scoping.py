@@ -24,6 +24,7 @@ MAY_QUERY_ALL_TENANTS = {
     "tenants/idempotency.py",  # removes expired responses
     "tenants/audit/progress.py",  # the progress of the one sealer
     "tenants/audit/publishing.py",  # the heads of all chains
+    "tenants/audit/pruning.py",  # all tenants have one retention period
     "tenants/audit/sealing.py",  # the log of all tenants is sealed by one
     "tenants/audit/verification.py",  # chains of tenants that no longer exist
     "memories/retention.py",  # the purge

@@ -22,7 +22,7 @@ from memories.coordinates import parse
 from memories.new_memory import NewMemory
 from somamemory.telemetry.logs import JsonFormatter
 from tenants import audit, erasure, maintenance
-from tenants.audit import chain, progress, sealing, verification
+from tenants.audit import chain, progress, pruning, sealing, verification
 from tenants.caller import Caller
 from tenants.models import AuditBlock, AuditCheckpoint, AuditEvent, AuditSealer, ErasedTenant, Tenant
 from tests.conftest import Api, issue_key
@@ -290,14 +290,27 @@ def test_many_rows_make_blocks_of_bounded_size(chained: Caller, monkeypatch: pyt
 
 
 @pytest.fixture
-def pruned(chained: Caller, monkeypatch: pytest.MonkeyPatch) -> Caller:
-    """Two of three blocks are older than the retention period."""
+def aged(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> Caller:
+    """Two sealed blocks of four rows that are older than the retention period, and a newer one."""
     monkeypatch.setattr(settings, "AUDIT_RETENTION_DAYS", 30)
-    old = AuditBlock.all_tenants.filter(tenant=chained.tenant, number__lte=2)
-    with unguarded():
-        old.update(last_at=timezone.now() - timedelta(days=31))
-    assert sealing.prune() == old.count() + 8
-    return chained
+    with monkeypatch.context() as patch:
+        patch.setattr(timezone, "now", lambda now=timezone.now: now() - timedelta(days=31))
+        sealing.seal()
+        for block in range(2):
+            record(caller, *(f"{block}.{row}" for row in range(4)))
+            sealing.seal()
+    record(caller, *(f"2.{row}" for row in range(4)))
+    sealing.seal()
+    return caller
+
+
+@pytest.fixture
+def pruned(aged: Caller) -> Caller:
+    old = AuditBlock.all_tenants.filter(tenant=aged.tenant, last_at__lt=timezone.now() - timedelta(days=30))
+    last = old.order_by("-number")[0].last_id
+    count = AuditEvent.objects.filter(tenant=aged.tenant, id__lte=last).count()
+    assert pruning.prune() == count >= 8
+    return aged
 
 
 def test_rows_past_their_retention_are_removed_and_the_rest_is_intact(pruned: Caller) -> None:
@@ -307,21 +320,89 @@ def test_rows_past_their_retention_are_removed_and_the_rest_is_intact(pruned: Ca
     assert check(heads()).intact
 
 
-def test_the_chain_continues_after_a_checkpoint_and_is_pruned_again(pruned: Caller) -> None:
+def test_the_chain_continues_after_a_checkpoint_and_is_pruned_again(
+    pruned: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
     record(pruned, "new")
     sealing.seal()
-    with unguarded():
-        AuditBlock.all_tenants.filter(tenant=pruned.tenant, number=3).update(
-            last_at=timezone.now() - timedelta(days=31)
-        )
+    monkeypatch.setattr(timezone, "now", lambda now=timezone.now: now() + timedelta(days=31))
 
-    assert sealing.prune() == 4
+    assert pruning.prune() >= 4
     assert AuditCheckpoint.objects.for_tenant(pruned.tenant).count() == 2
     assert check(heads()).intact
 
 
+def test_a_removal_that_was_interrupted_is_intact_and_continues(aged: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(pruning, "_remove_covered", lambda tenant: 0)
+        pruning.prune()
+    AuditCheckpoint.objects.for_tenant(aged.tenant).get()
+
+    assert check(heads()).intact
+    assert pruning.prune() >= 8
+    assert check(heads()).intact
+
+
+def make_new_rows_look_old(caller: Caller) -> None:
+    AuditBlock.all_tenants.filter(tenant=caller.tenant).update(last_at=timezone.now() - timedelta(days=31))
+
+
+def change_an_old_row(caller: Caller) -> None:
+    events(caller).filter(target="0.1").update(actor="key:innocent")
+
+
+def change_an_old_block(caller: Caller) -> None:
+    first = AuditBlock.all_tenants.filter(tenant=caller.tenant).order_by("number")[0]
+    AuditBlock.all_tenants.filter(id=first.id).update(hash=b"x" * 32)
+
+
+@pytest.mark.parametrize("attack", [make_new_rows_look_old, change_an_old_row, change_an_old_block])
+def test_the_service_never_removes_evidence(
+    aged: Caller, stranger: Api, monkeypatch: pytest.MonkeyPatch, attack: Callable[[Caller], None]
+) -> None:
+    record(aged, "head")
+    sealing.seal()
+    with unguarded():
+        attack(aged)
+
+    assert pruning.prune() == 0
+
+    assert len(events(aged)) == 13
+    assert not AuditCheckpoint.objects.for_tenant(aged.tenant).exists()
+
+
+def test_damage_that_an_operator_has_accepted_is_pruned(aged: Caller) -> None:
+    with unguarded():
+        change_an_old_row(aged)
+    assert pruning.prune() == 0
+
+    progress.accept(operators())
+    record(aged, "new")
+    sealing.seal()
+
+    assert pruning.prune() >= 8
+    assert check(heads()).intact
+
+
+@pytest.mark.parametrize("id", [-(2**63), 1])
+def test_a_row_that_is_older_than_the_pruned_rows_is_found(pruned: Caller, id: int) -> None:
+    row = events(pruned)[0]
+    row.id = id
+    row.save(force_insert=True)
+
+    assert kinds(check()) == {"inserted"}
+
+
+def test_a_row_with_the_lowest_possible_id_is_found(chained: Caller) -> None:
+    row = events(chained)[0]
+    row.id = -(2**63)
+    row.save(force_insert=True)
+
+    assert kinds(check()) == {"inserted"}
+
+
 def test_to_prune_again_changes_nothing(pruned: Caller) -> None:
-    assert sealing.prune() == 0
+    assert pruning.prune() == 0
     assert AuditCheckpoint.objects.for_tenant(pruned.tenant).count() == 1
 
 
@@ -329,7 +410,7 @@ def test_nothing_is_pruned_by_default(chained: Caller) -> None:
     with unguarded():
         AuditBlock.all_tenants.update(last_at=timezone.now() - timedelta(days=10_000))
 
-    assert sealing.prune() == 0
+    assert pruning.prune() == 0
 
 
 def test_a_checkpoint_that_this_installation_has_not_signed_is_found(chained: Caller) -> None:
@@ -345,7 +426,7 @@ def test_a_checkpoint_that_this_installation_has_not_signed_is_found(chained: Ca
     )
     events(chained).filter(id__lte=block.last_id).delete()  # the database allows it
 
-    assert kinds(check()) == {"forged"}
+    assert kinds(check()) == {"forged", "missing"}
 
 
 def test_rows_without_a_checkpoint_cannot_be_deleted(pruned: Caller) -> None:
