@@ -132,14 +132,30 @@ def _turn(caller: Caller, turn: Turn, named: Mapping[str, Memory]) -> dict[str, 
 def _call(call: Any) -> dict[str, str]:
     """Return the name and the arguments of a tool call, in OpenAI's format or any other."""
     function = call.get("function", call) if isinstance(call, dict) else {}
-    arguments = function.get("arguments", call) if isinstance(function, dict) else call
-    if isinstance(arguments, str):
-        try:
-            arguments = json.loads(arguments)
-        except ValueError:
-            return {"name": str(function.get("name", "")), "arguments": arguments[:SHOWN]}
-    text = json.dumps(arguments, indent=2, ensure_ascii=False)[:SHOWN]
+    if not isinstance(function, dict):
+        return {"name": "tool", "arguments": _indented(call)}
+    arguments = function.get("arguments", call)
+    text = _readable(arguments) if isinstance(arguments, str) else _indented(arguments)
     return {"name": str(function.get("name", "tool")), "arguments": text}
+
+
+def _readable(arguments: str) -> str:
+    """Return JSON that an app has stored as a text with indentation, and any other text unchanged.
+
+    Such a text may contain anything, even levels and characters that the API rejects elsewhere.
+    """
+    if len(arguments) > SHOWN:
+        return arguments[:SHOWN]
+    try:
+        text = _indented(json.loads(arguments))
+        text.encode()  # a lone surrogate raises ValueError
+    except (ValueError, RecursionError):
+        return arguments
+    return text
+
+
+def _indented(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)[:SHOWN]
 
 
 def _fact(caller: Caller, fact: Memory, named: Mapping[str, Memory]) -> dict[str, Any]:

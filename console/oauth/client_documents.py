@@ -43,7 +43,7 @@ def fetch(url: str) -> dict[str, Any]:
         raise _refused(f"is larger than {MAX_BYTES} bytes")
     try:
         document = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _refused("is not JSON") from None
     if not isinstance(document, dict) or document.get("client_id") != url:
         raise _refused("must be an object whose client_id is its own URL")

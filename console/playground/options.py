@@ -162,5 +162,5 @@ def _number(text: str) -> int | float | str:
 def _parsed(name: str, text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InvalidInput(name, 'must be a JSON object, such as {"city": "Bern"}') from None

@@ -213,6 +213,20 @@ def test_a_redirect_is_not_followed(site: Site) -> None:
     assert site.requests == 1
 
 
+def test_a_deeply_nested_document_is_refused(site: Site) -> None:
+    body = b"[" * 16_000
+
+    def respond(handler: http.server.BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    site.respond = respond
+
+    assert "is not JSON" in reason_for(site.url)
+
+
 def test_a_large_document_is_refused(site: Site) -> None:
     site.serve(site.document(more="x" * client_documents.MAX_BYTES))
 

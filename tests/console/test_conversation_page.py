@@ -60,6 +60,26 @@ def test_a_conversation_is_shown_as_a_chat_with_its_tool_calls(superuser: Client
     assert "&quot;where&quot;: &quot;Alfama&quot;" in text
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        {"name": "f", "arguments": "[" * 5_000},
+        {"name": "f", "arguments": "[" * 900 + "]" * 900},
+        {"name": "f", "arguments": '"\\ud800"'},
+        {"name": "f", "arguments": "9" * 5_000},
+        {"name": "f", "arguments": None},
+        "f",
+        ["f"],
+        None,
+    ],
+)
+def test_no_stored_tool_call_makes_the_page_fail(superuser: Client, api: Api, function: Any) -> None:
+    said = {"role": "assistant", "content": "look here", "tool_calls": [{"id": "1", "function": function}]}
+    talk = api.post("/api/v1/conversations", {"label": "Zoo", "messages": [said]}).json()
+
+    assert "look here" in shown(superuser, talk["id"])
+
+
 def test_summaries_and_facts_are_shown_with_the_messages_they_come_from(
     superuser: Client, talk: dict[str, Any], caller: Caller
 ) -> None:
