@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -192,6 +193,25 @@ def test_a_search_returns_what_fits_and_the_next_offset(api: Api) -> None:
     ids = [memory["id"] for memory in first["memories"] + rest["memories"]]
     assert len(first["memories"]) >= 1
     assert len(set(ids)) == len(ids) == 6
+
+
+def test_no_more_text_is_counted_than_fits(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[int] = []
+    count = tokens.count
+
+    def counting(texts: Sequence[str]) -> list[int]:
+        counted.extend(map(len, texts))
+        return count(texts)
+
+    monkeypatch.setattr(tokens, "count", counting)
+    for key, size in (("short", 5), ("long", 200_000)):
+        api.put(f"/api/v1/memories/by-key/{key}", {"payload": {"text": "bees " * size}})
+
+    short, long = (call(api, "memory_get", key=key, max_tokens=500) for key in ("short", "long"))
+
+    assert "truncated" not in short
+    assert long["truncated"]
+    assert max(counted) <= 500 * tokens.LONGEST_TOKEN
 
 
 def test_a_memory_that_is_too_long_is_truncated_and_marked(api: Api) -> None:
