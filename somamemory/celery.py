@@ -5,6 +5,8 @@ by name.
 """
 
 import os
+import signal
+from types import FrameType
 from typing import Any
 
 from celery import Celery, Task
@@ -38,6 +40,23 @@ def _create_privately(**kwargs: Any) -> None:
 
 celeryd_init.connect(_create_privately)
 beat_init.connect(_create_privately)
+
+
+def _stop_beat(number: int, frame: FrameType | None) -> None:
+    raise SystemExit
+
+
+def _stop_without_closing(**kwargs: Any) -> None:
+    """Replace the signal handler of Celery beat, which closes the connection to the broker before it raises SystemExit.
+
+    If a signal interrupts sending a message, closing waits forever for a lock that the interrupted code holds. Beat
+    closes the connection anyway once SystemExit has ended that code.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop_beat)
+
+
+beat_init.connect(_stop_without_closing)
 
 
 def send(task: str, lifetime_s: float) -> None:
