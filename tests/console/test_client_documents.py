@@ -54,8 +54,9 @@ class Site:
         threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
 
     def serve(self, document: object) -> None:
-        body = json.dumps(document).encode()
+        self.send(json.dumps(document).encode())
 
+    def send(self, body: bytes) -> None:
         def respond(handler: http.server.BaseHTTPRequestHandler) -> None:
             handler.send_response(200)
             handler.send_header("Content-Length", str(len(body)))
@@ -214,15 +215,7 @@ def test_a_redirect_is_not_followed(site: Site) -> None:
 
 
 def test_a_deeply_nested_document_is_refused(site: Site) -> None:
-    body = b"[" * 16_000
-
-    def respond(handler: http.server.BaseHTTPRequestHandler) -> None:
-        handler.send_response(200)
-        handler.send_header("Content-Length", str(len(body)))
-        handler.end_headers()
-        handler.wfile.write(body)
-
-    site.respond = respond
+    site.send(b"[" * 16_000)
 
     assert "is not JSON" in reason_for(site.url)
 
