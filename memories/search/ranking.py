@@ -98,7 +98,7 @@ class Ranking:
         return Scores(semantic, keyword, recency, importance, graph, neighbours, speaker, question)
 
     def _wording(self, marks: Sequence[Mark]) -> tuple[Floats, Floats]:
-        """Return the contribution of each memory's speaker, and the share of its sentences that are questions."""
+        """Return the contribution of each memory's speaker, and the proportion of its sentences that are questions."""
         wording = self.wording
         if wording is None or marks.count(term_marks.NONE) == len(marks):
             return _NOTHING, _NOTHING
@@ -119,6 +119,6 @@ def _sorted(scores: NDArray[np.float64], candidates: Sequence[Candidate], best: 
 
 
 def _clipped(values: Sequence[float], bound: float = 1.0) -> NDArray[np.float64]:
-    """Return the values as shares of the bound, in [0, 1]."""
-    shares: NDArray[np.float64] = np.minimum(np.maximum(np.array(values) / bound, 0.0), 1.0)
-    return shares
+    """Return the values as fractions of the bound, in [0, 1]."""
+    fractions: NDArray[np.float64] = np.minimum(np.maximum(np.array(values) / bound, 0.0), 1.0)
+    return fractions
