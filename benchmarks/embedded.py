@@ -1,8 +1,9 @@
 """Measure the embedded default on this machine: `make bench`, or `python -m benchmarks.embedded --sizes 1000`.
 
 A single local client sends requests to a real server (SQLite and the local vector index), one at a time. For each
-size, it measures the latency of store, fetch and search, the server's CPU time per request, bulk loading, and how
-long the index needs to catch up. The last column compares the largest with the smallest size of the same run.
+size, it measures the latency of store, fetch and search, the server's CPU time per request, bulk loading, how long the
+index needs to catch up, the memory of the server, and how long a restarted server needs to answer its first search. The
+last column compares the largest with the smallest size of the same run.
 `--save FILE` saves the results, and `--compare FILE` prints ratios to saved results.
 """
 
@@ -72,7 +73,17 @@ def load(server: Server, client: Client, source: Any, start: int, end: int) -> d
     return {"rate": count / took, "lag": lag, "cpu": (server.cpu_s() - cpu) * 1000 / count}
 
 
-def run(size: int, start: int, server: Server, client: Client, source: Any, repeats: int) -> dict[str, float]:
+def restart(server: Server, query: str) -> float:
+    """Restart the server, and return the seconds until it has answered a search."""
+    server.stop()
+    began = time.perf_counter()
+    server.start()
+    server.client(timeout_s=300).post("/memories/search", {"query": query, "top_k": 10})
+    return time.perf_counter() - began
+
+
+def run(size: int, start: int, server: Server, source: Any, repeats: int) -> dict[str, float]:
+    client = server.client(timeout_s=300)
     loaded = load(server, client, source, start, size)
     queries = [" ".join(next(source).split()[:6]) for _ in range(repeats)]
     chance = random.Random(size)
@@ -98,7 +109,8 @@ def run(size: int, start: int, server: Server, client: Client, source: Any, repe
             f"{name} p95, ms": measured.p95,
             f"{name}, server CPU ms": measured.cpu,
         }
-    return figures | {"server memory, MiB": server.rss_mb()}
+    figures["server memory, MiB"] = server.rss_mb()
+    return figures | {"restart until the first search, s": restart(server, queries[0])}
 
 
 def progress(what: str, share: float) -> None:
@@ -125,9 +137,10 @@ def main() -> None:
     options = parser.parse_args()
     results: dict[int, dict[str, float]] = {}
     with tempfile.TemporaryDirectory(prefix="soma-bench-") as folder, Server(pathlib.Path(folder)) as server:
-        client, source, start = server.client(timeout_s=300), texts(seed=1), 0
+        source, start = texts(seed=1), 0
+        print(f"{'memory of an empty server, MiB':42}{server.rss_mb():>10,.1f}")
         for size in sorted(options.sizes):
-            results[size] = run(size, start, server, client, source, options.repeats)
+            results[size] = run(size, start, server, source, options.repeats)
             start = size
     print(table(results))
     figures = {f"{size:,}: {name}": value for size, row in results.items() for name, value in row.items()}
