@@ -4,7 +4,8 @@ FOLDER contains conversations in any format of `benchmarks.evaluation`. Each con
 without context and with the previous turn as context, and messages in a folder. They contain answers to the
 conversation's own questions, but not to questions about other conversations. For each floor, the benchmark prints:
 
-- silent: the fraction of questions without an answer for which no hit reaches the floor
+- silent: the fraction of questions about other conversations for which no hit reaches the floor
+- apart: the same, for questions about conversations between other people, which certainly have no answer
 - lost: the fraction of recall@10 lost because no hit for a question with an answer reaches the floor
 - precision: the fraction of questions with an answer among those that are not silent, if half of all questions have one
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from memories.search.relevance import Signals
 
 FLOORS = (0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
-# Memories in the first person lack the name. For this share of the questions, the fit assumes that no memory has the
+# Memories in the first person lack the name. For this fraction of the questions, the fit assumes that no memory has the
 # names.
 UNNAMED = 0.001
 PROPOSED = 60  # as for a context of up to 3,000 tokens
@@ -50,12 +51,17 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of a question. `recall` is recall@10, or None if the question has no answer in the conversation."""
+    """The outcome of a question.
+
+    recall: recall@10, or None if the question is about another conversation.
+    apart: whether the other conversation has other speakers.
+    """
 
     place: str
     signals: Signals
     recall: float | None
     named: bool
+    apart: bool
 
 
 def ask(place: str, store: Store, conversations: Sequence[Conversation], mode: str) -> Iterator[Outcome]:
@@ -65,23 +71,29 @@ def ask(place: str, store: Store, conversations: Sequence[Conversation], mode: s
     search = store.search_folder if place.endswith(IN_FOLDER) else store.search
     for conversation in conversations:
         for other in conversations:
+            apart = not speakers(conversation) & speakers(other)
             for question in other.questions:
                 found = search(conversation.name, question.text, mode, PROPOSED)
                 assert found.signals is not None
                 recall = measures.recall(found.ids[:10], question.evidence) if other is conversation else None
-                yield Outcome(place, found.signals, recall, bool(relevance.names(question.text)))
+                yield Outcome(place, found.signals, recall, bool(relevance.names(question.text)), apart)
+
+
+def speakers(conversation: Conversation) -> set[str]:
+    return {turn.speaker for turn in conversation.turns}
 
 
 def table(outcomes: list[Outcome]) -> str:
-    lines = [f"{'floor':>8}{'silent':>10}{'lost':>10}{'precision':>12}"]
+    lines = [f"{'floor':>8}{'silent':>10}{'apart':>10}{'lost':>10}{'precision':>12}"]
     own = [(outcome.signals.probability, outcome.recall) for outcome in outcomes if outcome.recall is not None]
-    foreign = [outcome.signals.probability for outcome in outcomes if outcome.recall is None]
+    foreign = [(outcome.signals.probability, outcome.apart) for outcome in outcomes if outcome.recall is None]
     for floor in FLOORS:
-        silent = sum(probability < floor for probability in foreign) / len(foreign)
+        silent = measures.mean(float(probability < floor) for probability, _ in foreign)
+        apart = measures.mean(float(probability < floor) for probability, is_apart in foreign if is_apart)
         lost = sum(recall for probability, recall in own if probability < floor) / sum(recall for _, recall in own)
         answered = sum(probability >= floor for probability, _ in own) / len(own)
         precision = answered / max(answered + 1 - silent, 1e-9)
-        lines.append(f"{floor:8.2f}{silent:10.3f}{lost:10.3f}{precision:12.3f}")
+        lines.append(f"{floor:8.2f}{silent:10.3f}{apart:10.3f}{lost:10.3f}{precision:12.3f}")
     return "\n".join(lines)
 
 
