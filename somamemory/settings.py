@@ -605,7 +605,7 @@ if not CONTEXT_RELEVANCE + CONTEXT_IMPORTANCE + CONTEXT_RECENCY + CONTEXT_LABEL:
     )
 CONTEXT_HALF_LIFE_DAYS = _bounded("SOMA_CONTEXT_HALF_LIFE_DAYS", 7, 1, 36_500)
 # The rest of the budget is reserved for the surrounding prompt.
-CONTEXT_FILL = _share("SOMA_CONTEXT_FILL", 0.85)
+CONTEXT_FILL = _share("SOMA_CONTEXT_FILL", 0.9)
 CONTEXT_SUMMARIES = _share("SOMA_CONTEXT_SUMMARIES", 0.3)
 # A message is a duplicate if it adds no word to a better message and the cosine similarity of their vectors is at least
 # CONTEXT_DUPLICATE.

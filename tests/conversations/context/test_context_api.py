@@ -52,7 +52,7 @@ def test_the_manifest_adds_up(api: Api) -> None:
 
     assert made["used_tokens"] == sum(item["tokens"] for item in made["items"])
     assert made["used_tokens"] == sum(tokens.count(inside(made)))
-    assert made["used_tokens"] <= made["target"] == 170
+    assert made["used_tokens"] <= made["target"] == 180
     assert {item["reason"] for item in made["left_out"]} == {"budget"}
     assert len(made["items"]) + len(made["left_out"]) == 30
     scores = [item["scores"]["total"] for item in made["items"]]
@@ -182,7 +182,7 @@ def test_no_message_is_truncated_unless_requested(api: Api) -> None:
     cut = assemble(api, "aardvark", context_budget=100, truncate=True)
     assert cut["items"][0]["truncated"]
     assert long.startswith(inside(cut)[0])
-    assert 0 < cut["used_tokens"] <= 85
+    assert 0 < cut["used_tokens"] <= 90
 
 
 def test_the_same_question_over_the_same_data_has_the_same_context(api: Api) -> None:
