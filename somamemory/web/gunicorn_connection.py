@@ -17,7 +17,7 @@ from itertools import islice
 from typing import Any
 
 from gunicorn.config import Config
-from gunicorn.http.errors import LimitRequestHeaders
+from gunicorn.http.errors import InvalidHeader, LimitRequestHeaders
 from gunicorn.http.parser import RequestParser
 from gunicorn.http.unreader import Unreader
 
@@ -52,6 +52,13 @@ class BodyPending(BaseException):
 
     Not an Exception, so that no layer handles or logs it: the request has no outcome yet.
     """
+
+
+class MissingHost(InvalidHeader):  # type: ignore[misc]
+    """An HTTP/1.1 request without a Host header, which gunicorn would accept (RFC 9112, section 3.2)."""
+
+    def __str__(self) -> str:
+        return "an HTTP/1.1 request must have a Host header"
 
 
 class Received(Unreader):  # type: ignore[misc]
@@ -185,7 +192,10 @@ class Connection:
             at_end = BodyPending()
         self.parser = RequestParser(cfg, iter(()), self.client)
         self.parser.unreader = Received(self.received, self.head.size if self.head else 0, at_end)
-        return next(self.parser)
+        request = next(self.parser)
+        if request.version >= (1, 1) and not any(name == "HOST" for name, _ in request.headers):
+            raise MissingHost("Host", req=request)
+        return request
 
     def begin_response(self, response: Any, result: Iterable[bytes]) -> None:
         self.response, self.result, self.pieces = response, result, iter(result)

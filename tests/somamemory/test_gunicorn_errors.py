@@ -52,6 +52,7 @@ def exchange(server: Server, sent: bytes) -> bytes:
         (b"<b>&\xff\r\n\r\n", 400, "malformed_request"),
         (b"GET /ping HTTP/9.9\r\n\r\n", 400, "malformed_request"),
         (b"GET /ping HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400, "malformed_request"),
+        (b"GET /ping HTTP/1.1\r\n\r\n", 400, "malformed_request"),
     ],
 )
 def test_an_unreadable_request_gets_a_problem(server: Server, sent: bytes, status: int, code: str) -> None:
@@ -65,6 +66,11 @@ def test_an_unreadable_request_gets_a_problem(server: Server, sent: bytes, statu
     assert re.fullmatch("[0-9a-f]{32}", problem["request_id"])
     assert f"X-Request-ID: {problem['request_id']}".encode() in head
     assert f"Content-Length: {len(body)}".encode() in head
+
+
+@pytest.mark.parametrize("path", ["/ping", "/healthz", "/readyz"])
+def test_a_probe_with_http_1_0_needs_no_host(server: Server, path: str) -> None:
+    assert exchange(server, f"GET {path} HTTP/1.0\r\n\r\n".encode()).split()[1] == b"200"
 
 
 def test_a_malformed_request_line_is_logged_as_one_short_json_line(server: Server) -> None:

@@ -413,10 +413,19 @@ def test_a_large_body_arrives_whole(service: Service) -> None:
         (b"POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", b"400"),
         (b"POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", b"400"),
         (b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n", b"400"),
+        (b"GET /ping HTTP/1.1\r\nConnection: close\r\n\r\n", b"400"),
+        (b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\n", b"400"),
     ],
 )
 def test_bytes_that_cannot_be_a_request_are_rejected_immediately(service: Service, sent: bytes, status: bytes) -> None:
     assert service.exchange(sent).startswith(b"HTTP/1.1 " + status)
+
+
+@pytest.mark.parametrize("path", ["/", "/ping", "/readyz"])
+def test_an_http_1_0_request_needs_no_host(service: Service, path: str) -> None:
+    assert service.exchange(f"GET {path} HTTP/1.0\r\n\r\n".encode()).startswith(b"HTTP/1.0 200 ")
 
 
 def test_a_bug_of_the_application_is_a_500(service: Service) -> None:
@@ -442,7 +451,7 @@ def test_a_full_server_closes_idle_connections_first(service: Service) -> None:
 
     assert service.exchange(PING).startswith(b"HTTP/1.1 200 OK")
     assert rest_of(idle) == b""
-    slow[0].sendall(b"ng HTTP/1.1\r\nConnection: close\r\n\r\n")
+    slow[0].sendall(b"ng HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     assert rest_of(slow[0]).startswith(b"HTTP/1.1 200 OK")
 
 
