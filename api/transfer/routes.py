@@ -34,7 +34,7 @@ def import_file(request: Request, query: Query[ImportParams]) -> HttpResponse:
     """Import conversations from a file sent as the request body.
 
     Importing a file again adds only new conversations and new messages. The status is 207 if parts of the file cannot
-    be read; `errors` describes them.
+    be read; `errors` describes them. After 1,000 of them, the import stops.
     """
     if not request.body:
         raise InvalidInput("body", "must contain the file to import, but is empty")
@@ -43,7 +43,11 @@ def import_file(request: Request, query: Query[ImportParams]) -> HttpResponse:
         raise UnsupportedMediaType("the Content-Type of the file must be one of " + ", ".join(MEDIA_TYPES))
     conversations = formats.read(io.BytesIO(request.body), query.source, query.name, MAX_UNPACKED_BYTES)
     report = importing.import_conversations(
-        request.caller, conversations, dry_run=query.dry_run, progress=lambda _: idempotency.renew(request)
+        request.caller,
+        conversations,
+        dry_run=query.dry_run,
+        max_unreadable=importing.MAX_UNREADABLE,
+        progress=lambda _: idempotency.renew(request),
     )
     return reply(presenters.import_report(report, dry_run=query.dry_run), 207 if report.failed else 200)
 

@@ -23,19 +23,23 @@ from conversations.services import NewConversation
 from conversations.transfer.formats import simple
 from conversations.transfer.formats.base import Broken, Imported
 from memories.reserved_namespaces import CONVERSATIONS
+from somamemory import deadline
 from somamemory.errors import ColdFileDamaged, IndexBacklog, SomaError, Unavailable
 from tenants import usage
 from tenants.caller import Caller
 
 CREATED, EXTENDED, UNCHANGED, DIVERGED, EMPTY = "created", "extended", "unchanged", "diverged", "empty"
-MAX_ERRORS = 1_000
+MAX_ERRORS = MAX_UNREADABLE = 1_000
 _BATCH = 500  # messages per statement
 Wait = Callable[[SomaError], None]
 
 
 @dataclass
 class Report:
-    """The result of an import. `failed` is the number of errors; `errors` lists the first thousand."""
+    """The result of an import. `failed` is the number of errors; `errors` lists the first thousand.
+
+    If the import stopped because of too many errors, the last one says so.
+    """
 
     counts: Counter[str] = field(default_factory=Counter)
     messages: int = 0
@@ -48,6 +52,10 @@ class Report:
         if len(self.errors) < MAX_ERRORS:
             self.errors.append(error)
 
+    def stop(self, reason: str) -> None:
+        self.failed += 1
+        self.errors.append(Broken("the import", reason))
+
     @property
     def seen(self) -> int:
         return self.counts.total() + self.failed
@@ -58,23 +66,30 @@ def import_conversations(
     items: Iterable[Imported | Broken],
     *,
     dry_run: bool = False,
+    max_unreadable: int | None = None,
     progress: Callable[[Report], None] = lambda report: None,
     wait: Wait | None = None,
 ) -> Report:
     """Store the conversations read from a file, and report those that cannot be stored.
 
+    max_unreadable: stop after this many items that cannot be read.
     wait: called on IndexBacklog and Unavailable, before the same conversation is retried. Without it, the error ends
     the import; importing the file again then continues from there. Raises IndexBacklog, Unavailable, Forbidden.
     """
     for scope in ("read", "write"):
         caller.require(scope, [CONVERSATIONS])
-    report = Report()
+    report, unreadable = Report(), 0
     for item in items:
+        deadline.check()
         if isinstance(item, Broken):
             report.note(item)
+            unreadable += 1
         else:
             _import_one(caller, item, report, dry_run, wait)
         progress(report)
+        if unreadable == max_unreadable:
+            report.stop(f"stopped after {unreadable} errors; correct the file and import it again to continue")
+            break
     return report
 
 

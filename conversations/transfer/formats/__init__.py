@@ -20,6 +20,8 @@ from conversations.transfer.formats.splitting import Element
 AUTO = "auto"
 SOURCES = (AUTO, chatgpt.SOURCE, claude.SOURCE, simple.SOMA, simple.SOURCE, text.MARKDOWN, text.TEXT)
 MAX_TEXT_BYTES = 32 * 1024 * 1024  # Markdown and plain text are read as a whole
+# Enough for 40 in each of 50,000 messages. Python needs up to 230 bytes for an object that is 7 bytes long as JSON.
+MAX_VALUES = 2_000_000
 _ZIP = b"PK\x03\x04"
 _COMPRESSION = (
     zipfile.ZIP_STORED,
@@ -94,18 +96,19 @@ def _items(part: Element | Broken, source: str) -> Iterator[Imported | Broken]:
         return
     try:
         value = _parsed(part.raw)
-        if isinstance(value, dict) and isinstance(value.get("conversations"), list):
-            items = [(f"{part.place}, conversation {at}", item) for at, item in enumerate(value["conversations"], 1)]
-        else:
-            items = [(part.place, value)]
     except Unreadable as error:
         yield Broken(part.place, str(error))
         return
-    for place, item in items:
-        yield _read_one(place, partial(_conversation, item, source))
+    if isinstance(value, dict) and isinstance(value.get("conversations"), list):
+        for at, item in enumerate(value["conversations"], 1):
+            yield _read_one(f"{part.place}, conversation {at}", partial(_conversation, item, source))
+    else:
+        yield _read_one(part.place, partial(_conversation, value, source))
 
 
 def _parsed(raw: bytes) -> Any:
+    if sum(map(raw.count, (b",", b"[", b"{"))) > MAX_VALUES:
+        raise Unreadable(f"it contains more than {MAX_VALUES:,} commas and opening brackets")
     try:
         return json.loads(raw.decode("utf-8-sig"), parse_constant=_no_number)
     except UnicodeDecodeError:

@@ -278,6 +278,13 @@ def test_an_archive_that_unpacks_to_too_much_is_not_unpacked() -> None:
     assert "unpacks to more" in reason(zipped(conversations__json=b" " * 10_000), most_bytes=1_000)
 
 
+@pytest.mark.parametrize("value", [b"0", b"{}", b'{"":0}'])
+def test_a_conversation_that_needs_much_more_memory_than_its_size_is_refused(value: bytes) -> None:
+    members = b",".join([value] * formats.MAX_VALUES)
+
+    assert "more than 2,000,000 commas" in reason(b'{"conversations":[' + members + b"]}")
+
+
 def test_an_archive_that_chooses_the_memory_of_its_reader_is_refused() -> None:
     raw = io.BytesIO()
     with zipfile.ZipFile(raw, "w", zipfile.ZIP_LZMA) as archive:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import threading
@@ -22,10 +23,11 @@ from conversations.models import Conversation, ImportedConversation
 from conversations.query import ConversationQuery
 from conversations.transfer import exporting, formats, importing
 from conversations.transfer.formats import text as markdown
-from conversations.transfer.formats.base import Imported
+from conversations.transfer.formats.base import Broken, Imported
 from memories.index import backpressure
 from memories.models import Memory
-from somamemory.errors import Conflict, SomaError
+from somamemory import deadline
+from somamemory.errors import Conflict, DeadlineExceeded, SomaError
 from tenants.caller import Caller
 from tenants.models import Tenant
 from tests.conftest import Api, issue_key, problem_of
@@ -152,6 +154,27 @@ def test_the_intact_part_of_a_broken_file_is_imported(api: Api) -> None:
     assert output["conversations"] == {"created": 1}
     assert output["errors"] == [{"place": output["errors"][0]["place"], "reason": "the file ends in the middle of it"}]
     assert output["errors"][0]["place"].startswith("item 2 (byte ")
+
+
+def test_an_import_stops_after_a_thousand_conversations_that_cannot_be_read(api: Api) -> None:
+    output = report(api, b"[" + b"{}," * 2_000 + file_of(chatgpt())[1:], status=207)
+
+    assert output["failed"] == len(output["errors"]) == 1_001
+    assert output["errors"][-1]["reason"].startswith("stopped after 1000 errors")
+    assert counted(api) == (0, 0)
+
+
+def test_a_command_continues_after_any_number_of_conversations_that_cannot_be_read(caller: Caller) -> None:
+    items = formats.read(io.BytesIO(b"[" + b"{}," * 2_000 + file_of(chatgpt())[1:]))
+
+    output = importing.import_conversations(caller, items)
+
+    assert (output.failed, output.counts[importing.CREATED]) == (2_000, 1)
+
+
+def test_reading_conversations_that_cannot_be_read_keeps_the_deadline(caller: Caller) -> None:
+    with deadline.within(0.01), pytest.raises(DeadlineExceeded):
+        importing.import_conversations(caller, itertools.repeat(Broken("item", "broken")))
 
 
 def test_a_conversation_is_imported_completely_or_not_at_all(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
