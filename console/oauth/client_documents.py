@@ -14,18 +14,21 @@ import json
 import socket
 import ssl
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from console.models import MAX_URL_LENGTH
 from console.oauth.protocol import OAuthError
 
-TIMEOUT_S = 5.0
+TIMEOUT_S = 5.0  # for resolving the name, and again for fetching the document
 MAX_BYTES = 16 * 1024
 # In older versions of Python, `is_global` is true for some addresses that are not public: outside the first network,
 # for site-local addresses and IPv4 addresses inside IPv6; in the second network, for a cloud's metadata service.
 _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
 _SPECIAL = ipaddress.ip_network("192.0.0.0/24")
+# The system's resolver has no timeout parameter. A name server that does not respond keeps at most these threads busy.
+_resolvers = ThreadPoolExecutor(max_workers=4, thread_name_prefix="resolver")
 
 
 def is_url(client_id: str) -> bool:
@@ -51,8 +54,14 @@ def fetch(url: str) -> dict[str, Any]:
 
 
 def public_address(host: str, port: int) -> str:
-    """Return the address of a host. Raises OAuthError if any of its addresses is not on the public internet."""
-    addresses = [str(entry[4][0]) for entry in socket.getaddrinfo(host, port, proto=socket.IPPROTO_TCP)]
+    """Return the address of a host. Raises OAuthError if any of its addresses is not on the public internet, and
+    OSError if it cannot be resolved in time.
+    """
+    lookup = _resolvers.submit(socket.getaddrinfo, host, port, proto=socket.IPPROTO_TCP)
+    try:
+        addresses = [str(entry[4][0]) for entry in lookup.result(TIMEOUT_S)]
+    finally:
+        lookup.cancel()
     if not addresses or not all(_is_public(address) for address in addresses):
         raise _refused("must be at a public address")
     return addresses[0]
@@ -93,16 +102,19 @@ class _Connection(http.client.HTTPSConnection):
     """Connects to an address that has already been resolved, and checks the host's certificate."""
 
     def __init__(self, host: str, port: int, address: str) -> None:
-        self.address, self.tls = address, tls()
+        self.address, self.tls, self.is_shut = address, tls(), False
         super().__init__(host, port, timeout=TIMEOUT_S, context=self.tls)
 
     def connect(self) -> None:
         plain = socket.create_connection((self.address, self.port), self.timeout)
         self.sock = self.opened = self.tls.wrap_socket(plain, server_hostname=self.host, do_handshake_on_connect=False)
+        if self.is_shut:  # it took just as long to connect
+            raise TimeoutError
         self.opened.do_handshake()
 
     def shut(self) -> None:
         """End the connection from another thread, even during the handshake."""
+        self.is_shut = True
         with contextlib.suppress(OSError, AttributeError):  # it may be closed, or not connected yet
             self.opened.shutdown(socket.SHUT_RDWR)
 

@@ -202,6 +202,34 @@ def _addresses_only(host: str, *args: Any, **options: Any) -> Any:
 _resolve = socket.getaddrinfo
 
 
+def test_a_resolver_that_does_not_respond_is_abandoned(monkeypatch: pytest.MonkeyPatch) -> None:
+    responds = threading.Event()
+    monkeypatch.setattr(client_documents, "TIMEOUT_S", 0.2)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: responds.wait(20))
+    began = time.monotonic()
+
+    for _ in range(6):  # more than the threads that resolve names
+        assert "could not be fetched" in reason_for("https://app.example.com/app.json")
+
+    assert time.monotonic() - began < 10
+    responds.set()
+
+
+def test_a_site_that_accepts_a_connection_too_late_is_abandoned(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = socket.create_connection
+
+    def connect_late(address: Any, timeout: float) -> socket.socket:
+        connection = connect(address, timeout)
+        time.sleep(0.4)
+        return connection
+
+    monkeypatch.setattr(client_documents, "TIMEOUT_S", 0.2)
+    monkeypatch.setattr(socket, "create_connection", connect_late)
+
+    assert "could not be fetched" in reason_for(site.url)
+    assert site.requests == 0
+
+
 def test_a_redirect_is_not_followed(site: Site) -> None:
     def respond(handler: http.server.BaseHTTPRequestHandler) -> None:
         handler.send_response(302)
