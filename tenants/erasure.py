@@ -22,9 +22,9 @@ from django.utils import timezone
 from somamemory import caching, failpoints
 from somamemory.errors import ConfigurationError, Conflict, NotFound, Unavailable
 from tenants import audit, keys, registry, usage
-from tenants.audit import Change
+from tenants.audit import Change, erasures
 from tenants.caller import Caller
-from tenants.models import DEFAULT_TENANT_SLUG, AuditBlock, ErasedTenant, Tenant, is_slug
+from tenants.models import DEFAULT_TENANT_SLUG, ErasedTenant, Tenant, is_slug
 
 log = logging.getLogger("soma.tenants")
 
@@ -108,8 +108,7 @@ def _begin(caller: Caller, slug: str) -> list[Tenant]:
         tenant = Tenant.objects.select_for_update().filter(slug=slug).first() if is_slug(slug) else None
         if tenant is not None:
             audit.record(_for_operators(caller), "tenant.erase", [str(tenant.id)])
-            ErasedTenant.objects.update_or_create(tenant_id=tenant.id, defaults={"slug_digest": _digest(slug)})
-            _record_chain(tenant, AuditBlock.objects.for_tenant(tenant).exists())
+            erasures.record(tenant, _digest(slug))
             Tenant.objects.filter(id=tenant.id).update(active=False)
     keys.forget_cached()
     if tenant is not None:
@@ -122,10 +121,10 @@ def _begin(caller: Caller, slug: str) -> list[Tenant]:
 
 def _remove(tenant: Tenant, receipt: Receipt) -> None:
     usage.forget(tenant)
+    erasures.record_chain(tenant)
     for model in registry.tenant_models():
         _count(receipt.rows, model._meta.db_table, _remove_rows(model, tenant))
         failpoints.reach("erase.table")
-    _record_chain(tenant, bool(receipt.rows[AuditBlock._meta.db_table]))  # started after the erasure
     for name, erase_items in _erasers.items():
         try:
             _count(receipt.elsewhere, name, erase_items(tenant))
@@ -136,12 +135,6 @@ def _remove(tenant: Tenant, receipt: Receipt) -> None:
             receipt.missing.append(name)
     failpoints.reach("erase.elsewhere")
     _count(receipt.rows, Tenant._meta.db_table, Tenant.objects.filter(id=tenant.id).delete()[0])
-
-
-def _record_chain(tenant: Tenant, had_chain: bool) -> None:
-    """Record that an erased tenant had sealed audit rows, so that `verify_audit` does not report a missing chain."""
-    if had_chain:
-        ErasedTenant.objects.filter(tenant_id=tenant.id).update(had_chain=True)
 
 
 def _remove_rows(model: type[Model], tenant: Tenant) -> int:

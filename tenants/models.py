@@ -209,6 +209,7 @@ class ErasedTenant(models.Model):
     erased_at = models.DateTimeField(default=timezone.now)
     confirmed_at = models.DateTimeField(null=True)  # by a second run, which removes data written during the first
     had_chain = models.BooleanField(default=False, db_default=False)  # whether it had sealed audit rows
+    signature = models.BinaryField(max_length=32, null=True)  # see `tenants.audit.erasures`
 
     class Meta:
         db_table = "sfm_erased_tenants"

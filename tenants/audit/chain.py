@@ -28,6 +28,7 @@ BEFORE_ALL = -(2**63) - 1  # lower than every id
 _BLOCK = b"somamemory audit block 1"
 _CHECKPOINT = b"somamemory audit checkpoint 1"
 _PROGRESS = b"somamemory audit progress 1"
+_ERASURE = b"somamemory audit erasure 1"
 _MARK = struct.Struct(">Q8s")
 
 
@@ -108,6 +109,11 @@ def sign_progress(genesis: bytes, sealed_to: int, accepted_to: int, chains: int)
     """Sign the progress of the sealer. `genesis` identifies the installation."""
     numbers = struct.pack(">QQQ", sealed_to, accepted_to, chains)
     return hmac.digest(_key(), _PROGRESS + bytes(genesis) + numbers, "sha256")
+
+
+def sign_erasure(tenant_id: UUID, had_chain: bool) -> bytes:
+    """Sign the record of an erased tenant."""
+    return hmac.digest(_key(), _ERASURE + tenant_id.bytes + bytes([had_chain]), "sha256")
 
 
 def is_signed(signature: bytes | memoryview, expected: bytes) -> bool:

@@ -14,7 +14,7 @@ from django.db import DEFAULT_DB_ALIAS, transaction
 from django.db.models import Max
 
 from tenants import audit
-from tenants.audit import chain
+from tenants.audit import chain, erasures
 from tenants.audit.chain import Position
 from tenants.caller import Caller
 from tenants.models import AuditBlock, AuditEvent, AuditSealer, ErasedTenant
@@ -65,6 +65,8 @@ def require_continuing(sealer: AuditSealer, head: AuditBlock | None, tenant_id: 
     """Raise Tampered unless a tenant's chain reaches the recorded progress. Only then may a block be appended."""
     if head is not None and not chain.is_signed(head.signature, chain.sign(Position.of(head))):
         raise Tampered(f"block {head.number} of tenant {tenant_id} is not signed by this installation")
+    if head is not None and head.last_id > sealer.sealed_to:  # they are written in one transaction
+        raise Tampered("earlier progress of the sealer was put back; run verify_audit")
     after = max(head.last_id if head else 0, sealer.accepted_to)
     between = AuditEvent.objects.filter(tenant_id=tenant_id, id__gt=after, id__lte=sealer.sealed_to)
     if between.exists():
@@ -75,17 +77,25 @@ def accept(caller: Caller) -> None:
     """Resume sealing a log that was tampered with, after an operator has investigated it.
 
     The next block of each chain contains new rows only. Existing rows without a block stay unsealed, and every later
-    verification reports them. The audit log records the decision.
+    verification reports them. The records of erased tenants are signed again. The audit log records the decision.
     """
     caller.require_operator()
     with transaction.atomic():
         sealer = AuditSealer.objects.select_for_update().first() or begin()
-        last: int = AuditEvent.objects.aggregate(last=Max("id"))["last"] or 0
+        audit.record(caller, "audit.accept", ["all earlier rows"])
+        # Also above the rows of blocks whose rows were deleted
+        last = AuditEvent.objects.filter(action="audit.accept").latest("id").id - 1
         sealer.accepted_to = last
-        chains = AuditBlock.all_tenants.order_by().values("tenant_id").distinct().count()
-        erased = ErasedTenant.objects.filter(had_chain=True).count()
-        advance(sealer, last, chains + erased - sealer.chains)
-        audit.record(caller, "audit.accept", [f"rows up to {last}"])
+        for gone in ErasedTenant.objects.iterator():
+            erasures.sign(gone)
+        advance(sealer, last, chains() - sealer.chains)
+
+
+def chains() -> int:
+    """Return the number of chains, including those of erased tenants. A chain counts once, even during its erasure."""
+    begun = set(AuditBlock.all_tenants.order_by().values_list("tenant_id", flat=True).distinct())
+    erased = ErasedTenant.objects.filter(had_chain=True).iterator()
+    return len(begun.union(gone.tenant_id for gone in erased if erasures.is_signed(gone)))
 
 
 def _signature(sealer: AuditSealer) -> bytes:

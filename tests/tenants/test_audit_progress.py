@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,14 @@ from typing import Any
 import pytest
 from django.conf import settings as configured
 from django.core.management import call_command
+from django.db import transaction
+from django.utils import timezone
 
 from somamemory.errors import Unavailable
-from tenants import erasure
-from tenants.audit import chain, progress, publishing, sealing, verification
+from tenants import audit, erasure
+from tenants.audit import chain, erasures, progress, pruning, publishing, sealing, verification
 from tenants.caller import Caller
-from tenants.models import AuditBlock, AuditEvent, AuditSealer, ErasedTenant
+from tenants.models import AuditBlock, AuditCheckpoint, AuditEvent, AuditSealer, ErasedTenant, Tenant
 from tests.conftest import Api
 from tests.support.audit import check, events, kinds, operators, record
 from tests.support.unguarded import unguarded
@@ -53,6 +56,13 @@ def delete_the_last_block(caller: Caller) -> None:
     AuditBlock.all_tenants.filter(tenant=caller.tenant, number=3).delete()
 
 
+def put_earlier_progress_back(caller: Caller) -> None:
+    """The row that the sealer signed before the last block, whose rows are then changed and sealed again."""
+    sealer = AuditSealer.objects.get()
+    progress.advance(sealer, events(caller)[7].id, 0)
+    events(caller).filter(id__gt=sealer.sealed_to).update(actor="key:innocent")
+
+
 def mark_new_rows_as_sealed(caller: Caller) -> None:
     AuditSealer.objects.update(sealed_to=10**9)
 
@@ -61,7 +71,7 @@ def mark_new_rows_as_sealed(caller: Caller) -> None:
     "attack",
     [
         forge_from_the_start, reset_all_progress, delete_the_progress, delete_the_blocks_of_a_tenant,
-        delete_the_last_block, mark_new_rows_as_sealed,
+        delete_the_last_block, put_earlier_progress_back, mark_new_rows_as_sealed,
     ],
 )  # fmt: skip
 def test_forged_rows_are_never_signed_and_always_found(chained: Caller, attack: Attack) -> None:
@@ -109,6 +119,17 @@ def test_an_operator_can_accept_a_damaged_log_and_the_damage_stays_visible(chain
     assert AuditEvent.objects.filter(action="audit.accept").exists()
 
 
+def test_a_log_whose_progress_was_put_back_can_be_accepted(chained: Caller) -> None:
+    with unguarded():
+        put_earlier_progress_back(chained)
+        events(chained).filter(id__gt=AuditSealer.objects.get().sealed_to).delete()  # but not their block
+    progress.accept(operators())
+    record(chained, "new")
+
+    assert sealing.seal() == 2  # and the row about the decision
+    assert kinds(check()) == {"missing"}
+
+
 def test_rows_that_the_previous_version_sealed_are_accepted_once_their_blocks_are_signed(chained: Caller) -> None:
     signed_to = AuditSealer.objects.get().signed_to
     record(chained, "sealed by the previous version")
@@ -141,6 +162,75 @@ def test_rows_of_a_tenant_under_erasure_begin_no_chain(caller: Caller) -> None:
     assert not AuditBlock.objects.for_tenant(caller.tenant).exists()
 
 
+def erase_like_the_service(caller: Caller, **columns: Any) -> None:
+    """Delete a tenant with its log, and record this, without the key. The record satisfies the triggers."""
+    ErasedTenant.objects.create(tenant_id=caller.tenant.id, slug_digest=b"", confirmed_at=timezone.now(), **columns)
+    for model in (AuditBlock.all_tenants, AuditEvent.objects):
+        model.filter(tenant=caller.tenant).delete()
+    Tenant.objects.filter(id=caller.tenant.id).delete()
+
+
+def test_a_forged_erasure_is_found_after_the_operators_log_was_pruned(
+    chained: Caller, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.AUDIT_RETENTION_DAYS = 30
+    with monkeypatch.context() as patch:
+        patch.setattr(timezone, "now", lambda now=timezone.now: now() - timedelta(days=31))
+        record(operators(), "old")
+        sealing.seal()
+    record(operators(), "new")
+    sealing.seal()
+    pruning.prune()
+    assert AuditCheckpoint.objects.for_tenant(operators().tenant).exists()
+
+    erase_like_the_service(chained, erased_at=timezone.now() - timedelta(days=60), had_chain=True)
+
+    assert kinds(check()) == {"forged", "truncated"}
+
+
+def test_a_forged_erasure_with_a_forged_row_in_the_operators_log_is_found(chained: Caller) -> None:
+    with transaction.atomic():
+        audit.record(operators(), "tenant.erase", [str(chained.tenant.id)])
+    sealing.seal()
+
+    erase_like_the_service(chained, had_chain=True)
+
+    assert kinds(check()) == {"forged", "truncated"}
+
+
+def test_a_chain_cannot_be_replaced_by_the_record_of_an_erased_tenant(
+    chained: Caller, caller: Caller, stranger: Api
+) -> None:
+    """The other tenant was erased without a chain. Its record is changed, or blocks are added for it."""
+    erasure.erase(operators(), stranger.tenant.slug)
+    gone = ErasedTenant.objects.get()
+    assert not gone.had_chain
+    with unguarded():
+        block = AuditBlock.all_tenants.filter(tenant=chained.tenant).latest("number")
+        AuditBlock.all_tenants.filter(tenant=chained.tenant).delete()
+        AuditEvent.objects.filter(tenant=chained.tenant).delete()
+        Tenant.objects.filter(id=chained.tenant.id).delete()
+        block.tenant_id = stranger.tenant.id
+        block.save(force_insert=True)
+    erasures.record_chain(stranger.tenant)
+    AuditBlock.all_tenants.filter(tenant_id=stranger.tenant.id).delete()
+
+    assert kinds(check()) == {"truncated"}
+    ErasedTenant.objects.update(had_chain=True)
+    assert kinds(check()) == {"forged", "truncated"}
+
+
+def test_an_operator_can_accept_the_record_of_an_erasure_from_an_earlier_version(chained: Caller) -> None:
+    erasure.erase(operators(), chained.tenant.slug)
+    sealing.seal()
+    ErasedTenant.objects.update(signature=None)
+    assert kinds(check()) == {"forged", "truncated"}
+
+    progress.accept(operators())
+
+    assert check().intact
+
+
 # --- Published heads ---------------------------------------------------------------------------------------------
 
 
@@ -167,6 +257,23 @@ def test_a_log_rewritten_with_the_key_differs_from_the_published_heads(
         events(chained).update(actor="key:innocent")
         progress.advance(AuditSealer.objects.get(), events(chained)[0].id - 1, -1)
         AuditBlock.all_tenants.filter(tenant=chained.tenant).delete()
+    sealing.seal()
+    assert check().intact  # without the heads
+
+    with pytest.raises(SystemExit):
+        call_command("verify_audit")
+
+    assert "differs from the exported head" in capsys.readouterr().out
+
+
+def test_earlier_progress_put_back_without_its_blocks_differs_from_the_published_heads(
+    chained: Caller, settings: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings.AUDIT_HEADS = str(tmp_path / "heads.jsonl")
+    publishing.publish()
+    with unguarded():
+        put_earlier_progress_back(chained)
+        AuditBlock.all_tenants.filter(last_id__gt=AuditSealer.objects.get().sealed_to).delete()
     sealing.seal()
     assert check().intact  # without the heads
 

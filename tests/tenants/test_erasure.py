@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.apps import apps
@@ -19,7 +21,7 @@ from memories.models import Memory, VectorEmbedding
 from somamemory import caching
 from somamemory.errors import IndexUnavailable
 from tenants import erasure, keys, maintenance, registry, usage
-from tenants.audit import sealing, verification
+from tenants.audit import erasures, sealing, verification
 from tenants.caller import Caller
 from tenants.models import AuditEvent, ErasedTenant, IdempotencyKey, Tenant
 from tests.conftest import Api, drain, issue_key, problem_of
@@ -160,6 +162,17 @@ def test_an_erasure_is_recorded_in_the_operators_log(planted: Api, operator: Api
     assert [row.action for row in actions] == ["tenant.erase", "tenant.erased"]
     sealing.seal()
     assert verification.check(Caller.command(operator.tenant)).intact
+
+
+def test_the_upgrade_signs_only_records_whose_erasure_is_in_the_operators_log(planted: Api, operator: Api) -> None:
+    erase(operator)
+    ErasedTenant.objects.create(tenant_id=uuid4(), slug_digest=b"")
+    ErasedTenant.objects.update(signature=None)
+
+    import_module("tenants.migrations.0014_erasure_signature").sign(apps, None)
+
+    signed = [gone.tenant_id for gone in ErasedTenant.objects.all() if erasures.is_signed(gone)]
+    assert signed == [planted.tenant.id]
 
 
 def test_rows_written_during_an_erasure_are_removed_later(planted: Api, operator: Api) -> None:

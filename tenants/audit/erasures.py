@@ -1,0 +1,54 @@
+"""The signed records of erased tenants.
+
+The database allows the rows of erased tenants to be deleted. Without signatures, someone with access to the database
+could delete the whole chain of a tenant and record the tenant as erased. The operators' log contains each erasure, but
+is pruned after the retention period; these records are kept.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db import transaction
+
+from tenants.audit import chain
+from tenants.audit.chain import Position
+from tenants.models import AuditBlock, AuditSealer, ErasedTenant, Tenant
+
+
+def record(tenant: Tenant, slug_digest: bytes) -> None:
+    """Record that a tenant is being erased. Requires the transaction that adds this to the operators' log."""
+    earlier = ErasedTenant.objects.filter(tenant_id=tenant.id).first()
+    had_chain = earlier is not None and earlier.had_chain and is_signed(earlier)
+    columns = {"slug_digest": slug_digest, "had_chain": had_chain, "signature": _signature(tenant.id, had_chain)}
+    ErasedTenant.objects.update_or_create(tenant_id=tenant.id, defaults=columns)
+
+
+def record_chain(tenant: Tenant) -> None:
+    """Record whether an erased tenant has a chain. Must be called before its blocks are deleted.
+
+    Only a chain of this installation counts, and only in a signed record: otherwise, someone with access to the
+    database could add blocks, and the record would replace another tenant's chain.
+    """
+    with transaction.atomic():
+        AuditSealer.objects.select_for_update().first()  # afterwards, the sealer adds no block for this tenant
+        gone = ErasedTenant.objects.filter(tenant_id=tenant.id).first()
+        head = AuditBlock.objects.for_tenant(tenant).order_by("-number").first()
+        if gone is None or head is None or not is_signed(gone):
+            return
+        if chain.is_signed(head.signature, chain.sign(Position.of(head))):
+            gone.had_chain = True
+            sign(gone)
+
+
+def sign(gone: ErasedTenant) -> None:
+    gone.signature = _signature(gone.tenant_id, gone.had_chain)
+    gone.save(update_fields=["had_chain", "signature"])
+
+
+def is_signed(gone: ErasedTenant) -> bool:
+    return chain.is_signed(gone.signature or b"", _signature(gone.tenant_id, gone.had_chain))
+
+
+def _signature(tenant_id: UUID, had_chain: bool) -> bytes:
+    return chain.sign_erasure(tenant_id, had_chain)
