@@ -68,7 +68,7 @@ class Search(Struct):
     limit: Annotated[int, Meta(ge=1, le=50)] = 10
     offset: Annotated[int, Meta(ge=0, le=10_000)] = 0
     filters: Annotated[
-        Metadata | UnsetType, Meta(description='On metadata, e.g. {"project": "x", "year": {"gte": 2026}}')
+        Metadata | UnsetType, Meta(description='E.g. {"metadata.project": "x", "metadata.year": {"gte": 2026}}')
     ] = UNSET
     max_tokens: MaxTokens = 4000
 

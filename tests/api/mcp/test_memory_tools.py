@@ -43,6 +43,18 @@ def test_a_stored_memory_is_found_by_its_meaning(api: Api) -> None:
     ]
 
 
+def test_the_filters_that_the_tool_suggests_match_the_metadata_of_a_memory(api: Api) -> None:
+    (search,) = (tool for tool in tools(api) if tool["name"] == "memory_search")
+    example = json.loads(search["inputSchema"]["properties"]["filters"]["description"].removeprefix("E.g. "))
+    for year in (2025, 2026):
+        call(api, "memory_store", content=f"Report of {year}", metadata={"project": "x", "year": year})
+    drain()
+
+    found = call(api, "memory_search", query="report", filters=example)["memories"]
+
+    assert [memory["content"] for memory in found] == ["Report of 2026"]
+
+
 def test_a_memory_with_a_key_replaces_the_one_that_has_it(api: Api) -> None:
     first = call(api, "memory_store", content="Ada sits in row 7", key="ada/seat")
     again = call(api, "memory_store", content="Ada sits in row 9", key="ada/seat")
