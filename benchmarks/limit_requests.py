@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 BATCH = 1_000
+LARGE_TOOL = "large tool"
 WORDS = ("alpha", "beta", "gamma", "delta", "lorem", "ipsum", "dolor", "sit", "amet", "漢字", "straße", "ΟΔΟΣ")
 # Texts of 9.8 MB as JSON, each of which is expensive for a different part of the service.
 LARGE: tuple[Callable[[], Any], ...] = (
@@ -45,6 +46,7 @@ class Worst:
             self.search, self.search, self.search, self.large_needles, self.list, self.box, self.near, self.map,
             self.neighbours, self.path, self.export, self.bulk_get, self.bulk_store, self.store, self.query,
             self.full_text, self.context, self.import_file, self.history, self.past, self.delete_matching, self.tool,
+            self.large_tool,
         )  # fmt: skip
         return makers[self.made % len(makers)]()
 
@@ -170,8 +172,21 @@ class Worst:
                 ("memory_context", {"query": self.words(200), "max_tokens": 20_000}),
             )
         )
-        call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": name, "arguments": arguments}}
-        return Sent("tool", "POST", "/mcp", call)
+        return _tool_call("tool", name, arguments)
+
+    def large_tool(self) -> Sent:
+        """Call a tool that finds at least one of the large memories. At most 20,000 tokens of it are returned."""
+        name, arguments = self.chance.choice(
+            (
+                (
+                    "memory_search",
+                    {"query": "lorem", "limit": 50, "filters": {"metadata.large": True}, "max_tokens": 20_000},
+                ),
+                ("memory_get", {"key": f"large-{self.chance.randrange(10)}", "links": True, "max_tokens": 20_000}),
+                ("memory_get", {"key": f"large-{self.chance.randrange(10)}", "max_tokens": 100}),
+            )
+        )
+        return _tool_call(LARGE_TOOL, name, arguments)
 
     def import_file(self) -> Sent:
         text = f"# {self.made}\n\n" + "".join(f"## user\n\n{self.words(50)}\n\n" for _ in range(300))
@@ -182,5 +197,11 @@ class Worst:
         return " ".join(self.chance.choices(WORDS, k=count))
 
 
+def _tool_call(kind: str, name: str, arguments: dict[str, Any]) -> Sent:
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": name, "arguments": arguments}}
+    return Sent(kind, "POST", "/mcp", call)
+
+
 def large_memory(at: int, content: Callable[[], Any]) -> Sent:
-    return Sent("store", "POST", "/api/v1/memories", {"coord": [7, at], "payload": {"text": content()}})
+    body = {"coord": [7, at], "key": f"large-{at}", "metadata": {"large": True}, "payload": {"text": content()}}
+    return Sent("store", "POST", "/api/v1/memories", body)

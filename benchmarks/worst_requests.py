@@ -1,8 +1,8 @@
 """Send the worst requests that the schema allows to a server: `python -m benchmarks.worst_requests --requests 200`.
 
-It starts its own server, fills it with small memories, a hub of links, conversations and ten memories of 9.8 MB, and
-then sends random large requests: filters with 100 conditions, prefixes, boxes, maps, traversals, exports, imports and
-bulk operations. It runs on SQLite, or with --database on an empty PostgreSQL database.
+It starts its own server, fills it with small memories, a hub of links, conversations and ten linked memories of 9.8 MB,
+and then sends random large requests: filters with 100 conditions, prefixes, boxes, maps, traversals, exports, imports,
+bulk operations and calls of tools. It runs on SQLite, or with --database on an empty PostgreSQL database.
 
 It reports the peak of the server's memory above the baseline, the longest request in relation to its deadline, and the
 longest response time of `/readyz` during the run. Pages of files that were mapped before a request do not count. It
@@ -26,7 +26,7 @@ import time
 from collections import Counter
 from multiprocessing.connection import Connection
 
-from benchmarks.limit_requests import BATCH, LARGE, WORDS, Sent, Worst, large_memory
+from benchmarks.limit_requests import BATCH, LARGE, LARGE_TOOL, WORDS, Sent, Worst, large_memory
 from testing.server import Client, Server
 
 MAX_PEAK_MB = 600
@@ -52,11 +52,12 @@ def fill(server: Server, count: int) -> None:
         status, code = send(client, large_memory(at, LARGE[at % len(LARGE)]))
         if status != 201:
             raise RuntimeError(f"a large memory was not stored: {status} {code}")
-    ends = [(0, number) for number in range(1, 10_000)]  # a hub
-    ends += [(chance.randrange(2_000), chance.randrange(2_000)) for _ in range(20_000)]
+    ends = [([0, 0], [0, number]) for number in range(1, 10_000)]  # a hub
+    ends += [([0, chance.randrange(2_000)], [0, chance.randrange(2_000)]) for _ in range(20_000)]
+    ends += [([7, one], [7, other]) for one in range(10) for other in range(10) if one != other]
     for start in range(0, len(ends), BATCH):
         links = [
-            {"from_coord": [0, one], "to_coord": [0, other], "link_type": "to", "strength": chance.random()}
+            {"from_coord": one, "to_coord": other, "link_type": "to", "strength": chance.random()}
             for one, other in ends[start : start + BATCH]
         ]
         client.post("/api/v1/graph/links/bulk", {"links": links})
@@ -141,7 +142,7 @@ def forget_peaks(server: Server) -> float:
 
 
 def send(client: Client, sent: Sent) -> tuple[int, str]:
-    """Send a request, read the whole response, and return its status and error code."""
+    """Send a request, read the whole response, and return its status and error code, also of a tool."""
     headers = dict(client.headers)
     if sent.raw is not None:
         headers["Content-Type"] = "text/markdown"
@@ -157,7 +158,9 @@ def send(client: Client, sent: Sent) -> tuple[int, str]:
     first = response.read(1_000_000)
     while response.read(1_000_000):
         pass
-    return response.status, str(json.loads(first).get("code")) if response.status >= 400 else ""
+    if response.status >= 400:
+        return response.status, str(json.loads(first).get("code"))
+    return response.status, "tool_error" if sent.path == "/mcp" and json.loads(first)["result"].get("isError") else ""
 
 
 def measure(server: Server, options: argparse.Namespace) -> bool:
@@ -186,7 +189,7 @@ def measure(server: Server, options: argparse.Namespace) -> bool:
         slowest[sent.kind] = max(slowest.get(sent.kind, 0.0), took_s)
         peaks.append((peak_mb(server) - min(mapped, mapped_mb(server)) - base_mb, sent.kind))
         mapped = forget_peaks(server)
-        if status in (0, 500) and not sent.long:
+        if (status in (0, 500) and not sent.long) or (code == "tool_error" and sent.kind == LARGE_TOOL):
             bad.append(f"{sent.kind}: {status} {code}")
         if options.verbose:
             print(f"{sent.kind:14} {status} {code:20} {took_s:6.2f} s  peak +{peaks[-1][0]:.0f} MB", flush=True)
