@@ -10,6 +10,7 @@ from conversations.messages import conversation_key
 from conversations.models import Conversation
 from memories.models import Memory
 from memories.reserved_namespaces import CONVERSATIONS, FACTS, SUMMARIES
+from somamemory.db.prepared import rows_of
 from somamemory.errors import NotFound
 from tenants.caller import Caller
 from tenants.models import Tenant
@@ -62,8 +63,8 @@ def by_key(tenant: Tenant, rows: Iterable[Memory]) -> Mapping[str, Conversation]
     Uses a single query.
     """
     keys = {conversation_key(row.coordinate_key) for row in rows}
-    conversations = Conversation.objects.for_tenant(tenant).filter(key__in=keys) if keys else []
-    return {conversation.key: conversation for conversation in conversations}
+    conversations = Conversation.objects.for_tenant(tenant).filter(key__in=keys)
+    return {conversation.key: conversation for conversation in rows_of(conversations)}
 
 
 def with_derived(caller: Caller) -> Caller:

@@ -13,6 +13,7 @@ from django.db.models import Case, F, QuerySet, When
 
 from memories.models import JsonField, Memory, MemoryColumns
 from somamemory import deadline
+from somamemory.db.prepared import rows_of
 from somamemory.response_size import fitting
 
 # The maximum size of a row that is read with the list, in bytes. 1,000 of them, the longest list, take 32 MB.
@@ -43,7 +44,7 @@ def outline(memories: QuerySet[Memory]) -> QuerySet[Memory]:
 
 def without_large(memories: QuerySet[Memory]) -> list[Memory]:
     """Return all rows, with the documents of small ones only. For the others, use `documents_of`."""
-    return [row if row.size > SMALL else _with_documents(row) for row in outline(memories)]
+    return [row if row.size > SMALL else _with_documents(row) for row in rows_of(outline(memories))]
 
 
 def filled(rows: Sequence[Memory], source: QuerySet[Memory] | Callable[[], QuerySet[Memory]]) -> list[Memory]:
@@ -56,13 +57,13 @@ def filled(rows: Sequence[Memory], source: QuerySet[Memory] | Callable[[], Query
     if not large:
         return [_with_documents(row) for row in rows]
     query = source() if callable(source) else source
-    whole = {row.seq: row for row in query.defer("terms").filter(seq__in=large)}
+    whole = {row.seq: row for row in rows_of(query.defer("terms").filter(seq__in=large))}
     return [row for row in (whole.get(row.seq) if row.size > SMALL else _with_documents(row) for row in rows) if row]
 
 
 def in_order(source: QuerySet[Memory], field: str, values: Sequence[object]) -> list[Memory | None]:
     """Return the memory with each value of a unique field, or None, for the first values that fit into one response."""
-    outlines = {getattr(row, field): row for row in outline(source.filter(**{f"{field}__in": set(values)}))}
+    outlines = {getattr(row, field): row for row in rows_of(outline(source.filter(**{f"{field}__in": set(values)})))}
     count = fitting(outlines[value].size if value in outlines else 0 for value in values)
     rows = [outlines[value] for value in dict.fromkeys(values[:count]) if value in outlines]
     memories = {getattr(row, field): row for row in filled(rows, source)}
@@ -75,7 +76,7 @@ def pages(source: QuerySet[Memory], field: str, most: int) -> Iterator[list[Memo
     while True:
         deadline.check()
         rest = source if after is None else source.filter(**{f"{field}__gt": after})
-        rows = list(outline(rest).order_by(field)[:most])
+        rows = rows_of(outline(rest).order_by(field)[:most])
         if not rows:
             return
         rows = rows[: fitting(row.size for row in rows)]
@@ -85,7 +86,7 @@ def pages(source: QuerySet[Memory], field: str, most: int) -> Iterator[list[Memo
 
 def first_fitting(memories: QuerySet[Memory], limit: int) -> list[Memory]:
     """Return the first rows of an ordered list that fit into one response, at most `limit`."""
-    rows = list(outline(memories)[:limit])
+    rows = rows_of(outline(memories)[:limit])
     return filled(rows[: fitting(row.size for row in rows)], memories)
 
 

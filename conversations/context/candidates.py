@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Lock
 from typing import NamedTuple
 from uuid import UUID
 
-import numpy as np
 from cachetools import LRUCache
 from django.conf import settings
 
@@ -21,10 +20,9 @@ from conversations.messages import Message, conversation_key
 from conversations.models import Conversation
 from memories import payloads
 from memories.embeddings.base import Vectors
-from memories.index import generations
-from memories.models import Memory, VectorEmbedding
+from memories.models import Memory
 from memories.reserved_namespaces import CONVERSATIONS, FACTS, SUMMARIES
-from memories.search import scoring
+from memories.search import scoring, vectors
 from tenants.caller import Caller
 
 # The namespaces whose coordinates begin with the number of a conversation.
@@ -61,6 +59,7 @@ class Pool:
     request: ContextRequest
     as_of: datetime
     weights: Weights = field(default_factory=configured_weights)
+    half_life_s: float = field(default_factory=lambda: settings.CONTEXT_HALF_LIFE_DAYS * 86_400)
     memories: dict[UUID, Memory] = field(default_factory=dict)
     conversations: dict[str, Conversation] = field(default_factory=dict)
 
@@ -70,11 +69,11 @@ class Pool:
         """
         known = self._with_conversation([proposal for proposal in proposals if _text(proposal.memory).strip()])
         self.memories |= {proposal.memory.id: proposal.memory for proposal in known}
-        vectors = _vectors(self.caller, [proposal.memory.id for proposal in known])
+        found = vectors.stored(self.caller.tenant, [proposal.memory.id for proposal in known])
         texts = [_text(proposal.memory) for proposal in known]
         counts = _token_counts([proposal.memory for proposal in known], texts)
         return [
-            self._candidate(proposal, text, count, vectors)
+            self._candidate(proposal, text, count, found.get(proposal.memory.id))
             for proposal, text, count in zip(known, texts, counts, strict=True)
         ]
 
@@ -100,7 +99,7 @@ class Pool:
         gone = {row.id for row in belonging if conversation_key(row.coordinate_key) not in self.conversations}
         return [proposal for proposal in proposals if proposal.memory.id not in gone]
 
-    def _candidate(self, proposal: Proposal, text: str, token_count: int, vectors: Mapping[UUID, Vectors]) -> Candidate:
+    def _candidate(self, proposal: Proposal, text: str, token_count: int, vector: Vectors | None) -> Candidate:
         memory = proposal.memory
         parts = self._parts(memory, proposal.score)
         return Candidate(
@@ -114,7 +113,7 @@ class Pool:
             version=memory.version,
             source=proposal.source,
             relevance=proposal.relevance,
-            vector=vectors.get(memory.id),
+            vector=vector,
         )
 
     def _parts(self, memory: Memory, score: float) -> Parts:
@@ -124,7 +123,7 @@ class Pool:
             relevance=score,
             # A message without its own importance inherits the importance of its conversation.
             importance=scoring.importance(memory.importance or (conversation.importance if conversation else 0.0)),
-            recency=scoring.recency(age_s, settings.CONTEXT_HALF_LIFE_DAYS * 86_400),
+            recency=scoring.recency(age_s, self.half_life_s),
             label=float(conversation is not None and conversation.label in self.request.preferred_labels),
         )
 
@@ -132,14 +131,6 @@ class Pool:
         if memory.namespace not in OF_CONVERSATIONS:
             return None
         return self.conversations[conversation_key(memory.coordinate_key)]
-
-
-def _vectors(caller: Caller, ids: Sequence[UUID]) -> dict[UUID, Vectors]:
-    """Return the vectors of the memories that have a vector."""
-    rows = VectorEmbedding.objects.for_tenant(caller.tenant).filter(
-        generation=generations.active(), memory__in=ids, vector__isnull=False
-    )
-    return {id: np.frombuffer(bytes(raw), dtype="<f4") for id, raw in rows.values_list("memory_id", "vector")}
 
 
 def _token_counts(memories: Sequence[Memory], texts: Sequence[str]) -> list[int]:

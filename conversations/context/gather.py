@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cache
 from itertools import islice
 from uuid import UUID
 
 from django.conf import settings
 from django.db.models import Exists, Q, QuerySet, Subquery
+from django.utils import timezone
 
 from conversations.context import rules
 from conversations.context.candidates import OF_CONVERSATIONS, Pool, Proposal
@@ -20,7 +22,7 @@ from conversations.models import Conversation
 from conversations.query import in_folder
 from conversations.search.filters import Condition, translate
 from conversations.search.scope import places
-from memories import large_rows
+from memories import large_rows, prepared_reads
 from memories import selectors as memories
 from memories.filters import parse
 from memories.models import Memory
@@ -30,8 +32,11 @@ from memories.search.hybrid import Results, Search, SearchHit
 from memories.search.relevance import FLOOR
 from memories.search.scoring import Stats
 from memories.selectors import Narrowing
+from somamemory.db import replicas
+from somamemory.db.prepared import Parameter, Prepared
 from tenants.caller import Caller
 from tenants.models import Tenant
+from tenants.scoping import parameters_of
 
 # The search retrieves one message per `_TOKENS_A_PROPOSAL` tokens of budget, within these bounds. More proposals than
 # fit would let worse messages in. The fraction of the evidence (LoCoMo) in the context is .773 with 60 proposals and
@@ -98,10 +103,11 @@ def gather(caller: Caller, request: ContextRequest, as_of: datetime) -> Gathered
     others = _search_memories(caller, request)
     found = _relevant(request, [results, *others])
     best_first = rules.best_first(pool.add(_proposals(caller, request, as_of, scope, found)))
-    distinct, duplicates = rules.without_duplicates(best_first, settings.CONTEXT_DUPLICATE)
+    collected = rules.Distinct(settings.CONTEXT_DUPLICATE)
+    distinct, duplicates = collected.add(best_first)
     best, _ = rules.pack(distinct, request.target)
     neighbours = rules.best_first(pool.add(_neighbours(caller, scope, pool, best)))
-    fresh, repeated = rules.without_duplicates(neighbours, settings.CONTEXT_DUPLICATE, distinct)
+    fresh, repeated = collected.add(neighbours)
     excluded, degraded = _excluded(caller, request, scope, results.stats)
     return Gathered(
         pool=pool,
@@ -117,7 +123,7 @@ def gather_memories(caller: Caller, request: ContextRequest, as_of: datetime) ->
     pool = Pool(caller, request, as_of)
     results = _search_memories(caller, request)
     candidates = rules.best_first(pool.add(_searched(request, _relevant(request, results))))
-    distinct, duplicates = rules.without_duplicates(candidates, settings.CONTEXT_DUPLICATE)
+    distinct, duplicates = rules.Distinct(settings.CONTEXT_DUPLICATE).add(candidates)
     degraded = [leg for result in results for leg in result.degraded]
     return Gathered(pool=pool, candidates=distinct, duplicates=duplicates, excluded=[], degraded=degraded)
 
@@ -150,12 +156,26 @@ def _current(request: ContextRequest) -> Q:
 
 def _what_exists(caller: Caller) -> tuple[bool, bool]:
     """Return whether any conversation is archived and whether any summary exists, using one query."""
-    archived = Conversation.objects.for_tenant(caller.tenant).filter(status=Conversation.Status.ARCHIVED)
+    caller.require("read", [SUMMARIES])
+    prepared = _existing(caller.tenant.only_user is not None)
+    found = prepared.rows(replicas.connection(), **parameters_of(caller.tenant), now=timezone.now())
+    return any(vars(row)["archived"] for row in found), any(vars(row)["summary"] is not None for row in found)
+
+
+@cache
+def _existing(limited: bool) -> Prepared[Tenant]:
+    return Prepared(lambda: _build_existing(limited))
+
+
+def _build_existing(limited: bool) -> QuerySet[Tenant]:
+    archived = Conversation.objects.of_parameter(limited=limited).filter(status=Conversation.Status.ARCHIVED)
+    alive = prepared_reads.alive(Parameter("now", Memory, "expires_at"))
+    summaries = Memory.objects.of_parameter(limited=limited).filter(alive, namespace=SUMMARIES)
     # With ORDER BY, PostgreSQL uses the index. Without it, the planner expects an early match and scans the whole table
     # when the namespace is empty.
-    summary = memories.live(caller, [SUMMARIES]).order_by("coordinate_key").values("seq")[:1]
-    row = Tenant.objects.filter(pk=caller.tenant.pk).values_list(Exists(archived), Subquery(summary)).first()
-    return (row[0], row[1] is not None) if row else (False, False)
+    summary = summaries.order_by("coordinate_key").values("seq")[:1]
+    tenant = Tenant.objects.filter(pk=Parameter("tenant", Tenant, "id"))
+    return tenant.only("id").annotate(archived=Exists(archived), summary=Subquery(summary))
 
 
 def _max_messages(request: ContextRequest) -> int:

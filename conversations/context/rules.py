@@ -10,12 +10,14 @@ import json
 import math
 import re
 import unicodedata
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 import numpy as np
+import simsimd
 
 from memories.embeddings.base import Vectors
 from memories.search.analyzer import content_terms
@@ -103,59 +105,59 @@ def normalized(text: str) -> str:
     return " ".join(words) or " ".join(text.split())
 
 
-def without_duplicates(
-    candidates: Sequence[Candidate], similar_from: float, known: Sequence[Candidate] = ()
-) -> tuple[list[Candidate], list[Rejected]]:
-    """Split candidates into (distinct, duplicates of an earlier candidate or of one in `known`).
+class Distinct:
+    """Collects candidates that are not duplicates of earlier ones.
 
     Two candidates are duplicates if they have the same words, or if the cosine similarity of their vectors is at least
     `similar_from` and the later one has no word that the earlier one lacks: "at three" and "at four" are close, but not
     duplicates.
     """
-    seen = _Seen(len(known) + len(candidates), similar_from)
-    for candidate in known:
-        seen.add(candidate)
-    distinct: list[Candidate] = []
-    rejected: list[Rejected] = []
-    for candidate in candidates:
-        original = seen.original_of(candidate)
-        if original is None:
-            distinct.append(candidate)
-            seen.add(candidate)
-        else:
-            rejected.append(Rejected(candidate, DUPLICATE, original.id))
-    return distinct, rejected
 
+    def __init__(self, similar_from: float) -> None:
+        self._similar_from = similar_from
+        self._by_text: dict[str, Candidate] = {}
+        self._distinct: set[UUID] = set()
+        self._owners: list[Candidate] = []  # the candidate, which may be a duplicate, for each row of `_units`
+        self._units = np.zeros((0, 0), dtype=np.float32)
 
-class _Seen:
-    """The distinct candidates so far, indexed by text and vector."""
+    def add(self, candidates: Sequence[Candidate]) -> tuple[list[Candidate], list[Rejected]]:
+        """Add candidates, and return (distinct ones, duplicates)."""
+        similar = self._similar(candidates)
+        distinct: list[Candidate] = []
+        rejected: list[Rejected] = []
+        for candidate in candidates:
+            text = normalized(candidate.content)
+            original = self._by_text.get(text) or self._repeated(candidate, similar.get(candidate.id, ()))
+            if original is None:
+                self._by_text[text] = candidate
+                self._distinct.add(candidate.id)
+                distinct.append(candidate)
+            else:
+                rejected.append(Rejected(candidate, DUPLICATE, original.id))
+        return distinct, rejected
 
-    def __init__(self, capacity: int, similar_from: float) -> None:
-        self.capacity, self.similar_from = capacity, similar_from
-        self.by_text: dict[str, Candidate] = {}
-        self.owners: list[Candidate] = []  # the candidate for each row of `vectors`
-        self.vectors = np.zeros((0, 0), dtype=np.float32)
-
-    def original_of(self, candidate: Candidate) -> Candidate | None:
-        """Return the earlier candidate that this one duplicates, if any."""
-        known = self.by_text.get(normalized(candidate.content))
-        unit = _unit(candidate.vector)
-        if known is not None or unit is None or not self.owners:
-            return known
-        cosines = self.vectors[: len(self.owners)] @ unit
-        close = [self.owners[row] for row in np.flatnonzero(cosines >= self.similar_from)]
-        words = _words(candidate.content) if close else frozenset()
+    def _repeated(self, candidate: Candidate, similar: Sequence[Candidate]) -> Candidate | None:
+        """Return the first of the similar candidates that is distinct and contains all words of this one, if any."""
+        earlier = [other for other in similar if other.id in self._distinct]
+        words = _words(candidate.content) if earlier else frozenset()
         # If there are no content words ("And then?"), the vector mostly describes the previous message.
-        return next((other for other in close if words and words <= _words(other.content)), None)
+        return next((other for other in earlier if words and words <= _words(other.content)), None)
 
-    def add(self, candidate: Candidate) -> None:
-        self.by_text[normalized(candidate.content)] = candidate
-        unit = _unit(candidate.vector)
-        if unit is not None:
-            if not self.owners:
-                self.vectors = np.zeros((self.capacity, len(unit)), dtype=np.float32)
-            self.vectors[len(self.owners)] = unit
-            self.owners.append(candidate)
+    def _similar(self, candidates: Sequence[Candidate]) -> Mapping[UUID, Sequence[Candidate]]:
+        """Return the earlier candidates with a similar vector, by id."""
+        owners, units = _unit_vectors(candidates)
+        similar: defaultdict[UUID, list[Candidate]] = defaultdict(list)
+        if not owners:
+            return similar
+        known = len(self._owners)
+        self._owners += owners
+        self._units = np.concatenate((self._units, units)) if known else units
+        # Unlike a matrix product in NumPy, this starts no threads.
+        cosines = np.asarray(simsimd.cdist(units, self._units, "dot", out_dtype="float32"))
+        close = np.tril(cosines >= self._similar_from, known - 1)  # without itself and later ones
+        for later, earlier in np.argwhere(close).tolist():
+            similar[owners[later].id].append(self._owners[earlier])
+        return similar
 
 
 def pack(
@@ -221,8 +223,13 @@ def _words(content: str) -> frozenset[str]:
     return frozenset(content_terms(content))
 
 
-def _unit(vector: Vectors | None) -> Vectors | None:
-    if vector is None:
-        return None
-    length = float(np.linalg.norm(vector))
-    return None if not length else (vector / length).astype(np.float32)
+def _unit_vectors(candidates: Sequence[Candidate]) -> tuple[list[Candidate], Vectors]:
+    """Return the candidates that have a direction, and their unit vectors as rows."""
+    embedded = [(candidate, candidate.vector) for candidate in candidates if candidate.vector is not None]
+    if not embedded:
+        return [], np.zeros((0, 0), dtype=np.float32)
+    vectors = np.stack([vector for _, vector in embedded]).astype(np.float32)
+    lengths = np.linalg.norm(vectors, axis=1)
+    usable = lengths > 0
+    owners = [candidate for (candidate, _), is_usable in zip(embedded, usable, strict=True) if is_usable]
+    return owners, vectors[usable] / lengths[usable, np.newaxis]

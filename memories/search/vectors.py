@@ -8,14 +8,33 @@ from uuid import UUID
 import numpy as np
 
 from memories.embeddings.base import Vectors
+from memories.index import generations
 from memories.index.base import unit_vector, usable
+from memories.search.selection import as_uuid
 from somamemory import deadline
+from somamemory.db import replicas
+from somamemory.db.rows import id_parameter, one_of
 from somamemory.errors import VectorBudgetExceeded
+from tenants.models import Tenant
 
 BATCH = 2_000
 # The maximum number of vectors that a search compares one by one, which takes a second and, with 256 dimensions, reads
 # 1 GB.
 MAX_COMPARED = 1_000_000
+
+
+def stored(tenant: Tenant, ids: Sequence[UUID]) -> dict[UUID, Vectors]:
+    """Return the vectors of these memories in the active generation, by id. Memories without a vector are left out."""
+    if not ids:
+        return {}
+    is_one, wanted = one_of("memory_id", [id_parameter(id) for id in ids])
+    sql = f"""
+    SELECT memory_id, vector FROM sfm_vector_embeddings
+    WHERE tenant_id = %s AND generation_id = %s AND vector IS NOT NULL AND {is_one}"""  # noqa: S608 - no value is put in
+    generation = generations.active()
+    with replicas.connection().cursor() as cursor:
+        cursor.execute(sql, [id_parameter(tenant.id), id_parameter(generation.id), wanted])
+        return {as_uuid(id): np.frombuffer(vector, dtype="<f4") for id, vector in cursor.fetchall()}
 
 
 def similarities(rows: Sequence[tuple[UUID, bytes]], vector: Vectors) -> dict[UUID, float]:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
+from django.core.exceptions import EmptyResultSet
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field, Model, QuerySet, Value
 from django.db.models.base import ModelState
@@ -50,9 +52,23 @@ class _Compiled(Generic[Row]):
     names: Sequence[str]  # the attribute of each column
     conversions: Conversions
 
-    def instance(self, row: Sequence[Any], connection: BaseDatabaseWrapper) -> Row:
-        """Return the row as a model instance."""
-        return instance(self.model, self.names, self.conversions.applied(row, connection), connection)
+    def rows(self, connection: BaseDatabaseWrapper, parameters: Sequence[Any]) -> list[Row]:
+        with connection.cursor() as cursor:
+            cursor.execute(self.sql, parameters)
+            return [
+                instance(self.model, self.names, self.conversions.applied(row, connection), connection)
+                for row in cursor.fetchall()
+            ]
+
+
+def rows_of(query: QuerySet[Row]) -> list[Row]:
+    """Execute a query, and return its rows as `list(query)` does, but create the instances several times faster."""
+    connection = connections[query.db]
+    try:
+        compiled = _compile(query, connection)
+    except EmptyResultSet:  # the conditions contradict each other
+        return []
+    return compiled.rows(connection, compiled.parameters)
 
 
 class Prepared(Generic[Row]):
@@ -69,9 +85,7 @@ class Prepared(Generic[Row]):
         compiled = self._compiled.get(connection.vendor)
         if compiled is None:
             compiled = self._compiled[connection.vendor] = _compile(self._build(), connection)
-        with connection.cursor() as cursor:
-            cursor.execute(compiled.sql, _filled(compiled.parameters, given, connection))
-            return [compiled.instance(row, connection) for row in cursor.fetchall()]
+        return compiled.rows(connection, _filled(compiled.parameters, given, connection))
 
 
 class PreparedCondition:

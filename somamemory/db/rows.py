@@ -135,7 +135,7 @@ def id_parameter(id: UUID) -> UUID | str:
     return id if connection.features.has_native_uuid_field else id.hex
 
 
-def one_of(column: str, values: Sequence[str] | Sequence[int]) -> tuple[str, Any]:
+def one_of(column: str, values: Sequence[str | UUID] | Sequence[int]) -> tuple[str, Any]:
     """Return a condition with a single parameter for any number of values, and the parameter."""
     if len(values) == 1:
         return f"{column} = %s", values[0]

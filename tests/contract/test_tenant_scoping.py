@@ -53,6 +53,7 @@ MAY_QUERY_ALL_TENANTS = {
 MAY_USE_ROWS = {
     "tenants/audit/__init__.py",  # inserts, whose rows name their tenant
     "memories/row_locks.py",  # reads at addresses of the caller's tenant; inserts and upserts, whose rows name theirs
+    "memories/search/vectors.py",  # vectors of the caller's tenant, by memory
     "memories/services.py",  # inserts, whose rows name their tenant
     "memories/index/outbox_leases.py",  # rows leased by the drain, by id
     "memories/index/outbox.py",  # upserts, whose rows name their tenant

@@ -73,7 +73,7 @@ def test_texts_are_the_same_without_case_punctuation_and_spacing(one: str, other
 def test_the_better_of_two_duplicates_is_kept() -> None:
     best, copy, other = candidate(1, "Hello."), candidate(2, "hello"), candidate(3, "bye")
 
-    kept, rejected = rules.without_duplicates([best, copy, other], 0.95)
+    kept, rejected = rules.Distinct(0.95).add([best, copy, other])
 
     assert kept == [best, other]
     assert [(item.candidate, item.reason, item.duplicate_of) for item in rejected] == [(copy, "duplicate", best.id)]
@@ -95,7 +95,7 @@ EAST, NEARLY_EAST, NORTH = np.array([1.0, 0.0]), np.array([30.0, 1.0]), np.array
     ],
 )
 def test_close_vectors_are_duplicates_if_no_word_is_new(one: str, other: str, vector: Vectors, same: bool) -> None:
-    kept, _ = rules.without_duplicates([candidate(1, one, vector=EAST), candidate(2, other, vector=vector)], 0.95)
+    kept, _ = rules.Distinct(0.95).add([candidate(1, one, vector=EAST), candidate(2, other, vector=vector)])
 
     assert len(kept) == (1 if same else 2)
 
