@@ -27,6 +27,7 @@ from conversations.transfer import exporting
 from memories.models import Memory
 from memories.search.relevance import FLOOR
 from somamemory.errors import InvalidInput, SomaError
+from somamemory.json_pieces import indented
 from tenants.caller import Caller
 
 PAGE = 50
@@ -155,7 +156,7 @@ def _readable(arguments: str) -> str:
 
 
 def _indented(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)[:SHOWN]
+    return indented(value, SHOWN)
 
 
 def _fact(caller: Caller, fact: Memory, named: Mapping[str, Memory]) -> dict[str, Any]:

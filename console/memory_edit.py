@@ -20,6 +20,7 @@ from memories.models import Memory
 from memories.payloads import Json
 from memories.precondition import Precondition
 from somamemory.errors import InvalidInput, MalformedRequest, PreconditionFailed, SomaError
+from somamemory.json_pieces import indented
 from tenants.caller import Caller
 
 FORM, AS_JSON = MODES = ("form", "json")
@@ -204,4 +205,5 @@ def _normalized(text: str) -> str:
 
 
 def _indented_json(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True)
+    """Return JSON with indentation, or its beginning if it is longer than MAX_LENGTH."""
+    return indented(value, MAX_LENGTH + 1, sort_keys=True)

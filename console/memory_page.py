@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from typing import Any
 
 from django.db.models import Q
@@ -18,9 +18,11 @@ from console.memory_edit import Draft
 from memories import lookup, payloads, reserved_namespaces
 from memories.models import Memory, MemoryColumns, VectorEmbedding
 from memories.versions import Version
+from somamemory.json_pieces import indented
 from tenants.caller import Caller
 
 SHOWN = 200_000  # characters of a payload
+MAX_FIELDS = 500
 VERSIONS = 20
 LINKS = 50
 _VALUE = 300  # characters of a value in the history
@@ -32,7 +34,7 @@ def described(
     user: Any = request.user
     is_gone, writable = state in ("deleted", "expired"), may_write(request, memory)
     may_delete = user.has_perm("memories.delete_memory") and not reserved_namespaces.is_reserved(memory.namespace)
-    text = _json(memory.payload)
+    text = indented(memory.payload, SHOWN + 1, sort_keys=True)
     row = memory.embeddings.order_by("-id").defer("vector").first()
     return {
         "title": memory.coordinate.text,
@@ -40,10 +42,11 @@ def described(
         "caller": caller,
         "state": state,
         "coord": memory.coordinate.text,
-        "fields": [(name, _shown(value)) for name, value in memory.payload.items()],
+        "fields": [(name, _shown(value)) for name, value in islice(memory.payload.items(), MAX_FIELDS)],
+        "more_fields": max(0, len(memory.payload) - MAX_FIELDS),
         "payload": text[:SHOWN],
-        "cut": max(0, len(text) - SHOWN),
-        "metadata": _json(memory.metadata)[:SHOWN],
+        "cut": len(text) > SHOWN,
+        "metadata": indented(memory.metadata, SHOWN, sort_keys=True),
         "validity": _validity(memory),
         "source": None if memory.source is None else _shown(memory.source),
         "row": row,
@@ -156,7 +159,3 @@ def _shown(value: Any) -> str:
     if value is None:
         return "—"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True)

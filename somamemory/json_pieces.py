@@ -6,6 +6,7 @@ stops every other thread of the process for half a second.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -64,6 +65,20 @@ class JsonPieces:
                 yield self.comma if position else ""
                 yield from self.of(item)
         yield "]"
+
+
+def indented(value: object, most: int, *, sort_keys: bool = False) -> str:
+    """Return the first `most` characters of a value as JSON with indentation.
+
+    The whole text can be a thousand times as long as the value, because each line begins with two spaces per level.
+    """
+    text, length = [], 0
+    for piece in json.JSONEncoder(indent=2, ensure_ascii=False, sort_keys=sort_keys).iterencode(value):
+        text.append(piece)
+        length += len(piece)
+        if length >= most:
+            break
+    return "".join(text)[:most]
 
 
 def is_small(value: object) -> bool:

@@ -335,6 +335,24 @@ def test_a_memory_is_shown_whole_and_its_address_cannot_be_changed(superuser: Cl
     assert 'name="coordinate' not in text
 
 
+def test_a_memory_with_many_or_deep_fields_is_shown_in_part(superuser: Client, api: Api) -> None:
+    deep: list[Any] = [0] * 40_000
+    for _ in range(24):
+        deep = [deep]
+    many = {f"field{number}": number for number in range(502)}
+    ids = [
+        api.post("/memories", {"coord": coord, "payload": payload}).json()["id"]
+        for coord, payload in (("1", many), ("2", {"a": deep}))
+    ]
+
+    text = page_content(superuser, memory_page(api.tenant, ids[0]))
+    assert text.count("<dt>field") == 500
+    assert "2 more fields are in the JSON." in text
+    text = page_content(superuser, memory_page(api.tenant, ids[1]))
+    assert "Only the beginning is shown." in text
+    assert len(text) < 400_000
+
+
 def test_the_history_of_a_memory_shows_what_changed_and_restores_a_version(superuser: Client, api: Api) -> None:
     id = api.store("1", "Ada lives in Bern", metadata={"seen": 1})["id"]
     api.patch("/memories/1", {"payload": {"text": "Ada lives in Rome"}, "importance": 4.0})

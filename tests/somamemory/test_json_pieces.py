@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -24,6 +25,25 @@ def test_the_pieces_equal_the_output_of_the_encoder(value: object, piece: int, b
 
         assert "".join(JsonPieces(json.dumps, ", ", ": ").of(value)) == json.dumps(value)
         assert "".join(JsonPieces(SORTED.encode, ",", ":", sort_keys=True).of(value)) == SORTED.encode(value)
+
+
+@given(value=VALUES, most=st.integers(0, 40))
+def test_indented_json_is_the_beginning_of_the_output_of_the_encoder(value: object, most: int) -> None:
+    assert json_pieces.indented(value, most) == json.dumps(value, indent=2, ensure_ascii=False)[:most]
+
+
+def test_the_beginning_of_deep_json_does_not_need_the_rest() -> None:
+    value: list[object] = [0] * 1_000_000
+    for _ in range(800):
+        value = [value]
+
+    tracemalloc.start()
+    beginning = json_pieces.indented(value, 20_000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert len(beginning) == 20_000
+    assert peak < 2_000_000  # the whole text has 1.6 GB
 
 
 @pytest.mark.parametrize(
