@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from memories.payloads import Json
 
+MAX_PARTS = 100  # parts of a message, and its tool calls
+MAX_NAME_LENGTH = 255  # also of the id of a tool call
+
 Content = str | list[dict[str, object]] | None
 
 _TEXT_TYPES = ("text", "input_text", "output_text")
@@ -15,6 +18,15 @@ _TEXT_TYPES = ("text", "input_text", "output_text")
 
 def is_text(part: Json) -> bool:
     return part.get("type") in _TEXT_TYPES
+
+
+def problem(part: Json) -> str:
+    """Return what is wrong with a part, or an empty text."""
+    if not isinstance(part.get("type"), str):
+        return 'must have a "type", such as "text"'
+    if is_text(part) and not isinstance(part.get("text"), str):
+        return 'must have a "text"'
+    return ""
 
 
 def text_of(content: Content) -> str:

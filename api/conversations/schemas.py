@@ -21,11 +21,10 @@ from api.schemas import (
     Whole,
 )
 from conversations import content_parts, folders
-from conversations.content_parts import Content
+from conversations.content_parts import MAX_NAME_LENGTH, MAX_PARTS, Content
 from conversations.models import MAX_LABEL_LENGTH
 
 MAX_CONTENT_LENGTH = 100_000
-MAX_PARTS = 100  # parts of a message, and its tool calls
 
 
 def _folder(text: str) -> str:
@@ -41,10 +40,8 @@ def _short(content: Content) -> Content:
 
 
 def _part(part: JsonObject) -> JsonObject:
-    if not isinstance(part.get("type"), str):
-        raise ValueError('must have a "type", such as "text"')
-    if content_parts.is_text(part) and not isinstance(part.get("text"), str):
-        raise ValueError('must have a "text"')
+    if problem := content_parts.problem(part):
+        raise ValueError(problem)
     return part
 
 
@@ -56,7 +53,7 @@ Label = Annotated[Text, Field(max_length=MAX_LABEL_LENGTH)]
 Folder = Annotated[Text, Field(max_length=folders.MAX_LENGTH), AfterValidator(_folder)]
 Status = Literal["active", "pinned", "archived"]
 Role = Literal["user", "assistant", "system", "tool", "developer"]
-ShortText = Annotated[Text, Field(min_length=1, max_length=255)]
+ShortText = Annotated[Text, Field(min_length=1, max_length=MAX_NAME_LENGTH)]
 ContentParts = Annotated[list[Annotated[JsonObject, AfterValidator(_part)]], Field(max_length=MAX_PARTS)]
 ImportanceScore = Annotated[float, Field(ge=1, le=10, allow_inf_nan=False)]
 Metadata = Annotated[JsonObject, BeforeValidator(_null_as_empty, json_schema_input_type=JsonObject | None)]

@@ -30,6 +30,7 @@ _COMPRESSION = (
 _SUFFIX = re.compile(r"\.(md|markdown|txt|text)$", re.IGNORECASE)
 _MEMBER = re.compile(r"(?:.*/)?conversations(?:-\d+)?\.json")
 _HEAD_BYTES = 1 << 12
+_TOO_DEEP = "it is nested too deeply"
 _BLANKS = b"\xef\xbb\xbf \t\r\n"
 
 
@@ -120,7 +121,7 @@ def _parsed(raw: bytes) -> Any:
     except ValueError:  # an integer with thousands of digits
         raise Unreadable("it contains a number outside the 64-bit range") from None
     except RecursionError:
-        raise Unreadable("it is nested too deeply") from None
+        raise Unreadable(_TOO_DEEP) from None
 
 
 def _no_number(name: str) -> NoReturn:
@@ -182,3 +183,5 @@ def _read_one(place: str, read: Callable[[], Imported]) -> Imported | Broken:
         return checked(read())
     except Unreadable as error:
         return Broken(place, str(error))
+    except RecursionError:
+        return Broken(place, _TOO_DEEP)

@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
+from django.conf import settings
 
-from conversations import folders
+from conversations import content_parts, folders
 from conversations.messages import NewMessage
 from conversations.models import DEFAULT_IMPORTANCE, MAX_LABEL_LENGTH, MAX_METADATA_BYTES, Conversation
 from memories.models import Ids
@@ -20,8 +21,7 @@ from tenants.models import problem_with_id
 MAX_CONTENT_LENGTH = 1_000_000  # characters per message
 MAX_MESSAGES = 50_000  # messages per conversation
 MAX_SOURCE_ID_LENGTH = 255
-_MAX_DEPTH = 16  # nesting depth of metadata
-_MAX_NODES = 10_000
+MAX_DEPTH = 32  # nesting depth of metadata and of the parts of a message, as in the API
 _INT64 = 1 << 63
 _NOT_STORABLE = "contains a NUL character or an unpaired surrogate, which cannot be stored"
 _ROLES = {
@@ -74,8 +74,6 @@ def checked(item: Imported) -> Imported:
         raise Unreadable(f"its folder {problem}")
     if item.status not in Conversation.Status.values:
         raise Unreadable("its status must be one of " + ", ".join(Conversation.Status.values))
-    if not 1 <= item.importance <= 10:
-        raise Unreadable("its importance must be between 1 and 10")
     if len(item.messages) > MAX_MESSAGES:
         raise Unreadable(f"it has {len(item.messages)} messages, more than the limit of {MAX_MESSAGES}")
     for name, text in item.ids.items():
@@ -100,6 +98,22 @@ def _check_message(turn: int, message: NewMessage) -> None:
     if not _storable(message.content):
         raise Unreadable(f"message {turn} {_NOT_STORABLE}")
     _check_json(message.metadata, f"the metadata of message {turn}")
+    if message.more:
+        _check_more(turn, message.more)
+    if len(orjson.dumps([message.metadata, message.more])) > settings.MAX_BODY_BYTES:
+        raise Unreadable(f"the metadata and parts of message {turn} are larger than {settings.MAX_BODY_BYTES} bytes")
+
+
+def _check_more(turn: int, more: Json) -> None:
+    """Apply the API's limits to the fields of a message besides its text."""
+    for name, value in more.items():
+        what = f"{name} of message {turn}"
+        if len(value) > (content_parts.MAX_NAME_LENGTH if isinstance(value, str) else content_parts.MAX_PARTS):
+            raise Unreadable(f"{what} is too long")
+        _check_json(value, what)
+    for part in more.get("content_parts", ()):
+        if problem := content_parts.problem(part):
+            raise Unreadable(f"a part of message {turn} {problem}")
 
 
 def _check_metadata(metadata: Json) -> None:
@@ -138,10 +152,13 @@ def moment(value: object) -> datetime | None:
         if isinstance(value, bool):
             raise ValueError
         if isinstance(value, int | float):
-            return datetime.fromtimestamp(value, UTC) if math.isfinite(value) and value > 0 else None
-        instant = datetime.fromisoformat(str(value))
-        if instant.tzinfo is None:
-            instant = instant.replace(tzinfo=UTC)
+            if not math.isfinite(value) or value <= 0:
+                return None
+            instant = datetime.fromtimestamp(value, UTC)
+        else:
+            instant = datetime.fromisoformat(str(value))
+            if instant.tzinfo is None:
+                instant = instant.replace(tzinfo=UTC)
         if not 1 < instant.year < 9999:
             raise ValueError
     except (ValueError, OverflowError, OSError):
@@ -159,13 +176,12 @@ def _storable(text: str) -> bool:
 
 
 def _check_json(value: Any, what: str) -> None:
-    """Apply the API's limits to metadata. Raises Unreadable."""
-    nodes, left = [(value, 0)], _MAX_NODES
+    """Apply the API's limits to JSON that is stored unchanged. Raises Unreadable."""
+    nodes = [(value, 0)]
     while nodes:
         node, depth = nodes.pop()
-        left -= 1
-        if depth > _MAX_DEPTH or left < 0:
-            raise Unreadable(f"{what} is nested deeper than {_MAX_DEPTH} levels or has more than {_MAX_NODES} values")
+        if depth > MAX_DEPTH:
+            raise Unreadable(f"{what} is nested deeper than {MAX_DEPTH} levels")
         if isinstance(node, dict):
             nodes += [(child, depth + 1) for pair in node.items() for child in pair]
         elif isinstance(node, list):

@@ -88,7 +88,7 @@ def _latest_leaf(nodes: dict[str, Any]) -> str | None:
     def time_of(leaf: tuple[str, Json]) -> float:
         message = leaf[1].get("message")
         created = message.get("create_time") if isinstance(message, dict) else None
-        return float(created) if isinstance(created, int | float) else 0.0
+        return created if isinstance(created, int | float) else 0.0
 
     return max(_leaves(nodes), key=time_of, default=(None, {}))[0]
 
@@ -108,9 +108,9 @@ def _message(node: Json, left_out: Counter[str]) -> NewMessage | None:
     if not isinstance(content, dict):
         raise Unreadable(f"message {str(item.get('id'))[:50]!r} has no content")
     metadata: Json = item["metadata"] if isinstance(item.get("metadata"), dict) else {}
-    kind = content.get("content_type")
+    kind = str(content.get("content_type"))
     if metadata.get("is_visually_hidden_from_conversation") is True or kind in _NOT_SAID:
-        left_out[_NOT_SAID.get(str(kind), "hidden")] += 1
+        left_out[_NOT_SAID.get(kind, "hidden")] += 1
         return None
     text = "\n\n".join(_texts(content, metadata))
     if not text.strip():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from conversations.messages import NewMessage
@@ -12,6 +12,7 @@ from conversations.transfer.formats.base import Imported, Unreadable, label_of, 
 from memories.payloads import Json
 
 SOURCE = "claude"
+_MAX_INDENTED_LEVELS = 16
 _NOT_SAID = {"thinking", "redacted_thinking", "token_budget", "flag"}
 
 
@@ -71,7 +72,7 @@ def text_of(content: object, left_out: Counter[str]) -> Iterator[str]:
         yield content
         return
     for block in objects(content):
-        kind = block.get("type")
+        kind = str(block.get("type"))
         if kind in _NOT_SAID:
             left_out["thoughts"] += 1
         elif kind == "tool_use":
@@ -85,4 +86,20 @@ def text_of(content: object, left_out: Counter[str]) -> Iterator[str]:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=2)
+    """Return JSON with indentation, or on one line if it is so deep that the indentation would multiply its size."""
+    return json.dumps(value, ensure_ascii=False, indent=2 if _is_shallow(value) else None)
+
+
+def _is_shallow(value: Any) -> bool:
+    level = [value]
+    for _ in range(_MAX_INDENTED_LEVELS):
+        level = [child for node in level for child in _children(node)]
+        if not level:
+            return True
+    return False
+
+
+def _children(node: Any) -> Iterable[Any]:
+    if isinstance(node, dict):
+        return node.values()
+    return node if isinstance(node, list) else ()

@@ -29,8 +29,8 @@ def is_one(item: Any) -> bool:
 def ours(item: Json) -> Imported:
     """Read a conversation from our own export. Raises Unreadable."""
     importance = item.get("importance_score", DEFAULT_IMPORTANCE)
-    if isinstance(importance, bool) or not isinstance(importance, int | float):
-        raise Unreadable("importance_score must be a number")
+    if isinstance(importance, bool) or not isinstance(importance, int | float) or not 1 <= importance <= 10:
+        raise Unreadable("importance_score must be a number between 1 and 10")
     return Imported(
         source=SOMA,
         source_id=_text(item, "id"),

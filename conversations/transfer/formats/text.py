@@ -51,8 +51,11 @@ def is_ours(text: str) -> bool:
 def parts(text: str) -> Iterator[tuple[str, str]]:
     """Yield the conversations in our own Markdown, with their positions."""
     starts = [match.start() for match in _BEGINNING.finditer(text)]
+    line = 1
     for number, (start, end) in enumerate(zip(starts, [*starts[1:], len(text)], strict=True), start=1):
-        yield f"conversation {number} (line {text.count(chr(10), 0, start) + 1})", text[start:end]
+        part = text[start:end]
+        yield f"conversation {number} (line {line})", part
+        line += part.count("\n")
 
 
 def conversation(text: str, kind: str, name: str) -> Imported:

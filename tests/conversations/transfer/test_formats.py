@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import zipfile
@@ -14,7 +15,7 @@ from hypothesis import settings as bounded
 from hypothesis import strategies as st
 
 from conversations.transfer import formats
-from conversations.transfer.formats import splitting
+from conversations.transfer.formats import simple, splitting, text
 from conversations.transfer.formats.base import Broken, Imported
 from conversations.transfer.formats.splitting import Element
 from tests.support.conversation_files import chatgpt, claude, file_of, grown, node
@@ -29,6 +30,15 @@ def one(content: bytes | str, **more: Any) -> Imported:
     [found] = read(content, **more)
     assert isinstance(found, Imported), found
     return found
+
+
+def nested(levels: int, inner: Any = 0) -> Any:
+    return functools.reduce(lambda value, _: [value], range(levels), inner)
+
+
+def ours(**message: Any) -> dict[str, Any]:
+    """Return our own export of a conversation with one message."""
+    return {"format": simple.FORMAT, "id": "i", "messages": [{"role": "user", "content": "a", **message}]}
 
 
 def reason(content: bytes | str, **more: Any) -> str:
@@ -125,6 +135,18 @@ def test_claudes_messages_have_their_attachments_and_tools() -> None:
     assert (found.source, found.label) == ("claude", "Garden plans")
     assert found.messages[0].timestamp == datetime(2025, 3, 1, 9, 30, 0, 100000, tzinfo=UTC)
     assert found.left_out == {"empty": 1, "thoughts": 1}
+
+
+def test_deep_arguments_of_a_tool_are_not_indented() -> None:
+    """600 bytes of indentation before each of the numbers would need 60 MB."""
+    source = claude()
+    deep = nested(300, [0] * 100_000)
+    source["chat_messages"][1]["content"] = [{"type": "tool_use", "name": "n", "input": deep}]
+
+    (found,) = read(json.dumps(source))
+
+    assert isinstance(found, Imported)
+    assert len(found.messages[1].content) < 400_000
 
 
 def test_the_arguments_of_a_tool_are_shown() -> None:
@@ -228,6 +250,18 @@ def test_an_invalid_line_does_not_affect_the_others() -> None:
         ('[{"messages": [{"role": "user", "content": "a"}], "folder": "../up"}]', "its folder"),
         ('[{"messages": [{"role": "user", "content": NaN}]}]', "NaN"),
         ('[{"messages": [], "n": 1' + "0" * 5_000 + "}]", "outside the 64-bit range"),
+        (json.dumps(ours() | {"importance_score": 10**400}), "importance_score must be"),
+        (json.dumps(ours(timestamp=253_402_300_799.9)), "is not a valid time"),
+        (json.dumps(ours(name="a\0")), "NUL"),
+        (json.dumps(ours(name="\ud800")), "unpaired surrogate"),
+        (json.dumps(ours(tool_call_id="a" * 256)), "too long"),
+        (json.dumps(ours(tool_calls=[{"id": "\0"}])), "NUL"),
+        (json.dumps(ours(tool_calls=[{"id": 2**63}])), "outside the 64-bit range"),
+        (json.dumps(ours(tool_calls=[{}] * 101)), "too long"),
+        (json.dumps(ours(tool_calls=[{"a": nested(40)}])), "nested deeper than 32 levels"),
+        (json.dumps(ours(content_parts=[{"type": "text"}])), 'must have a "text"'),
+        (json.dumps(ours(content_parts=[{"text": "a"}])), 'must have a "type"'),
+        (json.dumps(ours(metadata={"a": "x" * 11_000_000})), "larger than 10485760 bytes"),
     ],
 )
 def test_content_that_cannot_be_stored_is_reported(content: str | bytes, words: str) -> None:
@@ -235,11 +269,20 @@ def test_content_that_cannot_be_stored_is_reported(content: str | bytes, words: 
 
 
 def test_nothing_that_a_file_may_hold_breaks_the_reader() -> None:
+    odd: list[Any] = [[1], {"a": 1}, 10**400, nested(900)]
     shapes: list[Any] = [None, 1, "x", [], {}, {"mapping": 1}, {"mapping": {"a": 1}, "current_node": "a"}]
     messages: list[Any] = [{}, 1, {"content": [1, {}], "sender": "human"}, {"author": {}, "content": {}}]
     shapes += [{"chat_messages": [message], "uuid": "u"} for message in messages]
     shapes += [{"mapping": {"a": {"message": message}}, "id": "i"} for message in messages]
     shapes += [{"messages": [message]} for message in [*messages, [], {"role": 1}]]
+    for value in odd:
+        shapes += [ours(**{name: value}) for name in ("name", "metadata", "tool_calls", "timestamp")]
+        shapes += [claude() | {"chat_messages": [{"sender": "human", "content": [{"type": value}]}]}]
+        blocks = [{"type": "tool_use", "input": value}, {"type": "tool_use", "name": value}]
+        shapes += [claude() | {"chat_messages": [{"sender": "human", "content": blocks, "attachments": [value]}]}]
+        content = {"content_type": value, "parts": ["a"]}
+        leaf = {"message": {"author": {"role": "user"}, "create_time": value, "content": content}}
+        shapes += [{"id": "i", "mapping": {"a": leaf}}]
 
     for shape in shapes:
         for item in read(json.dumps([shape])):
@@ -313,6 +356,15 @@ def test_a_title_is_found_in_a_line_of_any_length() -> None:
 
     assert found.label.startswith("Beans")
     assert said(found) == [("user", "Where?")]
+
+
+def test_a_broken_conversation_in_our_markdown_is_reported_with_its_line() -> None:
+    mark = text.mark("conversation", {})
+
+    assert [item.place for item in read(f"{mark}\n\n\n{mark}\n")] == [
+        "conversation 1 (line 1)",
+        "conversation 2 (line 4)",
+    ]
 
 
 def test_bold_names_begin_messages_too() -> None:
