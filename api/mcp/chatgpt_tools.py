@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 from django.http import HttpRequest
 from django_mcpz.server import MCPServer, public
 from msgspec import Struct
@@ -14,7 +15,7 @@ from api.mcp.memory_tools import at_id
 from api.mcp.message import message_of
 from api.mcp.routes import send
 
-MAX_RESULTS, MAX_TITLE, MAX_TEXT_TOKENS = 10, 80, 10_000
+MAX_RESULTS, MAX_TITLE, MAX_TEXT_TOKENS, MAX_METADATA_BYTES = 10, 80, 10_000, 8_192
 
 server = MCPServer(name="somamemory", title="SomaMemory", version=somamemory.__version__, auth=public)
 
@@ -39,6 +40,8 @@ def fetch(request: HttpRequest, params: Fetch) -> dict[str, Any]:
     memory = send(request, "GET", at_id(params.id))["memory"]
     text, is_cut = results.shortened(results.text_of(memory["payload"]), MAX_TEXT_TOKENS)
     metadata = {name: str(value) for name, value in memory["metadata"].items()}
+    if len(orjson.dumps(metadata)) > MAX_METADATA_BYTES:
+        metadata, is_cut = {}, True
     if is_cut:
         metadata["truncated"] = "true"
     return {**_source(request, memory), "text": text, "metadata": metadata}

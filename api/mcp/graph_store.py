@@ -40,8 +40,9 @@ def add(request: HttpRequest, name: str, contents: list[str]) -> list[str]:
     """Add observations to an entity, and return the new ones."""
     added: list[str] = []
 
-    def change(observations: list[str]) -> list[str]:
-        added[:] = [text for text in dict.fromkeys(contents) if text not in observations]
+    def change(observations: list[Any]) -> list[Any]:
+        known = {value for value in observations if isinstance(value, str)}  # other clients may store other values
+        added[:] = [text for text in dict.fromkeys(contents) if text not in known]
         return observations + added
 
     _change(request, name, change)
@@ -51,10 +52,14 @@ def add(request: HttpRequest, name: str, contents: list[str]) -> list[str]:
 def remove(request: HttpRequest, name: str, contents: list[str]) -> int:
     """Remove observations from an entity, and return how many were removed."""
     removed: list[str] = []
+    old = set(contents)
 
-    def change(observations: list[str]) -> list[str]:
-        removed[:] = [text for text in observations if text in contents]
-        return [text for text in observations if text not in contents]
+    def is_old(value: object) -> bool:
+        return isinstance(value, str) and value in old
+
+    def change(observations: list[Any]) -> list[Any]:
+        removed[:] = [text for text in observations if is_old(text)]
+        return [text for text in observations if not is_old(text)]
 
     _change(request, name, change)
     return len(removed)
@@ -110,11 +115,13 @@ def _create(request: HttpRequest, entity: dict[str, Any]) -> bool:
     return True
 
 
-def _change(request: HttpRequest, name: str, change: Callable[[list[str]], list[str]]) -> None:
+def _change(request: HttpRequest, name: str, change: Callable[[list[Any]], list[Any]]) -> None:
     """Change the observations of an entity. Concurrent changes by other clients are not lost."""
     for _ in range(_TRIES):
         memory = _require(request, [name])[name]
         before = memory["payload"].get("observations", [])
+        if not isinstance(before, list):
+            raise ToolError(f"The observations of entity {name!r} are not a list, so they cannot be changed here.")
         if (after := change(before)) == before:
             return
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from time import sleep
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from conversations.context import tokens
 from memories import services
 from somamemory.errors import InvalidInput
 from tests.conftest import Api, drain, issue_key
-from tests.support.mcp import call, error_of, tools
+from tests.support.mcp import call, error_of, result_of, tools
 
 GRAPH, SEKHA, CHATGPT = "/mcp?profile=knowledge-graph", "/mcp?profile=sekha", "/mcp?profile=chatgpt"
 MAX_TOKENS = {"default": 1500, "knowledge-graph": 1500, "sekha": 1300, "chatgpt": 200}
@@ -85,6 +85,31 @@ def test_a_relation_can_have_any_type(api: Api, kind: str) -> None:
     assert call(api, "read_graph", GRAPH)["relations"] == [relation("Ada", "Acme", kind)]
     assert call(api, "delete_relations", GRAPH, relations=[relation("Ada", "Acme", kind)]) == {"deletedCount": 1}
     assert call(api, "read_graph", GRAPH)["relations"] == []
+
+
+def test_many_observations_are_added_and_deleted_in_linear_time(api: Api) -> None:
+    many, more = ([f"{number} {word}" for number in range(40_000)] for word in ("old", "new"))
+    create(api, "Ada", observations=many)
+    began = monotonic()
+
+    (added,) = call(api, "add_observations", GRAPH, observations=[{"entityName": "Ada", "contents": many + more}])[
+        "results"
+    ]
+    deletion = {"entityName": "Ada", "observations": more + many}
+    assert call(api, "delete_observations", GRAPH, deletions=[deletion]) == {"deletedCount": 80_000}
+
+    assert added["addedObservations"] == more
+    assert monotonic() - began < 30
+
+
+@pytest.mark.parametrize("observations", ["a text", None, [1, {"a": 1}, "x"]])
+def test_observations_that_another_client_has_stored_may_have_any_type(api: Api, observations: object) -> None:
+    payload = {"name": "Ada", "entityType": "person", "observations": observations}
+    api.post("/memories", {"key": "entity/Ada", "payload": payload})
+
+    result = result_of(api, "add_observations", GRAPH, observations=[{"entityName": "Ada", "contents": ["x", "y"]}])
+
+    assert result["isError"] == (not isinstance(observations, list)), result
 
 
 @pytest.mark.django_db(transaction=True)
@@ -222,6 +247,14 @@ def test_a_stranger_sees_no_entity(api: Api, stranger: Api) -> None:
 
 
 # --- chatgpt -----------------------------------------------------------------------------------------------------
+
+
+def test_large_metadata_is_left_out_of_a_fetched_memory(api: Api) -> None:
+    id = api.store("1", "short", metadata={"a": "x" * 10_000})["id"]
+
+    fetched = call(api, "fetch", CHATGPT, id=id)
+
+    assert (fetched["text"], fetched["metadata"]) == ("short", {"truncated": "true"})
 
 
 def test_a_search_result_can_be_fetched_and_cited(api: Api) -> None:
