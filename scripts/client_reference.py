@@ -14,10 +14,10 @@ SOURCE = Path(__file__).resolve().parent.parent / "clients" / "python" / "src"
 INTRODUCTION = """\
 # Python client
 
-`somamemory_client` has the `Client` and `AsyncClient` classes with the same methods; the methods of `AsyncClient` are
-coroutines, except those that return pages. [Use the Python client](../how-to/python.md) shows how to use them. The
-types of responses, such as `MemoryOut`, are dictionaries (`TypedDict`) in `somamemory_client.types`, with the fields of
-the [REST API reference](rest-api.md).
+`somamemory_client` provides the `Client` and `AsyncClient` classes, which have the same methods. The methods of
+`AsyncClient` are coroutines, except for those that return pages. [Use the Python client](../how-to/python.md) shows how
+to use both classes. Response types, such as `MemoryOut`, are dictionaries (`TypedDict`) in `somamemory_client.types`,
+with the fields in the [REST API reference](rest-api.md).
 
 Lists return `Pages`: iterate over the items, or over the lists that `pages()` yields; `first_page()` returns one list.
 Searches return `Results`: a sequence of hits with `degraded`, `next_offset`, and the whole response as `body`.

@@ -15,8 +15,8 @@ def page(sentence: Sentence) -> str:
     parts = [
         "# Commands",
         "Run a command as `somamemory COMMAND`, which the installer sets up. In a checkout, run\n"
-        "`.venv/bin/python manage.py COMMAND`. All commands read the same `SOMA_…` variables as the server and have\n"
-        "`--help`.",
+        "`.venv/bin/python manage.py COMMAND`. All commands read the same `SOMA_…` variables as the server,\n"
+        "and support `--help`.",
     ]
     for name, app in sorted(get_commands().items()):
         if app in ours:

@@ -73,14 +73,14 @@ def fetch_by_external_id(request: Request, external_id: ExternalId) -> HttpRespo
 
 @router.get("/conversations/by-external-id/{external_id}/messages", out=MessagesOut, limited=True)
 def messages_by_external_id(request: Request, external_id: ExternalId, query: Query[MessageListParams]) -> HttpResponse:
-    """List the messages of a conversation, found by your own id, in the order of their turns."""
+    """List the messages of a conversation, identified by your own id, in the order of their turns."""
     conversation = selectors.get_by_external_id(request.caller, external_id)
     return messages(request, conversation.id, query)
 
 
 @router.post("/conversations/by-external-id/{external_id}/messages", out={201: MessagesOut}, limited=True)
 def append_by_external_id(request: Request, external_id: ExternalId, body: MessagesBody) -> HttpResponse:
-    """Append messages to a conversation, found by your own id: all of them or none."""
+    """Append messages to a conversation, identified by your own id: all of them or none."""
     added = services.append_by_external_id(request.caller, external_id, _new_messages(body.messages))
     return reply(presenters.appended(*added), 201)
 

@@ -53,7 +53,7 @@ router = PolicyRouter("memories")
 def store(request: Request, body: StoreBody) -> HttpResponse:
     """Store a memory at its coordinate or under its key, replacing any existing memory.
 
-    Without either, create a new one.
+    If the request contains neither, create a new memory.
     """
     return responses.stored(services.store(request.caller, new_memory(body), preconditions.of_write(request)))
 

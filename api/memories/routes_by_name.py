@@ -68,7 +68,7 @@ def get_by_id(request: Request, id: Path[Id], query: Query[AsOfParams]) -> HttpR
 
 @router.patch("/memories/by-id/{id}", out=MemoryEnvelope, conditional=True, limited=True)
 def patch_by_id(request: Request, id: Path[Id], body: PatchBody) -> HttpResponse:
-    """Change parts of a memory, found by its id, with a JSON merge patch (RFC 7396)."""
+    """Change parts of a memory, identified by its id, with a JSON merge patch (RFC 7396)."""
     return responses.changed(lookup.patch(request.caller, None, id, changes_in(body), preconditions.of_write(request)))
 
 

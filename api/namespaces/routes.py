@@ -29,7 +29,10 @@ def list_all(request: Request, query: Query[NamespacesParams]) -> HttpResponse:
 
 @router.post("/namespaces/rename", out=ReceiptOut, long=True, resumable=True)
 def rename(request: Request, body: RenameBody) -> HttpResponse:
-    """Move the memories and links of a namespace to another one. If interrupted, send it again with `merge: true`."""
+    """Move the memories and links of a namespace to another one.
+
+    If the request is interrupted, send it again with `merge: true`.
+    """
     receipt = namespaces.rename(
         request.caller, body.namespace, body.to, merge=body.merge, progress=partial(idempotency.renew, request)
     )
@@ -38,7 +41,10 @@ def rename(request: Request, body: RenameBody) -> HttpResponse:
 
 @router.post("/namespaces/delete", out=ReceiptOut, long=True, resumable=True)
 def delete(request: Request, body: DeleteNamespaceBody) -> HttpResponse:
-    """Delete the memories of a namespace, or purge them with its links. If interrupted, send it again."""
+    """Delete the memories of a namespace, or purge them with its links.
+
+    If the request is interrupted, send it again.
+    """
     receipt = namespaces.delete(
         request.caller, body.namespace, below=body.below, purge=body.purge, progress=partial(idempotency.renew, request)
     )

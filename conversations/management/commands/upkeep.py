@@ -19,8 +19,8 @@ from tenants.models import DEFAULT_TENANT_SLUG
 
 class Command(BaseCommand):
     help = (
-        "Archive idle conversations, move old archived ones to cold storage, and prune, according to the tenant's "
-        "rules."
+        "Archive and prune unused conversations, and move old archived ones to cold storage, according to the "
+        "tenant's rules."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -17,14 +17,15 @@ NOT_ISOLATED = 1
 
 class Command(BaseCommand):
     help = (
-        "Check on this installation that no tenant or user can access another's data: create two tenants, try "
-        "every "
-        "route with the other tenant's key and with a key that is limited to another user, and erase both. Needs a "
-        "running server. Exits with code 0 if nothing was revealed or changed, and with 1 otherwise."
+        "Check on this installation that no tenant or user can access another's data: create two tenants, try every "
+        "route with the other tenant's key and with a key that is limited to another user, and erase both tenants. "
+        "Needs a running server. Exits with code 0 if nothing was revealed or changed, and with 1 otherwise."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--url", default=_default_url(), help="URL of the server (default: %(default)s)")
+        parser.add_argument(
+            "--url", default=_default_url(), help="URL of the server; default: from SOMA_HOST and SOMA_PORT"
+        )
 
     def handle(self, *args: Any, url: str, **options: Any) -> None:
         server, bar = Server(url), ProgressBar(self.stderr)

@@ -21,7 +21,7 @@ EQUAL, DIFFERENT, COULD_NOT_LOOK = 0, 1, 2
 class Command(BaseCommand):
     help = (
         "Compare the vector index with the database by id and version. Exit code 0: equal, 1: different, 2: could "
-        "not compare. A running server or worker does the work; otherwise this command does it."
+        "not compare. If a server or worker is running, it does the work; otherwise, this command does."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -14,9 +14,9 @@ from tenants.management.command_line import errors_as_one_line, operator
 
 class Command(BaseCommand):
     help = (
-        "Embed all memories again while searches use the current vectors, compare the results of both, and switch. A "
-        "running server or worker does the work; otherwise this command does it. If the command is interrupted, "
-        "--watch continues."
+        "Embed all memories again while searches use the current vectors, compare the results of both, and switch to "
+        "the new vectors. If a server or worker is running, it does the work; otherwise, this command does. If the "
+        "command is interrupted, run it again with --watch."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -16,8 +16,8 @@ MAX_SHOWN = 20  # errors
 
 class Command(BaseCommand):
     help = (
-        "Import the entities and relations of a memory.jsonl, for the knowledge-graph profile of MCP, into a server "
-        "(SOMA_URL) or this data folder. Safe to run again."
+        "Import the entities and relations in a memory.jsonl file, for MCP's knowledge-graph profile, into a server "
+        "(SOMA_URL) or this data folder. You can safely run it again."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
