@@ -110,6 +110,7 @@ def run(size: int, start: int, server: Server, source: Any, repeats: int) -> dic
             f"{name}, server CPU ms": measured.cpu,
         }
     figures["server memory, MiB"] = server.rss_mb()
+    figures["server memory without mapped files, MiB"] = server.own_mb()
     return figures | {"restart until the first search, s": restart(server, queries[0])}
 
 
