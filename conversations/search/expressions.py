@@ -26,19 +26,24 @@ Frequency = Mapping[str, int]  # of the terms whose frequency is known
 
 
 class Text:
-    """The text of a message, prepared for matching."""
+    """The text of a message, prepared for matching.
 
-    def __init__(self, content: str) -> None:
+    terms: its terms, separated by spaces.
+    joined: the same between spaces. Terms contain no spaces, so phrases can be found as substrings.
+    """
+
+    def __init__(self, terms: str, content: str = "") -> None:
+        self.terms = terms
+        self.joined = f" {terms} "
         self._content = content
-        self.terms = analyzer.terms(content)
 
-    @cached_property
-    def joined(self) -> str:
-        """Return the terms between spaces. Terms contain no spaces, so phrases can be found as substrings."""
-        return f" {' '.join(self.terms)} "
+    @classmethod
+    def of(cls, content: str) -> Text:
+        return cls(" ".join(analyzer.terms(content)), content)
 
     @cached_property
     def folded(self) -> str:
+        """The letters as they were written, which only prefixes are compared with."""
         return analyzer.fold(self._content)
 
 
@@ -55,7 +60,7 @@ class Words:
     terms: frozenset[str]
 
     def matches(self, text: Text) -> bool:
-        return not self.terms.isdisjoint(text.terms)
+        return any(f" {term} " in text.joined for term in self.terms)
 
     def clauses(self, frequency: Frequency) -> list[Clause]:
         return [(term,) for term in sorted(self.terms & frequency.keys())]

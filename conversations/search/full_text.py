@@ -8,13 +8,14 @@ from django.db.models import QuerySet
 
 from conversations.messages import texts_by_seq
 from conversations.search import query_syntax
+from conversations.search.expressions import Text
 from conversations.search.query_syntax import WordQuery
 from conversations.search.results import COLD, MessageResults, has_cold_conversations, with_conversations
 from memories import large_rows, read_counts
 from memories import selectors as memories
 from memories.models import NO_IDS, Ids, Memory
 from memories.reserved_namespaces import CONVERSATIONS
-from memories.search import lexical
+from memories.search import lexical, term_marks
 from memories.search.hybrid import KEYWORD
 from memories.search.lexical import Match
 from memories.search.scoring import Stats
@@ -25,11 +26,12 @@ from somamemory import deadline
 from somamemory.db.replicas import may_read_replica
 from tenants.caller import Caller
 
-# Limits on the number of messages that are ranked by their indexed terms, and that are read. They must be read because
-# the index records neither whether a word belongs to the message itself nor its position.
+# Limits on the number of messages that the index finds, and on the number of them that are compared with the query. The
+# best ones are compared, because the index finds words of the previous message as well, and does not find phrases.
 _MAX_RANKED = 2_000
-_MAX_READ = 1_000
-# Limit on the total number of characters read, which takes half a second. Limits on the messages per fetch.
+_MAX_COMPARED = 1_000
+# If the query contains a prefix, the messages are read. Limits on the total number of characters, which takes half a
+# second, and on the messages per fetch.
 _MAX_CHARACTERS = 1_000_000
 _BATCH = 500
 _BATCH_BYTES = 4_000_000
@@ -64,8 +66,7 @@ def search_full_text(
         _MAX_RANKED,
         clauses=query.clauses(stats),
     )
-    ranked, all_read = _read(rows, matches.ranked, query, stats)
-    ranked.sort(key=lambda hit: (-hit[0], hit[1]))
+    ranked, all_compared = _ranked(rows, matches.ranked, query, stats)
     page = ranked[offset : offset + limit]
     messages = large_rows.in_order(rows, "coordinate_key", [key for _, key in page])
     scored = zip(page, messages, strict=False)  # the list of messages may end early
@@ -74,29 +75,45 @@ def search_full_text(
     )
     read_counts.count(filter(None, messages))
     next_offset = offset + len(messages) if len(messages) < len(page) else None
-    incomplete = [] if matches.complete and all_read and not query.is_cut else [KEYWORD]
+    incomplete = [] if matches.complete and all_compared and not query.is_cut else [KEYWORD]
     cold = [COLD] if include_archived and has_cold_conversations(caller.tenant) else []
     return MessageResults(hits, len(ranked), [*cold, *incomplete], next_offset)
 
 
-def _read(
+def _ranked(
     rows: QuerySet[Memory], matches: Sequence[Match], query: WordQuery, stats: Stats
 ) -> tuple[list[tuple[float, str]], bool]:
-    """Return the score and the key of each message among `matches` that matches, and whether all of them were read."""
-    weights = query.term_weights(stats)
-    scored: list[tuple[float, str]] = []
+    """Return (score, key) of each message that matches, best first, and whether all `matches` were compared."""
+    found = matches[:_MAX_COMPARED]
+    texts = {} if query.needs_content else _indexed(found)
+    to_read = [match for match in found if match.key not in texts]
+    read, all_read = _read(rows, to_read)
+    deadline.check()
+    matching = {key: text for key, text in (texts | read).items() if query.condition.matches(text)}
+    scores = query.scores(list(matching.values()), stats)
+    ranked = sorted(zip(scores, matching, strict=True), key=lambda hit: (-hit[0], hit[1]))
+    return ranked, all_read and len(matches) <= _MAX_COMPARED
+
+
+def _indexed(matches: Sequence[Match]) -> dict[str, Text]:
+    """Return the texts of messages as indexed, by key. Messages stored before marks existed are left out."""
+    own = ((match.key, term_marks.own_terms(match.terms, match.has_context)) for match in matches)
+    return {key: Text(terms) for key, terms in own if terms is not None}
+
+
+def _read(rows: QuerySet[Memory], matches: Sequence[Match]) -> tuple[dict[str, Text], bool]:
+    """Return the texts of messages, by key, and whether all of them were read."""
+    texts: dict[str, Text] = {}
     characters_left = _MAX_CHARACTERS
-    for batch in _batches(matches[:_MAX_READ]):
+    for batch in _batches(matches):
         deadline.check()
-        texts = texts_by_seq(rows.filter(seq__in=batch))
-        for key, text in (texts[seq] for seq in batch if seq in texts):
-            characters_left -= len(text)
+        contents = texts_by_seq(rows.filter(seq__in=batch))
+        for key, content in (contents[seq] for seq in batch if seq in contents):
+            characters_left -= len(content)
             if characters_left < 0:
-                return scored, False
-            score = query.score(text, weights, stats.average_length)
-            if score is not None:
-                scored.append((score, key))
-    return scored, len(matches) <= _MAX_READ
+                return texts, False
+            texts[key] = Text.of(content)
+    return texts, True
 
 
 def _batches(matches: Sequence[Match]) -> Iterator[list[int]]:

@@ -9,8 +9,9 @@ text.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 from conversations.search.expressions import All, AnyOf, Expression, Not, Phrase, Prefix, Text, Words
 from memories.search import analyzer, scoring
@@ -74,13 +75,21 @@ class WordQuery:
         ranked = {term: weights[term] for term in self.ranked if term in weights}
         return ranked | {str(prefix): weights[prefix.term] for prefix in self.prefixes}
 
-    def score(self, content: str, weights: Mapping[str, float], average_length: float) -> float | None:
-        """Return how well a message matches, in [0, 1], or None if it does not match. `weights`: see `term_weights`."""
-        text = Text(content)
-        if not self.condition.matches(text):
-            return None
-        begun = "".join(f"{prefix} " * prefix.count(text) for prefix in self.prefixes)
-        return scoring.keyword(scoring.bm25(text.joined + begun, weights, average_length), weights)
+    @property
+    def needs_content(self) -> bool:
+        """Return whether the terms of a message are not enough to decide whether it matches."""
+        return any(isinstance(operand, Prefix) for operand in _operands(self.condition))
+
+    def scores(self, texts: Sequence[Text], stats: Stats) -> list[float]:
+        """Return how well each of these matching texts matches, in [0, 1]."""
+        weights = self.term_weights(stats)
+        counted = [" ".join([text.terms, *self._begun(text)]) for text in texts]
+        return [scoring.keyword(bm25, weights) for bm25 in scoring.bm25_all(counted, weights, stats.average_length)]
+
+    def _begun(self, text: Text) -> Iterator[str]:
+        """Yield each prefix as often as a word begins with it."""
+        for prefix in self.prefixes:
+            yield from repeat(str(prefix), prefix.count(text))
 
 
 def parse(query: str) -> WordQuery:

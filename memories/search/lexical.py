@@ -27,6 +27,11 @@ FEW = 400
 MAX_CANDIDATES = 1_000
 # The same for keyword mode, where only the terms determine the ranking.
 MAX_RANKED = 20_000
+# The fields of `Match` except the score.
+_COLUMNS = """
+    sfm_memories.seq, sfm_memories.id, sfm_memories.coordinate_key, sfm_memories.size, sfm_memories.terms,
+    sfm_memories.context <> ''
+"""
 
 
 class Match(NamedTuple):
@@ -34,11 +39,15 @@ class Match(NamedTuple):
 
     seq: its number in the database.
     size: its size in bytes.
+    terms: its `terms` column.
     """
 
     seq: int
     id: StoredId
+    key: str
     size: int
+    terms: str
+    has_context: bool
     bm25: float
 
 
@@ -83,13 +92,12 @@ def matches(
         return Matches([])
     source, parameters = term_index.matching(selection.connection, tenant, namespaces, chosen)
     rows = selection.rows(
-        "sfm_memories.seq, sfm_memories.id, sfm_memories.size, sfm_memories.terms",
+        _COLUMNS,
         source,
         parameters,
         f"ORDER BY {term_index.newest_first(selection.connection)} LIMIT {most + 1}",
     )
-    scores = scoring.bm25_all([row[3] for row in rows[:most]], weights, stats.average_length)
+    scores = scoring.bm25_all([row[4] for row in rows[:most]], weights, stats.average_length)
     order = np.lexsort(([row[0] for row in rows[:most]], np.negative(scores)))[:best].tolist()
-    found = [(*rows[at], scores[at]) for at in order]
-    matching = [Match(seq, id, size, score) for seq, id, size, _, score in found]
-    return Matches(matching, len(scores), pruned=not all_matches, cut=len(rows) > most)
+    ranked = [Match._make((*rows[at], scores[at])) for at in order]
+    return Matches(ranked, len(scores), pruned=not all_matches, cut=len(rows) > most)

@@ -55,6 +55,12 @@ def written(text: str, context: str, speakers: Sequence[str]) -> list[str]:
     return [SIGN.join(["", f"{eighths}{follows_question}", *speakers])]
 
 
+def own_terms(terms: str, has_context: bool) -> str | None:
+    """Return the memory's own terms from a `terms` column, or None if it was stored before marks existed."""
+    own, mark, _ = terms.partition(SIGN)
+    return None if has_context and not mark else own.rstrip()
+
+
 def read(terms: str) -> Mark:
     """Return the mark in a `terms` column."""
     start = terms.find(SIGN)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from conversations.search import scope
+from memories.models import Memory
 from memories.search import lexical
 from tests.conftest import Api, drain, problem_of
 from tests.support import conversations
@@ -309,9 +310,9 @@ def test_full_text_needs_a_word_to_search_for(api: Api, words: str) -> None:
     problem_of(api.post("/api/v1/search/fts", {"query": words}), 422, field="query")
 
 
-def test_full_text_reports_when_it_did_not_read_every_match(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_text_reports_when_it_did_not_compare_every_match(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     begin(api, *(f"aardvark {number}" for number in range(5)))
-    monkeypatch.setattr("conversations.search.full_text._MAX_READ", 3)
+    monkeypatch.setattr("conversations.search.full_text._MAX_COMPARED", 3)
 
     assert api.post("/api/v1/search/fts", {"query": "aardvark"}).json()["degraded"] == ["keyword"]
 
@@ -320,9 +321,20 @@ def test_full_text_stops_reading_after_a_number_of_characters(api: Api, monkeypa
     begin(api, *(f"aardvark {number}" for number in range(5)))
     monkeypatch.setattr("conversations.search.full_text._MAX_CHARACTERS", 35)
 
-    answer = api.post("/api/v1/search/fts", {"query": "aardvark"}).json()
+    read, indexed = (api.post("/api/v1/search/fts", {"query": query}).json() for query in ("aardv*", "aardvark"))
 
-    assert (answer["total"], answer["degraded"]) == (3, ["keyword"])
+    assert (read["total"], read["degraded"]) == (3, ["keyword"])
+    assert (indexed["total"], indexed["degraded"]) == (5, [])
+
+
+def test_full_text_reads_messages_that_were_stored_before_marks_existed(api: Api) -> None:
+    begin(api, "an aardvark sleeps", "a badger digs")
+    for row in Memory.all_tenants.filter(namespace="conversations"):
+        without_mark = " ".join(term for term in row.terms.split() if not term.startswith("§"))
+        Memory.all_tenants.filter(pk=row.pk).update(terms=without_mark)
+
+    assert full_text(api, "aardvark") == ["an aardvark sleeps"]
+    assert full_text(api, "badger") == ["a badger digs"]
 
 
 @pytest.mark.parametrize(("query", "limit"), [('"a fox" ', 16), ("-fox ", 32)])

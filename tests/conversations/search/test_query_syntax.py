@@ -100,4 +100,4 @@ def test_the_index_finds_every_message_that_matches(expression: str, message: li
 
     looked_up = any(contains(clause, indexed) for clause in condition.clauses({}) or [])
 
-    assert looked_up or not condition.matches(Text(" ".join(message)))
+    assert looked_up or not condition.matches(Text.of(" ".join(message)))

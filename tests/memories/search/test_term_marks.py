@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memories.search import term_marks
-from memories.search.analyzer import index_terms
+from memories.search.analyzer import index_terms, terms
 from memories.search.term_marks import Mark
 
 TEXT = st.text(st.sampled_from("ab .?!:\n§"), max_size=60)
@@ -23,6 +23,17 @@ def test_every_text_has_a_readable_mark(text: str, context: str, speakers: list[
 
     assert 0 <= result.questions <= 1
     assert (result.questions > 0) == ("?" in text)
+
+
+@given(TEXT, TEXT, st.lists(TEXT, max_size=2))
+def test_the_own_terms_of_a_memory_are_separate_from_its_context(text: str, context: str, speakers: list[str]) -> None:
+    own = term_marks.own_terms(index_terms(text, context, speakers), bool(context))
+
+    assert own == " ".join(terms(text)) or (own is None and not terms(context))
+
+
+def test_the_own_terms_are_unknown_without_a_mark_before_the_context() -> None:
+    assert term_marks.own_terms("boat red harbour", has_context=True) is None
 
 
 def test_a_plain_text_has_no_mark() -> None:
