@@ -71,7 +71,7 @@ class Api(NinjaAPI):
         return self._documents[name]
 
     def _built(self, **options: Any) -> OpenAPISchema:
-        """Build the document, with the problem schema that all routes refer to and the texts of `api.contract`."""
+        """Build the document, and add the problem schema that all routes refer to and the texts from `api.contract`."""
         schema = super().get_openapi_schema(**options)
         problem_schema = Problem.model_json_schema(
             ref_template=REF_TEMPLATE, schema_generator=NinjaGenerateJsonSchema, mode="serialization"
@@ -89,8 +89,8 @@ api = Api(
     auth=KeyAuth(),
     urls_namespace="api",
 )
-# Before memories: search and map, because /memories/search would otherwise be parsed as a coordinate; and names,
-# because a key may end in /restore.
+# The order matters: search and map precede memories, because /memories/search would otherwise be parsed as a
+# coordinate, and so do the routes by name, because a key may end in /restore.
 for router in (
     search,
     map,

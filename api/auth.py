@@ -20,7 +20,7 @@ from tenants import keys
 from tenants import services as tenants
 from tenants.caller import Caller
 
-# The path of the MCP endpoint whose tool sends this request. Not a header, so clients cannot set it.
+# The path of the MCP endpoint whose tool sends this request. It is not a header, so clients cannot set it.
 MCP_PATH = "soma.mcp_path"
 
 
@@ -73,7 +73,7 @@ def _enforce_policy(request: Request) -> None:
 def _begin_deadline(request: Request) -> None:
     """Restart the deadline once the body has arrived, so that a slow upload does not count.
 
-    Stop reads whose client has disconnected. The requests of an MCP tool share the deadline of their message.
+    Reads also stop when their client disconnects. All requests of an MCP message share its deadline.
     """
     policy, state = request.admission.policy, state_of(request)
     if request.admission.takes_body and request.method != "GET":
@@ -108,7 +108,7 @@ def _caller(request: HttpRequest, token: str, slug: str | None) -> Caller:
 
 
 def _create_tenant(operator: Caller, slug: str) -> None:
-    """Create the tenant that an operator names. Raises Forbidden, InvalidInput."""
+    """Create the tenant that an operator names. Raises Forbidden and InvalidInput."""
     # Conflict: another request has just created the tenant, or it is suspended.
     with tenant_scope.crossing(), suppress(Conflict):
         tenants.create_tenant(operator, slug)

@@ -1,6 +1,6 @@
-"""Translate validation errors to fields and messages in our own wording.
+"""Translate validation errors into fields and messages in our own wording.
 
-pydantic's messages describe its types and its steps ("Value should have at least 1 item after validation, not 0").
+pydantic's messages describe its types and internal steps ("Value should have at least 1 item after validation, not 0").
 """
 
 from __future__ import annotations

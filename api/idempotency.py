@@ -45,7 +45,7 @@ def once(view: View) -> View:
         run = partial(view, request, *args, **values)
         if request.admission.policy.resumable:
             return _resumable(attempt, request, run)
-        # A cold conversation is restored after a rollback, because that uses the network.
+        # Restoring a cold conversation uses the network, so it happens after a rollback.
         return tiers.warmed(request.caller, lambda: _in_one_transaction(attempt, run))
 
     return run_once

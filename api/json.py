@@ -32,7 +32,7 @@ _COORDINATES = frozenset(("coord", "coords", "from_coord", "to_coord", "prefix",
 
 
 class _NumberRounded(Exception):
-    """The text contains a number that is not exactly a float64, and must be parsed again to find its location."""
+    """A number is not exactly a float64, so the text must be parsed again to find its location."""
 
 
 def parse(raw: bytes) -> Any:

@@ -35,7 +35,7 @@ def of_write(request: HttpRequest) -> Precondition:
 
 
 def reject(request: HttpRequest) -> None:
-    """Raise MalformedRequest for a condition on a route that supports none. Ignoring it could overwrite data."""
+    """Raise MalformedRequest for a condition if the route supports none. Ignoring a condition could overwrite data."""
     for name in ("If-Match", "If-None-Match"):
         if name in request.headers:
             raise MalformedRequest(f"{name} is not supported by this route; remove the header")

@@ -1,4 +1,4 @@
-"""The state of a request that routes and the layers before them share."""
+"""Request state that the routes share with the layers before them."""
 
 from __future__ import annotations
 

@@ -161,8 +161,8 @@ def _success_models(declaration: Declaration) -> dict[int, object]:
 def _documentation(declaration: Declaration) -> dict[str, Any]:
     """Return the OpenAPI description of a route, apart from its parameters and success schemas.
 
-    Views raise problems and never return them, so Ninja needs no model for them. It would build one for each route and
-    status, which takes a third of the startup time of a process.
+    Views raise problems and never return them, so Ninja needs no model for them. Building one for each route
+    and status would take a third of the startup time of a process.
     """
     extra = declaration.get("openapi_extra", {})
     statuses = sorted({*SERVER_PROBLEMS, *declaration.get("problems", ANY_PROBLEM)})

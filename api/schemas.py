@@ -175,7 +175,7 @@ _COORDINATE_SCHEMA = WithJsonSchema(
 
 
 Coord = Annotated[Coordinate, PlainValidator(_coordinate), _COORDINATE_SCHEMA]
-# May be omitted, but not null: a program that has lost a coordinate must not store at a new one.
+# Can be omitted, but not null: a program that has lost a coordinate must not store a memory at a new one.
 NewCoord = Annotated[Coordinate | None, PlainValidator(_coordinate), _COORDINATE_SCHEMA]
 CoordText = Annotated[
     Coordinate, PlainValidator(_coordinate_text), WithJsonSchema({"type": "string", "format": "coordinate"})
@@ -245,7 +245,7 @@ class OwnerIdsOut(BaseModel):
 
 
 def one_address(field: str, coord: Coordinate | None, key: Key | None, id: UUID | None) -> Address:
-    """Return the only address that is given. Raises InvalidInput.
+    """Return the address. Raises InvalidInput unless exactly one is given.
 
     field: the name of the coordinate's field, for errors.
     """

@@ -22,7 +22,7 @@ from tenants import usage
 from tenants.caller import Caller
 from tenants.limits import policy
 
-# A body costs one more token for every such number of bytes, whatever the route does with it.
+# A body costs one more token for every 64 KiB, whatever the route does with it.
 BODY_BYTES_PER_TOKEN = 65_536
 
 
@@ -102,8 +102,8 @@ def _tightest(quotas: tuple[policy.Quota, ...]) -> policy.Quota:
 def _explain(cost: int, tightest: policy.Quota) -> str:
     limit = tightest.limit
     return (
-        f"the request costs {cost} tokens, but the {limit.name} has {tightest.remaining} left; it gains "
-        f"{limit.rate:g} tokens per second"
+        f"the request costs {cost} tokens, but the {limit.name} has {tightest.remaining} left; it "
+        f"refills at {limit.rate:g} tokens per second"
     )
 
 

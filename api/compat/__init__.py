@@ -1,6 +1,6 @@
 """Compatibility layers: the contracts of other products, for clients that change only their host and key.
 
 Each product has a folder. A layer only translates requests and responses: it calls the same services and selectors as
-our own routes, through the same authentication, scopes, limits, idempotency and audit. Its routes are declared with
+our own routes, with the same authentication, scopes, limits, idempotency and audit. Its routes are declared with
 `layer.CompatRouter`, are mounted in `somamemory/urls.py`, and are not in the OpenAPI document.
 """

@@ -31,6 +31,6 @@ class Changes:
 
 
 def changes_of(request: HttpRequest) -> Changes:
-    """Return the changes to a request. Creates them on first use."""
+    """Return the changes to a request. They are created on first use."""
     changes: Changes = vars(request).setdefault("compat_changes", Changes())
     return changes

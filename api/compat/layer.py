@@ -1,4 +1,4 @@
-"""The base for a compatibility layer: a separate API, whose routes have the policies of `api.routing`.
+"""The base of a compatibility layer: a separate API whose routes have policies, as in `api.routing`.
 
     router = CompatRouter("mem0", prefix="/mem0")
 
@@ -85,7 +85,7 @@ def with_400(problem: HttpResponse, **members: object) -> HttpResponse:
 
 
 class CompatApi(Api):
-    """An API without a document.
+    """An API without an OpenAPI document.
 
     render: converts one of our problem+json responses to the product's error format.
     """

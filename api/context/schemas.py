@@ -61,7 +61,7 @@ class ContextBody(OwnerIds, Body):
     @classmethod
     def _names_the_session(cls, excluded: bool, info: ValidationInfo) -> bool:
         if excluded and info.data.get("session_id") is None and info.data.get("conversation_id") is None:
-            raise ValueError("requires session_id or conversation_id, which identify the session to exclude")
+            raise ValueError("requires session_id or conversation_id, which identifies the session to exclude")
         return excluded
 
 
@@ -114,7 +114,7 @@ class ProvenanceOut(BaseModel):
 class ContextMessageOut(SaidOut):
     """A message in a context. `metadata.citation` identifies its source by `label`, `folder` and `timestamp`.
 
-    For a memory, there is no conversation and no turn, and `label` and `folder` are empty.
+    A memory has no conversation and no turn, and its `label` and `folder` are empty.
     """
 
     conversation_id: str | None

@@ -1,7 +1,7 @@
 """Example requests for the OpenAPI document. Each request succeeds if the ones before it have been sent.
 
 A name in braces, such as `{conversation}`, is a placeholder for an id from an earlier response. Optional parameters
-have no example, because the interactive page would send it.
+have no examples, because the interactive page would send them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Sample values for responses in the OpenAPI document, made from their schemas."""
+"""Sample values for responses in the OpenAPI document, derived from their schemas."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class MessageBody(Body):
     name: ShortText | None = None
     tool_calls: Annotated[list[JsonObject], Field(max_length=MAX_PARTS)] | None = None
     tool_call_id: ShortText | None = None
-    # After the fields on which it depends
+    # Declared after the fields on which its validator depends
     content: Annotated[Text | ContentParts | None, AfterValidator(_short), Field(validate_default=True)] = None
     metadata: Metadata = Field(default_factory=dict)
     timestamp: Instant | None = None

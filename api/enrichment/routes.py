@@ -89,7 +89,7 @@ def importance(request: Request, id: Id) -> HttpResponse:
 
 @router.post("/prune/dry-run", out=PruneSuggestionsOut, kind="read")
 def dry_run(request: Request, body: PruneBody | None = None) -> HttpResponse:
-    """List conversations that could be archived, with reasons, without changing them."""
+    """List conversations that could be archived, and why, without changing them."""
     options = body or PruneBody()
     suggestions = _suggest(request, options)
     return reply({"suggestions": suggestions, "total": len(suggestions)})

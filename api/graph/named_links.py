@@ -17,7 +17,7 @@ Named = tuple[NamedLinkBody, Address, Address]
 
 
 def ends(caller: Caller, named: NamedLinkBody | EndParams) -> tuple[Coordinate, Coordinate]:
-    """Return the coordinates of both ends. Raises NotFound if no memory has the name."""
+    """Return the coordinates of both ends. Raises NotFound if no memory has one of the names."""
     start, end = (lookup.coordinate(caller, named.namespace, name) for name in named.ends())
     return start, end
 

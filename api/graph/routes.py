@@ -51,7 +51,7 @@ def link(request: Request, body: NamedLinkBody) -> HttpResponse:
 
 @router.post("/graph/links/bulk", out={200: BulkLinkedOut, 207: BulkLinkedOut}, limited=True)
 def link_bulk(request: Request, body: BulkLinkBody) -> HttpResponse:
-    """Create up to 1000 links. With `atomic`, creates all or none; otherwise, creates every valid link."""
+    """Create up to 1000 links. With `atomic`, create all or none; otherwise, create every valid link."""
     caller = request.caller
     throttle.charge(request, len(body.links), per=50)
     items = named_links.new_links(caller, [bulk.parsed(raw, NamedLinkBody, named_links.named) for raw in body.links])

@@ -20,7 +20,7 @@ _TRIES = 10
 _ESCAPED = re.compile(rb"[^A-Za-z0-9._-]")
 _ESCAPE = re.compile(r":([0-9a-f]{2})")
 
-Graph = tuple[list[dict[str, Any]], list[dict[str, Any]], bool]  # entities, relations, and whether these are all
+Graph = tuple[list[dict[str, Any]], list[dict[str, Any]], bool]  # entities, relations, and whether they are complete
 
 
 def create_entities(request: HttpRequest, entities: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -177,7 +177,7 @@ def _names(request: HttpRequest, coords: list[str]) -> dict[str, str]:
 
 def _links(request: HttpRequest, coords: Sequence[str]) -> tuple[list[dict[str, Any]], bool]:
     """Return at least MAX_RELATIONS of the links at these coordinates, and whether these are all of them."""
-    found: dict[tuple[str, str, str], dict[str, Any]] = {}  # one between two batches is in both
+    found: dict[tuple[str, str, str], dict[str, Any]] = {}  # a link between two batches is in both
     for start in range(0, len(coords), MAX_COORDS):
         if len(found) >= MAX_RELATIONS:
             return list(found.values()), False
@@ -220,7 +220,7 @@ def _relation(start: str, end: str, link_type: str) -> dict[str, Any]:
     raw = _ESCAPE.sub(lambda match: chr(int(match[1], 16)), link_type)
     try:
         relation_type = raw.encode("latin-1").decode()
-    except ValueError:  # of a link that another client has created
+    except ValueError:  # the type of a link that another client has created
         relation_type = link_type
     return {"from": start, "to": end, "relationType": relation_type}
 

@@ -1,7 +1,7 @@
 """The tools of the `knowledge-graph` profile: the nine tools of the reference memory server (`server-memory`).
 
-An entity is a memory with the key `entity/<name>`, and a relation is a link of the same type. Unlike with the reference
-server, concurrent writes are not lost, and responses have a maximum size.
+An entity is a memory with the key `entity/<name>`, and a relation is a link whose type is the relation type. Unlike the
+reference server, these tools lose no concurrent writes and limit the size of a response.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def delete_entities(request: HttpRequest, params: EntityNames) -> dict[str, Any]
     return {"deleted": deleted, "notFound": [name for name in params.entityNames if name not in deleted]}
 
 
-@server.tool(description="Delete observations of entities.", read_only=False, destructive=True, idempotent=True)
+@server.tool(description="Delete observations from entities.", read_only=False, destructive=True, idempotent=True)
 def delete_observations(request: HttpRequest, params: Deletions) -> dict[str, Any]:
     removed = [graph_store.remove(request, item.entityName, item.observations) for item in params.deletions]
     return {"deletedCount": sum(removed)}
@@ -129,7 +129,7 @@ def open_nodes(request: HttpRequest, params: Names) -> dict[str, Any]:
 
 
 def _bounded(entities: list[dict[str, Any]], relations: list[dict[str, Any]], is_all: bool) -> dict[str, Any]:
-    """Return as much of the graph as fits in MAX_TOKENS; `truncated` shows that part of it is missing."""
+    """Return as much of the graph as fits in MAX_TOKENS; `truncated` is set if part of it is missing."""
     shown, has_entities = results.within(entities, MAX_TOKENS * 3 // 4)
     linked, has_relations = results.within(relations, MAX_TOKENS // 4)
     graph: dict[str, Any] = {"entities": shown, "relations": linked}

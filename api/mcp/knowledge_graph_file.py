@@ -29,7 +29,7 @@ class Report:
 
 
 def load(lines: Iterable[bytes], send: Send) -> Report:
-    """Import the lines through the tools of the `knowledge-graph` profile, entities first. Safe to run again.
+    """Import the lines through the tools of the `knowledge-graph` profile, entities first. It is safe to run again.
 
     Existing entities get any missing observations. Raises InvalidInput for a line that is neither an entity
     nor a relation, before anything is imported, and Unreachable.

@@ -63,7 +63,7 @@ def within(items: Sequence[dict[str, Any]], max_tokens: int) -> tuple[list[dict[
 
 
 def _countable(items: Sequence[dict[str, Any]], max_tokens: int) -> list[str]:
-    """Return the first items as JSON, without those that certainly exceed the budget. Counting 10 MB takes 735 MB."""
+    """Return the first items as JSON, without those that certainly exceed the budget. Counting 10 MB needs 735 MB."""
     texts: list[str] = []
     left = max_tokens * tokens.LONGEST_TOKEN
     for item in items:

@@ -35,7 +35,7 @@ _ADVICE = {
 
 
 class RouteError(ToolError):
-    """A route's problem, for the model. `code` is that of the problem."""
+    """A route's problem, for the model. `code` is the code of the problem."""
 
     def __init__(self, text: str, code: str) -> None:
         super().__init__(text)
@@ -74,7 +74,7 @@ def send(
 def _response(request: HttpRequest, route_request: WSGIRequest) -> HttpResponse | StreamingHttpResponse:
     """Return the response of the route.
 
-    Both have the same request id, and the message's response gets the rate limit headers.
+    The route's request has the id of the message, and the message's response gets the rate limit headers.
     """
     vars(route_request)["state"] = state_of(request)
     try:

@@ -135,7 +135,7 @@ def export(request: HttpRequest, params: Export) -> dict[str, Any]:
     return _success(data)
 
 
-@server.tool(name="memory_stats", description="Count conversations, in a folder or with a label.", read_only=True)
+@server.tool(name="memory_stats", description="Count conversations: all, in a folder, or with a label.", read_only=True)
 def stats(request: HttpRequest, params: Stats) -> dict[str, Any]:
     count = send(request, "GET", "/conversations/count", query=to_builtins(params))
     return _success({"total_conversations": count["count"], **to_builtins(params)})

@@ -41,7 +41,7 @@ def memory(memory: Memory) -> JsonObject:
 
 
 def claims(memory: MemoryColumns) -> JsonObject:
-    """Return the writer's statements about a memory: its validity, its source and its trust."""
+    """Return the writer's statements about a memory: its validity, source and trust."""
     return {
         "valid_from": rfc3339_or_none(memory.valid_from),
         "valid_to": rfc3339_or_none(memory.valid_to),
@@ -82,7 +82,7 @@ def bulk_got(pairs: Iterable[tuple[Address, Memory | None]], next_index: int | N
 
 
 def name(address: Address) -> JsonObject:
-    """Return the name that a request used, under the same field."""
+    """Return the name that a request used, in the same field."""
     field = "coord" if isinstance(address, Coordinate) else "key" if isinstance(address, Key) else "id"
     return {field: str(address)}
 

@@ -49,7 +49,7 @@ MAX_VERSION = 2_147_483_647
 
 
 class MemoryName(Body):
-    """The name of one memory in a namespace that the request gives: a coordinate, a key or an id."""
+    """The name of one memory in the namespace of the request: a coordinate, a key or an id."""
 
     coord: Coord | None = None
     key: KeyText | None = None
@@ -70,7 +70,7 @@ Superseded = Annotated[list[MemoryName], Field(max_length=MAX_SUPERSEDED), After
 
 
 class KeyedBody(OwnerIds, Body):
-    """A memory to be stored under a key that the path contains."""
+    """A memory to store under the key in the path."""
 
     payload: JsonObject
     coord: NewCoord = None
@@ -89,7 +89,7 @@ class KeyedBody(OwnerIds, Body):
 
 
 class StoreBody(KeyedBody):
-    """A memory to be stored. Without `coord`, it gets the coordinate of its key or a new one."""
+    """A memory to store. Without `coord`, it gets the coordinate of its key, or a new coordinate."""
 
     key: KeyText | None = None
     namespace: NamespaceName = "default"

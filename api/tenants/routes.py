@@ -78,8 +78,9 @@ def update_tenant(request: Request, slug: str, body: TenantPatch) -> HttpRespons
 
 @router.delete("/tenants/{slug}", out=ErasedOut, long=True)
 def erase_tenant(request: Request, slug: str) -> HttpResponse:
-    """Permanently erase a tenant with all its data, and return a receipt. To confirm that nothing is left, send it
-    again.
+    """Permanently erase a tenant with all its data, and return a receipt.
+
+    To confirm that nothing is left, send the request again.
     """
     return reply(presenters.receipt(erasure.erase(request.caller, slug)))
 

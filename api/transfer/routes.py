@@ -34,7 +34,7 @@ def import_file(request: Request, query: Query[ImportParams]) -> HttpResponse:
     """Import conversations from a file sent as the request body.
 
     Importing a file again adds only new conversations and new messages. The status is 207 if parts of the file cannot
-    be read; `errors` describes these parts. After 1,000 of them, the import stops.
+    be read; `errors` describes these parts. After 1,000 errors, the import stops.
     """
     if not request.body:
         raise InvalidInput("body", "must contain the file to import, but is empty")

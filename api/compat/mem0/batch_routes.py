@@ -18,7 +18,7 @@ router = CompatRouter("mem0batch", prefix="/mem0")
 
 @router.put("/v1/batch/", out=None, limited=True)
 def update(request: Request, query: Query[SourceParams], body: BatchUpdateBody) -> HttpResponse:
-    """Update memories, one after the other, once all of them have been found."""
+    """Update memories one by one, after checking that all of them exist."""
     throttle.charge(request, len(body.memories), per=50)
     changes = []
     for index, item in enumerate(body.memories):
@@ -30,7 +30,7 @@ def update(request: Request, query: Query[SourceParams], body: BatchUpdateBody) 
 
 @router.delete("/v1/batch/", out=None, limited=True)
 def delete(request: Request, query: Query[SourceParams], body: BatchDeleteBody) -> HttpResponse:
-    """Delete memories, once all of them have been found."""
+    """Delete memories, after checking that all of them exist."""
     throttle.charge(request, len(body.memories), per=50)
     count = changing.delete_many(request.caller, [names.parsed(item.memory_id) for item in body.memories])
     return reply({"message": f"Successfully deleted {count} memories"})

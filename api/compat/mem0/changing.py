@@ -61,7 +61,7 @@ def _delete(caller: Caller, namespace: str, addresses: list[Address]) -> set[Add
 
 
 def delete_owned(caller: Caller, owners: dict[str, str]) -> None:
-    """Delete the memories of these owners, in transactions of at most 10,000, and the conversations they come from.
+    """Delete these owners' memories, at most 10,000 per transaction, and the conversations that `inference` stored.
 
     `*` means any owner. If all four are `*`, all memories are deleted, even those without an owner.
     """

@@ -16,7 +16,7 @@ from somamemory.errors import InvalidInput, NotFound
 from tenants.caller import Caller
 
 router = CompatRouter("mem0entities", prefix="/mem0")
-# The maximum number of entities of each kind that a list covers.
+# The maximum number of entities of each kind in a list.
 MAX_ENTITIES = 10_000
 _COLUMNS = {"user": "user_id", "agent": "agent_id", "app": owners.APP, "run": "session_id"}
 _FIELDS = {"user": "user_id", "agent": "agent_id", "app": "app_id", "run": "run_id"}
@@ -24,7 +24,7 @@ _FIELDS = {"user": "user_id", "agent": "agent_id", "app": "app_id", "run": "run_
 
 @router.get("/v1/entities/", out=None, kind="search", limited=True)
 def entities(request: Request, query: Query[PageParams]) -> HttpResponse:
-    """List users, agents, apps and runs, in this order, by name."""
+    """List users, agents, apps and runs, in this order, each kind sorted by name."""
     throttle.charge(request, query.page_size, per=100)
     caller = request.caller
     found = [owner for field in owners.FIELDS for owner in _owners(caller, field)]
@@ -68,5 +68,5 @@ def delete(request: Request, kind: EntityKind, name: str, query: Query[SourcePar
 def _owners(caller: Caller, field: str) -> list[owners.Owner]:
     found = owners.owners(caller, names.namespaces(caller), field, MAX_ENTITIES + 1)
     if len(found) > MAX_ENTITIES:
-        raise InvalidInput(field, f"there are more than {MAX_ENTITIES}, so they cannot be listed; use filters")
+        raise InvalidInput(field, f"has more than {MAX_ENTITIES:,} values, which is too many to list; use filters")
     return found

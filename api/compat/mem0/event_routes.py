@@ -21,7 +21,7 @@ router = CompatRouter("mem0events", prefix="/mem0")
 
 @router.get("/v1/event/{event_id}/", out=None, limited=True)
 def event(request: Request, event_id: str, query: Query[SourceParams]) -> HttpResponse:
-    """Fetch an event: the memories that it stored or, while a language model works on it, its status."""
+    """Fetch an event: the memories that it stored or, while a language model is processing it, its status."""
     id = names.parsed(event_id, "event_id")
     stored = reading.of_event(request.caller, id)
     if stored:

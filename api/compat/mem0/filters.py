@@ -2,7 +2,7 @@
 
     {"AND": [{"user_id": "ada"}, {"run_id": "*"}, {"NOT": {"categories": {"in": ["spam"]}}}]}
 
-An unknown field or operator is an error: a filter that is not applied would return other memories.
+An unknown field or operator is an error: if it were ignored, the results would include memories that do not match.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _ids(listed: Any) -> list[UUID]:
     try:
         return [UUID(value) for value in values]
     except (ValueError, TypeError, AttributeError):
-        raise InvalidInput("filters.memory_ids", "every id must be a UUID") from None
+        raise InvalidInput("filters.memory_ids", "must contain only UUIDs") from None
 
 
 class _Translation:

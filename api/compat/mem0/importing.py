@@ -60,7 +60,7 @@ class Exported(Entities, Lenient):
 
     @property
     def key(self) -> Key:
-        """Return the key of the memory. An id that is not a UUID gets one, because clients expect UUIDs."""
+        """Return the key of the memory. Clients expect a UUID, so one is derived from any other id."""
         try:
             id = UUID(self.id)
         except ValueError:
@@ -85,8 +85,9 @@ class Exported(Entities, Lenient):
 def load(caller: Caller, file: BinaryIO, wait: Callable[[SomaError], None]) -> Report:
     """Import a file in transactions of 500 memories, read them back, and hash the sent and the stored memories.
 
-    wait: called while too many memories await indexing, before another attempt. Raises InvalidInput if the file is not
-    an export.
+    wait: called before each retry while too many memories await indexing.
+
+    Raises InvalidInput if the file is not an export.
     """
     report, sent, stored = Report(), set[str](), set[str]()
     for batch in _batches(_parsed(_items(file.read()), report)):

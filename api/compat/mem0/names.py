@@ -1,8 +1,8 @@
 """The namespaces and keys of mem0's memories.
 
-Memories are in the `mem0` namespace, under the key `{event}/{n}`: the event of the request that stored them, and the
-position in it. An imported memory has the key `imported/{id}`, which contains its id in mem0; that id remains valid
-here. Facts that a language model extracts are in the `facts` namespace.
+A memory is in the `mem0` namespace, under the key `{event}/{n}`: the event of the request that stored it, and its
+position in the request. An imported memory has the key `imported/{id}`, which contains its id in mem0; that id remains
+valid here. Facts that a language model extracts are in the `facts` namespace.
 """
 
 from __future__ import annotations

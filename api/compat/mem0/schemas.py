@@ -1,6 +1,6 @@
 """Requests of mem0's clients.
 
-Unknown options, and options that change only how mem0 works, are ignored and listed in the `X-Compat-Changes` response
+Unknown options, and options that affect only how mem0 works, are ignored and listed in the `X-Compat-Changes` response
 header. Options that would change the result are errors (see `accept`).
 """
 
@@ -29,14 +29,14 @@ NOT_HERE = "is not supported by SomaMemory; omit it"
 
 
 def completed(text: str) -> str:
-    """Complete a date, or a time without an offset, to RFC 3339."""
+    """Complete a date, or a time without an offset, to an RFC 3339 time."""
     if _DATE.fullmatch(text):
         return text + "T00:00:00Z"
     return text + "Z" if _LOCAL_TIME.fullmatch(text) else text
 
 
 def _day_end(value: object) -> datetime | None:
-    """Return the end of a date in UTC: a memory can be used on the day on which it expires."""
+    """Return the end of a date in UTC: a memory can still be used on the day on which it expires."""
     if value is None:
         return None
     if not isinstance(value, str):
@@ -247,7 +247,7 @@ class ServerListParams(Entities, Params):
 
 
 class OwnedListBody(Entities, ListBody):
-    """A list or search that also accepts the owners outside of `filters`."""
+    """A list or search that also accepts owners outside `filters`."""
 
     output_format: str | None = None
 

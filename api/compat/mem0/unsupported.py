@@ -38,11 +38,11 @@ UNSUPPORTED: dict[tuple[str, str], str] = {
     ("PATCH", _PROJECT): "tenants have no custom instructions or categories",
     ("DELETE", _PROJECT): "an operator erases tenants with DELETE /api/v1/tenants/{slug}",
     **{
-        (method, at + "members/"): "access is by API keys: use /api/v1/tenants/{slug}/keys"
+        (method, at + "members/"): "API keys control access; use /api/v1/tenants/{slug}/keys"
         for at in (_ORGANIZATION, _PROJECT)
         for method in ("GET", "POST", "PUT", "DELETE")
     },
-    ("POST", "/configure"): "set environment variables of the server",
+    ("POST", "/configure"): "set the server's environment variables",
     ("GET", "/configure"): "see GET /api/v1/health",
     ("GET", "/configure/providers"): "see the configuration reference",
     ("POST", "/generate-instructions"): "there are no custom instructions",
@@ -62,7 +62,7 @@ class _AnyRequest(KeyAuth):
 
 
 router = CompatRouter("mem0unsupported", prefix="/mem0", auth=_AnyRequest())
-# Mounted last: every path that exists in neither mem0 nor SomaMemory.
+# Mounted last: handles every path that exists in neither mem0 nor SomaMemory.
 rest = CompatRouter("mem0rest", prefix="/mem0", auth=_AnyRequest())
 REST = "/{path:a}"
 

@@ -31,7 +31,7 @@ def exported(request: Request) -> HttpResponse:
     """Return an export as a single text. Raises InvalidInput if it is too large for one response."""
     query = parameters(request, ExportParams)
     if query.conversation_id is not None:
-        selectors.get(request.caller, query.conversation_id)  # for NotFound
+        selectors.get(request.caller, query.conversation_id)  # raises NotFound
     selected = ConversationQuery(label=query.label, folder=query.folder, id=query.conversation_id)
     return reply(
         {

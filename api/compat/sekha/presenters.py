@@ -17,7 +17,7 @@ def labels(suggested: dict[str, Any], folder: str) -> dict[str, Any]:
 
 
 def pruning(suggested: dict[str, Any]) -> dict[str, Any]:
-    """Add counts, and the label, age and reason under the names of sekha-mcp and the Python SDK."""
+    """Add counts, and the label, age and reason under the names that sekha-mcp and the Python SDK use."""
     now = datetime.now(UTC)
     suggestions = [_suggestion(suggestion, now) for suggestion in suggested["suggestions"]]
     to_archive = [suggestion for suggestion in suggestions if suggestion["recommendation"] == "archive"]

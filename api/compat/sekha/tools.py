@@ -32,7 +32,7 @@ _DESCRIPTIONS = {
     "memory_update": "Change the label, folder, status or importance of a conversation.",
     "memory_prune": "List conversations that could be archived.",
     "memory_export": "Get a conversation with its messages, as JSON or Markdown.",
-    "memory_stats": "Count conversations, in a folder or with a label.",
+    "memory_stats": "Count conversations: all, those in a folder, or those with a label.",
 }
 
 

@@ -73,7 +73,7 @@ def path(request: Request) -> HttpResponse:
 
 
 def _given(body: JsonObject) -> JsonObject:
-    """Return the fields that are not null; null stands for the default."""
+    """Return the fields that are not null; null means the default."""
     return {name: value for name, value in body.items() if value is not None}
 
 

@@ -340,7 +340,7 @@ export interface components {
     /**
      * @description A message in a context. `metadata.citation` identifies its source by `label`, `folder` and `timestamp`.
      *
-     *     For a memory, there is no conversation and no turn, and `label` and `folder` are empty.
+     *     A memory has no conversation and no turn, and its `label` and `folder` are empty.
      */
     ContextMessageOut: {
       /** @description text of the message */
@@ -769,7 +769,7 @@ export interface components {
       to_coord: string;
       /** @description start of the period in which the memory or link is valid; null: no start */
       valid_from: string | null;
-      /** @description end of this period (exclusive); null: no end */
+      /** @description end of the validity period (exclusive); null: no end */
       valid_to: string | null;
     };
     ExportOut: {
@@ -785,7 +785,7 @@ export interface components {
     ExtractionOut: {
       /** @description id of the conversation */
       conversation_id: string;
-      /** @description number of messages that were too long, so that only their beginning was read */
+      /** @description number of messages of which only the beginning was read, because they are too long */
       cut: number;
       /** @description time of the next attempt */
       due_at: string | null;
@@ -830,7 +830,7 @@ export interface components {
     FactsOut: {
       /** @description id of the conversation */
       conversation_id: string;
-      /** @description number of messages that were too long, so that only their beginning was read */
+      /** @description number of messages of which only the beginning was read, because they are too long */
       cut: number;
       /** @description time of the next attempt */
       due_at: string | null;
@@ -914,7 +914,7 @@ export interface components {
       user_id: string | null;
       /** @description start of the period in which the memory or link is valid; null: no start */
       valid_from: string | null;
-      /** @description end of this period (exclusive); null: no end */
+      /** @description end of the validity period (exclusive); null: no end */
       valid_to: string | null;
       /** @description version number, increased by each change; also the value of the `ETag` */
       version: number;
@@ -1174,7 +1174,7 @@ export interface components {
       revoked_at: string | null;
       /** @description scopes of the key */
       scopes: string[];
-      /** @description the user to whose data the key is limited */
+      /** @description the only user whose data the key can access; null: all users */
       user_id: string | null;
     };
     JobOut: {
@@ -1218,7 +1218,7 @@ export interface components {
       /** @description limit the key to this user's data */
       user_id?: string | null;
     };
-    /** @description A memory to be stored under a key that the path contains. */
+    /** @description A memory to store under the key in the path. */
     KeyedBody: {
       /** @description only this agent's data */
       agent_id?: string | null;
@@ -1264,7 +1264,7 @@ export interface components {
       user_id?: string | null;
       /** @description start of the period in which the memory or link is valid; null: no start */
       valid_from?: string | null;
-      /** @description end of this period (exclusive); null: no end */
+      /** @description end of the validity period (exclusive); null: no end */
       valid_to?: string | null;
     };
     KeyOut: {
@@ -1284,7 +1284,7 @@ export interface components {
       revoked_at: string | null;
       /** @description scopes of the key */
       scopes: string[];
-      /** @description the user to whose data the key is limited */
+      /** @description the only user whose data the key can access; null: all users */
       user_id: string | null;
     };
     KeysListQuery: {
@@ -1334,7 +1334,7 @@ export interface components {
       /** @description unique id */
       id: string;
       /**
-       * @description reason for leaving out the candidate
+       * @description why the candidate was left out
        * @enum {string}
        */
       reason: "budget" | "duplicate" | "excluded";
@@ -1360,7 +1360,7 @@ export interface components {
       to_coord: string;
       /** @description start of the period in which the memory or link is valid; null: no start */
       valid_from: string | null;
-      /** @description end of this period (exclusive); null: no end */
+      /** @description end of the validity period (exclusive); null: no end */
       valid_to: string | null;
     };
     /** @description A conversation with the fields of a search result, which Sekha's clients expect in a list. */
@@ -1431,7 +1431,7 @@ export interface components {
       items: components["schemas"]["ContextItemOut"][];
       /** @description candidates that were not chosen */
       left_out: components["schemas"]["LeftOut"][];
-      /** @description number of tokens that can be filled */
+      /** @description usable part of the budget, in tokens */
       target: number;
       /** @description number of tokens in the context */
       used_tokens: number;
@@ -1687,7 +1687,7 @@ export interface components {
       /** @description the memory; null if there is none */
       memory: components["schemas"]["MemoryOut"];
     };
-    /** @description The name of one memory in a namespace that the request gives: a coordinate, a key or an id. */
+    /** @description The name of one memory in the namespace of the request: a coordinate, a key or an id. */
     MemoryName: {
       /** @description its coordinate */
       coord?: (string | number[]) | null;
@@ -1754,7 +1754,7 @@ export interface components {
       user_id: string | null;
       /** @description start of the period in which the memory or link is valid; null: no start */
       valid_from: string | null;
-      /** @description end of this period (exclusive); null: no end */
+      /** @description end of the validity period (exclusive); null: no end */
       valid_to: string | null;
       /** @description version number, increased by each change; also the value of the `ETag` */
       version: number;
@@ -1867,7 +1867,7 @@ export interface components {
       to_key?: string | null;
       /** @description start of the period in which the memory or link is valid; null: no start */
       valid_from?: string | null;
-      /** @description end of this period (exclusive); null: no end */
+      /** @description end of the validity period (exclusive); null: no end */
       valid_to?: string | null;
     };
     NamespaceOut: {
@@ -1965,7 +1965,7 @@ export interface components {
       user_id?: string | null;
       /** @description start of the period in which the memory or link is valid; null: no start */
       valid_from?: string | null;
-      /** @description end of this period (exclusive); null: no end */
+      /** @description end of the validity period (exclusive); null: no end */
       valid_to?: string | null;
     };
     PathOut: {
@@ -2021,13 +2021,13 @@ export interface components {
     Problem: {
       /** @description error code */
       code: string;
-      /** @description explanation of this error */
+      /** @description explanation of the error */
       detail: string;
-      /** @description the same as `detail`, for clients of Sekha */
+      /** @description same as `detail`, for Sekha's clients */
       error: string;
       /** @description invalid fields */
       errors?: components["schemas"]["FieldProblem"][] | null;
-      /** @description the same as `detail`, for clients of Sekha */
+      /** @description same as `detail`, for Sekha's clients */
       message: string;
       /** @description id of the request, as in the log */
       request_id: string;
@@ -2293,7 +2293,7 @@ export interface components {
       request_id: string;
     };
     RenameBody: {
-      /** @description true: the new namespace may contain memories at other addresses; also continues an interrupted rename */
+      /** @description true: the new namespace may already contain memories, at other addresses; also continues an interrupted rename */
       merge?: boolean;
       /** @description the namespace to rename */
       namespace: string;
@@ -2448,7 +2448,7 @@ export interface components {
        */
       status: "active" | "pinned" | "archived";
     };
-    /** @description A memory to be stored. Without `coord`, it gets the coordinate of its key or a new one. */
+    /** @description A memory to store. Without `coord`, it gets the coordinate of its key, or a new coordinate. */
     StoreBody: {
       /** @description the agent it belongs to */
       agent_id?: string | null;
@@ -2498,7 +2498,7 @@ export interface components {
       user_id?: string | null;
       /** @description start of the period in which the memory or link is valid; null: no start */
       valid_from?: string | null;
-      /** @description end of this period (exclusive); null: no end */
+      /** @description end of the validity period (exclusive); null: no end */
       valid_to?: string | null;
     };
     StoredOut: {
@@ -2771,7 +2771,7 @@ export interface components {
       user_id: string | null;
       /** @description start of the period in which the memory or link is valid; null: no start */
       valid_from: string | null;
-      /** @description end of this period (exclusive); null: no end */
+      /** @description end of the validity period (exclusive); null: no end */
       valid_to: string | null;
       /** @description version number, increased by each change; also the value of the `ETag` */
       version: number;

@@ -25,7 +25,7 @@ class ExpandBody(TypedDict):
 
 
 class MemoryName(TypedDict):
-    """The name of one memory in a namespace that the request gives: a coordinate, a key or an id."""
+    """The name of one memory in the namespace of the request: a coordinate, a key or an id."""
 
     coord: NotRequired[str | Sequence[float] | None]
     key: NotRequired[str | None]
@@ -73,7 +73,7 @@ class Policies(TypedDict):
 
 
 class StoreBody(TypedDict):
-    """A memory to be stored. Without `coord`, it gets the coordinate of its key or a new one."""
+    """A memory to store. Without `coord`, it gets the coordinate of its key, or a new coordinate."""
 
     user_id: NotRequired[str | None]
     agent_id: NotRequired[str | None]
