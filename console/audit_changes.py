@@ -16,7 +16,7 @@ from tenants.audit import verification
 from tenants.audit.verification import Problem, Report
 from tenants.models import AuditEvent, Tenant
 
-MAX_VERSIONS = 50  # of a memory, to find the one that an event describes
+MAX_VERSIONS = 50  # versions of a memory to search for the one that an event wrote
 VERIFICATION_TIMEOUT_S = 10.0
 MAX_PROBLEMS = 5  # in one message
 VERBS = {
@@ -83,7 +83,7 @@ def verify(request: HttpRequest, tenant: Tenant) -> None:
         return
     more = f" There are {len(problems) - MAX_PROBLEMS} more." if len(problems) > MAX_PROBLEMS else ""
     details = "; ".join(f"{problem.kind}: {problem.detail}" for problem in problems[:MAX_PROBLEMS])
-    messages.error(request, f"The log of {tenant.slug} has been changed outside of the service. {details}.{more}")
+    messages.error(request, f"The log of {tenant.slug} has been changed outside the service. {details}.{more}")
 
 
 def _visible(request: HttpRequest, report: Report, tenant: Tenant) -> list[Problem]:

@@ -26,7 +26,7 @@ Column = str | Callable[[Any], Any]
 
 @cache
 def readable(model: type[Model], name: Column) -> Column:
-    """Return a column with a readable name that shows times in the reader's zone, or the name of the field itself.
+    """Return a readable column, with times in the reader's zone, or the given name if no such column is needed.
 
     The same arguments return the same object, because Django compares columns of forms by identity.
     """

@@ -33,7 +33,7 @@ from tenants.caller import Caller
 PAGE = 50
 HITS = 30
 SHOWN = 20_000  # characters of a message
-FORMATS = {exporting.MARKDOWN: "md", exporting.JSON: "json"}  # with the ending of the file
+FORMATS = {exporting.MARKDOWN: "md", exporting.JSON: "json"}  # with the file extension of each
 
 
 def described(request: HttpRequest, conversation: Conversation) -> dict[str, Any]:
@@ -141,9 +141,9 @@ def _call(call: Any) -> dict[str, str]:
 
 
 def _readable(arguments: str) -> str:
-    """Return JSON that an app has stored as a text with indentation, and any other text unchanged.
+    """Indent JSON that an app has stored as text, and return any other text unchanged.
 
-    Such a text may contain anything, even levels and characters that the API rejects elsewhere.
+    The text may contain anything, even nesting and characters that the API rejects elsewhere.
     """
     if len(arguments) > SHOWN:
         return arguments[:SHOWN]

@@ -59,7 +59,7 @@ def may_edit(memory: Memory) -> bool:
 
 
 def begin(request: HttpRequest, memory: Memory) -> Draft | None:
-    """Return the editor if the query of the URL requests it."""
+    """Return the editor if the URL's query requests it."""
     mode = request.GET.get("edit", "")
     if mode not in MODES or not may_edit(memory):
         return None

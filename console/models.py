@@ -81,7 +81,7 @@ class OAuthGrant(models.Model):
     resource = models.CharField(max_length=MAX_URL_LENGTH)
     redirect_uri = models.CharField(max_length=MAX_URL_LENGTH)
     code_challenge = models.CharField(max_length=43)
-    # Not unique, like the prefix of a key. SHA-256 of a random code.
+    # SHA-256 of a random code. Not unique, like the prefix of a key.
     code_digest = models.BinaryField(max_length=32, db_index=True)
     code_used_at = models.DateTimeField(null=True)
     refresh_digest = models.BinaryField(max_length=32, default=b"")

@@ -18,7 +18,7 @@ from somamemory.web.request_state import state_of
 from tenants import audit
 from tenants.limits import policy
 
-_SECRET = "second_factor_secret"  # noqa: S105 - where the session keeps it until the first code is right
+_SECRET = "second_factor_secret"  # noqa: S105 - session key of the secret, until the first correct code
 WRONG = "This code is wrong or has been used before. Enter the current code from your app."
 
 

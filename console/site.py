@@ -33,7 +33,7 @@ log = logging.getLogger("soma.signin")
 TOO_MANY = "too_many"
 
 
-# Each delayed attempt occupies a thread, so few may wait at a time.
+# Each delayed attempt occupies a thread, so only a few may wait at a time.
 DELAYED_AT_ONCE = 2
 _delayed = threading.BoundedSemaphore(DELAYED_AT_ONCE)
 pause = time.sleep
@@ -69,7 +69,7 @@ class SignInForm(AuthenticationForm):  # type: ignore[misc]
             )
 
     def _delay(self, delay_s: float) -> None:
-        """Slow down guesses from many addresses without locking out the owner of the name."""
+        """Slow down guesses from many addresses without locking out the user with that name."""
         if not _delayed.acquire(blocking=False):
             self._refuse(delay_s)
         try:
@@ -99,7 +99,7 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
     def admin_view(self, view: Callable[..., HttpResponse], cacheable: bool = False) -> Callable[..., HttpResponse]:
         """Report errors as the API does, and report an id that does not fit into a column as a bad request.
 
-        Django's forms query ids as sent.
+        Django's forms pass ids to queries exactly as they were sent.
         """
 
         @wraps(view)

@@ -53,7 +53,7 @@ def tenant_named(request: HttpRequest, slug: str) -> Tenant:
 def chosen_tenant(request: HttpRequest, default: Tenant | None = None) -> Tenant | None:
     """Return the tenant for the page: the requested one, otherwise the last used, otherwise the first.
 
-    default: the default tenant, if it has been read already; this saves a statement for superusers.
+    default: the default tenant, if it has been read already; saves superusers a query.
 
     Returns None if the user has access to no tenants. Raises NotFound for a tenant that the user cannot access.
     """
@@ -112,7 +112,7 @@ def caller_of(user: User, tenant: Tenant, request_id: str, address: str) -> Call
 
 
 def installation_caller(request: HttpRequest) -> Caller:
-    """Return a superuser as a caller for the installation. Like commands, it is recorded under the default tenant."""
+    """Return a superuser as a caller for the installation, recorded under the default tenant like commands."""
     if not getattr(request.user, "is_superuser", False):
         raise PermissionDenied
     return caller(request, Tenant.objects.get(slug=DEFAULT_TENANT_SLUG))

@@ -77,7 +77,7 @@ class KeyAdmin(ScopeColumns, Searched):
     list_filter = (ByTenant,)
     list_select_related = ("tenant",)
     search_fields = ("prefix", "name")
-    search_help_text = "Search names, the letters after soma_, or for an exact user"
+    search_help_text = "Search by name, prefix (after soma_) or exact user"
     order = ("-created_at", "-id")
     fields = (
         "prefix_to_copy", "name", "tenant_slug", "state", "scope_descriptions", "allowed_namespaces", "user_id",

@@ -52,7 +52,7 @@ class ByTenant(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if not self.value():
             return queryset
-        # The id itself, for which the planner has statistics.
+        # Filter by the id itself, because the planner has statistics for it.
         tenant = staff.tenants_of(request.user).filter(slug=self.value()).values_list("id", flat=True).first()
         return queryset.filter(tenant_id=tenant) if tenant else queryset.none()
 
@@ -87,7 +87,7 @@ class AuditAdmin(Searched):
     readonly_fields = ("id", "when", "tenant_slug", "subject", "before", "after")
     list_select_related = ("tenant",)
     search_fields = ("actor", "request_id")
-    search_help_text = "Search for an exact actor (key:…, staff:…) or request ID"
+    search_help_text = "Search by exact actor (key:…, staff:…) or request ID"
     order = ("-id",)
     change_form_template = "console/audit_event.html"
     actions_list = ("verify",)
@@ -160,7 +160,7 @@ def _hash(value: bytes | memoryview | None) -> str | None:
 
 
 def changed_row(tenant: Tenant, action: str, namespace: str, target: str) -> tuple[str, str] | None:
-    """Return the URL and the name of the page of a row that an action changed, if it still exists."""
+    """Return the URL and name of the page for the row that an action changed, if the row still exists."""
     kind = action.partition(".")[0]
     if kind == "memory":
         try:

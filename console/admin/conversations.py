@@ -67,7 +67,7 @@ class ConversationAdmin(OfTenant):
     list_filter = (ByStatus, ByTier)
     change_form_template = "console/conversation.html"
     search_fields = ("label",)
-    search_help_text = "Search labels and messages, or for an exact folder, user or number"
+    search_help_text = "Search by label or message, or by exact folder, user or number"
     order = ("-updated_at", "-number")
     fields = ()
     actions_list = ("deleted",)

@@ -1,5 +1,5 @@
-"""Admin pages for connected apps (OAuth). Users see their own apps, and if they may see a tenant's keys, all of its
-apps.
+"""Admin pages for connected apps (OAuth). Users see their own apps, and all apps of a tenant whose
+keys they may see.
 """
 
 from __future__ import annotations

@@ -177,7 +177,7 @@ def _named(request: HttpRequest, object_id: str) -> tuple[Caller, Memory]:
 
 
 def _do(request: HttpRequest, caller: Caller, memory: Memory, what: str) -> Draft | None:
-    """Perform the action of a form. Return the editor if its text could not be saved."""
+    """Perform the action that a form submits. Return the editor if its text could not be saved."""
     version = request.POST.get("version", "")
     if what == "edit":
         draft = memory_edit.save(request, caller, memory)

@@ -98,7 +98,7 @@ class UserAdmin(DjangoUserAdmin, _Superusers):  # type: ignore[misc, type-arg]
         return field
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Allow the deletion of a user who has connected apps. It disconnects them, see `delete_model`."""
+        """Allow the deletion of a user who has connected apps; `delete_model` disconnects them."""
         listed, counts, missing, protected = super().get_deleted_objects(objs, request)
         return listed, counts, missing - {OAuthGrant._meta.verbose_name}, protected
 

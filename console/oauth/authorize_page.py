@@ -119,7 +119,7 @@ def _authorization_request(client: Any, redirect_uri: str, parameters: dict[str,
 
 
 def _offered(scope: str) -> list[str]:
-    """Return the requested scopes that exist. The response to the app lists those that it gets (RFC 6749, 3.3)."""
+    """Return the requested scopes that exist. The response to the app lists the granted ones (RFC 6749, 3.3)."""
     requested = scope.split() or SCOPES
     offered = [name for name in SCOPES if name in requested]
     if not offered:
@@ -167,7 +167,7 @@ def _consent(request: HttpRequest, wanted: AuthorizationRequest, form: ConsentFo
         "form": form,
     }
     response = render(request, "console/oauth_consent.html", context, status=status)
-    # A browser applies form-action to the redirect after the form, too.
+    # Browsers also apply form-action to the redirect that follows the form.
     response["Content-Security-Policy"] = console_middleware.policy(form_action=_origin(wanted.redirect_uri))
     return response
 

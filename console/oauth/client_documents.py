@@ -23,8 +23,8 @@ from console.oauth.protocol import OAuthError
 
 TIMEOUT_S = 5.0  # for resolving the name, and again for fetching the document
 MAX_BYTES = 16 * 1024
-# In older versions of Python, `is_global` is true for some addresses that are not public: outside the first network,
-# for site-local addresses and IPv4 addresses inside IPv6; in the second network, for a cloud's metadata service.
+# In older versions of Python, `is_global` is true for some addresses that are not public: site-local addresses and
+# IPv4 addresses inside IPv6, which are outside the first network, and a cloud's metadata service in the second one.
 _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
 _SPECIAL = ipaddress.ip_network("192.0.0.0/24")
 # The system's resolver has no timeout parameter. A name server that does not respond keeps at most these threads busy.
@@ -108,7 +108,7 @@ class _Connection(http.client.HTTPSConnection):
     def connect(self) -> None:
         plain = socket.create_connection((self.address, self.port), self.timeout)
         self.sock = self.opened = self.tls.wrap_socket(plain, server_hostname=self.host, do_handshake_on_connect=False)
-        if self.is_shut:  # it took just as long to connect
+        if self.is_shut:  # connecting took up all of the time
             raise TimeoutError
         self.opened.do_handshake()
 

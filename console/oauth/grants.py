@@ -43,7 +43,7 @@ _signer = Signer(salt="console.oauth.refresh", sep=".")
 
 @dataclass(frozen=True)
 class Rights:
-    """The permissions of a grant. Without namespaces, it covers the whole tenant; without a user, all users."""
+    """The permissions of a grant. Without namespaces, they cover the whole tenant; without a user, all users."""
 
     scopes: Sequence[str]
     namespaces: Sequence[str] = ()

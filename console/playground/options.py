@@ -22,7 +22,7 @@ TEXT, NUMBER, RANGE, FLAG, CHOICE, WORDS, JSON, NAMES = (
 
 @dataclass(frozen=True)
 class Option:
-    """One option. `name` is the field of the request; a dot separates the fields of an object in it.
+    """One option. `name` is the field of the request, with dots between the names of nested fields.
 
     words: a list, separated by commas. names: namespaces to choose from.
     default: the value that an empty field stands for; it is shown, and left out of the request.
@@ -76,7 +76,7 @@ SEARCH = (
     Option("min_score", "Minimum score", NUMBER, "0"),
     Option("min_relevance", "Minimum relevance", NUMBER, "0"),
     Option("expand.hops", "Follow links (hops)", CHOICE, "", ("", "1", "2", "3"), empty="none"),
-    Option("expand.link_type", "Links of type"),
+    Option("expand.link_type", "Link types"),
     Option("expand.weight", "Link weight", NUMBER),
     Option("memory_type", "Type", CHOICE, "", ("", "episodic", "semantic")),
     Option("prefix", "Below coordinate"),
@@ -91,15 +91,15 @@ SEARCH = (
 )
 CONTEXT = (
     Option("context_budget", "Budget in tokens", RANGE, "4000", low="100", high="16000"),
-    Option("namespaces", "Memories of namespaces", NAMES),
+    Option("namespaces", "Memories from namespaces", NAMES),
     Option("order", "Order", CHOICE, "relevance", ("relevance", "chronological")),
     Option("min_relevance", "Minimum relevance", NUMBER),
-    Option("truncate", "Cut the last message", FLAG),
-    Option("folder", "Only folder"),
-    Option("excluded_folders", "Without folders", WORDS),
+    Option("truncate", "Truncate the last message", FLAG),
+    Option("folder", "Only in folder"),
+    Option("excluded_folders", "Exclude folders", WORDS),
     Option("preferred_labels", "Preferred labels", WORDS),
-    Option("conversation_id", "Conversation (id)"),
-    Option("exclude_current_session", "Without this session", FLAG),
+    Option("conversation_id", "Conversation ID"),
+    Option("exclude_current_session", "Exclude this session", FLAG),
     *_COMMON,
 )
 # Defaults of the playground that differ from the API's

@@ -1,7 +1,7 @@
 """The playground: a search, or the context for a prompt, with every option, and two settings side by side.
 
-It runs the same functions as the API's routes, with the same bodies. Nothing counts as a read. The URL of the page
-contains all options, so a link shares them.
+It runs the same functions as the API's routes, with the same bodies, but nothing counts as a read. The URL of
+the page contains all options, so they can be shared as a link.
 """
 
 from __future__ import annotations

@@ -152,7 +152,7 @@ def test_a_changed_log_is_reported(superuser: Client, api: Api) -> None:
     sealing.seal()
     tampered()
 
-    assert "The log of acme has been changed outside of the service" in verify(superuser)
+    assert "The log of acme has been changed outside the service" in verify(superuser)
 
 
 def test_a_long_log_must_be_verified_on_the_server(

@@ -23,7 +23,7 @@ async function follow() {
     } catch {
         if (response && response.status < 500) return say("The progress is no longer available. Reload the page.");
         if (!response && await signedOut()) return say("Your session has ended. Reload the page to sign in again.");
-        say("The server does not respond. Retrying.");
+        say("The server is not responding. Retrying.");
         waitMs = Math.min(LONGEST_MS, waitMs * 2);
         plan();
     }

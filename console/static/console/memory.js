@@ -1,4 +1,4 @@
-// Draws the links around the memory of the page, and lists its neighbours in the vector space.
+// Draws the links around the page's memory, and lists the memory's neighbours in the vector space.
 import { element, networkElement } from "./explorer_network.js";
 
 const links = document.getElementById("network"), neighbours = document.getElementById("neighbours");
@@ -25,7 +25,7 @@ async function listNeighbours() {
         if (!answer.neighbours.length) return say("No other memory in this namespace is similar.");
         neighbours.replaceChildren(element("ol", { className: "memory-neighbours" }, ...answer.neighbours.map(neighbourElement)));
     } catch {
-        say("The server does not respond. Reload the page to try again.");
+        say("The server is not responding. Reload the page to try again.");
     } finally {
         neighbours.dataset.ready = "true";
     }

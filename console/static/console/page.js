@@ -9,7 +9,7 @@ document.addEventListener("change", (event) => {
     form.requestSubmit();
 });
 
-// Leaves empty fields and fields with their default out of the address of a page.
+// Leaves empty fields, and fields with their default value, out of the page's URL.
 document.addEventListener("submit", (event) => {
     if (!event.target.matches("form[data-short-address]")) return;
     for (const field of event.target.elements) {
@@ -31,7 +31,7 @@ document.addEventListener("click", async (event) => {
     }
 });
 
-// When the user returns to a page, enable the fields that were left out of the address.
+// When the user returns to a page, enable the fields that were left out of the URL.
 window.addEventListener("pageshow", () => {
     for (const field of document.querySelectorAll("form[data-short-address] :disabled")) field.disabled = false;
 });
