@@ -236,7 +236,7 @@ def _relevant(request: ContextRequest, results: Sequence[Results]) -> list[Searc
 def _proposals(
     caller: Caller, request: ContextRequest, as_of: datetime, scope: _Scope, hits: Sequence[SearchHit]
 ) -> list[Proposal]:
-    """Return the memories from all three sources, without repetition. If several sources contain a memory, the first
+    """Return the memories from all three sources, without duplicates. If several sources contain a memory, the first
     wins.
     """
     proposals = [

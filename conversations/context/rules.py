@@ -154,7 +154,7 @@ class Distinct:
         self._units = np.concatenate((self._units, units)) if known else units
         # Unlike a matrix product in NumPy, this starts no threads.
         cosines = np.asarray(simsimd.cdist(units, self._units, "dot", out_dtype="float32"))
-        close = np.tril(cosines >= self._similar_from, known - 1)  # without itself and later ones
+        close = np.tril(cosines >= self._similar_from, known - 1)  # excludes the candidate itself and later ones
         for later, earlier in np.argwhere(close).tolist():
             similar[owners[later].id].append(self._owners[earlier])
         return similar
@@ -163,7 +163,7 @@ class Distinct:
 def pack(
     candidates: Sequence[Candidate], budget: int, cut: Callable[[Candidate, int], Candidate] | None = None
 ) -> tuple[list[Candidate], list[Candidate]]:
-    """Return (candidates that fit, candidates that do not). The highest value per token is chosen first.
+    """Return (candidates that fit, candidates that do not). Candidates with the highest value per token come first.
 
     Candidates are kept whole unless `cut` is given. In that case, `cut(candidate, tokens)` truncates a candidate that
     does not fit to the remaining budget.
@@ -224,7 +224,7 @@ def _words(content: str) -> frozenset[str]:
 
 
 def _unit_vectors(candidates: Sequence[Candidate]) -> tuple[list[Candidate], Vectors]:
-    """Return the candidates that have a direction, and their unit vectors as rows."""
+    """Return the candidates whose vector is not zero, and their unit vectors as rows."""
     embedded = [(candidate, candidate.vector) for candidate in candidates if candidate.vector is not None]
     if not embedded:
         return [], np.zeros((0, 0), dtype=np.float32)

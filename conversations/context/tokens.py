@@ -58,6 +58,6 @@ def _tokenizer() -> Any:
     tokenizer = Tokenizer.from_file(str(folder / "l2_supercat_tokenizer_config.json"))
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    # It treats a whole text as one word, and each thread would cache up to 10,000 texts of 7 KB.
+    # The tokenizer treats a whole text as one word, and each thread would cache up to 10,000 texts of 7 KB.
     tokenizer.model._resize_cache(0)
     return tokenizer

@@ -23,7 +23,7 @@ BALANCE = 0.7  # weight of centrality; the remainder is the weight of novelty
 # others.
 _FULL_TERMS, _MIN_TERMS = 6, 4
 
-_CLOSING = "\"'”’)]"  # noqa: RUF001 - as texts have them
+_CLOSING = "\"'”’)]"  # noqa: RUF001 - as they occur in texts
 _END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+|(?<=[。！？])|\n+")  # noqa: RUF001 - other scripts end sentences, too
 
 

@@ -47,9 +47,9 @@ from tenants.caller import Caller
 
 # A member of a conversation's metadata, `{"metadata": {...}, "source": {...}}`, which is copied to its facts.
 INHERITED = "for_facts"
-MAX_MESSAGES = 20  # maximum messages in one question
-MAX_FACTS = 20  # maximum facts in one answer
-MAX_PROMPT_TOKENS = 6_000  # maximum tokens for the messages in one question
+MAX_MESSAGES = 20  # messages in one question
+MAX_FACTS = 20  # facts in one answer
+MAX_PROMPT_TOKENS = 6_000  # tokens for the messages in one question
 MAX_MESSAGE_TOKENS = 4_000  # longer messages are truncated
 _CONTEXT_MESSAGES = 3
 _CONTEXT_TOKENS = 200  # for each context message
@@ -107,7 +107,7 @@ def are_facts() -> Q:
 
 
 def correct(caller: Caller, id: UUID, changes: Json) -> Memory:
-    """Correct a fact, like `memories.services.patch`, after a person has found it to be wrong. Raises NotFound."""
+    """Correct a fact that a person has found to be wrong, like `memories.services.patch`. Raises NotFound."""
     return lookup.patch(caller.writing_reserved(), FACTS, id, changes)
 
 

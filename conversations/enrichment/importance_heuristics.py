@@ -1,8 +1,8 @@
 """Heuristic importance of a message. Pure functions.
 
 A message starts at 3 out of 10. Content that people usually need again (decisions, dates, amounts) adds points; mere
-politeness subtracts points. If a language model is configured, its score has a weight of 0.7, and this one has a weight
-of 0.3.
+politeness subtracts points. If a language model is configured, its score has a weight of 0.7, and the heuristic score
+has a weight of 0.3.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from memories.search import analyzer
 MAX_CANDIDATES = 200  # the number of most frequent candidates that are embedded
 _MAX_WEIGHED = 40  # the number of best candidates that are weighted by their rarity
 _MAX_WORDS = 3
-_BREAK = re.compile(r"[^\w'’ -]+|\s-+\s|\n")  # noqa: RUF001 - an apostrophe of many texts
+_BREAK = re.compile(r"[^\w'’ -]+|\s-+\s|\n")  # noqa: RUF001 - a common apostrophe
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")  # noqa: RUF001
 # Words that are common in conversations on any subject.
 _CHATTER = frozenset(

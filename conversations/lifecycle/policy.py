@@ -233,7 +233,7 @@ class _Run:
         return due or self.dry_run or "pruning" in self.positions
 
     def _apply(self, suggestions: Sequence[pruning.Suggestion], section: dict[str, Any]) -> None:
-        """Report suggestions, and archive them if the tenant's mode says so."""
+        """Report suggestions, and archive them if the tenant's mode is `archive`."""
         for suggestion in suggestions:
             section["suggested"] += 1
             section["conversations"].append(_report(suggestion))

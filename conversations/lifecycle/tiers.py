@@ -51,7 +51,7 @@ MAX_MESSAGES = 20_000
 MAX_BYTES = 64 * 1024 * 1024
 # How long an unused file is kept, for readers that have just looked up its name and for running backups.
 GRACE = timedelta(days=1)
-# The time after inserting a file's row within which the file can be put in use. Must end well before `sweep` would
+# The time after inserting a file's row within which the file can be put into use. Must end well before `sweep` would
 # remove the file.
 _WRITING_S = 3600.0
 _THAW_ATTEMPTS = 3
@@ -192,7 +192,7 @@ def _write_file(tenant: Tenant, id: UUID, rows: Sequence[Memory]) -> ColdFile | 
         memories=len(rows),
         size=sum(row.size for row in rows),
         written_at=now,
-        dropped_at=now,  # cleared when the file is put in use
+        dropped_at=now,  # cleared when the file is put into use
     )
     failpoints.reach("tiers.packed")
     file.save(force_insert=True)
@@ -208,7 +208,7 @@ def _write_file(tenant: Tenant, id: UUID, rows: Sequence[Memory]) -> ColdFile | 
 
 @transaction.atomic
 def _replace_rows(caller: Caller, file: ColdFile, rows: Sequence[Memory], deadline: float) -> bool:
-    """Delete the rows and put the file in use, if nothing has changed since the file was written."""
+    """Delete the rows and put the file into use, if nothing has changed since the file was written."""
     id = file.conversation_id
     held = _held(caller, id)
     if held is None or not _may_freeze(held) or time.monotonic() > deadline or _has_changed(caller, held, rows):
@@ -278,7 +278,7 @@ def forget(caller: Caller, id: UUID, *, at_once: bool) -> None:
         file.save(update_fields=["dropped_at"])
     if not at_once:
         return
-    # A file that was never in use may still be being written. Keep its row, so that `sweep` checks for the file again.
+    # A file that was never in use may not be complete yet. Keep its row, so that `sweep` checks for the file again.
     written = set(files.filter(dropped_at__gt=F("written_at")).values_list("id", flat=True))
     if files.update(dropped_at=_REMOVE_NOW):
         transaction.on_commit(partial(_remove_all, list(files), written), robust=True)

@@ -111,7 +111,7 @@ class _Scan:
 
     def _close(self) -> Iterator[Element | Broken]:
         if not self.depth:
-            yield Broken(f"byte {self.offset + self.at - 1}", "closing bracket without an opening one")
+            yield Broken(f"byte {self.offset + self.at - 1}", "unmatched closing bracket")
             return
         self.depth -= 1
         if self.start is not None and self.depth == self.floor:
