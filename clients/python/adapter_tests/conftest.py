@@ -20,7 +20,7 @@ Embed = Callable[[list[str]], Sequence[Sequence[float]]]
 
 
 class ProjectServer(Server):
-    """The server of the checkout, which the environment of the frameworks does not contain."""
+    """The server of this checkout, which is not installed in the frameworks' environment."""
 
     python = str(ROOT / ".venv" / "bin" / "python")
 

@@ -24,7 +24,7 @@ from somamemory_client.adapters.langgraph import AsyncSomaStore, SomaStore
 from testing.server import ROOT, Server
 
 SUITE = ROOT / "var" / "adapter-suites" / "langgraph"
-SQL = "reads or changes the table with SQL; an expired memory of ours is never returned"
+SQL = "reads or changes the table with SQL; our stores never return expired memories"
 VECTORS = "needs a vector for each field; a memory has one"
 NOT_OURS = {
     "test_escape_like_literal": "tests a function of PostgresStore",
@@ -38,9 +38,9 @@ NOT_OURS = {
     "test_embed_with_path": VECTORS,
     "test_embed_with_path_sync": VECTORS,
     "test_embed_with_path_operation_config": VECTORS,
-    "test_scores[l2": "expects a negative distance; a score of ours is a cosine",
+    "test_scores[l2": "expects a negative distance; our scores are cosines",
 }
-# Ways to connect to PostgreSQL and to store vectors in it, for which our stores would be the same.
+# Ways to connect to PostgreSQL and to store vectors in it, which make no difference to our stores.
 SAME = ("pipe", "pool", "halfvec", "inner_product")
 
 _module = ModuleType("tests.embed_test_utils")

@@ -70,7 +70,7 @@ def answer(tool: Any, command: dict[str, object]) -> str:
 
 @pytest.fixture(autouse=True)
 def _fast_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the vendor's tool not wait for the disk."""
+    """Keep the vendor's tool from waiting for the disk."""
     monkeypatch.setattr(os, "fsync", lambda file: None)
 
 

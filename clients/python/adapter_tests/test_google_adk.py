@@ -1,4 +1,4 @@
-"""The services for Google ADK behave like those in memory that the framework contains."""
+"""The services for Google ADK behave like the framework's in-memory services."""
 
 from __future__ import annotations
 

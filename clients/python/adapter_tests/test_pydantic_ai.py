@@ -1,4 +1,4 @@
-"""The store of conversations for Pydantic AI behaves like the one in memory that the framework contains."""
+"""The store of conversations for Pydantic AI behaves like the framework's in-memory store."""
 
 from __future__ import annotations
 

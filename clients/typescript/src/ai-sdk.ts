@@ -11,11 +11,11 @@ const HEADER = "Relevant memories of earlier conversations. Use them if they hel
 const MAX_QUERY = 2000; // characters
 
 export interface MemoryMiddlewareOptions {
-  /** The external id of the conversation in which the messages are stored. Without it, the middleware only recalls. */
+  /** The external id of the conversation in which the messages are stored. If absent, the middleware only recalls. */
   conversation?: string;
-  /** Maximum number of tokens of the recalled messages, 1,000 by default. */
+  /** Maximum number of tokens in the recalled messages, 1,000 by default. */
   contextBudget?: number;
-  /** Called with each memory error; the model then answers without the memory. Without it, memory errors are thrown. */
+  /** Called with each memory error; the model then answers without the memory. If absent, memory errors are thrown. */
   onError?: (error: unknown) => void;
 }
 

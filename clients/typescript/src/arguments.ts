@@ -30,7 +30,7 @@ function checkHeader(field: string, value: string | undefined): void {
   }
 }
 
-/** Return an address without a trailing slash. Throws InvalidArgument. */
+/** Return a URL without a trailing slash. Throws InvalidArgument. */
 export function urlOf(text: string): string {
   const url = /^https?:\/\//.test(text) && URL.canParse(text) ? new URL(text) : undefined;
   if (!url || url.search || url.hash) throw new InvalidArgument("baseUrl", `must be a URL such as http://127.0.0.1:9595, not '${text}'`);

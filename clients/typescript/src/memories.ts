@@ -28,7 +28,7 @@ export type Addresses =
   | { readonly coords: readonly Coordinate[]; readonly namespace?: string | undefined }
   | { readonly ids: readonly string[] };
 
-/** The hits of a search, best first, to be used in a `for` loop. */
+/** The hits of a search, best first, for use in a `for` loop. */
 export class SearchResult implements Iterable<FoundOut> {
   readonly memories: readonly FoundOut[];
   /** The legs of the search that were not available. */
@@ -130,7 +130,7 @@ export class Memories extends Resource {
     return (await this.transport.json<MemoryEnvelope>("PATCH", pathOf(address), options)).memory;
   }
 
-  /** Delete a memory; `restore` undoes it. With `purge`, delete it permanently. Return whether there was one. */
+  /** Delete a memory; `restore` undoes the deletion. With `purge`, delete it permanently. Return whether there was a memory. */
   async delete(address: Address, options: { purge?: boolean; if_version?: number } = {}): Promise<boolean> {
     const query = { purge: options.purge, ...this.#namespaceOf(address) };
     const headers = conditionsOf({ if_version: options.if_version });

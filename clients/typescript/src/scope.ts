@@ -27,10 +27,10 @@ export class Resource {
     return namespace === undefined ? {} : { namespace };
   }
 
-  /** Throw InvalidArgument if the scope contains one of the names, because the call cannot be limited to it. */
+  /** Throw InvalidArgument if the scope contains one of these names, which cannot limit the call. */
   protected refuse(call: string, ...names: (keyof Scope)[]): void {
     const name = names.find((name) => this.scope[name] !== undefined);
-    if (name) throw new InvalidArgument(name, `${call} cannot be limited to it; call it on a client without this scope`);
+    if (name) throw new InvalidArgument(name, `${call} does not support this scope; call it on a client without the scope`);
   }
 }
 

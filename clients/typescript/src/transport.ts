@@ -48,7 +48,7 @@ export interface RequestOptions {
   once?: boolean | undefined;
   /**
    * Send the request again even if it may have taken effect. Default: true for GET and DELETE, and with `once`. Other
-   * requests are sent again only after responses that exclude an effect, such as 429.
+   * requests are sent again only after responses that rule out an effect, such as 429.
    */
   repeatable?: boolean | undefined;
   /** Aborts the request and its retries. */

@@ -7,7 +7,7 @@
     for hit in client.memories.search("What does Ada drink?", user_id="ada"):
         print(hit["score"], hit["payload"]["text"])
 
-`AsyncClient` has the same names. `Client.embedded(path)` runs the service in this process.
+`AsyncClient` has the same methods. `Client.embedded(path)` runs the service in this process.
 """
 
 from somamemory_client import _api_errors, errors, hooks, types

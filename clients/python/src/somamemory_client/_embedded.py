@@ -32,7 +32,9 @@ class EmbeddedTransport:
             from somamemory import embedded
             from somamemory.errors import ConfigurationError
         except ImportError as error:
-            raise InvalidArgument("path", f"the service is not installed ({error}); pip install somamemory") from None
+            raise InvalidArgument(
+                "path", f"the service is not installed ({error}); install it with `pip install somamemory`"
+            ) from None
         try:
             running = embedded.start(folder)
         except ConfigurationError as error:

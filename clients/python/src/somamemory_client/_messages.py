@@ -45,7 +45,7 @@ class Response:
 
     @property
     def is_replay(self) -> bool:
-        """Return whether this repeats the response to an earlier request with the same Idempotency-Key."""
+        """Return whether this response repeats the response to an earlier request with the same Idempotency-Key."""
         return self.headers.get("idempotent-replayed") == "true"
 
     @property

@@ -150,7 +150,7 @@ def _plain(value: object) -> object:
 
 
 def instant(moment: datetime) -> str:
-    """Return a time in RFC 3339 format. A time without a time zone is local, as usual in Python."""
+    """Return a time in RFC 3339 format. A time without a time zone is local, as is usual in Python."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 

@@ -36,7 +36,7 @@ class Call:
 class Hook:
     """Base class for hooks.
 
-    Override the methods that you need. They must not raise exceptions, because these would end the call.
+    Override the methods that you need. They must not raise exceptions, because an exception would end the call.
     """
 
     def started(self, call: Call) -> None:

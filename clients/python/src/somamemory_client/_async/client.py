@@ -81,8 +81,8 @@ class AsyncClient:
     ) -> AsyncClient:
         """Return a client that runs the service in this process, with its data in a folder and without a port.
 
-        The `somamemory` package must be installed. A process can open one folder, and only one process at a time should
-        open it. Requests use the service's deadlines instead of a timeout. Raises InvalidArgument.
+        The `somamemory` package must be installed. A process can open only one folder, and only one process should open
+        a folder at a time. Requests use the service's deadlines instead of a timeout. Raises InvalidArgument.
         """
         transport = AsyncEmbeddedTransport.open(Path(path))
         return cls(

@@ -104,7 +104,7 @@ class AsyncMemories:
         return AsyncPages(self._caller, "memories.list", {**options})
 
     async def map(self, **options: Unpack[types.MemoriesMapOptions]) -> types.MapOut:
-        """Count memories by the first numbers of their coordinates, or on a plane."""
+        """Count memories by the first numbers of their coordinates, or in the cells of a grid."""
         return await self._caller.fetch(types.MapOut, "memories.map", {**options})
 
     async def stats(self) -> types.StatsOut:

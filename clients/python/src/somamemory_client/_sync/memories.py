@@ -105,7 +105,7 @@ class Memories:
         return Pages(self._caller, "memories.list", {**options})
 
     def map(self, **options: Unpack[types.MemoriesMapOptions]) -> types.MapOut:
-        """Count memories by the first numbers of their coordinates, or on a plane."""
+        """Count memories by the first numbers of their coordinates, or in the cells of a grid."""
         return self._caller.fetch(types.MapOut, "memories.map", {**options})
 
     def stats(self) -> types.StatsOut:

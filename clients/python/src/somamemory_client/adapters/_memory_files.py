@@ -18,7 +18,7 @@ DEPTH = 2  # levels shown in a directory
 MAX_LINES = 999_999
 WIDTH = len(str(MAX_LINES))
 DIRECTORY_SIZE = "4K"  # as in most file systems
-MAX_TRIES = 100  # at storing a change while others are changing the same file
+MAX_TRIES = 100  # attempts to store a change while others are changing the same file
 
 
 class Refused(Exception):

@@ -34,7 +34,7 @@ class SomaMemoryService(BaseMemoryService):
     """The memories of users, one for each event that contains text.
 
     namespace: contains a namespace for each app.
-    options: further fields of each search, such as `top_k` (10 by default) or `min_relevance`.
+    options: additional fields for each search, such as `top_k` (10 by default) or `min_relevance`.
     """
 
     def __init__(self, client: AsyncClient, namespace: str = "google-adk/memories", **options: Any) -> None:

@@ -31,7 +31,7 @@ class SomaDocumentStore:
     """Documents as memories, whose keys are the ids. The service embeds their content.
 
     client: by default, a client with the settings from the environment. A pipeline that is loaded from a file always
-    uses these.
+    uses those settings.
     """
 
     def __init__(self, client: Client | None = None, namespace: str = "haystack") -> None:
@@ -192,7 +192,7 @@ def _comparison(condition: Filter) -> tuple[Filter | None, bool]:
         raise FilterError("a comparison requires `field`, `operator` and `value`")
     field, operator, value = condition["field"], condition["operator"], condition["value"]
     if operator in ("in", "not in") and not isinstance(value, list):
-        raise FilterError(f"`value` must be a list with `{operator}`")
+        raise FilterError(f"`value` must be a list if the operator is `{operator}`")
     if not field.startswith("meta.") or not _is_plain(value if isinstance(value, list) else [value]):
         return None, False
     name = f"metadata.document.{field}"

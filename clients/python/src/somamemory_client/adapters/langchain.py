@@ -37,7 +37,7 @@ class SomaRetriever(BaseRetriever):
     """Retrieves memories, including those that other programs have stored.
 
     client: a client with a scope, such as `client.user("ada")`, finds only memories in that scope.
-    options: further fields of a search, such as `namespace` or `filters`.
+    options: additional fields for a search, such as `namespace` or `filters`.
     """
 
     client: Client
@@ -152,7 +152,7 @@ class SomaChatHistory(BaseChatMessageHistory):
         return messages_from_dict([_message(message) for message in stored])
 
     def add_messages(self, messages: Sequence[BaseMessage]) -> None:
-        """Append messages, all or none."""
+        """Append all of the messages, or none."""
         bodies = [_body(message) for message in messages]
         self._client.conversations.create(external_id=self._id, **self._options)
         self._client.conversations.append(bodies, external_id=self._id)

@@ -33,7 +33,7 @@ class SomaMemoryBlock(BaseMemoryBlock[str]):
     """Recalls stored messages and memories that are relevant to the user's latest message.
 
     client: a client with a scope, such as `client.user("ada")`, recalls and stores only in that scope.
-    options: further fields of a context, such as `namespaces` or `min_relevance`.
+    options: additional fields for a context, such as `namespaces` or `min_relevance`.
     """
 
     name: str = "SomaMemory"

@@ -5,7 +5,7 @@
     await store.save(await agent.run("Hello", conversation=conversation))
 
 Each record and each entry is a memory. Entries that share a history have the same `session_id`, so that a history of
-any length is read with one request for 1,000 entries.
+any length is read with one request per 1,000 entries.
 """
 
 from __future__ import annotations
