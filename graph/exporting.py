@@ -18,7 +18,7 @@ from somamemory.times import rfc3339_or_none
 
 PIECE = 500  # links per chunk
 _NAMESPACE = "http://graphml.graphdrawing.org/xmlns"
-# maps each name to its GraphML type
+# Maps each name to its GraphML type.
 _DATA = {
     "link_type": "string",
     "strength": "double",

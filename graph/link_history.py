@@ -33,7 +33,7 @@ def keep(links: Iterable[tuple[Link, datetime]]) -> None:
 
 
 def at(caller: Caller, namespace: str, moment: datetime) -> list[QuerySet[Any]]:
-    """Return the current links and the earlier versions that were current at this time.
+    """Return queries for the links, and for the earlier versions, that were current at a time.
 
     Raises InvalidInput for a time in the future, and HistoryGone for one before the tenant's history begins.
     """

@@ -36,7 +36,7 @@ class LinkColumns(TenantOwned):
     updated_at = models.DateTimeField(default=timezone.now)
     metadata = JsonField(default=dict)
     bytes = models.PositiveIntegerField(default=0, db_default=0)  # counts towards the quota: see `size`
-    # Set for a link that was created with a key that is limited to a user, or that belongs to its conversation.
+    # Set if the link was created with a key that is limited to a user, or belongs to a user's conversation.
     user_id = KeyField(max_length=MAX_ID_LENGTH, null=True)
 
     user_lookup = "user_id"
@@ -72,8 +72,8 @@ class Link(LinkColumns):
                 fields=["tenant", "namespace", "from_key", "to_key", "link_type"], name="sfm_links_identity"
             ),
         ]
-        # The index includes all columns that a traversal needs, so it reads only the index. There, the 10,000 links of
-        # a hub are adjacent; in the table they are scattered.
+        # The index includes all columns that a traversal needs, so a traversal reads only the index. There, the
+        # 10,000 links of a hub are adjacent; in the table, they are scattered.
         indexes = [
             models.Index(fields=["tenant", "namespace", "from_key", "to_key", *_OF_A_WALK], name="sfm_links_out"),
             models.Index(fields=["tenant", "namespace", "to_key", "from_key", *_OF_A_WALK], name="sfm_links_in"),

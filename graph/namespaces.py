@@ -37,7 +37,7 @@ class Receipt:
 def rename(caller: Caller, old: str, new: str, *, merge: bool = False, progress: Progress = lambda: None) -> Receipt:
     """Move the memories of a namespace, their history and their links to another namespace.
 
-    merge: allow `new` to contain memories at other addresses. Raises NotFound, Conflict.
+    merge: allow `new` to contain memories at other addresses. Raises NotFound and Conflict.
     """
     _require(caller, "write", [old, new])
     if old == new:

@@ -36,7 +36,7 @@ def forget(caller: Caller, purged: Sequence[Memory]) -> None:
 
 
 def forget_subtree(caller: Caller, namespace: str, root: Coordinate) -> None:
-    """Remove the links at an address and below it, whether or not there were memories. Requires a transaction."""
+    """Remove the links at an address and below it, even where there was no memory. Requires a transaction."""
     low, high = root.subtree
     touching = Q(from_key__gte=low, from_key__lt=high) | Q(to_key__gte=low, to_key__lt=high)
     _remove(caller, namespace, touching)

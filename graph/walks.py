@@ -182,7 +182,7 @@ def _steps_back(rounds: list[dict[str, tuple[float, Arrival]]], goal: str) -> li
 
 
 class _Meeting:
-    """Where two traversals, from the start and from the goal, meet, with the addresses seen by the latter."""
+    """The point where traversals from the start and the goal meet, and the addresses that the latter has seen."""
 
     def __init__(self, path: list[Step] | None, levels: list[dict[str, Arrival]]) -> None:
         self.path = path
@@ -193,7 +193,7 @@ class _Meeting:
             self._floors.append(self._floors[-1] + cost(-min(level.values())[0]))
 
     def at_least(self, key: str) -> tuple[int, float]:
-        """Return lower bounds for the hops and the cost from here to the goal."""
+        """Return lower bounds for the hops and the cost from an address to the goal."""
         beyond = len(self._floors)
         hops = self._hops.get(key, beyond)
         return hops, self._floors[hops] if hops < beyond else self._floors[-1] + STEP_COST

@@ -28,7 +28,7 @@ class OperationsConfig(AppConfig):
     name = "operations"
 
     def ready(self) -> None:
-        # These need the models, which do not exist yet when this file is imported.
+        # These imports need the models, which do not exist yet when this file is imported.
         from conversations.lifecycle import cold_backup
         from operations.backup import backups
         from tenants import row_level_security

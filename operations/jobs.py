@@ -2,7 +2,7 @@
 
 On one machine, a thread of the server runs the steps, because only the server can open the vector index. With Celery,
 its workers run them. A command runs them if no other process does. Progress is saved in the database after each step,
-so that the next process can continue if one is killed.
+so that another process can continue if this one is killed.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def start_rebuild(
 ) -> Job:
     """Start building a new embedding generation, with the active embedder unless a provider is given.
 
-    Raises Conflict while a generation is being built, Forbidden, InvalidInput.
+    Raises Forbidden, InvalidInput, and Conflict while a generation is being built.
     """
     caller.require_operator()  # a generation affects all tenants, and its counts include all of them
     recipe: dict[str, Any] = {}
@@ -64,7 +64,7 @@ def start_rebuild(
 
 
 def start_reconcile(caller: Caller, *, repair: bool = False, tenant: str = "") -> Job:
-    """Start comparing the index with the database. Raises Conflict if a comparison is running, Forbidden."""
+    """Start comparing the index with the database. Raises Forbidden, and Conflict if a comparison is running."""
     caller.require_operator()
     return _start(caller, Kind.RECONCILE, {"repair": repair, "tenant": tenant})
 

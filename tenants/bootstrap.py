@@ -22,7 +22,7 @@ def path() -> Path:
 def ensure() -> bool:
     """Create the first key (an operator key with every scope) unless a key exists. Return whether it was created.
 
-    `SOMA_BOOTSTRAP_KEY` sets the secret. The secret is only stored in the data folder, readable by the owner. It is not
+    `SOMA_BOOTSTRAP_KEY` sets the secret. The secret is stored only in the data folder, readable by the owner. It is not
     printed, because the output of a server often ends up in a log.
     """
     secret = settings.BOOTSTRAP_KEY or None

@@ -66,7 +66,7 @@ class Caller:
             raise Forbidden(f"this key is limited to user '{self.user_id}'; omit user_id or use another key")
 
     def unlimited(self) -> Caller:
-        """Return the caller with access to all users' data, for data that belongs to a row of the caller's user."""
+        """Return the caller with access to all users' data, for rows that belong to a row that the user owns."""
         return replace(self, tenant=self.tenant.narrowed_to(None))
 
     def acting_for(self, tenant: Tenant) -> Caller:

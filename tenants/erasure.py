@@ -62,7 +62,7 @@ class Receipt:
 def also(name: str, erase: Eraser) -> None:
     """Register `erase`, which removes a tenant's data outside the database and returns the number of items.
 
-    It may be called more than once. If it raises Unavailable or ConfigurationError, it is retried later.
+    `erase` may be called more than once. If it raises Unavailable or ConfigurationError, it is retried later.
     """
     _erasers[name] = erase
 

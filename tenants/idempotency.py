@@ -5,7 +5,7 @@ such as an import, consists of many transactions and is safe to retry. It reserv
 response when it ends. If it is killed, a retried request continues once the lease has expired.
 
 A response may contain the secret of a new key, or a payload that has been purged since. It is therefore encrypted with
-a key derived from the caller's API key, so that the table, or a copy of it, does not reveal it.
+a key derived from the caller's API key, so that the table, or a copy of it, does not reveal the response.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Attempt:
     def complete(self, answer: bytes) -> None:
         """Store the response of a long request, unless another attempt has taken over.
 
-        A tenant that has used up its quota can retry the request, as if it had been killed.
+        If the tenant has used up its quota, the response is not stored and the request can be retried.
         """
         sealed = self._seal(answer)
         try:

@@ -180,7 +180,7 @@ def _check_user(tenant: Tenant | None, scopes: Sequence[str], user_id: str | Non
     if tenant is None:
         raise InvalidInput("user_id", "cannot be combined with an operator key; create a tenant key instead")
     if "admin" in scopes:
-        raise InvalidInput("scopes", "a key that is limited to a user cannot have the 'admin' scope; omit that scope")
+        raise InvalidInput("scopes", "must not contain 'admin' for a key that is limited to a user; omit that scope")
 
 
 def rotate(

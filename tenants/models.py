@@ -109,7 +109,7 @@ class ApiKey(models.Model):
 class AuditEvent(models.Model):
     """One change and its actor. Written in the same transaction as the change and never updated.
 
-    A trigger rejects updates, and deletes of rows that no checkpoint covers.
+    A trigger rejects updates, and deletions of rows that no checkpoint covers.
     """
 
     id = models.BigAutoField(primary_key=True)

@@ -35,7 +35,7 @@ def create_tenant(
     quotas: Mapping[str, int | None] = {},
     policies: Mapping[str, Any] = {},
 ) -> Tenant:
-    """Create a tenant. Raises Conflict, InvalidInput.
+    """Create a tenant. Raises Conflict and InvalidInput.
 
     quotas: keys from `QUOTAS`; None or absent means no limit.
     policies: keys from `POLICIES`; absent means off.

@@ -86,7 +86,7 @@ def is_limited(tenant: Tenant) -> bool:
 
 
 def add(tenant: Tenant, memories: int, bytes: int, *, enforced: bool = True) -> None:
-    """Record the change in stored memories and bytes, in its transaction. Raises QuotaExceeded if it is enforced."""
+    """Record a change in memories and bytes, in its transaction. Raises QuotaExceeded if the quota is enforced."""
     if not is_limited(tenant) or not (memories or bytes):
         return
     if enforced and (memories > 0 or bytes > 0):

@@ -95,7 +95,7 @@ def restore(folder: Path, progress: Progress = silent, connection: Any = default
     if is_used(connection):
         raise Conflict("the database is not empty; restore the backup into an empty database")
     _check_files(folder, manifest, progress)
-    for name, copier in _copiers.items():  # before anything in the database refers to them
+    for name, copier in _copiers.items():  # restore the files before anything in the database refers to them
         copier.bring_back(folder / name, manifest.elsewhere.get(name, {}), progress)
     engine = engine_of(connection)
     engine.load(connection, folder / manifest.file, progress)
@@ -107,7 +107,7 @@ def restore(folder: Path, progress: Progress = silent, connection: Any = default
 
 
 def delete_old(to: Path, keep_days: int) -> list[str]:
-    """Delete backups older than the given time, but never the newest. Return their names."""
+    """Delete backups older than `keep_days` days, but never the newest. Return their names."""
     backups = sorted(path for path in to.iterdir() if _is_backup(path) and (path / manifests.FILE_NAME).is_file())
     before = timezone.now() - timedelta(days=keep_days)
     old = [path for path in backups[:-1] if _created_at(path) < before]

@@ -251,7 +251,7 @@ def _everything_of(owner: Client) -> dict[str, Any]:
 
 
 def _contains(after: Any, before: Any) -> bool:
-    """Return whether everything is still there. The other user may have added its own data."""
+    """Return whether everything is still there. The other user may have added data."""
     if isinstance(before, dict):
         return all(_contains(after[name], value) for name, value in before.items() if name != "total")
     return all(item in after for item in before) if isinstance(before, list) else bool(after == before)

@@ -15,7 +15,7 @@ MAX_WAIT_S = 60.0
 
 
 class Server:
-    """Sends requests to a URL. It waits when the rate limit rejects a request."""
+    """Sends requests to a URL, and waits when the rate limit rejects a request."""
 
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/")

@@ -20,7 +20,7 @@ TAKEN_WITHIN_S = max(5.0, 2.0 * settings.DRAIN_INTERVAL_S)
 def watch(job: Job, out: OutputWrapper) -> Job:
     """Show the progress of a job until it has ended, and return it.
 
-    Runs the steps here if no other process has run one for a while, because no server is running or it was killed.
+    Runs the steps in this process if no other process has run one for a while, because no server is running any more.
     """
     bar = ProgressBar(out)
     seen, since = _progress(job), time.monotonic()

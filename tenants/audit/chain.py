@@ -86,7 +86,7 @@ def digest(event: AuditEvent) -> bytes:
 
 
 def hash_of(block: AuditBlock, digests: Sequence[bytes]) -> bytes:
-    """Return the hash of a block that contains rows with these digests. It also covers the hash before it."""
+    """Return the hash of a block that contains rows with these digests. It also covers the previous block's hash."""
     numbers = struct.pack(">QQQQ", block.number, block.first_id, block.last_id, len(digests))
     at = fixed_width(block.sealed_at).encode()
     hash = hashlib.sha256(_BLOCK + bytes(block.previous) + block.tenant_id.bytes + numbers + at)

@@ -25,7 +25,7 @@ def record(tenant: Tenant, slug_digest: bytes) -> None:
 
 
 def record_chain(tenant: Tenant) -> None:
-    """Record whether an erased tenant has a chain. Must be called before its blocks are deleted.
+    """Record whether an erased tenant has a chain. Must be called before the blocks are deleted.
 
     Only a chain of this installation counts, and only in a signed record: otherwise, someone with access to the
     database could add blocks, and the record would replace another tenant's chain.

@@ -49,7 +49,7 @@ def require_valid(sealer: AuditSealer | None) -> AuditSealer:
     """Raise Tampered unless the progress is valid."""
     if reason := problem(sealer):
         raise Tampered(f"{reason}; run verify_audit")
-    assert sealer is not None  # noqa: S101 - that is a problem, too
+    assert sealer is not None  # noqa: S101 - `problem` reports a missing sealer
     return sealer
 
 
@@ -66,7 +66,7 @@ def require_continuing(sealer: AuditSealer, head: AuditBlock | None, tenant_id: 
     if head is not None and not chain.is_signed(head.signature, chain.sign(Position.of(head))):
         raise Tampered(f"block {head.number} of tenant {tenant_id} is not signed by this installation")
     if head is not None and head.last_id > sealer.sealed_to:  # they are written in one transaction
-        raise Tampered("earlier progress of the sealer was put back; run verify_audit")
+        raise Tampered("the sealer's progress was rolled back; run verify_audit")
     after = max(head.last_id if head else 0, sealer.accepted_to)
     between = AuditEvent.objects.filter(tenant_id=tenant_id, id__gt=after, id__lte=sealer.sealed_to)
     if between.exists():
@@ -83,7 +83,7 @@ def accept(caller: Caller) -> None:
     with transaction.atomic():
         sealer = AuditSealer.objects.select_for_update().first() or begin()
         audit.record(caller, "audit.accept", ["all earlier rows"])
-        # Also above the rows of blocks whose rows were deleted
+        # The new row's id is higher than all earlier ids, including those of deleted rows.
         last = AuditEvent.objects.filter(action="audit.accept").latest("id").id - 1
         sealer.accepted_to = last
         for gone in ErasedTenant.objects.iterator():

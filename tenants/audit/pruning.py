@@ -1,6 +1,6 @@
 """Remove rows of the audit log that are older than the retention period, one whole block at a time.
 
-A signed checkpoint replaces the removed blocks. Nobody can check a removed block any more, so the pruner verifies each
+A signed checkpoint replaces the removed blocks. A removed block can no longer be checked, so the pruner verifies each
 one first. Otherwise, someone with access to the database could mark new blocks as old, and the service itself would
 remove the evidence and sign a checkpoint for it.
 """
@@ -29,8 +29,10 @@ DELETE_BATCH = 1_000
 def prune() -> int:
     """Remove the expired rows of every tenant. Return the number of rows removed.
 
-    First writes a signed checkpoint that covers these rows. Without it, the database rejects their deletion. The log of
-    a tenant that was tampered with is kept, until an operator accepts it. Raises Tampered if the progress is not valid.
+    First writes a signed checkpoint that covers these rows. Without it, the database rejects their deletion. A
+    tenant's log that was tampered with is kept until an operator accepts it.
+
+    Raises Tampered if the progress is not valid.
     """
     if not settings.AUDIT_RETENTION_DAYS:
         return 0
@@ -103,7 +105,7 @@ def _last_checkpoint(tenant: UUID) -> AuditCheckpoint | None:
 def _remove_covered(tenant: UUID) -> int:
     """Delete the blocks that the tenant's last checkpoint covers, each together with its rows. Can be resumed.
 
-    Until a block is deleted, its rows can therefore be verified. Later, no row may have an id that low.
+    Until a block is deleted, its rows can therefore be verified. Afterwards, no row may have such a low id.
     """
     checkpoint = _last_checkpoint(tenant)
     if checkpoint is None:

@@ -32,7 +32,7 @@ _PAUSE_S = 0.02
 def seal(limit: int = 200_000) -> int:
     """Seal up to about `limit` rows. Return the number of rows sealed. Raises Tampered."""
     sealer = progress.require_valid(AuditSealer.objects.first())
-    # No transaction: on SQLite it would wait for writers
+    # No transaction, because on SQLite it would wait for writers
     if not AuditEvent.objects.filter(id__gt=sealer.sealed_to).exists():
         return 0
     horizon = settled()

@@ -78,7 +78,7 @@ def load_heads(lines: str) -> list[Head]:
 
 
 def _checked(head: Head) -> Head:
-    """Return the head if its fields can be parsed. Otherwise raises ValueError or struct.error."""
+    """Return the head. Raises ValueError or struct.error if one of its fields cannot be parsed."""
     chain.sign(Position(UUID(head.tenant), head.number, head.last_id, bytes.fromhex(head.hash)))
     bytes.fromhex(head.signature)
     return head
@@ -106,7 +106,7 @@ def check(caller: Caller, known: Iterable[Head] = (), only: Tenant | None = None
 
 
 def _erased(report: Report) -> set[UUID]:
-    """Return the erased tenants, and report those that only someone else has recorded as erased."""
+    """Return the erased tenants, and report those whose record this installation has not signed."""
     erased = set()
     for gone in ErasedTenant.objects.iterator():
         if erasures.is_signed(gone):
@@ -152,7 +152,7 @@ class _Walk:
         for block in blocks.filter(number__gt=self.number).iterator(chunk_size=50):
             self._block(block)
         if self.last_id > self.sealed_to and self.last_id > _sealed_to():  # it may have advanced since
-            self._report("forged", f"block {self.number} is newer than the sealer's progress, which was put back")
+            self._report("forged", f"block {self.number} is newer than the sealer's progress, which was rolled back")
         for head in self.known.values():
             if head.number > self.number:
                 self._report(

@@ -93,7 +93,7 @@ class SharedBuckets:
         """Return the decision, or None while Redis is not responding."""
         lease = self._lease(names)
         with lease.lock:
-            # Inside the lock, so that requests that waited for a failed call do not wait for another one.
+            # Checked inside the lock, so that requests that waited for a failed call do not wait for another one.
             if not self._breaker.allows():
                 return None
             try:

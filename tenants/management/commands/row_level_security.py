@@ -34,7 +34,9 @@ class Command(BaseCommand):
 
     def _off(self) -> None:
         if settings.ROW_LEVEL_SECURITY:
-            raise CommandError("SOMA_ROW_LEVEL_SECURITY is on; unset it and restart the servers, then run this again")
+            raise CommandError(
+                "SOMA_ROW_LEVEL_SECURITY is on; unset it and restart the servers, then run this command again"
+            )
         row_level_security.remove()
         self.stdout.write("Row-level security is now off for all tables.")
 
