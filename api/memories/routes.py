@@ -60,7 +60,7 @@ def store(request: Request, body: StoreBody) -> HttpResponse:
 
 @router.get("/memories", out=PageOut, limited=True)
 def list_memories(request: Request, query: Query[ListParams]) -> HttpResponse:
-    """List the memories of a namespace, a subtree, a box, or around a point, page by page. `filters` is JSON text."""
+    """List the memories in a namespace, subtree or box, or around a point, page by page. `filters` is JSON text."""
     narrowing = _narrowing(query)
     if narrowing.ball and query.order:
         raise InvalidInput("order", "cannot be combined with near, which sorts by distance; remove one of them")
@@ -81,7 +81,7 @@ def list_memories(request: Request, query: Query[ListParams]) -> HttpResponse:
 
 @router.post("/memories/bulk", out={200: BulkStoredOut, 207: BulkStoredOut}, limited=True)
 def store_bulk(request: Request, body: BulkStoreBody) -> HttpResponse:
-    """Store up to 1000 memories. With `atomic`, stores all or none; otherwise, stores every valid memory."""
+    """Store up to 1000 memories. With `atomic`, store all or none; otherwise, store every valid memory."""
     throttle.charge(request, len(body.items), per=50)
     caller = request.caller
     items = [bulk.parsed(raw, StoreBody, lambda item: checked(caller, new_memory(item))) for raw in body.items]

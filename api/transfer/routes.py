@@ -22,7 +22,7 @@ from somamemory.errors import InvalidInput, UnsupportedMediaType
 router = PolicyRouter("transfer")
 
 MEDIA_TYPES = ("application/json", "application/x-ndjson", "application/zip", "text/markdown", "text/plain")
-# Limits decompression bombs, since a small archive may unpack to any size.
+# Protects against decompression bombs: a small archive may unpack to any size.
 MAX_UNPACKED_BYTES = 200 * 1024 * 1024
 _ANY_FILE: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 _BODY = {"requestBody": {"required": True, "content": dict.fromkeys(MEDIA_TYPES, _ANY_FILE)}}

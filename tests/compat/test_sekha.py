@@ -51,7 +51,7 @@ def test_input_that_our_routes_reject_is_translated_and_reported(api: Api) -> No
     assert (talk["folder"], talk["importance_score"], talk["message_count"]) == ("/x/y", 1, 3)
     assert set(talk["changes"].split("; ")) == {
         "session_count: unknown, dropped",
-        "importance_score: limited to the range 1 to 10",
+        "importance_score: limited to the range from 1 to 10",
         "folder: slashes and spaces removed",
         "messages.1.role: unknown, stored as user",
         "messages.1.timestamp: read as UTC",

@@ -78,5 +78,5 @@ def at_most(value: object, limit: int, name: str, changes: Changes) -> object:
 def _score(name: str, value: object, changes: Changes) -> object:
     if isinstance(value, bool) or not isinstance(value, int | float) or MIN_SCORE <= value <= MAX_SCORE:
         return value
-    changes.note(name, f"limited to the range {MIN_SCORE} to {MAX_SCORE}")
+    changes.note(name, f"limited to the range from {MIN_SCORE} to {MAX_SCORE}")
     return min(max(value, MIN_SCORE), MAX_SCORE)

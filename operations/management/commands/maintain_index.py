@@ -1,4 +1,4 @@
-"""`manage.py maintain_index`: create the indexes of large namespaces with pgvector now."""
+"""`manage.py maintain_index`: create pgvector's indexes for large namespaces now."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from tenants.management.command_line import errors_as_one_line, operator
 
 class Command(BaseCommand):
     help = (
-        "Embed all memories again while searches use the current vectors, compare the results of both, and switch to "
+        "Embed all memories again while searches use the current vectors, compare the results, and switch to "
         "the new vectors. If a server or worker is running, it does the work; otherwise, this command does. If the "
         "command is interrupted, run it again with --watch."
     )
@@ -28,7 +28,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--from-stored-vectors",
             action="store_true",
-            help="only recreate the collection from the vectors in the database, after the index was lost",
+            help="only recreate the collection from the vectors in the database, if the index was lost",
         )
         other = parser.add_mutually_exclusive_group()
         other.add_argument("--watch", action="store_true", help="follow the running job instead of starting one")
@@ -61,8 +61,8 @@ class Command(BaseCommand):
         found = job.data.get("comparison") or {}
         if found.get("questions"):
             self.stdout.write(
-                f"{found['questions']} questions, comparing the first {found['k']} results: the memory itself is "
-                f"among them for {found['known_item_old']:.0%} (old) and {found['known_item_new']:.0%} (new); "
+                f"{found['questions']} questions, first {found['k']} results: the memory itself was found for "
+                f"{found['known_item_old']:.0%} (old) and {found['known_item_new']:.0%} (new); "
                 f"{found['agreement']:.0%} of the results are the same."
             )
         self.stdout.write(self.style.SUCCESS(f"The new generation is active and contains {job.total:,} memories."))
