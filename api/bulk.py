@@ -28,7 +28,7 @@ def parsed(raw: dict[str, Any], schema: type[Schema], convert: Callable[[Schema]
 
 
 def require_all(items: Sequence[object], name: str, address_field: str) -> None:
-    """Raise the error of the first invalid item, with field names as in the request.
+    """Raise the error of the first invalid item, with the field names of the request.
 
     name: the field that contains the items.
     address_field: the suffix for an item's name if its address is invalid, such as `.coord`.

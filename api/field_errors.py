@@ -76,7 +76,7 @@ def message(error: Mapping[str, Any]) -> str:
 
 
 def _length_message(bound: str, context: Mapping[str, Any]) -> str:
-    # pydantic states the type of a collection, but calls a string with further validators a "Value".
+    # pydantic states the type of a collection, but calls a string with additional validators a "Value".
     noun = "character" if context.get("field_type", "Value") == "Value" else "item"
     return f"must have {bound} {noun}" + ("" if bound.endswith(" 1") else "s")
 

@@ -1,7 +1,7 @@
 """Limits over HTTP: admit a request once its caller has been identified, and report what remains of each limit.
 
-Called from the authentication step. It is not one of Ninja's throttles, because an error raised there bypasses the
-error handlers.
+Called from the authentication step. It is not one of Ninja's throttles, because their errors bypass the error
+handlers.
 """
 
 from __future__ import annotations

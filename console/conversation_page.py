@@ -1,4 +1,4 @@
-"""The page of a conversation: part of it as a chat, with search, changes and export. It uses the API's services."""
+"""The page of a conversation: some of its turns as a chat, with search, editing and export, by the API's services."""
 
 from __future__ import annotations
 

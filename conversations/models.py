@@ -75,7 +75,7 @@ class Conversation(UserOwned):
     archived_at = models.DateTimeField(null=True)  # when it was archived or, if that was later, last read
     bytes = models.PositiveIntegerField(default=0, db_default=0)  # counts towards the quota: see `size`
     external_id = KeyField(max_length=MAX_EXTERNAL_ID_LENGTH, null=True)  # the caller's own id for the conversation
-    metadata = JsonField(default=dict)  # last column, because SQLite scans all columns before the one it reads
+    metadata = JsonField(default=dict)  # last column, because SQLite scans all columns before the one that it reads
 
     class Meta(UserOwned.Meta):
         db_table = "sfm_conversations"

@@ -132,7 +132,9 @@ def _restored(caller: Caller, id: UUID) -> Conversation:
 
 def _check_external_id(caller: Caller, conversation: Conversation) -> None:
     if conversation.external_id and lookup.by_external_id(caller.unlimited(), conversation.external_id):
-        raise Conflict(f"another conversation now has external id {conversation.external_id!r}; delete that one first")
+        raise Conflict(
+            f"another conversation now has external id {conversation.external_id!r}; delete that conversation first"
+        )
 
 
 def _restore_memories(caller: Caller, conversation: Conversation, since: datetime) -> None:
@@ -147,7 +149,7 @@ def _restore_memories(caller: Caller, conversation: Conversation, since: datetim
 
 
 def _reuse_file(caller: Caller, conversation: Conversation, since: datetime) -> None:
-    """Take back the file that the deletion dropped. Raises ColdFileDamaged."""
+    """Reuse the file that the deletion marked as unused. Raises ColdFileDamaged."""
     files = ColdFile.objects.for_tenant(caller.tenant).filter(conversation_id=conversation.id)
     was_in_use = files.filter(dropped_at__gte=since, dropped_at__gt=F("written_at"))
     file = was_in_use.order_by("-dropped_at").select_for_update().first()

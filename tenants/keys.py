@@ -192,8 +192,8 @@ def rotate(
 ) -> IssuedKey:
     """Create a key with the same permissions as the key with this prefix, which remains valid for `overlap`.
 
-    During the overlap, one more key than the quota is allowed. Raises NotFound, QuotaExceeded, and Conflict for a key
-    that has expired or been revoked.
+    During the overlap, the tenant may exceed its quota by one key. Raises NotFound, QuotaExceeded, and Conflict for
+    a key that has expired or been revoked.
     """
     caller.require_operator()
     now, token = timezone.now(), _generate(style)

@@ -188,7 +188,7 @@ def count_request(tenant: Tenant) -> None:
 
 
 def requests_today(tenant: Tenant, now: datetime | None = None) -> int:
-    """Return the number of requests the tenant has made today, as known to this process."""
+    """Return the number of requests that the tenant has made today, as known to this process."""
     day = (now or timezone.now()).date()
     with _counts.lock:
         known = _counts.known.get((tenant.id, day))

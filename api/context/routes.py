@@ -47,7 +47,7 @@ def full_text(request: Request, body: FullTextBody) -> HttpResponse:
     """Search messages by keyword.
 
     Words, "quoted phrases" and prefixes* can be combined with `AND`, `OR`, `NOT` and parentheses. Without operators,
-    all phrases must occur or, if there are none, at least one of the words. A -word must not occur.
+    all phrases must occur or, if there are no phrases, at least one word. A -word must not occur.
     """
     results = search_full_text(
         request.caller,

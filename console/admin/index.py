@@ -33,7 +33,7 @@ LABELS = {"queued": "info", "running": "warning", "done": "success", "failed": "
 
 
 class FailedAdmin(Listed):
-    """The memories of one tenant that could not be indexed after several attempts."""
+    """Lists one tenant's memories that could not be indexed after several attempts."""
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         if not self.has_view_permission(request):

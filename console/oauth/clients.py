@@ -23,7 +23,7 @@ UNUSED_LIFETIME = timedelta(days=1)
 DOCUMENT_LIFETIME = timedelta(hours=1)
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _WAIT_S = 3600.0
-# The response to a registration replaces these with "none", which RFC 7591 allows, because many apps request a secret.
+# Many apps request a secret, so the response to a registration replaces these with "none", as RFC 7591 allows.
 _REPLACED_METHODS = ("none", "client_secret_post", "client_secret_basic")
 
 

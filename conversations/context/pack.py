@@ -1,4 +1,4 @@
-"""Fill a context's budget with candidates. Part of it is reserved for summaries of days that no message covers."""
+"""Fill a context's budget with candidates, and reserve part of it for summaries of days that no message covers."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ BALANCE = 0.7  # weight of centrality; the remainder is the weight of novelty
 _FULL_TERMS, _MIN_TERMS = 6, 4
 
 _CLOSING = "\"'”’)]"  # noqa: RUF001 - as they occur in texts
-_END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+|(?<=[。！？])|\n+")  # noqa: RUF001 - other scripts end sentences, too
+_END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+|(?<=[。！？])|\n+")  # noqa: RUF001 - sentence endings of other scripts
 
 
 def sentences(passage: str) -> list[str]:

@@ -127,8 +127,8 @@ def address(conversation: Conversation, period: Period) -> Coordinate:
 def summarize(caller: Caller, id: UUID, level: str, day: date | None = None) -> Summary:
     """Return the summary of the period that contains `day`, or of the last period with messages.
 
-    If the summary does not exist or its source has changed, generates it and the summaries it is based on. Must not be
-    called inside a transaction, because a language model can be slow. Raises NotFound, LlmUnavailable,
+    If the summary does not exist or its source has changed, generates it and the summaries that it is based on. Must
+    not be called inside a transaction, because a language model can be slow. Raises NotFound, LlmUnavailable,
     LlmBudgetExceeded.
     """
     for scope in ("read", "write"):

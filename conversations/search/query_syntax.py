@@ -1,7 +1,7 @@
 """Syntax of full-text queries. Pure functions.
 
 Words, "phrases" and prefixes* can be combined with AND, OR, NOT and parentheses, and -words must not occur. Without
-operators, all phrases must occur or, if there are none, at least one of the words. The analyzer decides where words
+operators, all phrases must occur or, if there are no phrases, at least one word. The analyzer decides where words
 begin and end (`memories.search.analyzer`), so both databases give the same results. All other characters are plain
 text.
 """

@@ -34,7 +34,7 @@ EXAMPLES = 20
 
 @dataclass(frozen=True)
 class Problem:
-    """A problem that was found. `kind` is changed, missing, inserted, block, gap, forged or truncated."""
+    """A problem with the log. `kind` is changed, missing, inserted, block, gap, forged or truncated."""
 
     tenant: UUID
     kind: str

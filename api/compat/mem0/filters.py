@@ -28,7 +28,7 @@ _MAX_DEPTH = 8
 
 @dataclass(frozen=True)
 class Conditions:
-    """`ids`: the condition on `memory_ids`; `names_entity`: whether the filter restricts a user, agent, app or run."""
+    """`ids`: the condition on `memory_ids`; `names_entity`: whether the filter names a user, agent, app or run."""
 
     filter: Filter | None
     ids: Q | None

@@ -2,8 +2,8 @@
 
     pytest -p langgraph_suite --import-mode=importlib var/adapter-suites/langgraph
 
-The tests create their stores with `PostgresStore.from_conn_string`, which returns one of ours here. NOT_OURS lists the
-tests that do not apply to other stores, each with the reason.
+The tests create their stores with `PostgresStore.from_conn_string`, which returns one of our stores here. NOT_OURS
+lists the tests that do not apply to other stores, each with the reason.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Split a JSON file into conversations, as bytes, without reading the whole file into memory.
 
-A streaming JSON parser stops at the first error. Counting the brackets outside of strings finds the end of each
+A streaming JSON parser stops at the first error. Counting the brackets outside strings finds the end of each
 conversation even if it is invalid, and only needs memory for the longest conversation.
 """
 

@@ -27,7 +27,7 @@ PERMANENT = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """Wait about `first_s` before the first retry, and twice as long before each further retry.
+    """Wait about `first_s` before the first retry, and twice as long before each subsequent retry.
 
     limit: the maximum number of retries.
     longest_s: the longest delay. If the server requests a longer one, its error is raised immediately.

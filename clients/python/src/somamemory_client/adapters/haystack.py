@@ -217,7 +217,7 @@ def _ordering(name: str, operator: str, value: Any) -> tuple[Filter, bool]:
 
 
 def _is_plain(values: list[Any]) -> bool:
-    """Return whether equality means the same here and in the service, unlike that of dates and nested values."""
+    """Return whether equality means the same here and in the service, which it does not for dates and nested values."""
     return all(value is None or isinstance(value, int | float) or _is_word(value) for value in values)
 
 
