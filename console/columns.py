@@ -15,7 +15,7 @@ NAMES = {
     "id": "ID",
     "user_id": "user ID",
     "redirect_uri": "redirect URI",
-    "resource": "URL of the resource",
+    "resource": "resource URL",
     "created_at": "created",
     "updated_at": "changed",
     "expires_at": "expires",

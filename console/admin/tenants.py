@@ -102,7 +102,7 @@ class TenantAdmin(Searched):
     list_display = ("slug", "name", "state", "tier", "created_at")
     list_display_links = ("slug",)
     search_fields = ("slug", "name")
-    search_help_text = "Search slugs and names"
+    search_help_text = "Search by slug or name"
     order = ordering = ("slug",)
     tenant_field = "pk"
     fields = ("slug", "name", "active", "tier", "used", "over_time", "created_at", "id")
