@@ -228,7 +228,7 @@ export interface components {
       number: number;
       /** @description where the item comes from: `source` and `trust`, as stated by its writer */
       provenance: components["schemas"]["ProvenanceOut"];
-      /** @description probability that this item helps, 0 to 1; null if no search found it */
+      /** @description probability that this item is useful, 0 to 1; null if no search found it */
       relevance: number | null;
       /** @description author of the message: `user`, `assistant`, `system` or `tool` */
       role: string;
@@ -314,7 +314,7 @@ export interface components {
       namespace: string;
       /** @description where the item comes from: `source` and `trust`, as stated by its writer */
       provenance: components["schemas"]["ProvenanceOut"];
-      /** @description probability that this item helps, 0 to 1; null if no search found it */
+      /** @description probability that this item is useful, 0 to 1; null if no search found it */
       relevance: number | null;
       /** @description author of the message: `user`, `assistant`, `system` or `tool` */
       role: string;
@@ -371,7 +371,7 @@ export interface components {
       namespace: string;
       /** @description where the item comes from: `source` and `trust`, as stated by its writer */
       provenance: components["schemas"]["ProvenanceOut"];
-      /** @description probability that this item helps, 0 to 1; null if no search found it */
+      /** @description probability that this item is useful, 0 to 1; null if no search found it */
       relevance: number | null;
       /** @description author of the message: `user`, `assistant`, `system` or `tool` */
       role: string;
@@ -894,7 +894,7 @@ export interface components {
       payload: {
         [key: string]: unknown;
       };
-      /** @description probability that this memory helps, 0 to 1 */
+      /** @description probability that this memory is useful, 0 to 1 */
       relevance: number;
       /** @description score, 0 to 1; higher is better */
       score: number;
@@ -2203,7 +2203,7 @@ export interface components {
       metadata: {
         [key: string]: unknown;
       };
-      /** @description probability that this memory helps, 0 to 1 */
+      /** @description probability that this memory is useful, 0 to 1 */
       relevance: number;
       /** @description author of the message: `user`, `assistant`, `system` or `tool` */
       role: string;
