@@ -132,8 +132,11 @@ class VectorIndex(Protocol):
 class ComparesPoints(Protocol):
     """A local vector index, which can also compare given points."""
 
-    def nearest_of(self, tenant: UUID, ids: Sequence[UUID], vector: Vector, limit: int) -> list[Hit]:
-        """Return the nearest of these points, as `search` does. Ids without a point are ignored."""
+    def nearest_of(self, tenant: UUID, ids: Sequence[UUID | str], vector: Vector, limit: int) -> list[Hit]:
+        """Return the nearest of these points, as `search` does. Ids without a point are ignored.
+
+        ids: as UUIDs, or all of them as 32 hexadecimal digits.
+        """
 
 
 def usable(vector: Vector) -> bool:

@@ -90,7 +90,7 @@ def matches(
     chosen, all_matches = (clauses, True) if clauses is not None else choose(stats, weights, few)
     if not chosen:
         return Matches([])
-    source, parameters = term_index.matching(selection.connection, tenant, namespaces, chosen)
+    source, parameters = term_index.matching(selection.connection, tenant, namespaces, chosen, selection.fields)
     rows = selection.rows(
         _COLUMNS,
         source,

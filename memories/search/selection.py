@@ -1,7 +1,7 @@
 """The memories that a search can return, and the statements that read them.
 
 The condition of a search (its tenant, namespaces and filters) becomes part of each statement. Django compiles it: once
-for all searches of the same shape, or for each search with filters.
+for all searches of the same shape, and the filters for each search.
 
 Each statement starts from the candidate rows, by term or by id, and checks the condition only for these rows.
 Otherwise, PostgreSQL reads the whole namespace while it has no statistics, such as right after a bulk import.
@@ -10,7 +10,7 @@ Otherwise, PostgreSQL reads the whole namespace while it has no statistics, such
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property, lru_cache
 from typing import Any
 from uuid import UUID
@@ -20,9 +20,12 @@ from django.core.exceptions import EmptyResultSet, FullResultSet
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field, Q, QuerySet
+from django.db.models.sql import Query
 from django.utils import timezone
 
 from memories import selectors, validity
+from memories.filters import to_q
+from memories.filters.fields import Clause, clauses
 from memories.large_rows import SMALL
 from memories.models import EmbeddingGeneration, Memory
 from memories.prepared_reads import alive
@@ -63,24 +66,30 @@ _POSTGRESQL_AT = """
 
 @dataclass(frozen=True)
 class Selection:
-    """The condition of a search, compiled for the database that it reads from."""
+    """The condition of a search, compiled for the database that it reads from.
+
+    fields: combinations of terms of which every memory that passes contains at least one (`filters.fields`), or empty.
+    """
 
     connection: BaseDatabaseWrapper
     condition: str
     parameters: Sequence[Any]
     query: Callable[[], QuerySet[Memory]]
+    fields: Sequence[Clause] = ()
 
     @classmethod
-    def of(cls, memories: QuerySet[Memory]) -> Selection:
+    def of(cls, memories: QuerySet[Memory], fields: Sequence[Clause] = ()) -> Selection:
         connection = connections[memories.db]
         condition, parameters = _compiled(memories, connection)
-        return cls(connection, condition, parameters, lambda: memories)
+        return cls(connection, condition, parameters, lambda: memories, fields)
 
     @classmethod
     def for_search(cls, caller: Caller, search: Search) -> Selection:
         """Return the caller's live memories that the search may return."""
-        if not search.namespaces or not search.narrowing.has_only_lookups:
-            return cls.of(_memories(caller, search))
+        connection, filters = replicas.connection(), search.narrowing.filters
+        fields = clauses(filters) if filters and connection.vendor == "sqlite" else ()
+        if not search.namespaces or not replace(search.narrowing, filters=None).has_only_lookups:
+            return cls.of(_memories(caller, search), fields)
         caller.require("read", search.namespaces)
         now, values = timezone.now(), search.narrowing.lookups
         limited = caller.tenant.only_user is not None
@@ -89,9 +98,13 @@ class Selection:
         )
         places = {f"namespace{number}": name for number, name in enumerate(search.namespaces)}
         given = {**parameters_of(caller.tenant), **places, **values, "now": now, "moment": search.valid_at or now}
-        connection = replicas.connection()
         condition, parameters = _prepared(shape).of(connection, **given)
-        return cls(connection, condition, parameters, lambda: _memories(caller, search))
+        if filters:
+            query = Query(Memory)
+            query.add_q(to_q(filters))
+            filter_condition, filter_parameters = _where(query, connection)
+            condition, parameters = f"{condition} AND {filter_condition}", [*parameters, *filter_parameters]
+        return cls(connection, condition, parameters, lambda: _memories(caller, search), fields)
 
     @cached_property
     def memories(self) -> QuerySet[Memory]:
@@ -213,12 +226,19 @@ def _parsed(digits: str) -> UUID:
 
 def _compiled(memories: QuerySet[Memory], connection: BaseDatabaseWrapper) -> tuple[str, Sequence[Any]]:
     query = memories.order_by().query
+    if sum(count > 0 for count in query.alias_refcount.values()) <= 1:
+        return _where(query, connection)
+    try:  # a condition on a joined table
+        sql, parameters = memories.values("seq").query.get_compiler(connection=connection).as_sql()
+        return f"sfm_memories.seq IN ({sql})", parameters
+    except EmptyResultSet:
+        return _NOTHING, ()
+
+
+def _where(query: Query, connection: BaseDatabaseWrapper) -> tuple[str, Sequence[Any]]:
     try:
-        if sum(count > 0 for count in query.alias_refcount.values()) > 1:  # a condition on a joined table
-            sql, parameters = memories.values("seq").query.get_compiler(connection=connection).as_sql()
-            return f"sfm_memories.seq IN ({sql})", parameters
         sql, parameters = query.get_compiler(connection=connection).compile(query.where)
-        return sql, parameters
+        return f"({sql})", parameters
     except EmptyResultSet:
         return _NOTHING, ()
     except FullResultSet:

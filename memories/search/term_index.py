@@ -4,7 +4,7 @@ The database updates the index in the transaction of each change. Both databases
 and a query reads only those of its own tenant and namespaces:
 
 - SQLite: each term begins with the number of its scope, which identifies a tenant and a namespace. The table of scopes
-  also keeps the number of memories and of words.
+  also keeps the number of memories and of words. The index also contains fields, for filters (`filters.fields`).
 - PostgreSQL: each memory also contains a scope word.
 
 No quoting is needed: a term contains only letters and digits (`search.analyzer`), and a namespace contains no quotes or
@@ -36,12 +36,16 @@ _SCOPE = """
     WHERE tenant_id = %s AND namespace IN (SELECT value FROM json_each(%s))
 """
 # `~` is the number of the scope.
-_SQLITE_MATCHING = f"""
-    sfm_memory_terms_scoped CROSS JOIN sfm_memories ON sfm_memories.seq = sfm_memory_terms_scoped.rowid
-    AND sfm_memory_terms_scoped MATCH (
+_SQLITE_MATCH = f"""
+    sfm_memory_terms_scoped MATCH (
         SELECT coalesce(group_concat(replace(%s, '~', id), ' OR '), '""') FROM ({_SCOPE})
     )
 """  # noqa: S608 - constants
+_SQLITE_MATCHING = f"""
+    sfm_memory_terms_scoped CROSS JOIN sfm_memories ON sfm_memories.seq = sfm_memory_terms_scoped.rowid
+    AND {_SQLITE_MATCH}
+"""
+_SQLITE_COUNT = f"SELECT count(*) FROM (SELECT 1 FROM sfm_memory_terms_scoped WHERE {_SQLITE_MATCH} LIMIT %s)"  # noqa: S608
 _SQLITE_COUNTS = f"""
     WITH scope AS MATERIALIZED ({_SCOPE})
     SELECT NULL, coalesce(sum(documents), 0), coalesce(sum(words), 0) FROM scope
@@ -85,17 +89,32 @@ class Size:
 
 
 def matching(
-    connection: BaseDatabaseWrapper, tenant: Tenant, namespaces: Sequence[str], clauses: Iterable[Clause]
+    connection: BaseDatabaseWrapper,
+    tenant: Tenant,
+    namespaces: Sequence[str],
+    clauses: Iterable[Clause],
+    fields: Sequence[Clause] = (),
 ) -> tuple[str, list[Any]]:
     """Return the table expression `sfm_memories`, with the memories that contain all terms of one of the clauses.
 
     These are memories of the tenant and the namespaces on SQLite. On PostgreSQL, check both.
+    fields: on SQLite, the memories must also contain all terms of one of these, if there are any.
     """
     if connection.vendor == "sqlite":
-        expression = _any(clauses, ('"~§{}"', '"~§{}" *'), " AND ", " OR ")
+        expression = f"({_of_sqlite(clauses)}) AND ({_of_sqlite(fields)})" if fields else _of_sqlite(clauses)
         return _SQLITE_MATCHING, [expression, tenant.id.hex, json.dumps(namespaces)]
     expression = _any(clauses, ("'{}'", "'{}':*"), " & ", " | ")
     return _POSTGRESQL_MATCHING, [f"{_scopes(tenant, namespaces)} & ({expression})"]
+
+
+def count(
+    connection: BaseDatabaseWrapper, tenant: Tenant, namespaces: Sequence[str], fields: Sequence[Clause], most: int
+) -> int:
+    """Return how many memories contain all terms of one of the clauses, at most `most`. Deleted ones count. SQLite."""
+    with connection.cursor() as cursor:
+        cursor.execute(_SQLITE_COUNT, [_of_sqlite(fields), tenant.id.hex, json.dumps(namespaces), most])
+        found: int = cursor.fetchone()[0]
+        return found
 
 
 def newest_first(connection: BaseDatabaseWrapper) -> str:
@@ -140,6 +159,10 @@ def postgresql_sample(connection: BaseDatabaseWrapper, tenant: Tenant, namespace
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT terms {_IN_SAMPLE} ORDER BY id LIMIT %s", [tenant.id, list(namespaces), SAMPLE])
         return [terms for (terms,) in cursor.fetchall()]
+
+
+def _of_sqlite(clauses: Iterable[Clause]) -> str:
+    return _any(clauses, ('"~§{}"', '"~§{}" *'), " AND ", " OR ")
 
 
 def _any(clauses: Iterable[Clause], quoted: tuple[str, str], all_of: str, any_of: str) -> str:

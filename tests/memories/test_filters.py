@@ -27,6 +27,7 @@ from memories.filters import (
     Not,
     Or,
     evaluation,
+    fields,
     fold,
     parse,
     postgresql,
@@ -35,6 +36,8 @@ from memories.filters import (
 )
 from memories.filters.grammar import MAX_NEEDLE
 from memories.models import Memory
+from memories.search import term_index
+from memories.search.selection import Selection
 from somamemory import deadline
 from somamemory.db import sqlstate
 from somamemory.errors import DeadlineExceeded, InvalidInput
@@ -86,6 +89,11 @@ def matching(tenant: Tenant, raw: object) -> list[int]:
             for (module, name), limit in limits.items():
                 patch.setattr(module, name, limit)
             assert _matching(tenant, raw) == found, (limits, raw)
+    if not POSTGRESQL and (terms := fields.clauses(parse(raw))):
+        source, parameters = term_index.matching(connection, tenant, ["n"], terms)
+        selection = Selection.of(Memory.objects.for_tenant(tenant).filter(to_q(parse(raw))))
+        rows = selection.rows("sfm_memories.coordinate_key", source, parameters)
+        assert sorted(int(coordinates.from_key(key).numbers[0]) for (key,) in rows) == found, raw
     return found
 
 

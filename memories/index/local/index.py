@@ -65,7 +65,7 @@ class LocalIndex:
         with tracing.span("index: search"), self._reading(tenant) as store:
             return [] if store is None else store.search(query, where, limit)
 
-    def nearest_of(self, tenant: UUID, ids: Sequence[UUID], vector: Vector, limit: int) -> list[Hit]:
+    def nearest_of(self, tenant: UUID, ids: Sequence[UUID | str], vector: Vector, limit: int) -> list[Hit]:
         limit = checked_limit(limit)
         query = unit_vector(vector, self._dimension)
         with tracing.span("index: compare vectors"), self._reading(tenant) as store:

@@ -33,17 +33,18 @@ class RowFinder:
         starts = np.searchsorted(self._keys, np.array([id.int & _LOW for id in ids], np.uint64)).tolist()
         return [self._live(file, id, start) for id, start in zip(ids, starts, strict=True)]
 
-    def live(self, file: PointsFile, ids: Sequence[UUID]) -> Rows:
+    def live(self, file: PointsFile, ids: Sequence[UUID | str]) -> Rows:
         """Return the live rows of these ids in ascending order. Needs no lock."""
         self._catch_up(file)
-        recent = [row for id in ids if (row := self._recent.get(id.int)) is not None]
-        rows = np.concatenate((self._sorted_rows(file, ids), np.array(recent, np.intp)))
+        halves, recent = _halves(ids), self._recent
+        pairs = halves.tolist() if recent else []
+        added = [row for high, low in pairs if (row := recent.get(high << 64 | low)) is not None]
+        rows = np.concatenate((self._sorted_rows(file, halves), np.array(added, np.intp)))
         rows.sort()
         return _where(rows, gathered(file, rows, lambda columns, places: columns.labels[places]) != 0)
 
-    def _sorted_rows(self, file: PointsFile, ids: Sequence[UUID]) -> Rows:
+    def _sorted_rows(self, file: PointsFile, halves: NDArray[np.uint64]) -> Rows:
         """Return the rows of these ids that existed at the last sort, including dead ones."""
-        halves = np.array([(id.int >> 64, id.int & _LOW) for id in ids], np.uint64).reshape(-1, 2)
         starts = np.searchsorted(self._keys, halves[:, 1])
         counts = np.searchsorted(self._keys, halves[:, 1], "right") - starts
         # Several rows can have the same half of an id.
@@ -90,6 +91,12 @@ class RowFinder:
         order = np.argsort(self._keys, kind="stable")
         self._keys, self._rows = self._keys[order], self._rows[order]
         self._recent, self._seen = {}, count
+
+
+def _halves(ids: Sequence[UUID | str]) -> NDArray[np.uint64]:
+    """Return both halves of each id, which are UUIDs or all hexadecimal digits."""
+    digits = [id for id in ids if isinstance(id, str)] or [id.hex for id in ids if isinstance(id, UUID)]
+    return np.frombuffer(bytes.fromhex("".join(digits)), ">u8").astype(np.uint64).reshape(-1, 2)
 
 
 def _where(rows: Rows, good: NDArray[np.bool_]) -> Rows:

@@ -79,7 +79,7 @@ class Store:
 
         return _hits(*scan.nearest(self.file, matching, vector, limit))
 
-    def nearest_of(self, ids: Sequence[UUID], vector: Vector, limit: int) -> list[Hit]:
+    def nearest_of(self, ids: Sequence[UUID | str], vector: Vector, limit: int) -> list[Hit]:
         self._refuse_if_rebuilding()
         for _ in range(scan.PASSES):
             with self._lookups:

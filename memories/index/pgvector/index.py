@@ -85,7 +85,7 @@ class PgvectorIndex:
             rows = self._nearest.search(connection, tenant, query, where, limit)
         return _hits(rows, limit)
 
-    def nearest_of(self, tenant: UUID, ids: Sequence[UUID], vector: Vector, limit: int) -> list[Hit]:
+    def nearest_of(self, tenant: UUID, ids: Sequence[UUID | str], vector: Vector, limit: int) -> list[Hit]:
         checked_limit(limit)
         query = _text(unit_vector(vector, self._table.dimension))
         if not self._table.exists():

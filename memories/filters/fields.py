@@ -1,0 +1,70 @@
+"""The terms with which SQLite's full-text index finds the memories that may pass a filter.
+
+The index contains a term for each field at the top level of a payload or metadata that has a simple key and a short
+text, a number, true, false or null. Migration 0014_indexed_fields creates the terms, for `term` to find. A document
+that is too large has a single term instead. PostgreSQL has indexes on the documents (`filters.postgresql`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from itertools import product
+
+from memories.filters.grammar import And, Filter, Leaf, Or
+from memories.filters.tree import replaced, simplest
+
+Clause = tuple[str, ...]  # terms that one memory must contain, as in `search.term_index`
+_MAX_CLAUSES = 20  # with more values in a list, reading the rows is as fast
+_SIMPLE_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_LONGEST_TEXT = 64
+_EXACT_FLOATS = 2.0**53  # below it, numbers with the same decimal value are the same float
+_MARK = "§"  # no word contains it
+
+
+def clauses(filter: Filter) -> Sequence[Clause]:
+    """Return combinations of terms of which every memory that passes the filter contains at least one.
+
+    The result is empty if the index cannot find these memories.
+    """
+    return _clauses(replaced(filter, simplest))
+
+
+def term(column: str, key: str, value: object) -> str | None:
+    """Return the term of a field, or None if the index does not contain such fields."""
+    if not _SIMPLE_KEY.fullmatch(key):
+        return None
+    if isinstance(value, str):
+        text = f":{value}" if len(value) <= _LONGEST_TEXT else None
+    elif value is None or isinstance(value, bool):
+        text = f"={json.dumps(value)}"
+    else:
+        text = f"#{int(value)}" if isinstance(value, int | float) and abs(value) < _EXACT_FLOATS else None
+    return None if text is None else _MARK + f"{column[0]}.{key}{text}".encode().hex()
+
+
+def _clauses(filter: Filter) -> Sequence[Clause]:
+    match filter:
+        case And(parts):
+            return _all_of([found for part in parts if (found := _clauses(part))])
+        case Or(parts):
+            each = [_clauses(part) for part in parts]
+            together = [clause for part in each for clause in part]
+            return together if all(each) and len(together) <= _MAX_CLAUSES else ()
+        case Leaf(operator="in", path=(key,), operand=tuple(operands)):
+            terms = dict.fromkeys(term(filter.column, key, operand) for operand in operands)
+            known = [(one,) for one in terms if one is not None]
+            return [*known, (_MARK + filter.column,)] if 0 < len(known) == len(terms) < _MAX_CLAUSES else ()
+    return ()
+
+
+def _all_of(parts: Sequence[Sequence[Clause]]) -> Sequence[Clause]:
+    """Combine the clauses of as many parts as possible, those with few clauses first."""
+    together: Sequence[Clause] = ()
+    for part in sorted(parts, key=len):
+        combined = [(*one, *other) for one, other in product(together, part)] if together else part
+        if len(combined) > _MAX_CLAUSES:
+            break
+        together = combined
+    return together
