@@ -103,7 +103,7 @@ def _restore_version(
         for name in CONTENT:
             setattr(memory, name, getattr(earlier, name))
         memory.deleted_at = None
-        services.save_version(caller, memory, "memory.restore", before)
+        services.save_version(caller, memory, "memory.restore", before, [*CONTENT, "deleted_at"])
     return memory
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ _SMALL_DOCUMENTS = ", ".join(
     f"CASE WHEN size <= {large_rows.SMALL} THEN {name} END" for name in ("payload", "metadata")
 )
 _JSON = JsonField()
+VERSION = ("version", "updated_at", "written_by")  # every new version changes these
 ADDRESS = ("tenant_id", "namespace", "coordinate_key")
 _REPLACED_FIELDS = [
     "payload", "metadata", "memory_type", "importance", "context", "terms",
@@ -62,10 +62,11 @@ def _where(caller: Caller, namespace: str, keys: Iterable[str]) -> tuple[str, li
     return where, [rows.id_parameter(caller.tenant.id), namespace, parameter, *user]
 
 
-def save(new: Sequence[Memory], old: Sequence[Memory]) -> None:
-    """Insert new rows and update locked ones. Raises IntegrityError if a new row's address is taken."""
+def save(new: Sequence[Memory], old: Sequence[Memory], changed: Sequence[str] = _REPLACED_FIELDS) -> None:
+    """Insert new rows, and update the `changed` fields of locked ones.
+
+    Raises IntegrityError if a new row's address is taken.
+    """
     # If another caller has just created a memory at the same address, `retrying` runs the transaction again.
     TABLE.insert([vars(memory) for memory in new])
-    # The old rows are locked, so each of them is updated. The statement also needs ids for rows that are never
-    # inserted, which must not collide with existing ones.
-    TABLE.upsert([{**vars(memory), "id": uuid.uuid4()} for memory in old], ADDRESS, _REPLACED_FIELDS)
+    TABLE.update([vars(memory) for memory in old], changed)

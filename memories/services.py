@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +37,8 @@ from somamemory.json_pieces import is_small
 from tenants import audit, usage
 from tenants.audit import Change
 from tenants.caller import Caller
+
+_TEXT_FIELDS = frozenset({"payload", "context"})  # the fields from which terms and vectors are computed
 
 
 @dataclass(frozen=True)
@@ -105,27 +107,31 @@ def _patch(caller: Caller, namespace: str, coordinate: Coordinate, changes: Json
     check_expiry(changes.get("expires_at"))
     validity.check(memory.valid_from, memory.valid_to)
     check_size(memory)
-    save_version(caller, memory, "memory.patch", before)
+    save_version(caller, memory, "memory.patch", before, {*fields, "valid_from"})
     supersession.supersede(caller, [(memory, superseded)])
     return memory
 
 
-def save_version(caller: Caller, memory: Memory, action: str, before: bytes | None) -> None:
-    """Save a locked row, whose fields have been changed, as the next version of its memory.
+def save_version(caller: Caller, memory: Memory, action: str, before: bytes | None, changed: Collection[str]) -> None:
+    """Save a locked row as the next version of its memory.
 
     before: its state before the change, for the audit log.
+    changed: the fields that have been changed.
     """
     text = payloads.text_of(memory.payload)
-    memory.terms = analyzer.index_terms(text, memory.context, payloads.speakers_of(memory.payload))
+    if not _TEXT_FIELDS.isdisjoint(changed):
+        memory.terms = analyzer.index_terms(text, memory.context, payloads.speakers_of(memory.payload))
     memory.size = storage_usage.size(memory)
     memory.version += 1
     memory.updated_at = history.moment_after([memory])
     memory.written_by = caller.actor
-    row_locks.save([], [memory])
-    outbox.enqueue([memory], outbox.vector_of_changed(memory, text))
+    vectors = outbox.vector_of_changed(memory, text)
     usage.add(caller.tenant, 0, memory.size)  # the earlier version keeps its own size
-    change = Change(memory.coordinate.text, before, audit_state.state(memory))
-    audit.record(caller, action, [change], memory.namespace)
+    with rows.in_one_round_trip():
+        row_locks.save([], [memory], sorted({*changed, "terms", "size", *row_locks.VERSION}))
+        outbox.enqueue([memory], vectors)
+        change = Change(memory.coordinate.text, before, audit_state.state(memory))
+        audit.record(caller, action, [change], memory.namespace)
 
 
 def delete(
@@ -210,7 +216,7 @@ def restore(caller: Caller, namespace: str, coordinate: Coordinate, precondition
             raise NotFound(f"there is no deleted memory at coordinate {coordinate}")
         before = audit_state.state(memory)
         memory.deleted_at = None
-        save_version(caller, memory, "memory.restore", before)
+        save_version(caller, memory, "memory.restore", before, ["deleted_at"])
     return memory
 
 

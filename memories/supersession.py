@@ -182,7 +182,7 @@ def _save(
         memory.version += 1
         memory.updated_at = history.moment_after([memory])
         memory.written_by = caller.actor
-    row_locks.save([], memories)
+    row_locks.save([], memories, ["valid_to", *row_locks.VERSION])
     outbox.enqueue(memories)  # their vectors stay the same
     usage.add(caller.tenant, 0, sum(memory.size for memory in memories))
     changes = [

@@ -12,7 +12,6 @@ outbox at the same time.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import random
 import uuid
@@ -23,7 +22,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-import numpy as np
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Q
@@ -68,7 +66,7 @@ class _Job:
 
     @property
     def text_hash(self) -> bytes | None:
-        return None if self.row.own or self.vector is None else _hash(self.text)
+        return None if self.row.own or self.vector is None else immediate.hash_of(self.text)
 
 
 def drain(limit: int = BATCH) -> int:
@@ -143,19 +141,11 @@ def _job(row: VectorEmbedding, now: datetime) -> _Job:
     job = _Job(row, row.memory)
     if row.memory.deleted_at is None and not row.memory.has_expired(now):
         job.text = analyzer.embedding_text(payloads.text_of(row.memory.payload), row.memory.context)
-        job.vector = _kept_vector(job)
-        job.is_kept = job.vector is not None
+        kept = immediate.kept(row.own, row.vector, row.text_hash, job.text)
+        job.is_kept = kept is not None
+        job.vector = None if kept is None else kept.numbers
     row.memory.payload = {}  # a batch of large memories would take gigabytes
     return job
-
-
-def _kept_vector(job: _Job) -> Vectors | None:
-    """Return the stored vector if the caller supplied it or if it was made from the same text."""
-    row = job.row
-    if row.vector is not None and (row.own or bytes(row.text_hash or b"") == _hash(job.text)):
-        vector = np.frombuffer(row.vector, dtype="<f4")
-        return vector if usable(vector) else None
-    return None
 
 
 def _embed(generation: EmbeddingGeneration, jobs: list[_Job]) -> None:
@@ -304,10 +294,6 @@ def _postponed(job: _Job, lease: uuid.UUID | None) -> tuple[Any, ...]:
 
 def _uuid_parameter(value: uuid.UUID | None) -> Any:
     return value if connection.features.has_native_uuid_field else value and value.hex
-
-
-def _hash(words: str) -> bytes:
-    return hashlib.sha256(words.encode()).digest()
 
 
 def _bytes(vector: Vectors | None) -> bytes | None:

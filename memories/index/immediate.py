@@ -22,6 +22,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
@@ -40,7 +41,7 @@ log = logging.getLogger("soma.index")
 SETTLE = "memories.settle"
 # The drain ignores the rows of new memories for this long, because they are usually settled by then.
 GRACE = timedelta(seconds=2)
-GATHER_S = 0.05  # rows that are indexed within this time are settled together
+GATHER_S = 0.1  # rows that are indexed within this time are settled together
 BATCH = 1000
 MAX_UNSETTLED = 100_000  # the drain settles any further rows
 
@@ -57,6 +58,7 @@ class StoredVector:
     at_once: bool = False
 
 
+Buffer = bytes | memoryview
 Unsettled = dict[tuple[UUID, UUID, UUID], int]  # versions by generation, tenant and memory
 
 
@@ -98,8 +100,20 @@ def embedded(texts: Sequence[str], own: Sequence[Vectors | None]) -> list[Stored
     made = embeddings.of(generations.active()).embed([texts[at] for at in missing])
     for at, numbers in zip(missing, made, strict=True):
         if usable(numbers):
-            vectors[at] = StoredVector(numbers, hashlib.sha256(texts[at].encode()).digest(), at_once)
+            vectors[at] = StoredVector(numbers, hash_of(texts[at]), at_once)
     return vectors
+
+
+def kept(own: bool, vector: Buffer | None, text_hash: Buffer | None, text: str) -> StoredVector | None:
+    """Return the vector of an outbox row if the caller supplied it or if it was made from this text."""
+    if vector is None or not (own or bytes(text_hash or b"") == hash_of(text)):
+        return None
+    numbers = np.frombuffer(vector, dtype="<f4")
+    return StoredVector(numbers, None if own else hash_of(text), at_once=True) if usable(numbers) else None
+
+
+def hash_of(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
 
 
 def index_after_commit(memories: Iterable[Memory], vectors: Mapping[UUID, StoredVector | None]) -> bool:

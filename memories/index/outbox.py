@@ -61,23 +61,30 @@ def on_commit(memories: Sequence[Memory], vectors: Known) -> None:
 
 
 def vector_of_changed(memory: Memory, text: str) -> Known:
-    """Return the vector of a memory whose text may have changed, if this process embeds it immediately."""
+    """Return the vector of a memory whose text may have changed, if this process indexes it immediately.
+
+    The stored vector is kept if the caller supplied it or if it was made from the same text.
+    """
     if not immediate.applies():
         return {}
-    if _is_supplied(memory):  # keep the caller's vector
-        return {}
-    return {memory.id: immediate.embedded([analyzer.embedding_text(text, memory.context)], [None])[0]}
+    to_embed = analyzer.embedding_text(text, memory.context)
+    kept = immediate.kept(*_stored_vector(memory), to_embed)
+    return {memory.id: kept or immediate.embedded([to_embed], [None])[0]}
 
 
-def _is_supplied(memory: Memory) -> bool:
-    """Return whether a caller supplied the vector of this memory."""
+def _stored_vector(memory: Memory) -> tuple[bool, bytes | None, bytes | None]:
+    """Return whether the caller supplied the vector of this memory, the vector, and the hash of its text."""
     key = [id_parameter(id) for id in (memory.tenant_id, generations.active().id, memory.id)]
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT own FROM sfm_vector_embeddings WHERE tenant_id = %s AND generation_id = %s AND memory_id = %s", key
-        )
-        row = cursor.fetchone()
-    return row is not None and bool(row[0])
+        cursor.execute(_STORED_VECTOR, key)
+        row: tuple[bool, bytes | None, bytes | None] | None = cursor.fetchone()
+    return row or (False, None, None)
+
+
+_STORED_VECTOR = """
+    SELECT own, vector, text_hash FROM sfm_vector_embeddings
+    WHERE tenant_id = %s AND generation_id = %s AND memory_id = %s
+"""
 
 
 def _rows(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -29,6 +29,7 @@ Row = TypeVar("Row", bound=Model)
 # default.
 Values = Mapping[str, object]
 Convert = Callable[[Any], object]
+_SHAPES = 256  # the maximum number of cached lists of columns to update
 _PIECES = JsonPieces(json.dumps, ", ", ": ")
 Reading = tuple[list[str], Conversions]
 
@@ -59,18 +60,34 @@ class Table(Generic[Row]):
         changes = ", ".join(f"{column} = excluded.{column}" for column in update)
         self._write(rows, f" ON CONFLICT ({', '.join(unique)}) DO UPDATE SET {changes}")
 
+    def update(self, rows: Sequence[Values], changed: Sequence[str]) -> None:
+        """Set the `changed` columns of existing rows. Other columns, and indexes only on them, are not written."""
+        if not rows:
+            return
+        vendor, key = connection.vendor, self.model._meta.pk.attname
+        sql, columns = _update(self.model, vendor, tuple(changed)), _columns(self.model, vendor, (*changed, key))
+        with connection.cursor() as cursor:
+            if vendor == "postgresql":
+                # The array makes PostgreSQL look up the rows in the index, whatever the size of the table.
+                cursor.execute(sql, [_document(columns, rows), [row[key] for row in rows]])
+            elif len(rows) == 1:
+                cursor.execute(sql, _parameters(columns, rows[0]))
+            else:
+                cursor.executemany(sql, [_parameters(columns, row) for row in rows])
+
     def _write(self, rows: Sequence[Values], conflict: str) -> int:
         """Write the rows, and return how many were written."""
         if not rows:
             return 0
-        sql = _insert(self.model, connection.vendor) + conflict
+        vendor = connection.vendor
+        sql, columns = _insert(self.model, vendor) + conflict, _columns(self.model, vendor)
         with connection.cursor() as cursor:
-            if connection.vendor == "postgresql":
-                cursor.execute(sql, [document(self.model, rows)])
+            if vendor == "postgresql":
+                cursor.execute(sql, [_document(columns, rows)])
             elif len(rows) == 1:
-                cursor.execute(sql, _parameters(self.model, rows[0]))
+                cursor.execute(sql, _parameters(columns, rows[0]))
             else:
-                cursor.executemany(sql, [_parameters(self.model, row) for row in rows])
+                cursor.executemany(sql, [_parameters(columns, row) for row in rows])
             return int(cursor.rowcount)
 
 
@@ -126,8 +143,12 @@ def one_statement() -> bool:
 
 def document(model: type[Model], rows: Sequence[Values]) -> str:
     """Return the rows as a JSON document for PostgreSQL."""
-    names = [column.name for column in _columns(model, connection.vendor)]
-    return orjson.dumps([dict(zip(names, _parameters(model, row), strict=True)) for row in rows]).decode()
+    return _document(_columns(model, connection.vendor), rows)
+
+
+def _document(columns: Sequence[_Column], rows: Sequence[Values]) -> str:
+    names = [column.name for column in columns]
+    return orjson.dumps([dict(zip(names, _parameters(columns, row), strict=True)) for row in rows]).decode()
 
 
 def id_parameter(id: UUID) -> UUID | str:
@@ -171,21 +192,21 @@ class _Column:
     convert: Convert | None
 
 
-def _parameters(model: type[Model], row: Values) -> list[Any]:
+def _parameters(columns: Sequence[_Column], row: Values) -> list[Any]:
     values = []
-    for column in _columns(model, connection.vendor):
+    for column in columns:
         value = row[column.name] if column.name in row else column.default()
         values.append(value if value is None or column.convert is None else column.convert(value))
     return values
 
 
-@cache
-def _columns(model: type[Model], vendor: str) -> list[_Column]:
-    fields = [field for field in model._meta.concrete_fields if field is not model._meta.auto_field]
+@lru_cache(_SHAPES)
+def _columns(model: type[Model], vendor: str, names: tuple[str, ...] = ()) -> list[_Column]:
+    """Return the columns with these names, or all that an insert writes."""
+    fields = {field.attname: field for field in model._meta.concrete_fields if not field.generated}
     return [
-        _Column(field.attname, str(field.db_type(connection)), field.get_default, _converter(field, vendor))
-        for field in fields
-        if not field.generated
+        _Column(name, str(fields[name].db_type(connection)), fields[name].get_default, _converter(fields[name], vendor))
+        for name in names or [name for name in fields if fields[name] is not model._meta.auto_field]
     ]
 
 
@@ -204,6 +225,18 @@ def _insert(model: type[Model], vendor: str) -> str:
         return into + f"VALUES ({', '.join(['%s'] * len(columns))})"
     types = ", ".join(f"{column.name} {column.type}" for column in columns)
     return into + f"SELECT {names} FROM json_to_recordset(%s::json) AS r ({types})"  # noqa: S608 - names from the model
+
+
+@lru_cache(_SHAPES)
+def _update(model: type[Model], vendor: str, changed: tuple[str, ...]) -> str:
+    table, key = model._meta.db_table, model._meta.pk.attname
+    if vendor != "postgresql":
+        values = ", ".join(f"{name} = %s" for name in changed)
+        return f"UPDATE {table} SET {values} WHERE {key} = %s"  # noqa: S608 - names from the model
+    types = ", ".join(f"{column.name} {column.type}" for column in _columns(model, vendor, (*changed, key)))
+    values = ", ".join(f"{name} = r.{name}" for name in changed)
+    source = f"json_to_recordset(%s::json) AS r ({types})"
+    return f"UPDATE {table} SET {values} FROM {source} WHERE {table}.{key} = r.{key} AND {table}.{key} = ANY(%s)"  # noqa: S608
 
 
 @cache

@@ -19,6 +19,7 @@ from tenants.models import AuditEvent
 
 MEMORIES = Table(Memory)
 ADDRESS = ("tenant_id", "namespace", "coordinate_key")
+CHANGED = ["payload", "metadata", "importance", "context", "version", "expires_at"]
 TENANT = uuid.UUID(int=7)
 texts = some.text(some.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=20)
 times = some.datetimes(datetime(1900, 1, 1), datetime(9000, 1, 1), timezones=some.just(UTC))
@@ -92,6 +93,22 @@ class SameAsTheOrm(TestCase):
         assert [type(value) for value in columns(read).values()] == [type(value) for value in columns(theirs).values()]
         assert read.seq == theirs.seq
 
+    @settings(max_examples=25)
+    @given(some.lists(memories, min_size=2, max_size=4, unique_by=lambda row: (row.namespace, row.coordinate_key)))
+    def test_updated_rows_are_those_that_the_orm_updates(self, some_memories: list[Memory]) -> None:
+        old, new = some_memories[: len(some_memories) // 2], some_memories[len(some_memories) // 2 :]
+        Memory.all_tenants.all().delete()
+        Memory.all_tenants.bulk_create(old)
+        for before, after in zip(old, new, strict=False):
+            after.seq, after.id = before.seq, before.id
+        MEMORIES.update([vars(after) for after in new[: len(old)]], CHANGED)
+        ours = as_stored(Memory)
+        Memory.all_tenants.all().delete()
+        Memory.all_tenants.bulk_create(old)
+        Memory.all_tenants.bulk_update(new[: len(old)], CHANGED)
+
+        assert ours == as_stored(Memory)
+
 
 @pytest.mark.django_db
 def test_absent_fields_get_their_default() -> None:
@@ -117,9 +134,24 @@ def test_an_upsert_changes_only_the_columns_it_names(count: int) -> None:
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("count", [1, 3])
+def test_an_update_changes_only_the_columns_and_rows_it_names(count: int) -> None:
+    MEMORIES.insert([vars(a_memory(str(number), context="old", version=1)) for number in range(count + 1)])
+    rows = list(Memory.all_tenants.order_by("coordinate_key"))[:count]
+    for row in rows:
+        row.context, row.version = "new", 2
+
+    MEMORIES.update([vars(row) for row in rows], ["version"])
+
+    after = Memory.all_tenants.order_by("coordinate_key").values_list("context", "version")
+    assert list(after) == [("old", 2)] * count + [("old", 1)]
+
+
+@pytest.mark.django_db
 def test_nothing_is_written_without_rows() -> None:
     MEMORIES.insert([])
     MEMORIES.upsert([], ADDRESS, ["version"])
+    MEMORIES.update([], ["version"])
 
     assert not Memory.all_tenants.exists()
 

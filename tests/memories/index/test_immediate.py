@@ -226,10 +226,29 @@ def test_a_patch_keeps_the_vector_of_the_caller(
     with committed():
         memory = services.patch(caller, "default", AT, {"importance": 1.0})
 
-    assert memory.index_state == "pending"
-    assert after_grace() == 1
+    assert memory.index_state == "ready"
     assert points.points[memory.id].version == 2
     assert np.array_equal(points.points[memory.id].vector, own)
+    assert the_row().own
+
+
+def test_a_patch_without_a_new_text_keeps_the_vector(
+    points: Points,
+    store: Callable[..., Memory],
+    committed: Execute,
+    caller: Caller,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = store("a walrus", context="in the sea")
+    vector, row = points.points[before.id].vector, the_row()
+    monkeypatch.setattr(immediate, "embedded", lambda *given: pytest.fail("embedded again"))
+    with committed():
+        memory = services.patch(caller, "default", AT, {"importance": 1.0, "payload": {"seen": True}})
+
+    assert memory.index_state == "ready"
+    assert points.points[memory.id].version == 2
+    assert np.array_equal(points.points[memory.id].vector, vector)
+    assert (the_row().vector, the_row().text_hash, the_row().own) == (row.vector, row.text_hash, False)
 
 
 def test_the_row_of_a_memory_that_will_expire_is_due_at_that_time(store: Callable[..., Memory]) -> None:
