@@ -92,7 +92,7 @@ def renew(request: Request) -> None:
 
 def _attempt(request: Request) -> Attempt | None:
     """Return the attempt to which the request belongs. Raises MalformedRequest."""
-    key, caller = request.headers.get(HEADER), request.caller
+    key, caller = request.META.get("HTTP_IDEMPOTENCY_KEY"), request.caller
     if key is None or caller.key_id is None:
         return None
     if not _FORM.fullmatch(key):

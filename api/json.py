@@ -64,7 +64,7 @@ def parse(raw: bytes) -> Any:
 
 class StrictParser(Parser):
     def parse_body(self, request: HttpRequest) -> Any:
-        media_type, _, parameters = request.headers.get("Content-Type", "").lower().partition(";")
+        media_type, _, parameters = request.META.get("CONTENT_TYPE", "").lower().partition(";")
         if media_type.strip() != "application/json":
             raise UnsupportedMediaType("send the body with Content-Type: application/json")
         if "charset" in parameters and "utf-8" not in parameters and "utf8" not in parameters:

@@ -19,8 +19,9 @@ def etag(version: int) -> dict[str, str]:
 
 def of_write(request: HttpRequest) -> Precondition:
     """Parse If-Match and If-None-Match. Raises MalformedRequest."""
-    if_match = request.headers.get("If-Match")
-    if_none_match = request.headers.get("If-None-Match")
+    # Not `request.headers`, which would convert the names of all headers.
+    if_match = request.META.get("HTTP_IF_MATCH")
+    if_none_match = request.META.get("HTTP_IF_NONE_MATCH")
     if if_none_match not in (None, "*"):
         raise MalformedRequest("If-None-Match must be * for a write")
     absent = if_none_match == "*"
@@ -36,8 +37,8 @@ def of_write(request: HttpRequest) -> Precondition:
 
 def reject(request: HttpRequest) -> None:
     """Raise MalformedRequest for a condition if the route supports none. Ignoring a condition could overwrite data."""
-    for name in ("If-Match", "If-None-Match"):
-        if name in request.headers:
+    for name, variable in (("If-Match", "HTTP_IF_MATCH"), ("If-None-Match", "HTTP_IF_NONE_MATCH")):
+        if variable in request.META:
             raise MalformedRequest(f"{name} is not supported by this route; remove the header")
 
 

@@ -170,10 +170,11 @@ def unit_vectors(vectors: Sequence[Vector], dimension: int) -> Vector:
                 "vector", f"must have {dimension} dimensions, as in the index; its shape is {vector.shape}"
             )
     wide = np.array(vectors, dtype=np.float64).reshape(-1, dimension)
-    if not (np.isfinite(wide).all() and wide.any(axis=1).all()):
+    largest = np.abs(wide).max(axis=1, keepdims=True)  # NaN if one of the numbers is
+    if not ((largest > 0) & (largest < np.inf)).all():
         raise UnusableVector("vector", "all numbers must be finite, and at least one must be non-zero")
-    wide /= np.abs(wide).max(axis=1, keepdims=True)
-    wide /= np.linalg.norm(wide, axis=1, keepdims=True)
+    wide /= largest
+    wide /= np.sqrt((wide * wide).sum(axis=1, keepdims=True))
     return wide.astype(np.float32)
 
 

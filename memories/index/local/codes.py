@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,8 @@ def products(query: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.float32]:
 
 def checksums(rows: Columns) -> NDArray[np.uint64]:
     """Return a checksum of each row: the sum of its words, each multiplied by a different odd number."""
+    if len(rows) <= _AT_ONCE:
+        return _checksums(rows)
     found = np.empty(len(rows), np.uint64)
     for start in range(0, len(rows), _AT_ONCE):
         found[start : start + _AT_ONCE] = _checksums(rows[start : start + _AT_ONCE])
@@ -52,7 +55,11 @@ def _checksums(rows: Columns) -> NDArray[np.uint64]:
     )
     total, first = np.ones(len(rows), np.uint64), 1  # not 0, so that a row of zeros is not valid
     for part in words:
-        odd = np.arange(first, first + part.shape[1], dtype=np.uint64) * _MULTIPLIER | np.uint64(1)
-        total += part.astype(np.uint64) @ odd
+        total += part.astype(np.uint64) @ _odd_numbers(first, part.shape[1])
         first += part.shape[1]
     return total
+
+
+@cache
+def _odd_numbers(first: int, count: int) -> NDArray[np.uint64]:
+    return np.arange(first, first + count, dtype=np.uint64) * _MULTIPLIER | np.uint64(1)

@@ -52,7 +52,11 @@ def is_large(params: Sequence[object] | None) -> bool:
     A connection caches its last 64 statements, each of which keeps a copy of its parameters. After storing memories of
     9.8 MB, eight threads held on to 200 MB.
     """
-    return sum(len(value) for value in params or () if isinstance(value, str | bytes)) > LARGE
+    size = 0
+    for value in params or ():
+        if isinstance(value, str | bytes):
+            size += len(value)
+    return size > LARGE
 
 
 @lru_cache(256)
