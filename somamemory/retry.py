@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from tenacity import RetryCallState, Retrying, retry_if_exception
+
 Result = TypeVar("Result")
 
 
@@ -42,19 +44,22 @@ class RetryPolicy:
         min_pause_s: the delay requested by the other side, as with Retry-After.
         """
 
-        attempt = 1
-        while True:
-            try:
-                return work()
-            except Exception as error:
-                if attempt == self.attempts or not retry_on(error):
-                    raise
-                pause_s = max(min_pause_s(error), self._pause_s(attempt))
-                if deadline is not None and time.monotonic() + pause_s >= deadline():
-                    raise
-            sleep(pause_s)
-            attempt += 1
+        def pause_s(state: RetryCallState) -> float:
+            doubled: float = min(self.max_pause_s, self.first_pause_s * 2 ** (state.attempt_number - 1))
+            error = state.outcome.exception() if state.outcome else None
+            return max(min_pause_s(error) if error else 0.0, doubled * random.uniform(0.5, 1.5))
 
-    def _pause_s(self, attempt: int) -> float:
-        doubled: float = min(self.max_pause_s, self.first_pause_s * 2 ** (attempt - 1))
-        return doubled * random.uniform(0.5, 1.5)
+        def past_deadline(state: RetryCallState) -> bool:
+            return deadline is not None and time.monotonic() + state.upcoming_sleep >= deadline()
+
+        def pause(seconds: float) -> None:
+            sleep(seconds)
+
+        retrying = Retrying(
+            stop=lambda state: state.attempt_number >= self.attempts or past_deadline(state),
+            wait=pause_s,
+            retry=retry_if_exception(retry_on),
+            sleep=pause,
+            reraise=True,
+        )
+        return retrying(work)
