@@ -204,3 +204,10 @@ def test_every_target_of_make_that_is_named_exists() -> None:
     for document in documents():
         named = set(re.findall(r"(?:^|`)make ([a-z-]+)", document.read_text(), re.MULTILINE))
         assert named <= targets, name_of(document)
+
+
+@pytest.mark.parametrize("page", sorted((HOME / "docs" / "decisions").glob("*.md")), ids=lambda page: page.stem)
+def test_decisions_are_listed_newest_first(page: Path) -> None:
+    dates = re.findall(r"^\*(\d{4}-\d\d-\d\d)", page.read_text(), re.MULTILINE)
+
+    assert dates == sorted(dates, reverse=True)
