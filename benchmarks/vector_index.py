@@ -43,7 +43,7 @@ def sentences() -> list[str]:
 
 
 def language(count: int, rng: np.random.Generator) -> Iterator[Vector]:
-    """Yield batches of vectors that resemble those of texts.
+    """Yield batches of vectors that resemble text embeddings.
 
     Each is a weighted sum of the vectors of three sentences. It resembles the vector of a text, because WordLlama
     averages the vectors of a text's words.

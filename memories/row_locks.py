@@ -33,7 +33,7 @@ def at(caller: Caller, namespace: str, keys: Iterable[str]) -> dict[str, Memory]
 
 
 def outlines(caller: Caller, namespace: str, keys: Iterable[str]) -> dict[str, Memory]:
-    """Return the rows of `at` without their terms, and without the documents of large ones (`documents_of`).
+    """Return the rows of `at` without their terms. Large rows have no documents either (see `documents_of`).
 
     Use this for changes that replace or delete the rows, whose documents together may take gigabytes. Never save such a
     row.

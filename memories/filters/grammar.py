@@ -19,7 +19,7 @@ from tenants.models import problem_with_id
 MAX_CONDITIONS = 100
 MAX_DEPTH = 8  # levels of nested filter objects, including the outermost
 MAX_LIST = 1_000
-MAX_LISTED = 10_000  # values in all lists together; SQLite accepts 32,766 parameters
+MAX_LISTED = 10_000  # values in all lists in total; SQLite accepts 32,766 parameters
 MAX_SEGMENTS = 16
 MAX_SEGMENT_LENGTH = 255
 # The maximum length of a text to search for in other texts. In the worst case, a search takes time proportional to the
@@ -153,7 +153,7 @@ class _Parser:
             raise InvalidInput(at, f"must have at most {MAX_LIST} values; this list has {len(raw)}")
         self.listed += len(raw)
         if self.listed > MAX_LISTED:
-            raise InvalidInput(at, f"all lists together must have at most {MAX_LISTED} values")
+            raise InvalidInput(at, f"the lists must contain at most {MAX_LISTED} values in total")
         return tuple(checked(value, f"{at}[{index}]") for index, value in enumerate(raw))
 
     def count(self, at: str) -> None:

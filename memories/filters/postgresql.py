@@ -131,9 +131,9 @@ def _indexable(filter: Filter, documents: Mapping[str, Sql]) -> Sql | None:
 
 
 def _found_by_index(document: Sql, path: Sequence[str], operands: Sequence[object]) -> Sql | None:
-    """Return a condition that the document contains {"a": {"b": operand}} for one of a few operands.
+    """Return a condition that is true if the document contains {"a": {"b": operand}} for any of a few operands.
 
-    The condition is not sufficient, because it also matches a list with such an item.
+    The condition is not sufficient, because it is also true for a list that contains a matching item.
     """
     if not 0 < len(operands) <= _MAX_INDEXED:
         return None

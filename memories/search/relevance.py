@@ -1,4 +1,4 @@
-"""The relevance of hits: the probability that a memory answers the query, and each hit's share of it.
+"""The relevance of hits: the probability that a memory answers the query, scaled by the score of each hit.
 
 The probability depends on the best candidates, but not on how the parts of a score are weighted, and hardly on the
 length of the query. Its constants were fitted by logistic regression on questions about three kinds of conversations,
@@ -103,9 +103,9 @@ class Signals:
         return max(both, key=lambda one: one.probability)
 
     def relevance(self, score: float, best_score: float) -> float:
-        """Return the relevance of a hit: its share of the probability, in proportion to its score.
+        """Return the relevance of a hit: the probability, scaled by the ratio of the hit's score to the best score.
 
-        The best hit gets all of it.
+        The relevance of the best hit is the probability itself.
         """
         return round(self.probability * min(score / best_score, 1.0), 4) if best_score > 0 else 0.0
 
