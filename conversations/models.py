@@ -291,7 +291,10 @@ class ColdFile(TenantOwned):
 
 
 class DeletedConversation(TenantOwned):
-    """A soft-deleted conversation, with the data to purge or restore it. The row exists as long as its messages."""
+    """A soft-deleted conversation, with the data to purge or restore it.
+
+    The row exists for as long as its messages do.
+    """
 
     id = models.BigAutoField(primary_key=True)
     conversation_id = models.UUIDField()

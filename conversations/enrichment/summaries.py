@@ -141,7 +141,7 @@ def summarize(caller: Caller, id: UUID, level: str, day: date | None = None) -> 
         raise NotFound("the conversation has no messages yet; append some first")
     period = periods.of(level, day or max(roll_up.days))
     if not roll_up.has_messages(period):
-        raise NotFound(f"the conversation has no messages in {period.name}; choose another day")
+        raise NotFound(f"the conversation has no messages for {period.name}; choose another day")
     return roll_up.summary(period)
 
 

@@ -76,7 +76,10 @@ class _Known:
     live: bool
 
     def difference(self, held: int | None) -> str | None:
-        """Return the kind of difference if the index contains this version (None: no point)."""
+        """Return how the index differs from the database, or None if they agree or the row is waiting to be indexed.
+
+        held: the version in the index, or None if it does not contain the memory.
+        """
         if self.row is None:
             return MISSING if self.live else ORPHANED if held is not None else None
         if self.row.due:

@@ -150,7 +150,7 @@ async def _called(service: BaseSessionService, kind: str, given: dict[str, Any])
 
 
 def _comparable(result: Any) -> Any:
-    """Return what both services must agree on: no times at which a session was created."""
+    """Return the parts of a result on which both services must agree, without the times of sessions."""
     if isinstance(result, Session):
         return result.id, result.user_id, result.state, [event.model_dump(exclude_none=True) for event in result.events]
     if hasattr(result, "sessions"):

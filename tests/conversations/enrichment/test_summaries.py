@@ -181,7 +181,7 @@ def test_a_period_without_messages_has_no_summary(api: Api) -> None:
     conversation = talk(api, month())
 
     body = {"conversation_id": conversation["id"], "day": "2026-09-01"}
-    assert "no messages in 2026-09-01" in problem_of(api.post("/api/v1/summarize", body), 404)["detail"]
+    assert "no messages for 2026-09-01" in problem_of(api.post("/api/v1/summarize", body), 404)["detail"]
 
 
 @pytest.mark.parametrize(
