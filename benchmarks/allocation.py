@@ -2,7 +2,8 @@
 
 Several processes with eight writers each (with SQLite, one process with 32 writers) store memories, alternately without
 a coordinate and at a given one. The exit status is 0 if all allocated coordinates were free and different, and if the
-p99 of stores that allocate one is at most 1.25 times that of the others, because writers do not wait for each other.
+p99 of store operations that allocate one is at most 1.25 times that of the others, which shows that writers do not wait
+for each other.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ PAYLOAD = {"text": "Notes by many writers about the river, the weather and the p
 
 @dataclass
 class Times:
-    """Durations of stores without and with a coordinate, in seconds, and the number of allocated coordinates."""
+    """Seconds taken to store without and with a coordinate, and the number of allocated coordinates."""
 
     allocated: list[float] = field(default_factory=list)
     given: list[float] = field(default_factory=list)
@@ -41,7 +42,7 @@ def percentile(times: list[float], share: float) -> float:
 
 
 def work(number: int, threads: int, stores: int) -> Times:
-    """Store with several writers in this process; half of the stores allocate a coordinate."""
+    """Store with several writers in this process; half of the store operations allocate a coordinate."""
     from django.db import connection
 
     from memories import allocation, coordinates, services
@@ -91,7 +92,7 @@ def measure(processes: int, stores: int) -> int:
     memories = Memory.objects.for_tenant(Tenant.objects.get(slug="default")).count()
     ratio = percentile(allocated, 0.99) / percentile(given, 0.99)
     for name, times in (("without a coordinate", allocated), ("at a coordinate", given)):
-        print(f"{len(times)} stores {name}: p50 {percentile(times, 0.5):.2f} ms, p99 {percentile(times, 0.99):.2f} ms")
+        print(f"{len(times)} stored {name}: p50 {percentile(times, 0.5):.2f} ms, p99 {percentile(times, 0.99):.2f} ms")
     print(f"{taken} coordinates were taken; {memories} memories; p99 ratio {ratio:.2f}")
     return 0 if not taken and memories == len(allocated) + len(given) and ratio <= GOAL else 1
 

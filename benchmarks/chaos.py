@@ -7,8 +7,8 @@ The installation consists of two web workers, a Celery worker, Celery beat, two 
 it drops afterwards.
 
 Clients store, replace and delete memories. A write that was rejected or got no response is sent again until it is
-acknowledged; stores are sent again with the same Idempotency-Key. The version of each memory therefore shows how often
-it was changed.
+acknowledged; a store request keeps its Idempotency-Key. The version of each memory therefore shows how often it was
+changed.
 
 The exit status is 0 if every acknowledged write has taken effect exactly once, and the index matches the database
 within 60 s of the last restart.
@@ -125,7 +125,7 @@ class Chaos:
         progress.wait_until(until, TURN_S)
 
     def _converge(self) -> None:
-        """Measure how long after the last restart no memories are waiting and `reconcile` finds no differences."""
+        """Measure the time from the last restart until no memories wait and `reconcile` finds no differences."""
         place = self.place
         with contextlib.suppress(AssertionError):
             wait_for(self._nothing_waits, 3 * CONVERGE_S, 0.2)

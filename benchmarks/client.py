@@ -2,8 +2,9 @@
 
     python -m benchmarks.client
 
-Compares the clients with `http.client` on a kept-alive connection to a server that responds immediately. Compares the
-embedded client with the application that it calls. Both run in alternating blocks. The results are medians.
+It compares the clients with `http.client` on a kept-alive connection to a server that responds immediately. It also
+compares the embedded client with the application that it calls. Both run in alternating blocks. The results are
+medians.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Measure contexts for one user among many: `python -m benchmarks.context_of_users FILE [--database postgres://…]`.
 
-FILE has the format of `benchmarks.context_recall`. Each of its conversations belongs to a user, in one conversation for
-each session. Generated sessions extend the data to USERS users with SESSIONS sessions each. The benchmark assembles
-CONTEXTS contexts with a `user_id`, most of them for questions that another user could answer, and prints:
+FILE has the format of `benchmarks.context_recall`. Each conversation in it belongs to one user, and each of its
+sessions becomes a stored conversation. Generated sessions extend the data to USERS users with SESSIONS sessions each.
+The benchmark assembles CONTEXTS contexts with a `user_id`, most of them for questions that another user could answer,
+and prints:
 
 - the number of items that belonged to another user; the exit status is 1 if there were any
 - the fraction of a user's evidence in a context of BUDGET tokens, by `user_id` and by the folder of the user

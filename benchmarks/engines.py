@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 K = 10
 BATCH = 500
 QUESTIONS = 200
-STALE_S = 10  # a search in Milvus may not see writes of the last few seconds
+STALE_S = 10  # a search in Milvus may miss writes from the last few seconds
 TENANT = uuid.UUID(int=1)
 RARE, COMMON = "semantic", "episodic"
 

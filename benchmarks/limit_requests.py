@@ -11,7 +11,7 @@ from typing import Any
 BATCH = 1_000
 LARGE_TOOL = "large tool"
 WORDS = ("alpha", "beta", "gamma", "delta", "lorem", "ipsum", "dolor", "sit", "amet", "漢字", "straße", "ΟΔΟΣ")
-# Texts of 9.8 MB as JSON, each of which is expensive for a different part of the service.
+# Texts that take 9.8 MB as JSON, each of which is expensive for a different part of the service.
 LARGE: tuple[Callable[[], Any], ...] = (
     lambda: "Lorem ipsum dolor sit amet " * 363_000,
     lambda: "漢字" * 1_630_000,
@@ -68,7 +68,7 @@ class Worst:
         return Sent("search", "POST", "/api/v1/memories/search", body)
 
     def large_needles(self) -> Sent:
-        """Search with 100 conditions for texts that nearly occur in every large memory."""
+        """Search with 100 conditions for strings that almost occur in every large memory."""
         needle = self.chance.choice(("a" * 999 + "b", "b" + "a" * 999, "needle", "漢" * 999 + "字字"))
         conditions = [{"text": {"icontains": f"{needle}"[-1_000:]}} for _ in range(99)]
         body = {"query": "lorem", "prefix": [7], "filters": {"OR": conditions}, "top_k": 200}
@@ -175,7 +175,7 @@ class Worst:
         return _tool_call("tool", name, arguments)
 
     def large_tool(self) -> Sent:
-        """Call a tool that finds at least one of the large memories. At most 20,000 tokens of it are returned."""
+        """Call a tool that finds at least one of the large memories. At most 20,000 tokens are returned."""
         name, arguments = self.chance.choice(
             (
                 (

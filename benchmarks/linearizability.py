@@ -125,9 +125,9 @@ def running(database: str) -> Iterator[Run]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--histories", type=int, default=1_000)
-    parser.add_argument("--operations", type=int, default=300, help="of each history")
-    parser.add_argument("--clients", type=int, default=4, help="of each history, at the same time")
-    parser.add_argument("--width", type=int, default=10, help="histories of a batch, at the same time")
+    parser.add_argument("--operations", type=int, default=300, help="operations in each history")
+    parser.add_argument("--clients", type=int, default=4, help="concurrent clients in each history")
+    parser.add_argument("--width", type=int, default=10, help="histories recorded at the same time")
     parser.add_argument("--database", default="", help="URL of an empty database, postgres://…; without it, SQLite")
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))
     options = parser.parse_args()

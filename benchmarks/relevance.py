@@ -9,9 +9,9 @@ conversation's own questions, but not to questions about other conversations. Fo
 - lost: the fraction of recall@10 lost because no hit for a question with an answer reaches the floor
 - precision: the fraction of questions with an answer among those that are not silent, if half of all questions have one
 
-`--fit` prints the constants of `memories.search.relevance`: the weights of a logistic regression, in which each place
-of each file counts the same, changed so that the default floor costs at most COST in each place. Those without a
-similarity are fitted to searches in keyword mode.
+`--fit` prints the constants of `memories.search.relevance`: the weights of a logistic regression, in which each
+namespace or folder of each file counts equally, adjusted so that the default floor costs at most COST in each of them.
+Those without a similarity are fitted to searches in keyword mode.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Outcome:
     """The outcome of a question.
 
     recall: recall@10, or None if the question is about another conversation.
-    apart: whether the other conversation has other speakers.
+    apart: whether the other conversation has different speakers.
     """
 
     place: str
@@ -146,7 +146,7 @@ def regression(rows: Floats, answers: Floats, weights: Floats) -> Floats:
 def within_cost(weights: Floats, outcomes: Sequence[Outcome]) -> Floats:
     """Change the intercept and the weight of the length, so that the default floor costs at most COST in each place.
 
-    The weight of the length is chosen so that the floor can be equally high for short and for long memories.
+    The weight of the length is chosen so that the same floor suits both short and long memories.
     """
     from memories.search.relevance import FLOOR
 

@@ -2,8 +2,8 @@
 
 The database must be empty, and a superuser must have prepared it: `manage.py row_level_security on` prints the
 statements. The requests run in this process, alternately without and with row-level security, so that a busy machine
-affects both equally. "Alternating" is the worst case: each request has a different tenant than the previous one, so it
-needs an additional statement. Other work on the machine affects the times but hardly affects the CPU time, which
+affects both equally. "Alternating" is the worst case: each request comes from a different tenant than the previous one,
+so it needs an additional statement. Other work on the machine affects the times but hardly affects the CPU time, which
 includes this process and PostgreSQL.
 """
 
@@ -159,7 +159,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--database", required=True, help="URL of an empty database, postgres://…")
     parser.add_argument("--memories", type=int, default=100_000)
-    parser.add_argument("--repeats", type=int, default=1_000, help="requests of each kind, each way")
+    parser.add_argument("--repeats", type=int, default=1_000, help="requests of each kind in each mode")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="soma-bench-") as folder:
         os.environ |= {"SOMA_DATABASE_URL": options.database, "SOMA_SECRET_KEY": secrets.token_urlsafe(50)}

@@ -142,7 +142,7 @@ def forget_peaks(server: Server) -> float:
 
 
 def send(client: Client, sent: Sent) -> tuple[int, str]:
-    """Send a request, read the whole response, and return its status and error code, also of a tool."""
+    """Send a request, read the whole response, and return its status and error code, including that of a tool."""
     headers = dict(client.headers)
     if sent.raw is not None:
         headers["Content-Type"] = "text/markdown"
@@ -167,7 +167,7 @@ def measure(server: Server, options: argparse.Namespace) -> bool:
     worst = Worst(random.Random(options.seed))
     probe = Probe(server)
     mapped = forget_peaks(server)
-    base_mb = peak_mb(server) - mapped  # counts shared memory as many times as the later peaks do
+    base_mb = peak_mb(server) - mapped  # counts shared memory once per process, as the later peaks do
     probe.start()
     late_s, outcomes, slowest = 0.0, Counter[str](), dict[str, float]()
     bad: list[str] = []

@@ -37,7 +37,7 @@ def key(text: str) -> Key:
     if any(unicodedata.category(character) == "Cc" for character in text):
         raise ValueError("must not contain control characters")
     if {".", ".."}.intersection(text.split(SEPARATOR)):
-        # Clients and proxies resolve these in paths, so the request would reach another memory.
+        # Clients and proxies resolve these in paths, so the request would reach a different memory.
         raise ValueError("must not contain the segments '.' and '..'")
     return Key(text)
 

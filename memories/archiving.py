@@ -30,7 +30,7 @@ KEPT = (
     "id", "coordinate_key", "payload", "metadata", "memory_type", "importance", "context", "version", "size",
     "created_at", "updated_at", "access_count", "last_accessed_at",
 )  # fmt: skip
-# Files of earlier releases do not contain these.
+# Files from earlier releases do not contain these.
 NEWER = ("valid_from", "valid_to", "source", "trust", "written_by", *IDS)
 _TIMES = ("created_at", "updated_at", "last_accessed_at", "valid_from", "valid_to")
 
@@ -93,7 +93,7 @@ class Taken:
 
 
 def put_back(caller: Caller, memories: Sequence[Memory], archived_at: datetime) -> None:
-    """Store removed rows again, as archived. Requires a transaction, and no other writer may use their addresses."""
+    """Store removed rows again as archived memories. Requires a transaction and no other writers at their addresses."""
     for start in range(0, len(memories), retention.BATCH):
         batch = memories[start : start + retention.BATCH]
         for row in batch:

@@ -1,4 +1,4 @@
-"""Assign a coordinate to each memory of a batch: the given one, the key's, or a new one."""
+"""Assign a coordinate to each memory in a batch: the given one, the key's, or a new one."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def refuse_coordinates_of_others(caller: Caller, namespace: str, places: Collect
 
 
 def key_of(current: Memory | None, item: NewMemory) -> str | None:
-    """Return the key of a memory that `item` replaces. Raises Conflict if its key has changed since `placed` looked."""
+    """Return the key of the memory that `item` replaces. Raises Conflict if it has changed since `placed` read it."""
     key = None if item.key is None else item.key.text
     if current is None or current.key is None:
         return key

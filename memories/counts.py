@@ -75,7 +75,7 @@ class Waiting:
     pending: int
     failed: int
     oldest_s: int
-    reason: str  # the most frequent reason for failures
+    reason: str  # the most frequent cause of failure
 
 
 def index_queue(caller: Caller) -> list[Waiting]:

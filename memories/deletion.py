@@ -40,7 +40,7 @@ def delete_matching(
 ) -> Deletion:
     """Soft-delete up to `limit` live memories, ordered by address, in one transaction.
 
-    every: allow a deletion without any condition, which otherwise raises InvalidInput.
+    every: allow a deletion without any conditions, which otherwise raises InvalidInput.
     """
     caller.require("delete", namespaces)
     caller.require("read", namespaces)  # the count reveals something about the memories

@@ -31,7 +31,7 @@ from tenants.caller import Caller
 SINGLE = 300
 TEXT_LENGTH = 200
 _CHUNK = 5_000
-# With SQLite, if a region has more memories than this, all memories of the namespace are read.
+# With SQLite, if a region has more memories than this, all memories in the namespace are read.
 FEW = 20_000
 # The maximum number of memories that one map counts. With SQLite, they are counted in this process, which takes 60
 # bytes each.
@@ -197,7 +197,7 @@ def _measured_here(memories: QuerySet[Memory], axes: Sequence[int], region: Regi
 
 
 def _read(everything: Rows, length: int, axes: Sequence[int], region: Region | None) -> _Columns:
-    """Return the digits and importances of the memories in a region, possibly together with memories outside it."""
+    """Return the digits and importance of each memory in a region, and possibly of some outside it."""
     if region is None:
         return _columns(everything.iterator(chunk_size=_CHUNK), length)
     inside = _inside(everything, axes, *region)
@@ -211,7 +211,7 @@ def _read(everything: Rows, length: int, axes: Sequence[int], region: Region | N
 
 
 def _columns(rows: Iterator[tuple[str, float]], length: int) -> _Columns:
-    """Return the bytes of all words of this length, their importances, and the number of shorter words."""
+    """Return the bytes of all words of this length, the importance of each, and the number of shorter words."""
     digits, importances, elsewhere = bytearray(), array("d"), 0
     while part := list(islice(rows, _CHUNK)):
         words, values = [row[0] for row in part], [row[1] for row in part]

@@ -62,7 +62,7 @@ def filled(rows: Sequence[Memory], source: QuerySet[Memory] | Callable[[], Query
 
 
 def in_order(source: QuerySet[Memory], field: str, values: Sequence[object]) -> list[Memory | None]:
-    """Return the memory with each value of a unique field, or None, for the first values that fit into one response."""
+    """Return the memory (or None) for each value of a unique field, up to the last one that fits into one response."""
     outlines = {getattr(row, field): row for row in rows_of(outline(source.filter(**{f"{field}__in": set(values)})))}
     count = fitting(outlines[value].size if value in outlines else 0 for value in values)
     rows = [outlines[value] for value in dict.fromkeys(values[:count]) if value in outlines]

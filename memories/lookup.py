@@ -72,7 +72,7 @@ def _get_now(caller: Caller, namespace: str | None, name: Address) -> Memory:
 
 @may_read_replica
 def get_many(caller: Caller, namespace: str | None, names: Names) -> list[Memory | None]:
-    """Return the memory of each name, or None, in the order of `names`.
+    """Return the memory (or None) for each name, in the order of `names`.
 
     The result ends early if the memories are too large for one response.
     """
@@ -92,7 +92,7 @@ Places = Mapping[Address, Coordinate | NotFound]
 
 
 def coordinates(caller: Caller, namespace: str, names: Iterable[Address]) -> Places:
-    """Return the coordinate of each memory, even if it is deleted, or NotFound. Coordinates are returned unchanged."""
+    """Return the coordinate of each memory, even if it is deleted, or NotFound. A coordinate is returned unchanged."""
     distinct = sorted(set(names), key=_kind)
     places: dict[Address, Coordinate | NotFound] = {}
     for kind, group in groupby(distinct, key=_kind):

@@ -307,7 +307,7 @@ class Job(Leased):
     state = models.CharField(max_length=16, choices=State.choices, default=State.QUEUED)
     data = models.JSONField(default=dict)
     done = models.PositiveBigIntegerField(default=0)
-    total = models.PositiveBigIntegerField(null=True)  # None if not known yet
+    total = models.PositiveBigIntegerField(null=True)  # None if it is not known yet
     error = models.CharField(max_length=500, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     started_at = models.DateTimeField(null=True)

@@ -24,7 +24,7 @@ ORDER = ("-created_at", "namespace", "coordinate_key")
 
 @dataclass(frozen=True)
 class NumberedPage:
-    """`count`: the number of all memories that match."""
+    """`count`: the total number of memories that match."""
 
     count: int
     items: Sequence[Memory]

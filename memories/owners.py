@@ -30,7 +30,7 @@ class Owner:
 
 @may_read_replica
 def owners(caller: Caller, namespaces: Sequence[str], field: str, limit: int) -> list[Owner]:
-    """Return the first `limit` owners of live memories, by name. Reads all memories that have such an owner.
+    """Return the first `limit` owners of live memories, by name. Reads every memory that has such an owner.
 
     field: one of FIELDS.
     """

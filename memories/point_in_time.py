@@ -142,7 +142,7 @@ def _outlines(arms: Arms) -> QuerySet[Any, Row]:
 
 
 def in_order(caller: Caller, arms: Arms, field: str, values: Sequence[Any]) -> list[Memory | None]:
-    """Return the memory with each value of a unique field, or None, for the first values that fit into one response."""
+    """Return the memory (or None) for each value of a unique field, up to the last one that fits into one response."""
     rows = {row[field]: row for row in _outlines(filtered(arms, Q(**{f"{field}__in": list(values)})))}
     count = fitting(rows[value]["size"] if value in rows else 0 for value in values)
     chosen = [rows[value] for value in dict.fromkeys(values[:count]) if value in rows]

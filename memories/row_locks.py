@@ -18,7 +18,7 @@ _SMALL_DOCUMENTS = ", ".join(
     f"CASE WHEN size <= {large_rows.SMALL} THEN {name} END" for name in ("payload", "metadata")
 )
 _JSON = JsonField()
-VERSION = ("version", "updated_at", "written_by")  # every new version changes these
+VERSION = ("version", "updated_at", "written_by")  # changed by every new version
 ADDRESS = ("tenant_id", "namespace", "coordinate_key")
 _REPLACED_FIELDS = [
     "payload", "metadata", "memory_type", "importance", "context", "terms",

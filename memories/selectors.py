@@ -32,7 +32,7 @@ from tenants.caller import Caller
 
 # `near` sorts by distance outside the database, so a ball must not contain more memories than this.
 MAX_NEAR = 50_000
-# Returns the memory at each key, or None, for the first keys whose memories fit into one response.
+# Returns the memory (or None) at each key, up to the last one that fits into one response.
 RowsAt = Callable[[Sequence[str]], Sequence[Memory | None]]
 ORDERS = ("coordinate", "-coordinate", "created_at", "-created_at", "updated_at", "-updated_at")
 
@@ -154,7 +154,7 @@ def get_memory(caller: Caller, namespace: str, coordinate: Coordinate) -> Memory
 
 @may_read_replica
 def get_many(caller: Caller, namespace: str, coordinates: Iterable[Coordinate]) -> list[Memory | None]:
-    """Return the memory at each coordinate, or None, in the order of `coordinates`.
+    """Return the memory (or None) at each coordinate, in the order of `coordinates`.
 
     The result ends early if the memories are too large for one response.
     """

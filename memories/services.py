@@ -245,7 +245,7 @@ def _store_one(caller: Caller, item: Prepared, condition: Precondition) -> list[
 
 
 def _created(caller: Caller, new: Prepared) -> Stored | None:
-    """Store a memory in one statement if there is none at its address, not even a deleted one; else do nothing."""
+    """Store a memory in one statement. Do nothing if there already is one at its address, even a deleted one."""
     (new,) = coordinate_assignment.placed(caller, new.item.namespace, [new])
     memory = _replaced(caller, None, True, new)
     change = Change(memory.coordinate.text, None, audit_state.state(memory))

@@ -45,9 +45,7 @@ def decode(cursor: str, *kinds: type) -> list[Any]:
 
 
 def invalid() -> InvalidInput:
-    return InvalidInput(
-        "cursor", "must be the next_cursor of a response to a request for the same list with the same filters"
-    )
+    return InvalidInput("cursor", "must be the next_cursor of an earlier page of the same list, with the same filters")
 
 
 def _to_json(part: object) -> object:

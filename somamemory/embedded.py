@@ -97,7 +97,7 @@ def _prepare() -> None:
 
 
 def _stop() -> None:
-    """Finish the current steps of the background work. Any remaining work is done after the next start."""
+    """Finish the current steps of the background work. Any remaining work is done after the next startup."""
     from memories import index
     from somamemory.scheduling import scheduler
 

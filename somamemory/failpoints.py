@@ -47,7 +47,7 @@ class InjectedError(Unavailable, OSError):
 
 
 class Plan:
-    """The actions for one process. Each happens once."""
+    """The actions for one process, each of which happens once."""
 
     def __init__(self, actions: dict[str, str]) -> None:
         if unknown := sorted(set(actions) - set(NAMES)):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-# The maximum number of characters of a text, or items of a list or an object, that are written in one call.
+# The maximum number of characters of a string, or of items of a list or an object, that are written in one call.
 PIECE = 65_536
 BATCH = 1_000
 

@@ -89,7 +89,7 @@ class Hanging(Exception):
 
 
 def says(value: Any, tokens: tuple[int, int] | None = (100, 20)) -> Behaviour:
-    """Return a behaviour that responds like OpenAI's chat completions. Values other than text are sent as JSON."""
+    """Return a behaviour that responds like OpenAI's chat completions. Values other than strings are sent as JSON."""
     text = value if isinstance(value, str) else json.dumps(value)
     usage = {} if tokens is None else {"usage": {"prompt_tokens": tokens[0], "completion_tokens": tokens[1]}}
     message = {"role": "assistant", "content": text}

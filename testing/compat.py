@@ -1,4 +1,4 @@
-"""Run commands against a server with keys for clients of other products: `python -m testing.compat COMMAND...`.
+"""Run commands against a server, with keys for clients of other products: `python -m testing.compat COMMAND...`.
 
 The commands find the server in COMPAT_SERVER, and the keys of a tenant and of an operator in COMPAT_KEY and
 COMPAT_OPERATOR_KEY. The server has a new data folder and stops afterwards. `SOMA_` variables in the environment that

@@ -1,6 +1,6 @@
 """Run work that reaches failpoints, in forked processes: `python -m testing.crossings`, or `Crossings` in a test.
 
-The server process loads Django once and opens no connection. It reads one order in JSON per line, forks a child for it,
+The server process loads Django once and opens no connection. It reads one JSON order per line, forks a child to run it,
 and writes the outcome. A crash therefore costs a fork, not the start of a program. Each scenario has three parts:
 `prepare`, `act` (reaches the failpoints) and `check` (finishes the work as a restart would, then asserts the
 invariants).
@@ -76,7 +76,7 @@ def serve() -> None:
     import django
 
     django.setup()
-    # What a child needs is imported before the fork, once.
+    # Everything that a child needs is imported once, before the fork.
     import api.app  # noqa: F401
     from testing import crossings_scenarios
 

@@ -1,4 +1,4 @@
-"""A proxy that fails in all the ways that networks and proxies can."""
+"""A proxy that fails in all the ways that networks and proxies can fail."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class FaultyProxy:
 
 
 def problem(status: int, code: str, **more: str) -> bytes:
-    """Return a response with an error, as the service sends it. `more` contains headers."""
+    """Return an error response as the service sends it. `more`: additional headers."""
     body = json.dumps(
         {"type": "about:blank", "title": code, "status": status, "detail": code, "code": code, "request_id": "r1"}
     ).encode()

@@ -15,12 +15,12 @@ from typing import Any
 from testing.linearizability import Operation, linearization
 
 KINDS = {"fetch": 30, "store": 25, "patch": 20, "delete": 10, "restore": 10, "purge": 5}  # weights by kind of request
-# (version, text, whether it is soft-deleted), or None without a row.
+# (version, text, whether it is soft-deleted), or None if there is no row.
 State = tuple[int, str, bool] | None
 
 
 class Unanswered(Exception):
-    """A request may have reached the server but got no response."""
+    """Raised for a request that got no response but may have reached the server."""
 
 
 @dataclass(frozen=True)

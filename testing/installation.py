@@ -26,7 +26,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 
 def install(root: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run the installer for a folder, with the environment of the tests."""
+    """Run the installer for a folder, in the tests' environment."""
     command = [str(HOME / "deploy" / "install.sh"), "--root", str(root), "--venv", sys.prefix, *options]
     return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
 

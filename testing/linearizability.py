@@ -72,7 +72,7 @@ def linearization(
 
 
 def _possible(operations: Sequence[Operation[Request, Answer]], done: int) -> list[int]:
-    """Return the remaining operations that may come next. The one that ended first is last."""
+    """Return the remaining operations that may come next. The one that ended first comes last."""
     first_end = math.inf
     possible = []
     for at in range((~done & (done + 1)).bit_length() - 1, len(operations)):  # from the first one that is not done

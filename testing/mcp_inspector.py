@@ -1,4 +1,4 @@
-"""Use a server with the MCP inspector's command line: `python -m testing.mcp_inspector RELAY`.
+"""Use a server through the MCP inspector's command line: `python -m testing.mcp_inspector RELAY`.
 
 The environment variable INSPECTOR contains the command of the inspector, and RELAY is the program in the bundle for
 Claude Desktop. `scripts/test-plugins.sh` runs this.

@@ -19,7 +19,7 @@ from typing import Any
 from testing import template
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-START_TIMEOUT_S = 180  # on a busy machine; a start takes 3 s
+START_TIMEOUT_S = 180  # on a busy machine; startup usually takes 3 s
 
 
 class Server:

@@ -19,7 +19,7 @@ GIVE_UP_S = 120  # a write that has not been acknowledged after this time is not
 
 @dataclass
 class Progress:
-    """The writes that clients may start and have finished, and the problems they found. Shared by all threads."""
+    """Counts the writes that clients may start and have finished, and lists problems. Shared by all threads."""
 
     acknowledged: int = 0
     unanswered: int = 0
@@ -47,7 +47,7 @@ class Progress:
             self._changed.notify_all()
 
     def may_begin(self) -> bool:
-        """Wait until a write is allowed. Return False if there will be no more."""
+        """Wait until a write is allowed. Return False if no more writes will be allowed."""
         with self._changed:
             self._changed.wait_for(lambda: self.stopped or self._begun < self._allowed)
             self._begun += not self.stopped

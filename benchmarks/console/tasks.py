@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from testing.browser import Browser
 
 # The time that an experienced user needs to point and click, to type a word, and to read a page before the next step,
-# according to Card, Moran and Newell: The Keystroke-Level Model (1980), with one more second for reading.
+# according to Card, Moran and Newell: The Keystroke-Level Model (1980), plus one second for reading.
 CLICK_S, WORD_S, READ_S = 1.3, 1.4, 2.35
 QUESTION = "night train invoice"
 

@@ -33,7 +33,7 @@ def within(found: Sequence[str], tokens: Sequence[int], budget: int) -> list[str
 
 
 def precision(answered: float, silent: float) -> float:
-    """Return the fraction of questions with an answer among those that get one, if half of them have one.
+    """Return the fraction of answered questions that are answerable, if half of all questions are answerable.
 
     answered: the fraction of answerable questions that get an answer.
     silent: the fraction of unanswerable questions that get none.

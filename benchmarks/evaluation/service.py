@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from tenants.caller import Caller
 
 BATCH = 200
-LONG_PAGE = 100  # number of hits to fill the token budgets from
+LONG_PAGE = 100  # number of hits from which to fill the token budgets
 
 
 @dataclass(frozen=True)
 class Found:
-    """The ids and texts of the hits, best first, and the duration.
+    """The ids and text of the hits, best first, and the duration.
 
     signals: the signals of a search, or None for a context.
     """
@@ -116,7 +116,7 @@ class Store:
         return self._search(self.caller, Search(query, namespaces=(name,), mode=mode, top_k=top_k, shown=False))
 
     def search_folder(self, name: str, query: str, mode: str, top_k: int) -> Found:
-        """Search the messages of a conversation, like a context."""
+        """Search the messages of a conversation, as context assembly does."""
         from conversations.lookup import with_derived
         from conversations.query import in_folder
         from conversations.search.scope import places

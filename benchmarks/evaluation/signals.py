@@ -2,7 +2,7 @@
 
 Each question is asked with all signals, and then without each of them. The gain is the loss of recall@10 without the
 signal. The cost is the CPU time per search that its absence saves (median over the questions). The questions are in a
-random order, so if time runs out, the rest hardly matters.
+random order, so the results hardly change if time runs out.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Without = dict[str, AbstractContextManager[object]]
 
 
 def without() -> Without:
-    """Return, for each signal, a context in which the ranking lacks it."""
+    """Return, for each signal, a context manager in which the ranking lacks it."""
     from memories.search.relevance import Signals
 
     return {

@@ -50,7 +50,7 @@ class Store(Protocol):
     def store(self, item: Item) -> object: ...
 
     def search(self, kind: str, item: Item) -> list[int]:
-        """Return the numbers of the ten nearest memories. The kind "filtered" searches the group of the item."""
+        """Return the numbers of the ten nearest memories. For the kind "filtered", search only the item's group."""
 
 
 class Http:

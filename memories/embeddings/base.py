@@ -22,6 +22,6 @@ class Embedder(Protocol):
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Return an array of shape (len(texts), dimension). The row of a text without words may be all zeros.
 
-        Raises EmbedderUnavailable (retry later) or EmbedderRefused (retrying the same texts will not help).
+        Raises EmbedderUnavailable (retry later) or EmbedderRefused (retrying the same input will not help).
         """
         ...

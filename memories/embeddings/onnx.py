@@ -23,9 +23,9 @@ from somamemory.errors import ConfigurationError
 
 THREADS = 2  # for one batch
 TEXTS = 64  # tokenized at once
-BATCH_TOKENS = 4_096  # tokens, including padding, of the texts that the model embeds in one call
+BATCH_TOKENS = 4_096  # tokens, including padding, that the model embeds in one call
 MAX_LENGTH = 512  # tokens of one text; the rest is ignored
-CHARACTERS = 16 * MAX_LENGTH  # of one text; the rest could matter only in a language with very long tokens
+CHARACTERS = 16 * MAX_LENGTH  # of one text; longer text could only matter in a language with very long tokens
 MEAN, CLS, MAX = "pooling_mode_mean_tokens", "pooling_mode_cls_token", "pooling_mode_max_tokens"
 
 

@@ -33,7 +33,7 @@ class OpenAIEmbedder:
             api_key=api_key or "none",
             timeout=timeout_s,
             max_retries=RETRIES,
-            # A redirect could send the key and the texts to an address that is not in the settings.
+            # A redirect could send the key and the input to an address that is not in the settings.
             http_client=openai.DefaultHttpxClient(follow_redirects=False),
         )
 
@@ -86,7 +86,7 @@ def translating_errors() -> Iterator[None]:
     except (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError) as error:
         raise EmbedderUnavailable(f"the embedding provider failed: {type(error).__name__}") from error
     except openai.APIStatusError as error:
-        # Only these errors are caused by the texts. Others, such as a wrong API key, can be fixed, so the texts are
+        # Only these errors are caused by the input. Others, such as a wrong API key, can be fixed, so the input is
         # retried.
         refused = EmbedderRefused if error.status_code in (400, 413, 422) else EmbedderUnavailable
         raise refused(f"the embedding provider rejected the request: HTTP {error.status_code}") from error

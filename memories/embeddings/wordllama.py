@@ -52,8 +52,8 @@ def _model() -> Any:
     # Without this path, the loader looks for the packaged tokenizer in the wrong folder.
     model = wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True)
     model.tokenizer.no_padding()
-    # It treats a whole text as one word, and each thread would cache up to 10,000 texts of 7 KB, including those of
-    # erased tenants.
+    # The tokenizer treats a whole text as one word, so each thread would cache up to 10,000 texts of 7 KB, even those
+    # of erased tenants.
     model.tokenizer.model._resize_cache(0)
     return model
 

@@ -29,7 +29,7 @@ _EVERYTHING = ~_NOTHING
 
 
 def to_q(filter: Filter) -> Q:
-    """Return a condition for `.filter()` on Memory, true or false for every row, so it can be negated and combined."""
+    """Return a condition for `.filter()` on Memory that is never NULL, so it can be negated and combined."""
     filter = replaced(filter, simplest)
     parts = filter.parts if isinstance(filter, And) else (filter,)
     on_columns = [_on_columns(part) for part in parts if not on_json(part)]
@@ -83,7 +83,7 @@ def _holds(kind: str, leaf: Leaf) -> bool:
 
 
 def _version(leaf: Leaf) -> Q:
-    """Compare an integer column with any number: 1.5 is never equal, and `> 1.5` is `> 1`."""
+    """Compare an integer column with any number: nothing equals 1.5, and `> 1.5` means `> 1`."""
     if isinstance(leaf.operand, tuple):
         numbers = [number for number in map(whole_of, numbers_in(leaf.operand)) if number is not None]
         return Q(version__in=[number for number in numbers if 0 <= number < _INT32])
@@ -122,7 +122,7 @@ class OnDocuments(Func):
 
 
 def _with_given(filter: Filter, given: list[Q]) -> Filter:
-    """Replace each part without a condition on JSON with its position in `given`, to which its condition is added."""
+    """Append the condition of each part without JSON to `given`, and replace the part with its position there."""
     if not on_json(filter):
         given.append(_on_columns(filter))
         return Compiled(len(given) - 1)

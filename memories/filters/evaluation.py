@@ -27,8 +27,8 @@ _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
     "lt": operator.lt,
     "lte": operator.le,
 }
-# One large document at a time, because a parsed document may take twenty times its size. The GIL would not allow more
-# anyway.
+# One large document at a time, because a parsed document may take up twenty times its size in memory. The GIL would
+# prevent parallel work anyway.
 _turn = threading.Lock()
 _LONGEST_TURN_S = 60.0
 _CHECK_EVERY = 10_000  # items of a list

@@ -1,8 +1,8 @@
 """The terms with which SQLite's full-text index finds the memories that may pass a filter.
 
-The index contains a term for each field at the top level of a payload or metadata that has a simple key and a short
-text, a number, true, false or null. Migration 0014_indexed_fields creates the terms, for `term` to find. A document
-that is too large has a single term instead. PostgreSQL has indexes on the documents (`filters.postgresql`).
+The index contains a term for each top-level field of a payload or metadata whose key is simple and whose value is a
+short string, a number, true, false or null. Migration 0014_indexed_fields creates the terms, for `term` to find. A
+document that is too large has a single term instead. PostgreSQL has indexes on the documents (`filters.postgresql`).
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _clauses(filter: Filter) -> Sequence[Clause]:
 
 
 def _all_of(parts: Sequence[Sequence[Clause]]) -> Sequence[Clause]:
-    """Combine the clauses of as many parts as possible, those with few clauses first."""
+    """Combine the clauses of as many parts as possible, starting with the parts that have the fewest."""
     together: Sequence[Clause] = ()
     for part in sorted(parts, key=len):
         combined = [(*one, *other) for one, other in product(together, part)] if together else part

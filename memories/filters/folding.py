@@ -11,7 +11,7 @@ def fold(text: str) -> str:
     """Fold the case.
 
     A final sigma becomes a normal sigma, so that a part of a word folds the same way as the whole word. A long text is
-    folded in pieces, because other threads wait in the meantime.
+    folded in pieces, because folding blocks other threads.
     """
     if len(text) > _PIECE_LENGTH:
         return "".join(fold(text[at : at + _PIECE_LENGTH]) for at in range(0, len(text), _PIECE_LENGTH))

@@ -19,11 +19,11 @@ from tenants.models import problem_with_id
 MAX_CONDITIONS = 100
 MAX_DEPTH = 8  # levels of nested filter objects, including the outermost
 MAX_LIST = 1_000
-MAX_LISTED = 10_000  # values in all lists in total; SQLite accepts 32,766 parameters
+MAX_LISTED = 10_000  # values in all lists together; SQLite accepts 32,766 parameters
 MAX_SEGMENTS = 16
 MAX_SEGMENT_LENGTH = 255
-# The maximum length of a text to search for in other texts. In the worst case, a search takes time proportional to the
-# product of both lengths.
+# The maximum length of a search string. In the worst case, a search takes time proportional to the product of the
+# lengths of both strings.
 MAX_NEEDLE = 1_000
 
 Scalar: TypeAlias = str | int | float | bool | None
@@ -57,7 +57,7 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A condition added by the code, which the grammar does not contain."""
+    """A condition that is added by the code and is not part of the grammar."""
 
     condition: Q
 
@@ -80,7 +80,7 @@ _JSON_COLUMNS = ("payload", "metadata")
 def parse(raw: object) -> Filter:
     """Parse the `filters` of a request into a tree.
 
-    Raises InvalidInput, whose field is the position of the problem.
+    Raises InvalidInput, whose field gives the position of the problem.
     """
     return _Parser().group(raw, "filters", depth=1)
 
@@ -248,7 +248,7 @@ def _owner(raw: object, at: str) -> str:
 
 
 def _shown(name: object) -> str:
-    """Shorten a caller's key and make it encodable, so that an error can contain it in the name of a field."""
+    """Shorten a caller's key and make it encodable, so that it can be part of a field name in an error."""
     text = str(name).encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= 100 else f"{text[:100]}…"
 

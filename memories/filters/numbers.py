@@ -31,7 +31,7 @@ def whole_of(number: Number) -> int | None:
 
 
 def place_among_ints(number: Number) -> Number:
-    """Return a number that has the same position among the int64s as the given number.
+    """Return a number that compares with every int64 in the same way as the given number.
 
     -2.0**63, for example, which is written as -9.223372036854776e+18, is less than all of them.
     """

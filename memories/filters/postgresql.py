@@ -13,9 +13,9 @@ from memories.filters.sql import Sql, by_type, joined, listed, of_tree, sql, val
 from memories.filters.tree import on_json
 
 _MAX_INDEXED = 20  # each value in a list takes one index lookup; with more values, PostgreSQL reads the rows instead
-# Up to this many conditions, each on another path, are faster when evaluated separately: a level for each step costs 1
-# to 4 µs per row. More would keep too many copies of a large document, because PostgreSQL frees memory only after the
-# whole row.
+# Up to this many conditions, each on a different path, are faster when evaluated separately, because each level of
+# subqueries costs 1 to 4 µs per row. More would keep too many copies of a large document, because PostgreSQL frees
+# memory only after the whole row.
 _MAX_SEPARATE = 3
 # The products of text length and search string length, in bytes, at which `strpos` takes 5 and 300 ms.
 _QUICK = 3_000_000
@@ -23,7 +23,7 @@ _SLOW = 200_000_000
 
 
 def condition(tree: Filter, documents: Mapping[str, Sql], given: Sequence[Sql]) -> Sql:
-    """Return the condition of a tree, preceded by a weaker one that can use the index on the whole document."""
+    """Return the condition for a tree, preceded by a weaker one that can use the index on the whole document."""
     uses = Counter((leaf.column, leaf.path) for leaf in on_json(tree))
     if max(uses.values()) == 1 and len(uses) <= _MAX_SEPARATE:
         exact = of_tree(tree, lambda leaf: _leaf(leaf, _value_in(documents[leaf.column], leaf.path)), given)
@@ -62,7 +62,7 @@ def _folded_string(value: Sql) -> Sql:
 
 
 def _leaf(leaf: Leaf, value: Sql, folded_text: Sql | None = None) -> Sql:
-    """Return the condition of a leaf on a value. `folded_text`: its text, if it has already been folded."""
+    """Return the condition for a leaf on a value. `folded_text`: its text, if it has already been folded."""
     kind = sql("jsonb_typeof({})", value)
     text = _text_of(value)
     match leaf.operator, leaf.operand:
@@ -131,7 +131,7 @@ def _indexable(filter: Filter, documents: Mapping[str, Sql]) -> Sql | None:
 
 
 def _found_by_index(document: Sql, path: Sequence[str], operands: Sequence[object]) -> Sql | None:
-    """Return a condition that is true if the document contains {"a": {"b": operand}} for any of a few operands.
+    """Return a condition that is true if the document contains {"a": {"b": operand}} for any of the operands.
 
     The condition is not sufficient, because it is also true for a list that contains a matching item.
     """

@@ -19,12 +19,13 @@ from memories.filters.tree import on_json
 
 # The maximum size of a row's documents, in characters, that SQL evaluates: see `evaluation`.
 SMALL = 65_536
-# Up to this many conditions on a value, extracting it for each is faster: a level costs 2 µs per row.
+# Up to this many conditions on a value, extracting it for each is faster, because a level of subqueries costs 2 µs per
+# row.
 _MAX_REPEATED = 1
 
 
 def condition(tree: Filter, documents: Mapping[str, Sql], given: Sequence[Sql]) -> Sql:
-    """Return the condition of a tree: in SQL for small documents, in Python for large ones."""
+    """Return the condition for a tree: in SQL for small documents, in Python for large ones."""
     used = {leaf.column for leaf in on_json(tree)}
     read = {name: document for name, document in documents.items() if name in used}
     in_sql = _in_sql(tree, documents, given)
@@ -111,7 +112,7 @@ def _leaf(leaf: Leaf, of: _Value) -> Sql:
 
 
 def _equals(value: Sql, operands: Iterable[object]) -> dict[str, Sql]:
-    """Return a condition that the value equals one of the operands, compared by JSON type."""
+    """Return a condition that is true if the value equals one of the operands, compared by JSON type."""
     known = tuple(operands)
     numbers = numbers_in(known)
     by_type: dict[str, list[str] | list[int] | list[float]] = {
@@ -147,7 +148,7 @@ def _fold(text: Sql) -> Sql:
 
 
 def register_functions(sender: object, connection: BaseDatabaseWrapper, **kwargs: object) -> None:
-    """Add our functions to a new SQLite connection: its own `lower` supports only ASCII.
+    """Add our functions to a new SQLite connection, because its built-in `lower` supports only ASCII.
 
     Connected to the `connection_created` signal in memories/apps.py.
     """

@@ -21,7 +21,7 @@ def leaves(filter: Filter) -> list[Leaf]:
 
 
 def constant(filter: Filter) -> bool | None:
-    """Return the value of a tree that is the same for every memory because it has no conditions, otherwise None."""
+    """Return the value of a tree if it is the same for every memory (as for an empty OR), otherwise None."""
     match filter:
         case And(parts) | Or(parts):
             neutral = isinstance(filter, And)

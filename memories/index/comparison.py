@@ -15,7 +15,7 @@ from somamemory.errors import ConfigurationError, Unavailable
 
 SAMPLE = 100
 K = 10
-WORDS = 8  # number of words at the beginning of a memory that make up a question
+WORDS = 8  # number of words from the beginning of a memory that make up a question
 DEADLINE_S = 30.0
 
 
@@ -54,7 +54,7 @@ def of(old: EmbeddingGeneration, new: EmbeddingGeneration, renew: Callable[[], o
 
 
 def _sample(generation: EmbeddingGeneration) -> list[Memory]:
-    """Return a sample of the memories in the generation's index, drawn from the whole range of its rows."""
+    """Return a sample of the memories in the generation's index, drawn from across all of its rows."""
     rows = VectorEmbedding.all_tenants.filter(generation=generation, indexed_version__isnull=False)
     first, last = rows.order_by("id").first(), rows.order_by("-id").first()
     if first is None or last is None:

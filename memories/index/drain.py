@@ -44,7 +44,7 @@ log = logging.getLogger("soma.index")
 BATCH = 256
 LEASE = timedelta(seconds=settings.INDEX_LEASE_S)
 MAX_BACKOFF_S = 300
-_MAX_ATTEMPTS = 30_000  # the maximum of the column
+_MAX_ATTEMPTS = 30_000  # the column's maximum
 _ERROR_LENGTH = 500
 
 
@@ -78,8 +78,8 @@ def drain(limit: int = BATCH) -> int:
 
 
 def _drain(generation: EmbeddingGeneration, limit: int) -> int:
-    # An outage must not count as a failed attempt for each row: the rows would then wait longer after the engine is
-    # back.
+    # An outage must not count as a failed attempt for each row, because the rows would then wait longer once the engine
+    # is back.
     if not index.of(generation).available():
         return 0
     rows = _take(generation, limit)
@@ -172,7 +172,7 @@ def _embed(generation: EmbeddingGeneration, jobs: list[_Job]) -> None:
 
 
 def _still_leased(jobs: list[_Job], lease: uuid.UUID | None) -> list[_Job]:
-    """Return the jobs whose lease lasts long enough for writing to the index.
+    """Return the jobs whose lease lasts long enough to write to the index.
 
     Embedding may have taken longer than expected, and without a lease, an old version could overwrite a newer one
     written by another worker. The remaining jobs are processed again when their lease has expired. Their vectors are in

@@ -36,7 +36,7 @@ def written() -> Sequence[EmbeddingGeneration]:
     """Return the generations that every write must update: the active one first, then any that are being built."""
     try:
         with _lock:
-            return _cache["written"]  # `get` would call three times as many functions
+            return _cache["written"]  # `get` would make three times as many function calls
     except KeyError:
         found = in_use() or [_create()]
         # Cache it only after the commit: a generation that is rolled back must not be cached.

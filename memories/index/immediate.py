@@ -41,7 +41,7 @@ log = logging.getLogger("soma.index")
 SETTLE = "memories.settle"
 # The drain ignores the rows of new memories for this long, because they are usually settled by then.
 GRACE = timedelta(seconds=2)
-GATHER_S = 0.1  # rows that are indexed within this time are settled together
+GATHER_S = 0.1  # rows indexed within this time are settled together
 BATCH = 1000
 MAX_UNSETTLED = 100_000  # the drain settles any further rows
 
@@ -85,7 +85,7 @@ _pending = _Pending()
 
 
 def applies() -> bool:
-    """Return whether this process indexes memories itself. Only a process that settles their rows does."""
+    """Return whether this process indexes memories itself. Only a process that also settles their rows does so."""
     generation = generations.active()
     return scheduler.runs(SETTLE) and embeddings.of(generation).in_process and not index.of(generation).remote
 

@@ -31,10 +31,10 @@ def enqueue(memories: Sequence[Memory], vectors: Known | None = None, *, replace
     """Queue these memories for indexing, and reset the backoff after earlier failures.
 
     vectors: the vectors that are already known, by memory.
-    replaced: whether whole new memories are stored, which makes earlier vectors from callers obsolete.
+    replaced: whether the memories have been replaced as a whole, so vectors that callers supplied earlier are obsolete.
     """
     again = ["wanted_version", "due_at", "attempts", "error"]
-    # for a whole new memory, a vector supplied for the old one no longer applies (its text_hash is empty)
+    # a vector that a caller supplied for the replaced memory no longer applies (its text_hash is empty)
     if replaced:
         again = [*again, "own"]
     rows = [row for part in parts(memories, vectors or {}) for row in part.rows]
@@ -73,7 +73,7 @@ def vector_of_changed(memory: Memory, text: str) -> Known:
 
 
 def _stored_vector(memory: Memory) -> tuple[bool, bytes | None, bytes | None]:
-    """Return whether the caller supplied the vector of this memory, the vector, and the hash of its text."""
+    """Return whether the caller supplied the memory's vector, the vector itself, and the hash of its text."""
     key = [id_parameter(id) for id in (memory.tenant_id, generations.active().id, memory.id)]
     with connection.cursor() as cursor:
         cursor.execute(_STORED_VECTOR, key)

@@ -103,9 +103,10 @@ def held(ids: Sequence[int], lease: uuid.UUID | None, until: datetime) -> set[in
 
 
 def settle(outcomes: Sequence[Outcome], lease: uuid.UUID | None) -> set[int]:
-    """Mark as done the rows whose memory has not changed since then, and return them. Requires a transaction on SQLite.
+    """Mark as done the rows whose memory is still at the outcome's version, and return their ids.
 
-    Rows that a writer has locked are skipped: waiting for them could deadlock with a writer that locks many.
+    Requires a transaction on SQLite. Rows that a writer has locked are skipped: waiting for them could deadlock with a
+    writer that locks many.
     """
     if not outcomes or lease is None:
         return set()

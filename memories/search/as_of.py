@@ -34,7 +34,7 @@ from somamemory.errors import RowBudgetExceeded, Unavailable
 from somamemory.response_size import fitting
 from tenants.caller import Caller
 
-MAX_CHANGED = 20_000  # memories that have changed since, and are ranked one by one
+MAX_CHANGED = 20_000  # memories that have changed since then and are ranked one by one
 MAX_EMBEDDED = 1_000  # the number of these that are embedded: those whose terms match best
 _COLUMNS = ("id", "namespace", "coordinate_key", "importance", "created_at", "terms")
 

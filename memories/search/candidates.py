@@ -36,7 +36,7 @@ class Candidate:
     importance: float
     created: str  # in UTC unless it has another time zone
     bm25: float
-    vector: bytes | None = field(repr=False)  # None if its similarity is known, or not in the index yet
+    vector: bytes | None = field(repr=False)  # None if the similarity is known, or the memory is not in the index yet
     similarity: float | None = None  # None if it has no vector
     graph: float = 0.0  # score added by an expansion
     neighbours: float = 0.0  # BM25 added by the memories next to it
@@ -63,7 +63,7 @@ class Confirmation:
 
     Each gets its BM25 score.
 
-    generation: the source of the candidates' vectors, or None for no vectors.
+    generation: the source of the candidates' vectors, or None to read no vectors.
     """
 
     selection: Selection

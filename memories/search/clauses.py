@@ -1,6 +1,6 @@
 """Choose the memories to rank by the combinations of query terms that they contain (pure).
 
-A memory can rank high only if the terms that it contains have enough weight together. Memories with less weight are not
+A memory can rank high only if the terms that it contains have enough weight in total. Memories with less weight are not
 read. Several frequent terms can have as much weight as a rare one.
 """
 
@@ -18,7 +18,7 @@ _COMBINED = 8
 
 
 def choose(stats: Stats, weights: Mapping[str, float], few: int) -> tuple[list[Clause], bool]:
-    """Return the heaviest combinations of terms that about `few` memories contain, and whether these are all matches.
+    """Return the heaviest combinations of terms that about `few` memories contain, and whether they cover every match.
 
     weights: the weight of each term (`scoring.term_weights`).
     At least one combination is returned if any term occurs.

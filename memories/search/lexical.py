@@ -21,7 +21,7 @@ from memories.search.term_index import Clause
 from tenants.models import Tenant
 
 # The number of memories to rank for one query, chosen by the heaviest combinations of its terms. The actual number
-# differs, because it is estimated.
+# differs, because this one is estimated.
 FEW = 400
 # The maximum, if the estimate was too low or even the heaviest combination is frequent. The newest memories are ranked.
 MAX_CANDIDATES = 1_000

@@ -42,7 +42,7 @@ def page_of(
 
 
 def _read(selection: Selection, part: Sequence[Ranked]) -> list[Memory | None]:
-    """Return the memory of each hit, or None, for the first hits that fit into one response."""
+    """Return the memory (or None) of each hit, up to the last one that fits into one response."""
     rows = selection.whole([hit.candidate.id for hit in part])
     ids = [as_uuid(hit.candidate.id) for hit in part]
     if rows is None:

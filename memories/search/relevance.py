@@ -70,8 +70,8 @@ class Signals:
 
     similarity, coverage, other_speaker: those of the candidate with the best match. The similarity is its cosine, or
     None if no candidate has one. The coverage is the fraction of the query's words that it contains, weighted by how
-    well the candidate matches each word (`scoring.saturations`). If the query is in the first person and the user has
-    said another candidate but not this one, the last is what ranking adds for the user (`search.wording`).
+    well the candidate matches each word (`scoring.saturations`). If the query is in the first person and the user wrote
+    another candidate but not this one, `other_speaker` is the amount that ranking adds for the user (`search.wording`).
     missing: the fraction of the names in the query that no candidate contains.
     length: 0 if the searched memories are short and 1 if they are long. Long ones contain more words of any query by
     chance; see `scoring.length_share`.

@@ -80,7 +80,7 @@ class SemanticLeg:
     generation: EmbeddingGeneration
     pending: list[Memory] = field(default_factory=list)  # not in the index yet
     few: Few | None = None  # all memories that pass the filters, if there are only a few
-    # If the nearest memories are examined before searching for a few: the number of memories among which these few are.
+    # If the nearest memories are examined first: the number of memories in the set from which the filters select.
     sampled_of: int = 0
     limit: int = 0
     vector: Vectors | None = None  # of the query, once `candidates` has it
@@ -263,7 +263,8 @@ def start(caller: Caller, search: Search, stats: Stats, confirmation: Confirmati
     query = scoring.dense_query(search.query, stats)
     generation = generations.active()
     leg = SemanticLeg(caller, search, replace(confirmation, generation=generation), query, generation)
-    # Read before the index is queried, so that a memory indexed in the meantime is in both results and not in neither.
+    # Read before the index is queried, so that a memory indexed in the meantime appears in both results instead of in
+    # neither.
     if search.strong:
         leg.pending = _pending(leg)
     leg.limit = _first_limit(search)
@@ -281,7 +282,7 @@ def start(caller: Caller, search: Search, stats: Stats, confirmation: Confirmati
 
 
 def _use_fields(leg: SemanticLeg, documents: int) -> None:
-    """Compare the memories with the fields of the filters, or request as many hits as are likely to contain enough."""
+    """Compare all memories with the filters' fields or, if there are many, request hits that likely include enough."""
     selection, pool = leg.confirmation.selection, leg.search.pool
     most = max(EXACT + 1, documents // _COMMON)
     found = term_index.count(selection.connection, leg.caller.tenant, leg.search.namespaces, selection.fields, most)
@@ -330,7 +331,7 @@ def _is_listed(search: Search) -> bool:
 
 
 def _first_limit(search: Search, pools: int = 1) -> int:
-    """Return the number of hits to request, so that enough for this number of pools are in the selected places."""
+    """Return how many hits to request so that those in the selected places are likely to fill this many pools."""
     places, pool = search.narrowing.places, min(search.pool * pools, MAX_LIMIT)
     if places is None or places.share * MAX_LIMIT <= pool or places.share >= 1:
         return pool

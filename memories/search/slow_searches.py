@@ -1,4 +1,4 @@
-"""Recent slow searches of this process, with the duration of each step. Query texts are not stored."""
+"""Recent slow searches of this process, with the duration of each step. The text of a query is not stored."""
 
 from __future__ import annotations
 

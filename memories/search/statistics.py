@@ -40,7 +40,7 @@ _lock = threading.Lock()
 
 
 def statistics(tenant: Tenant, namespaces: Sequence[str], terms: Sequence[str]) -> Stats:
-    """Return the number of memories, their average length, and the frequency of each term, with deleted memories."""
+    """Return the number of memories, deleted ones included, their average length, and the frequency of each term."""
     if tenant.only_user is not None:
         return _of_user(tenant, namespaces, terms)
     places = (tenant.id, tuple(sorted(namespaces)))
@@ -63,7 +63,7 @@ def statistics(tenant: Tenant, namespaces: Sequence[str], terms: Sequence[str]) 
 def _of_user(tenant: Tenant, namespaces: Sequence[str], terms: Sequence[str]) -> Stats:
     """Return statistics of the user's own memories, so that a score reveals no words of other users.
 
-    With many memories, only the latest are counted, and any term may occur in one of the others.
+    With many memories, only the latest are counted, and any term is assumed to occur in one of the others.
     """
     rows = Memory.objects.for_tenant(tenant).filter(namespace__in=namespaces).order_by("-seq")
     documents = [text.split() for text in rows.values_list("terms", flat=True)[:_OF_USER]]

@@ -97,7 +97,7 @@ def matching(
 ) -> tuple[str, list[Any]]:
     """Return the table expression `sfm_memories`, with the memories that contain all terms of one of the clauses.
 
-    These are memories of the tenant and the namespaces on SQLite. On PostgreSQL, check both.
+    On SQLite, all of these belong to the tenant and the namespaces. On PostgreSQL, the caller must check both.
     fields: on SQLite, the memories must also contain all terms of one of these, if there are any.
     """
     if connection.vendor == "sqlite":
@@ -110,7 +110,7 @@ def matching(
 def count(
     connection: BaseDatabaseWrapper, tenant: Tenant, namespaces: Sequence[str], fields: Sequence[Clause], most: int
 ) -> int:
-    """Return how many memories contain all terms of one of the clauses, at most `most`. Deleted ones count. SQLite."""
+    """Count the memories, deleted ones included, with all terms of one of the clauses, up to `most`. SQLite only."""
     with connection.cursor() as cursor:
         cursor.execute(_SQLITE_COUNT, [_of_sqlite(fields), tenant.id.hex, json.dumps(namespaces), most])
         found: int = cursor.fetchone()[0]

@@ -37,7 +37,7 @@ HITS: list[Column] = [("score", "score"), *COLUMNS[:2], COLUMNS[3]]
 
 
 def scoped(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that select the owner of the memories."""
+    """Add the options that select memories by owner."""
     for name, field, text in reversed(
         (("user", "user_id", "user"), ("agent", "agent_id", "agent"), ("session", "session_id", "session"))
     ):
@@ -91,7 +91,7 @@ def operation_for(name: str, verb: str) -> tuple[str, dict[str, str]]:
 def store(target: Target, text: str | None, payload: dict[str, Any] | None, **fields: Any) -> None:
     """Store a memory: TEXT, or - for standard input."""
     if (text is None) == (payload is None):
-        raise CliError("TEXT: give either a text or --payload", USAGE, field="text")
+        raise CliError("TEXT: give either TEXT or --payload", USAGE, field="text")
     if payload is None:
         payload = {"text": sys.stdin.read().rstrip("\n") if text == "-" else text}
     stored = target.call("memories.store", payload=payload, **fields)

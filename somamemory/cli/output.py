@@ -48,7 +48,7 @@ def print_fields(row: Row, names: Iterable[str] | None = None) -> None:
 
 
 def text_of(value: object) -> str:
-    """Format a value as one line without escape sequences, which stored texts may contain."""
+    """Format a value as one line without escape sequences, which stored text may contain."""
     if value is None:
         return ""
     if isinstance(value, bool):

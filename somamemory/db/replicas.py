@@ -163,7 +163,7 @@ def _wake(alias: str) -> None:
 def _may_ask_primary_instead(alias: str, error: DatabaseError | InterfaceError) -> bool:
     """Return whether a read that failed on a replica may succeed on the primary. Records an outage."""
     replica = connections[alias]
-    if not replica.errors_occurred:  # the primary failed, which selectors may use as well
+    if not replica.errors_occurred:  # the primary failed; selectors may use it, too
         return False
     if sqlstate.of(error) == sqlstate.QUERY_CANCELED:  # a slow query is slow on the primary as well
         return False

@@ -118,7 +118,7 @@ class Part:
 
 
 def insert_if_new(first: Part, unique: Sequence[str], others: Sequence[Part]) -> bool:
-    """Insert one row and then the `others` and return True, or return False if a row with its `unique` columns exists.
+    """Insert one row and then the `others`. Return False, inserting nothing, if a row with its `unique` columns exists.
 
     Requires a transaction unless `one_statement` is true.
     """

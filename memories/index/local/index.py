@@ -268,7 +268,7 @@ def _translating_errors() -> Iterator[None]:
     """Raise IndexUnavailable if the files cannot be read or written."""
     try:
         yield
-    except Damaged as error:  # after it was opened, which cannot happen if only this program writes the file
+    except Damaged as error:  # detected after opening, which cannot happen if only this program writes the file
         raise IndexUnavailable(f"the vector index files are damaged: {error}; restart the server") from error
     except OSError as error:
         raise _unusable(error) from error

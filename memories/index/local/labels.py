@@ -1,6 +1,6 @@
 """The labels of a tenant's rows: a number for each pair of namespace and memory type.
 
-A search only compares one number per row. The pairs are lines of a file that is only appended to; the number of a pair
+A search compares only one number per row. The pairs are lines of a file that is only appended to; the number of a pair
 is the number of its line, counted from 1.
 """
 

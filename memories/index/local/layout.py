@@ -51,7 +51,7 @@ class Columns:
     codes: the vector in steps of `scales`, from -127 to 127; int8, (rows, dimension).
     ids: the two halves of the UUID as integers, most significant first; uint64, (rows, 2).
     versions: int64.
-    checksums: of all other columns but `labels`; uint64.
+    checksums: of all other columns except `labels`; uint64.
     vectors: of length 1; float32, (rows, dimension).
     """
 

@@ -32,7 +32,7 @@ MAX_CANDIDATES = (
 )
 
 Rows = NDArray[np.intp]
-Matching = Callable[[int], NDArray[np.uint32]]  # the labels that a search can return, of the first n
+Matching = Callable[[int], NDArray[np.uint32]]  # those of the first n labels that a search can return
 
 
 @dataclass(slots=True)

@@ -107,7 +107,7 @@ class MilvusIndex:
                 filter=f'{expression(tenant)} and id like "{prefix}%"',
                 limit=SCAN_PAGE_ROWS,
                 output_fields=["id", "version"],
-                # A row missed here would be mistaken for one that the index has lost.
+                # A row missed here would be mistaken for a row that the index has lost.
                 consistency_level="Strong",
                 **timeout,
             ),

@@ -20,7 +20,7 @@ log = logging.getLogger("soma.index")
 # Below this number of rows, comparing every vector takes less than 10 ms.
 MIN_ROWS = 30_000
 MAX_DIMENSION = 4_000  # of a pgvector index
-LINKS, BUILD_BREADTH = 16, 200  # of a node in the graph; considered for each new node
+LINKS, BUILD_BREADTH = 16, 200  # links per node in the graph; candidates considered for each new node
 # A graph that does not fit into this memory is built several times slower: 1 KB per row of 256 dimensions.
 _SETTINGS = {"statement_timeout": "0", "maintenance_work_mem": "'512MB'"}
 
@@ -50,9 +50,9 @@ def maintain(table: Table, should_stop: Callable[[], bool]) -> None:
 
 
 def _sizes(connection: BaseDatabaseWrapper, table: Table) -> dict[str, tuple[UUID, bytes, int]]:
-    """Return (tenant, namespace, rows) of the namespaces that may have an index, by its name.
+    """Return (tenant, namespace, rows) of the namespaces that may have an index, by the name of the index.
 
-    An index is kept until its namespace has shrunk to half of the rows for which an index is created.
+    An index is kept until its namespace has shrunk to half the number of rows at which an index is created.
     """
     with connection.cursor() as cursor:
         cursor.execute(
