@@ -112,8 +112,8 @@ def _exact(value: float) -> float:
         raise InvalidCoordinate("coordinate numbers must fit in a 64-bit float; one is too close to zero")
     if isinstance(value, RoundedFloat) or (isinstance(value, int) and int(number) != value):
         raise InvalidCoordinate(
-            f"coordinate numbers must be exact in a 64-bit float, but one would be rounded to {number!r}; use at most "
-            f"{_ALWAYS_EXACT_DIGITS} significant digits, or split the number into several"
+            f"coordinate numbers must be exactly representable as 64-bit floats, but one would be rounded to "
+            f"{number!r}; use at most {_ALWAYS_EXACT_DIGITS} significant digits, or split the number into several"
         )
     return number
 
