@@ -48,8 +48,8 @@ def test_a_payload_can_be_an_object(soma: Soma) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "either a text or --payload"),
-        (("text", "--payload", "{}"), "either a text or --payload"),
+        ((), "give either TEXT or --payload"),
+        (("text", "--payload", "{}"), "give either TEXT or --payload"),
         (("--payload", "[1]"), "must be a JSON object"),
         (("--payload", "{"), "must be JSON"),
         (("text", "--importance", "-1"), "--importance"),

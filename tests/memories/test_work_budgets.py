@@ -43,7 +43,7 @@ def test_a_search_that_compares_too_many_vectors_is_rejected(api: Api, monkeypat
     # The filter rejects most of what the index returns, and more than a few memories pass it.
     monkeypatch.setattr(semantic, "EXACT", 1)
     monkeypatch.setattr(semantic, "MAX_LIMIT", 1)
-    monkeypatch.setattr(semantic, "_first_limit", lambda search, pools: 1)
+    monkeypatch.setattr(semantic, "_first_limit", lambda search, pools=1: 1)
     body = {"query": "tea", "mode": "semantic", "filters": {"text": "coffee"}}
 
     response = api.post("/memories/search", body)
