@@ -8,7 +8,7 @@ from pathlib import Path
 from django.conf import settings
 
 from somamemory.errors import ConfigurationError, InvalidInput
-from tenants import keys
+from tenants import key_form, keys
 from tenants.caller import SCOPES, Caller
 from tenants.models import DEFAULT_TENANT_SLUG, ApiKey, Tenant
 
@@ -28,7 +28,7 @@ def ensure() -> bool:
     secret = settings.BOOTSTRAP_KEY or None
     try:
         if secret:  # checked even if a key exists, because a new installation would reject the same setting
-            keys.check_secret(secret)
+            key_form.check_secret(secret)
     except InvalidInput as error:
         raise ConfigurationError(f"SOMA_BOOTSTRAP_KEY: {error.fields['secret']}") from None
     if ApiKey.objects.exists():

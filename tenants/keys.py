@@ -1,22 +1,12 @@
 """Create, rotate, revoke and authenticate API keys.
 
-A key has the form `soma_<prefix>_<secret><checksum>`: 8 characters to find the row, 256 bits of secret, and a CRC-32
-that rejects a mistyped key without a query. Only the SHA-256 of the whole key is stored: a secret of 256 random bits
-needs no slow hash. A secret imported from another installation may be any string of 32 or more characters.
-
-Sekha's clients reject keys that do not begin with `sk-sekha-`. A key in `sekha` style begins with that prefix instead
-of `soma_`, and works in the same way.
+`key_form` defines what a key looks like.
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
-import re
-import secrets
-import string
 import threading
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -30,22 +20,11 @@ from django.utils import timezone
 
 from somamemory.db import tenant_scope
 from somamemory.errors import Conflict, Forbidden, InvalidInput, NotFound, QuotaExceeded, Unauthenticated
-from tenants import audit, key_usage, selectors
+from tenants import audit, key_form, key_usage, selectors
 from tenants.audit import Change
 from tenants.caller import SCOPES, Caller
 from tenants.models import DEFAULT_TENANT_SLUG, ApiKey, Tenant, is_slug, problem_with_id
 
-_ALPHABET = string.digits + string.ascii_letters
-_PREFIX_LENGTH = 8
-_SECRET_LENGTH = 43  # 62 ** 43 > 2 ** 256
-_CHECKSUM_LENGTH = 6  # 62 ** 6 > 2 ** 32
-STYLES = {"soma": "soma_", "sekha": "sk-sekha-"}
-_FORM = re.compile(
-    rf"(?:{'|'.join(STYLES.values())})"
-    rf"([0-9A-Za-z]{{{_PREFIX_LENGTH}}})_([0-9A-Za-z]{{{_SECRET_LENGTH + _CHECKSUM_LENGTH}}})"
-)
-MIN_IMPORTED_LENGTH = 32
-MAX_KEY_LENGTH = 512
 ROTATION_OVERLAP = timedelta(hours=24)
 
 # Recently used keys and tenants. A revoked key remains valid in this process for at most KEY_CACHE_S seconds.
@@ -85,7 +64,7 @@ def issue(
     _check_user(tenant, scopes, user_id)
     if expires_at is not None and expires_at <= timezone.now():
         raise InvalidInput("expires_at", "must be in the future")
-    token = _generate(style) if secret is None else check_secret(secret)
+    token = key_form.generate(style) if secret is None else key_form.check_secret(secret)
     columns = {
         "name": name,
         "scopes": _sorted(scopes),
@@ -120,7 +99,7 @@ def delegate(
         "resource": resource,
         "expires_at": expires_at,
     }
-    return _create(caller, caller.tenant, _generate(), columns)
+    return _create(caller, caller.tenant, key_form.generate(), columns)
 
 
 def check_delegable(caller: Caller, scopes: Sequence[str], namespaces: Sequence[str], user_id: str | None) -> None:
@@ -133,13 +112,13 @@ def check_delegable(caller: Caller, scopes: Sequence[str], namespaces: Sequence[
 
 def renew(caller: Caller, key: ApiKey, scopes: Sequence[str], expires_at: datetime) -> IssuedKey:
     """Replace the secret and the scopes of a delegated key. Raises Conflict if the key has been revoked."""
-    token = _generate(prefix=key.prefix)
+    token = key_form.generate(prefix=key.prefix)
     with transaction.atomic():
         key = ApiKey.objects.select_for_update().get(id=key.id)
         if key.revoked_at is not None:
             raise Conflict(f"API key '{key.prefix}' has been revoked; connect the app again")
         before = _facts(key)
-        key.digest, key.scopes, key.expires_at = _digest(token), _sorted(scopes), expires_at
+        key.digest, key.scopes, key.expires_at = key_form.digest_of(token), _sorted(scopes), expires_at
         key.save(update_fields=["digest", "scopes", "expires_at"])
         audit.record(caller, "key.renew", [Change(key.prefix, before, _facts(key))])
     forget_cached()
@@ -148,11 +127,11 @@ def renew(caller: Caller, key: ApiKey, scopes: Sequence[str], expires_at: dateti
 
 def _create(caller: Caller, tenant: Tenant | None, token: str, columns: dict[str, Any]) -> IssuedKey:
     """Save a new key with this secret. Raises QuotaExceeded and Conflict."""
-    columns = {**columns, "tenant": tenant, "prefix": _prefix(token)}
+    columns = {**columns, "tenant": tenant, "prefix": key_form.prefix_of(token)}
     with transaction.atomic():
         if tenant is not None:
             _check_quota(tenant)
-        key, created = ApiKey.objects.get_or_create(digest=_digest(token), defaults=columns)
+        key, created = ApiKey.objects.get_or_create(digest=key_form.digest_of(token), defaults=columns)
         if not created:
             raise Conflict("a key with this secret already exists; use another secret")
         audit.record(caller.acting_for(tenant or caller.tenant), "key.issue", [Change(key.prefix, None, _facts(key))])
@@ -196,7 +175,7 @@ def rotate(
     a key that has expired or been revoked.
     """
     caller.require_operator()
-    now, token = timezone.now(), _generate(style)
+    now, token = timezone.now(), key_form.generate(style)
     with transaction.atomic():
         if tenant is not None and overlap:
             _check_quota(tenant, beyond=1)
@@ -208,8 +187,8 @@ def rotate(
         new = ApiKey.objects.create(
             tenant=tenant,
             name=old.name,
-            prefix=_prefix(token),
-            digest=_digest(token),
+            prefix=key_form.prefix_of(token),
+            digest=key_form.digest_of(token),
             scopes=old.scopes,
             namespaces=old.namespaces,
             user_id=old.user_id,
@@ -312,18 +291,19 @@ def forget_cached() -> None:
 
 def find(token: str) -> ApiKey | None:
     """Return the key with this secret, unless it has been revoked. It may have expired."""
-    if not MIN_IMPORTED_LENGTH <= len(token) <= MAX_KEY_LENGTH or not token.isascii():
+    if not key_form.is_possible(token):
         return None
-    digest = _digest(token)
+    digest = key_form.digest_of(token)
     with _lock:
         cached = _keys.get(digest)
     if cached is not None:
         return cached
-    if _is_mistyped(token):
+    if key_form.is_mistyped(token):
         return None
     live = Q(tenant__isnull=True) | Q(tenant__active=True)
     with tenant_scope.crossing():
-        keys = list(ApiKey.objects.filter(live, prefix=_prefix(token), revoked_at=None).select_related("tenant")[:16])
+        rows = ApiKey.objects.filter(live, prefix=key_form.prefix_of(token), revoked_at=None)
+        keys = list(rows.select_related("tenant")[:16])
     for key in keys:
         if hmac.compare_digest(bytes(key.digest), digest):
             with _lock:
@@ -359,45 +339,3 @@ def _facts(key: ApiKey) -> bytes:
 
 def _is_inactive(key: ApiKey) -> bool:
     return key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= timezone.now())
-
-
-def _generate(style: str = "soma", prefix: str = "") -> str:
-    prefix = prefix or "".join(secrets.choice(_ALPHABET) for _ in range(_PREFIX_LENGTH))
-    secret = "".join(secrets.choice(_ALPHABET) for _ in range(_SECRET_LENGTH))
-    body = f"{STYLES[style]}{prefix}_{secret}"
-    return body + _checksum(body)
-
-
-def _checksum(text: str) -> str:
-    rest, digits = zlib.crc32(text.encode()), ""
-    for _ in range(_CHECKSUM_LENGTH):
-        rest, digit = divmod(rest, len(_ALPHABET))
-        digits = _ALPHABET[digit] + digits
-    return digits
-
-
-def _prefix(token: str) -> str:
-    """Return the prefix used to find the row. For an imported secret it is derived from the digest."""
-    if match := _FORM.fullmatch(token):
-        return match[1]
-    return "x" + _digest(token).hex()[:11]
-
-
-def _is_mistyped(token: str) -> bool:
-    """Return whether a token has the form of our own keys but the wrong checksum."""
-    return bool(_FORM.fullmatch(token)) and _checksum(token[:-_CHECKSUM_LENGTH]) != token[-_CHECKSUM_LENGTH:]
-
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()
-
-
-def check_secret(secret: str) -> str:
-    """Return an imported secret if it is usable. Raises InvalidInput."""
-    if not MIN_IMPORTED_LENGTH <= len(secret) <= MAX_KEY_LENGTH:
-        raise InvalidInput("secret", f"must have {MIN_IMPORTED_LENGTH} to {MAX_KEY_LENGTH} characters")
-    if not secret.isascii() or not secret.isprintable() or " " in secret:
-        raise InvalidInput("secret", "must be printable ASCII without spaces, because it is sent in a header")
-    if _is_mistyped(secret):
-        raise InvalidInput("secret", "looks like a SomaMemory key, but its checksum is wrong; check for typos")
-    return secret

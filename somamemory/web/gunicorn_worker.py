@@ -77,8 +77,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         super().check_config(cfg, log)
         if cfg.is_ssl or cfg.proxy_protocol != "off":
             raise SystemExit(
-                "error: gunicorn's TLS and PROXY protocol are not supported; put a proxy that forwards plain HTTP "
-                "in front of it"
+                "error: gunicorn's TLS and PROXY protocol are not supported; use a proxy that forwards plain HTTP"
             )
 
     def init_process(self) -> None:

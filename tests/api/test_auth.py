@@ -17,7 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from somamemory.errors import Conflict, InvalidInput
-from tenants import keys
+from tenants import key_form, keys
 from tenants.caller import SCOPES, Caller
 from tenants.models import ApiKey, Tenant
 from tests.conftest import Api, issue_key, problem_of
@@ -116,7 +116,7 @@ def test_a_mistyped_key_is_refused_without_a_query(api: Api) -> None:
 def test_a_guess_with_a_right_checksum_is_refused(api: Api) -> None:
     body = api.key[:-7] + ("a" if api.key[-7] != "a" else "b")
 
-    unauthenticated(bare(Authorization="Bearer " + body + keys._checksum(body)))
+    unauthenticated(bare(Authorization="Bearer " + body + key_form.checksum(body)))
 
 
 def test_the_secret_is_nowhere_in_the_database(api: Api) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from tenants import keys, selectors
+from tenants import key_form, keys, selectors
 from tenants.caller import SCOPES
 from tenants.management.command_line import errors_as_one_line, operator
 
@@ -36,7 +36,7 @@ class Command(BaseCommand):
         form = parser.add_mutually_exclusive_group()
         form.add_argument(
             "--style",
-            choices=tuple(keys.STYLES),
+            choices=tuple(key_form.STYLES),
             default="soma",
             help="beginning of the key: soma_ (default), or sk-sekha- for Sekha's clients",
         )

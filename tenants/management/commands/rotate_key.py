@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from tenants import keys, selectors
+from tenants import key_form, keys, selectors
 from tenants.management.command_line import errors_as_one_line, operator
 
 
@@ -22,7 +22,7 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--style",
-            choices=tuple(keys.STYLES),
+            choices=tuple(key_form.STYLES),
             default="soma",
             help="beginning of the new key: soma_ (default), or sk-sekha- for Sekha's clients",
         )
