@@ -124,7 +124,7 @@ bench-console: venv-test ## open every page with 100,000 memories in headless Ch
 eval: venv ## evaluate search on conversations with questions (DATA=FOLDER, ARGS="--share 0.1")
 	exec $(PY) -m benchmarks.evaluation "$(DATA)" $(ARGS)
 
-soak: venv ## use the embedded server for an hour and watch its memory (ARGS="--minutes 10")
+soak: venv ## use the embedded server for two hours and watch its memory (ARGS="--minutes 10")
 	exec $(PY) -m benchmarks.soak $(ARGS)
 
 chaos: venv-test ## kill each component of an installation in turn with kill -9 while clients write (needs ARGS="--database URL")
