@@ -43,7 +43,7 @@ class Text:
 
     @cached_property
     def folded(self) -> str:
-        """The letters as they were written, which only prefixes are compared with."""
+        """Return the folded text without stemming. Only prefixes are compared with it."""
         return analyzer.fold(self._content)
 
 

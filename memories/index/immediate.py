@@ -106,10 +106,11 @@ def embedded(texts: Sequence[str], own: Sequence[Vectors | None]) -> list[Stored
 
 def kept(own: bool, vector: Buffer | None, text_hash: Buffer | None, text: str) -> StoredVector | None:
     """Return the vector of an outbox row if the caller supplied it or if it was made from this text."""
-    if vector is None or not (own or bytes(text_hash or b"") == hash_of(text)):
+    made_from = None if own else hash_of(text)
+    if vector is None or (made_from is not None and bytes(text_hash or b"") != made_from):
         return None
     numbers = np.frombuffer(vector, dtype="<f4")
-    return StoredVector(numbers, None if own else hash_of(text), at_once=True) if usable(numbers) else None
+    return StoredVector(numbers, made_from, at_once=True) if usable(numbers) else None
 
 
 def hash_of(text: str) -> bytes:

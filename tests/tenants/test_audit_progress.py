@@ -56,8 +56,8 @@ def delete_the_last_block(caller: Caller) -> None:
     AuditBlock.all_tenants.filter(tenant=caller.tenant, number=3).delete()
 
 
-def put_earlier_progress_back(caller: Caller) -> None:
-    """The row that the sealer signed before the last block, whose rows are then changed and sealed again."""
+def roll_back_the_progress(caller: Caller) -> None:
+    """Restore the progress that the sealer signed before the last block, and change the rows of that block."""
     sealer = AuditSealer.objects.get()
     progress.advance(sealer, events(caller)[7].id, 0)
     events(caller).filter(id__gt=sealer.sealed_to).update(actor="key:innocent")
@@ -71,7 +71,7 @@ def mark_new_rows_as_sealed(caller: Caller) -> None:
     "attack",
     [
         forge_from_the_start, reset_all_progress, delete_the_progress, delete_the_blocks_of_a_tenant,
-        delete_the_last_block, put_earlier_progress_back, mark_new_rows_as_sealed,
+        delete_the_last_block, roll_back_the_progress, mark_new_rows_as_sealed,
     ],
 )  # fmt: skip
 def test_forged_rows_are_never_signed_and_always_found(chained: Caller, attack: Attack) -> None:
@@ -119,9 +119,9 @@ def test_an_operator_can_accept_a_damaged_log_and_the_damage_stays_visible(chain
     assert AuditEvent.objects.filter(action="audit.accept").exists()
 
 
-def test_a_log_whose_progress_was_put_back_can_be_accepted(chained: Caller) -> None:
+def test_a_log_whose_progress_was_rolled_back_can_be_accepted(chained: Caller) -> None:
     with unguarded():
-        put_earlier_progress_back(chained)
+        roll_back_the_progress(chained)
         events(chained).filter(id__gt=AuditSealer.objects.get().sealed_to).delete()  # but not their block
     progress.accept(operators())
     record(chained, "new")
@@ -266,13 +266,13 @@ def test_a_log_rewritten_with_the_key_differs_from_the_published_heads(
     assert "differs from the exported head" in capsys.readouterr().out
 
 
-def test_earlier_progress_put_back_without_its_blocks_differs_from_the_published_heads(
+def test_progress_that_was_rolled_back_without_its_blocks_differs_from_the_published_heads(
     chained: Caller, settings: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings.AUDIT_HEADS = str(tmp_path / "heads.jsonl")
     publishing.publish()
     with unguarded():
-        put_earlier_progress_back(chained)
+        roll_back_the_progress(chained)
         AuditBlock.all_tenants.filter(last_id__gt=AuditSealer.objects.get().sealed_to).delete()
     sealing.seal()
     assert check().intact  # without the heads

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from time import monotonic, sleep
+from time import sleep
 from typing import Any
 
 import pytest
@@ -87,10 +87,10 @@ def test_a_relation_can_have_any_type(api: Api, kind: str) -> None:
     assert call(api, "read_graph", GRAPH)["relations"] == []
 
 
-def test_many_observations_are_added_and_deleted_in_linear_time(api: Api) -> None:
+def test_many_observations_are_added_and_deleted_within_the_deadline(api: Api) -> None:
+    """Comparing all pairs would take longer than the deadline of a request."""
     many, more = ([f"{number} {word}" for number in range(40_000)] for word in ("old", "new"))
     create(api, "Ada", observations=many)
-    began = monotonic()
 
     (added,) = call(api, "add_observations", GRAPH, observations=[{"entityName": "Ada", "contents": many + more}])[
         "results"
@@ -99,7 +99,6 @@ def test_many_observations_are_added_and_deleted_in_linear_time(api: Api) -> Non
     assert call(api, "delete_observations", GRAPH, deletions=[deletion]) == {"deletedCount": 80_000}
 
     assert added["addedObservations"] == more
-    assert monotonic() - began < 30
 
 
 @pytest.mark.parametrize("observations", ["a text", None, [1, {"a": 1}, "x"]])

@@ -137,7 +137,7 @@ def test_a_search_finds_changed_fields_at_once(api: Api) -> None:
                 assert api.patch(f"/memories/{coord}", {"metadata": {"tag": tag}}).status_code == 200
                 expected[coord] = tag
             case _:
-                assert api.post("/memories", {"coord": coord, "payload": {"text": "tea"}, "metadata": {"tag": tag}})
+                api.store(coord, "tea", metadata={"tag": tag})
                 expected[coord] = tag
         if chance.random() < 0.3:
             drain()
