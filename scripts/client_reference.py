@@ -19,8 +19,9 @@ INTRODUCTION = """\
 to use both classes. Response types, such as `MemoryOut`, are dictionaries (`TypedDict`) in `somamemory_client.types`,
 with the fields in the [REST API reference](rest-api.md).
 
-Lists return `Pages`: iterate over the items, or over the lists that `pages()` yields; `first_page()` returns one list.
-Searches return `Results`: a sequence of hits with `degraded`, `next_offset`, and the whole response as `body`.
+Methods that list objects return `Pages`. Iterate over it to get the items of all pages, or over its `pages()` to get
+one list per page. Its `first_page()` returns only the first list. Searches return `Results`: a sequence of hits with
+`degraded`, `next_offset`, and the whole response as `body`.
 """
 TRANSPORTS = """\
 ## Transports

@@ -24,7 +24,7 @@ export class ConnectionLost extends TransportError {}
 /** The response did not arrive in time. A write may have taken effect. */
 export class ResponseTimeout extends TransportError {}
 
-/** The response does not come from SomaMemory, but from another program or a proxy. */
+/** The response came from another program or a proxy, not from SomaMemory. */
 export class InvalidResponse extends SomaError {}
 
 /** The server and the client have different major versions. */

@@ -109,7 +109,7 @@ export class Memories extends Resource {
     return (await this.transport.json<MemoryEnvelope>("GET", pathOf(address), { query })).memory;
   }
 
-  /** Return several memories, in the order of their names; `memory` is null where there is none. */
+  /** Return several memories, in the order of the addresses; `memory` is null if an address has none. */
   async getMany(addresses: Addresses): Promise<BulkFound[]> {
     const items: BulkFound[] = [];
     const body = this.#names(addresses);

@@ -154,7 +154,7 @@ export interface components {
       row?: number | null;
     };
     ChangedOut: {
-      /** @description the agent it belongs to */
+      /** @description agent to which the conversation belongs */
       agent_id: string | null;
       /** @description id of the conversation */
       conversation_id: string;
@@ -180,7 +180,7 @@ export interface components {
       };
       /** @description number of the conversation, which is the first number of its messages' coordinates */
       number: number;
-      /** @description the session it belongs to */
+      /** @description session to which the conversation belongs */
       session_id: string | null;
       /**
        * @description status of the conversation
@@ -196,7 +196,7 @@ export interface components {
       tier: "active" | "archived" | "cold";
       /** @description time of the last change */
       updated_at: string;
-      /** @description the user it belongs to */
+      /** @description user to whom the conversation belongs */
       user_id: string | null;
       /** @description number of words */
       word_count: number;
@@ -394,7 +394,7 @@ export interface components {
       budget: number;
       /** @description sources of the items, by number */
       citations: components["schemas"]["CitationOut"][];
-      /** @description hash that is the same for the same messages and the same query */
+      /** @description hash of the query and the chosen messages */
       context_hash: string;
       /** @description components that were down or incomplete; normally empty */
       degraded: string[];
@@ -410,7 +410,7 @@ export interface components {
     ContextScores: {
       /** @description importance, 0 to 1 */
       importance: number;
-      /** @description 1 if the conversation has a preferred label */
+      /** @description 1 if the conversation has a preferred label, otherwise 0 */
       label: number;
       /** @description recency, 0 to 1 */
       recency: number;
@@ -420,7 +420,7 @@ export interface components {
       total: number;
     };
     ConversationBody: {
-      /** @description the agent it belongs to */
+      /** @description agent to which the conversation belongs */
       agent_id?: string | null;
       /** @description folder of the conversation, such as `/work/notes` */
       folder?: string | null;
@@ -434,9 +434,9 @@ export interface components {
       metadata?: {
         [key: string]: unknown;
       } | null;
-      /** @description the session it belongs to */
+      /** @description session to which the conversation belongs */
       session_id?: string | null;
-      /** @description the user it belongs to; 1 to 255 characters */
+      /** @description user to whom the conversation belongs; 1 to 255 characters */
       user_id?: string | null;
     };
     ConversationDeletedOut: {
@@ -457,7 +457,7 @@ export interface components {
       conversation_ids: string[];
     };
     ConversationOut: {
-      /** @description the agent it belongs to */
+      /** @description agent to which the conversation belongs */
       agent_id: string | null;
       /** @description id of the conversation */
       conversation_id: string;
@@ -483,7 +483,7 @@ export interface components {
       };
       /** @description number of the conversation, which is the first number of its messages' coordinates */
       number: number;
-      /** @description the session it belongs to */
+      /** @description session to which the conversation belongs */
       session_id: string | null;
       /**
        * @description status of the conversation
@@ -497,14 +497,14 @@ export interface components {
       tier: "active" | "archived" | "cold";
       /** @description time of the last change */
       updated_at: string;
-      /** @description the user it belongs to */
+      /** @description user to whom the conversation belongs */
       user_id: string | null;
       /** @description number of words */
       word_count: number;
     };
     /** @description Absent fields stay unchanged. Null resets a field to its default. */
     ConversationPatch: {
-      /** @description the agent it belongs to */
+      /** @description agent to which the conversation belongs */
       agent_id?: string | null;
       /** @description folder of the conversation, such as `/work/notes` */
       folder?: string | null;
@@ -516,11 +516,11 @@ export interface components {
       metadata?: {
         [key: string]: unknown;
       } | null;
-      /** @description the session it belongs to */
+      /** @description session to which the conversation belongs */
       session_id?: string | null;
       /** @description status of the conversation */
       status?: ("active" | "pinned" | "archived") | null;
-      /** @description the user it belongs to; 1 to 255 characters */
+      /** @description user to whom the conversation belongs; 1 to 255 characters */
       user_id?: string | null;
     };
     ConversationsCountQuery: {
@@ -667,9 +667,9 @@ export interface components {
       next_cursor: string | null;
     };
     DeletedMatchingOut: {
-      /** @description false: more memories match; send the request again */
+      /** @description false: more memories match, so send the request again */
       complete: boolean;
-      /** @description number of memories that were deleted, or would be */
+      /** @description number of memories that were deleted or, with `dry_run`, would be deleted */
       deleted: number;
       /** @description true: nothing was deleted */
       dry_run: boolean;
@@ -716,7 +716,7 @@ export interface components {
     DeleteNamespaceBody: {
       /** @description true: also delete the namespaces below it, at most 100 */
       below?: boolean;
-      /** @description the namespace to delete */
+      /** @description namespace to delete */
       namespace: string;
       /** @description true: delete the memories permanently, with all links */
       purge?: boolean;
@@ -785,7 +785,7 @@ export interface components {
     ExtractionOut: {
       /** @description id of the conversation */
       conversation_id: string;
-      /** @description number of messages of which only the beginning was read, because they are too long */
+      /** @description number of messages that were too long to be read completely */
       cut: number;
       /** @description time of the next attempt */
       due_at: string | null;
@@ -830,7 +830,7 @@ export interface components {
     FactsOut: {
       /** @description id of the conversation */
       conversation_id: string;
-      /** @description number of messages of which only the beginning was read, because they are too long */
+      /** @description number of messages that were too long to be read completely */
       cut: number;
       /** @description time of the next attempt */
       due_at: string | null;
@@ -865,7 +865,7 @@ export interface components {
       folder: string | null;
     };
     FoundOut: {
-      /** @description the agent it belongs to */
+      /** @description agent to which the memory belongs */
       agent_id: string | null;
       /** @description coordinate as text */
       coord: string;
@@ -902,7 +902,7 @@ export interface components {
       scores?: {
         [key: string]: number | null;
       } | null;
-      /** @description the session it belongs to */
+      /** @description session to which the memory belongs */
       session_id: string | null;
       /** @description who or what wrote the memory, and from where: a text or an object, as stated by its writer */
       source: string | {
@@ -910,7 +910,7 @@ export interface components {
       } | null;
       /** @description how much the memory can be trusted, 0 to 1, as stated by its writer */
       trust: number | null;
-      /** @description the user it belongs to */
+      /** @description user to whom the memory belongs */
       user_id: string | null;
       /** @description start of the period in which the memory or link is valid; null: no start */
       valid_from: string | null;
@@ -1122,7 +1122,7 @@ export interface components {
       reason: string;
     };
     ImportOut: {
-      /** @description number of conversations for each result */
+      /** @description number of conversations, by result */
       conversations: {
         [key: string]: number;
       };
@@ -1220,13 +1220,13 @@ export interface components {
     };
     /** @description A memory to store under the key in the path. */
     KeyedBody: {
-      /** @description only this agent's data */
+      /** @description agent to which the memory belongs */
       agent_id?: string | null;
       /** @description text that helps searches find the memory but is not part of it */
       context?: string;
       /**
        * Format: coordinate
-       * @description coordinate as text
+       * @description coordinate at which the memory is stored
        */
       coord?: string | number[];
       /** @description your own vector for the memory */
@@ -1240,7 +1240,7 @@ export interface components {
        * @enum {string}
        */
       memory_type?: "episodic" | "semantic";
-      /** @description any JSON object */
+      /** @description any JSON object; for filters, never searched as text */
       metadata?: {
         [key: string]: unknown;
       };
@@ -1248,7 +1248,7 @@ export interface components {
       payload: {
         [key: string]: unknown;
       };
-      /** @description only this session's data */
+      /** @description session to which the memory belongs */
       session_id?: string | null;
       /** @description who or what wrote the memory, and from where: a text or an object, as stated by its writer */
       source?: string | {
@@ -1260,7 +1260,7 @@ export interface components {
       trust?: number | null;
       /** @description seconds until the memory expires */
       ttl_seconds?: number | null;
-      /** @description only this user's data */
+      /** @description user to whom the memory belongs; 1 to 255 characters */
       user_id?: string | null;
       /** @description start of the period in which the memory or link is valid; null: no start */
       valid_from?: string | null;
@@ -1365,7 +1365,7 @@ export interface components {
     };
     /** @description A conversation with the fields of a search result, which Sekha's clients expect in a list. */
     ListedOut: {
-      /** @description the agent it belongs to */
+      /** @description agent to which the conversation belongs */
       agent_id: string | null;
       /** @description text of the message */
       content: string;
@@ -1397,7 +1397,7 @@ export interface components {
       number: number;
       /** @description score, 0 to 1; higher is better */
       score: number;
-      /** @description the session it belongs to */
+      /** @description session to which the conversation belongs */
       session_id: string | null;
       /**
        * @description status of the conversation
@@ -1413,7 +1413,7 @@ export interface components {
       timestamp: string;
       /** @description time of the last change */
       updated_at: string;
-      /** @description the user it belongs to */
+      /** @description user to whom the conversation belongs */
       user_id: string | null;
       /** @description number of words */
       word_count: number;
@@ -1423,7 +1423,7 @@ export interface components {
       as_of: string;
       /** @description requested budget in tokens */
       budget: number;
-      /** @description hash that is the same for the same messages and the same query */
+      /** @description hash of the query and the chosen messages */
       context_hash: string;
       /** @description components that were down or incomplete; normally empty */
       degraded: string[];
@@ -1689,17 +1689,17 @@ export interface components {
     };
     /** @description The name of one memory in the namespace of the request: a coordinate, a key or an id. */
     MemoryName: {
-      /** @description its coordinate */
+      /** @description coordinate of the memory */
       coord?: (string | number[]) | null;
-      /** @description its id */
+      /** @description id of the memory */
       id?: string | null;
-      /** @description its key */
+      /** @description key of the memory */
       key?: string | null;
     };
     MemoryOut: {
       /** @description number of times that the memory was read */
       access_count: number;
-      /** @description the agent it belongs to */
+      /** @description agent to which the memory belongs */
       agent_id: string | null;
       /** @description text that helps searches find the memory but is not part of it */
       context: string;
@@ -1740,7 +1740,7 @@ export interface components {
       payload: {
         [key: string]: unknown;
       };
-      /** @description the session it belongs to */
+      /** @description session to which the memory belongs */
       session_id: string | null;
       /** @description who or what wrote the memory, and from where: a text or an object, as stated by its writer */
       source: string | {
@@ -1750,7 +1750,7 @@ export interface components {
       trust: number | null;
       /** @description time of the last change */
       updated_at: string;
-      /** @description the user it belongs to */
+      /** @description user to whom the memory belongs */
       user_id: string | null;
       /** @description start of the period in which the memory or link is valid; null: no start */
       valid_from: string | null;
@@ -1871,7 +1871,7 @@ export interface components {
       valid_to?: string | null;
     };
     NamespaceOut: {
-      /** @description false: there are more */
+      /** @description false: there are more memories than were counted */
       exact: boolean;
       /** @description number of memories, counted up to 1,000 */
       memories: number;
@@ -1933,7 +1933,7 @@ export interface components {
     };
     /** @description A JSON merge patch (RFC 7396). Absent fields stay unchanged; null removes an optional value. */
     PatchBody: {
-      /** @description the agent it belongs to */
+      /** @description agent to which the memory belongs */
       agent_id?: string | null;
       /** @description text that helps searches find the memory but is not part of it */
       context?: string | null;
@@ -1951,7 +1951,7 @@ export interface components {
       payload?: {
         [key: string]: unknown;
       } | null;
-      /** @description the session it belongs to */
+      /** @description session to which the memory belongs */
       session_id?: string | null;
       /** @description who or what wrote the memory, and from where: a text or an object, as stated by its writer */
       source?: string | {
@@ -1961,7 +1961,7 @@ export interface components {
       supersedes?: components["schemas"]["MemoryName"][] | null;
       /** @description how much the memory can be trusted, 0 to 1, as stated by its writer */
       trust?: number | null;
-      /** @description the user it belongs to; 1 to 255 characters */
+      /** @description user to whom the memory belongs; 1 to 255 characters */
       user_id?: string | null;
       /** @description start of the period in which the memory or link is valid; null: no start */
       valid_from?: string | null;
@@ -2295,9 +2295,9 @@ export interface components {
     RenameBody: {
       /** @description true: the new namespace may already contain memories, at other addresses; also continues an interrupted rename */
       merge?: boolean;
-      /** @description the namespace to rename */
+      /** @description namespace to rename */
       namespace: string;
-      /** @description its new name */
+      /** @description new name of the namespace */
       to: string;
     };
     RestoreBody: {
@@ -2450,7 +2450,7 @@ export interface components {
     };
     /** @description A memory to store. Without `coord`, it gets the coordinate of its key, or a new coordinate. */
     StoreBody: {
-      /** @description the agent it belongs to */
+      /** @description agent to which the memory belongs */
       agent_id?: string | null;
       /** @description text that helps searches find the memory but is not part of it */
       context?: string;
@@ -2482,7 +2482,7 @@ export interface components {
       payload: {
         [key: string]: unknown;
       };
-      /** @description the session it belongs to */
+      /** @description session to which the memory belongs */
       session_id?: string | null;
       /** @description who or what wrote the memory, and from where: a text or an object, as stated by its writer */
       source?: string | {
@@ -2494,7 +2494,7 @@ export interface components {
       trust?: number | null;
       /** @description seconds until the memory expires */
       ttl_seconds?: number | null;
-      /** @description the user it belongs to; 1 to 255 characters */
+      /** @description user to whom the memory belongs; 1 to 255 characters */
       user_id?: string | null;
       /** @description start of the period in which the memory or link is valid; null: no start */
       valid_from?: string | null;

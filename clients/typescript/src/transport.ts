@@ -36,13 +36,13 @@ export interface ClientOptions {
 export type QueryValue = string | number | boolean | readonly (string | number)[] | null | undefined;
 
 export interface RequestOptions {
-  /** Parameters of the query; lists are joined with commas. */
+  /** Query parameters; lists are joined with commas. */
   query?: Record<string, QueryValue> | undefined;
   /** A value that is sent as JSON. */
   json?: unknown;
   /** A body that is sent unchanged. */
   body?: string | Uint8Array | undefined;
-  /** Headers besides those of the client. */
+  /** Headers in addition to those of the client. */
   headers?: Record<string, string | undefined> | undefined;
   /** Send an Idempotency-Key, so that a retried write takes effect only once. */
   once?: boolean | undefined;

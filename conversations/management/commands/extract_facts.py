@@ -13,7 +13,7 @@ from tenants.caller import Caller
 class Command(FolderCommand):
     help = (
         "Extract facts from a folder's conversations and store them as memories in the 'facts' namespace. Each "
-        "message is read once. If a run is interrupted (Ctrl-C, exhausted budget), the next run continues from there."
+        "message is read once. If a run is interrupted, the next one continues where it stopped."
     )
 
     def process(self, caller: Caller, folder: str) -> None:

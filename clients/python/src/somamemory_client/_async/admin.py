@@ -12,7 +12,7 @@ from somamemory_client._operation import Fields
 
 
 class AsyncAdmin:
-    """`client.admin`."""
+    """Methods for administrators and operators, in groups."""
 
     def __init__(self, caller: AsyncCaller) -> None:
         self.tenants = AsyncTenants(caller)
@@ -23,7 +23,7 @@ class AsyncAdmin:
 
 
 class AsyncTenants:
-    """`client.admin.tenants`."""
+    """Manage tenants, and read their usage and audit log."""
 
     def __init__(self, caller: AsyncCaller) -> None:
         self._caller = caller
@@ -62,7 +62,7 @@ class AsyncTenants:
 
 
 class AsyncKeys:
-    """`client.admin.keys`."""
+    """Manage the API keys of a tenant."""
 
     def __init__(self, caller: AsyncCaller) -> None:
         self._caller = caller
@@ -86,7 +86,7 @@ class AsyncKeys:
 
 
 class AsyncJobs:
-    """`client.admin.jobs`."""
+    """Start and follow long-running jobs."""
 
     def __init__(self, caller: AsyncCaller) -> None:
         self._caller = caller
@@ -101,7 +101,7 @@ class AsyncJobs:
 
 
 class AsyncPruning:
-    """`client.admin.pruning`."""
+    """Archive unused conversations."""
 
     def __init__(self, caller: AsyncCaller) -> None:
         self._caller = caller
@@ -122,7 +122,7 @@ class AsyncPruning:
 
 
 class AsyncUpkeep:
-    """`client.admin.upkeep`: the rules for archiving unused conversations."""
+    """Change the rules by which unused conversations are archived automatically."""
 
     def __init__(self, caller: AsyncCaller) -> None:
         self._caller = caller

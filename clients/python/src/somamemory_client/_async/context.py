@@ -9,7 +9,7 @@ from somamemory_client._async.caller import AsyncCaller
 
 
 class AsyncContext:
-    """`client.context`."""
+    """Assemble the context for a prompt."""
 
     def __init__(self, caller: AsyncCaller) -> None:
         self._caller = caller

@@ -12,7 +12,7 @@ from somamemory_client._results import Results
 
 
 class AsyncGraph:
-    """`client.graph`."""
+    """Link addresses and follow the links."""
 
     def __init__(self, caller: AsyncCaller) -> None:
         self._caller = caller

@@ -16,7 +16,7 @@ Coordinate = str | Sequence[float]
 
 
 class AsyncMemories:
-    """`client.memories`. A memory is identified by its `coord`, its `key` or its `id`."""
+    """Store, find, change and delete memories. A memory is identified by its `coord`, its `key` or its `id`."""
 
     def __init__(self, caller: AsyncCaller) -> None:
         self._caller = caller

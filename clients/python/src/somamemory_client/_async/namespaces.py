@@ -10,7 +10,7 @@ from somamemory_client._async.pages import AsyncPages
 
 
 class AsyncNamespaces:
-    """`client.namespaces`."""
+    """List, rename and delete namespaces."""
 
     def __init__(self, caller: AsyncCaller) -> None:
         self._caller = caller

@@ -10,7 +10,7 @@ from somamemory_client._async.pages import AsyncPages
 
 
 class AsyncProposals:
-    """`client.proposals`."""
+    """Decide on proposals to supersede facts."""
 
     def __init__(self, caller: AsyncCaller) -> None:
         self._caller = caller

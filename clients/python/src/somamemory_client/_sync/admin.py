@@ -13,7 +13,7 @@ from somamemory_client._sync.pages import Pages
 
 
 class Admin:
-    """`client.admin`."""
+    """Methods for administrators and operators, in groups."""
 
     def __init__(self, caller: Caller) -> None:
         self.tenants = Tenants(caller)
@@ -24,7 +24,7 @@ class Admin:
 
 
 class Tenants:
-    """`client.admin.tenants`."""
+    """Manage tenants, and read their usage and audit log."""
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
@@ -63,7 +63,7 @@ class Tenants:
 
 
 class Keys:
-    """`client.admin.keys`."""
+    """Manage the API keys of a tenant."""
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
@@ -87,7 +87,7 @@ class Keys:
 
 
 class Jobs:
-    """`client.admin.jobs`."""
+    """Start and follow long-running jobs."""
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
@@ -102,7 +102,7 @@ class Jobs:
 
 
 class Pruning:
-    """`client.admin.pruning`."""
+    """Archive unused conversations."""
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
@@ -123,7 +123,7 @@ class Pruning:
 
 
 class Upkeep:
-    """`client.admin.upkeep`: the rules for archiving unused conversations."""
+    """Change the rules by which unused conversations are archived automatically."""
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller

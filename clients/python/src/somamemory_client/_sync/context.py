@@ -10,7 +10,7 @@ from somamemory_client._sync.caller import Caller
 
 
 class Context:
-    """`client.context`."""
+    """Assemble the context for a prompt."""
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller

@@ -13,7 +13,7 @@ from somamemory_client._sync.caller import Caller
 
 
 class Graph:
-    """`client.graph`."""
+    """Link addresses and follow the links."""
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller

@@ -17,7 +17,7 @@ Coordinate = str | Sequence[float]
 
 
 class Memories:
-    """`client.memories`. A memory is identified by its `coord`, its `key` or its `id`."""
+    """Store, find, change and delete memories. A memory is identified by its `coord`, its `key` or its `id`."""
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller

@@ -11,7 +11,7 @@ from somamemory_client._sync.pages import Pages
 
 
 class Namespaces:
-    """`client.namespaces`."""
+    """List, rename and delete namespaces."""
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller

@@ -11,7 +11,7 @@ from somamemory_client._sync.pages import Pages
 
 
 class Proposals:
-    """`client.proposals`."""
+    """Decide on proposals to supersede facts."""
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
