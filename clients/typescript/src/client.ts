@@ -54,7 +54,7 @@ export class Client {
     return new Client(this.options, { ...this.scope, namespace });
   }
 
-  /** Return a client that acts for a tenant, with an operator's key. */
+  /** Return a client that acts for another tenant. Requires an operator's key. */
   tenant(tenant: string): Client {
     return this.withOptions({ tenant });
   }
@@ -66,7 +66,7 @@ export class Client {
 
   /**
    * Send any request, and return the unchanged response. Throws the same errors as the other methods. A write is sent
-   * again after a lost response only with `once: true`; routes that call a language model ignore its Idempotency-Key.
+   * again after a lost response only with `once: true`. Routes that call a language model ignore the Idempotency-Key.
    */
   async request(method: string, path: string, options: RequestOptions = {}): Promise<Response> {
     return this.#transport.response(method, path, options);

@@ -14,7 +14,7 @@ export class Graph extends Resource {
     return this.transport.json("POST", "/graph/link", { json: { ...this.namespace(), ...link }, once: true });
   }
 
-  /** Store many links. */
+  /** Create many links with one request. */
   async linkMany(links: readonly NamedLinkBody[], options: { atomic?: boolean } = {}): Promise<BulkLinkedOut> {
     const json = { links: links.map((link) => ({ ...this.namespace(), ...link })), ...options };
     return this.transport.json("POST", "/graph/links/bulk", { json, once: true });

@@ -171,7 +171,7 @@ export class Memories extends Resource {
     });
   }
 
-  /** List the versions of a memory, latest first: who changed it, when, and what. */
+  /** List the versions of a memory, newest first: who changed it, when, and what changed. */
   history(address: Address): Pages<VersionOut> {
     const byKey = "key" in address && address.key !== undefined;
     const path = byKey ? "/memories/history" : `${pathOf(address)}/history`;

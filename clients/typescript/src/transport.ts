@@ -11,7 +11,7 @@ export const MAJOR_VERSION = "0";
 export interface ClientOptions {
   /** URL of the server. Default: the SOMA_URL environment variable, or http://127.0.0.1:9595. */
   baseUrl?: string | undefined;
-  /** Default: the SOMA_API_KEY environment variable. */
+  /** The API key. Default: the SOMA_API_KEY environment variable. */
   apiKey?: string | undefined;
   /** The tenant to act for, with an operator's key. Default: the SOMA_TENANT environment variable. */
   tenant?: string | undefined;
@@ -27,7 +27,7 @@ export interface ClientOptions {
   signal?: AbortSignal | undefined;
   /** A replacement for the global `fetch`. */
   fetch?: typeof fetch | undefined;
-  /** Called before each attempt; it may add headers. */
+  /** Called before each attempt. It may add headers. */
   onRequest?: ((request: { method: string; url: string; headers: Headers; attempt: number }) => void) | undefined;
   /** Called after each attempt, with the response or with the error. */
   onResponse?: ((result: { method: string; url: string; attempt: number; response?: Response; error?: unknown }) => void) | undefined;
