@@ -67,7 +67,7 @@ class AsyncConversations:
         return await self._caller.fetch(types.ChangedOut, "conversations.update", {**changes, "id": id})
 
     async def set_label(self, id: str, label: str) -> types.ChangedOut:
-        """Change the label."""
+        """Change the label of a conversation."""
         return await self._caller.fetch(types.ChangedOut, "conversations.set_label", {"id": id, "label": label})
 
     async def set_folder(self, id: str, folder: str) -> types.ChangedOut:

@@ -68,7 +68,7 @@ class Conversations:
         return self._caller.fetch(types.ChangedOut, "conversations.update", {**changes, "id": id})
 
     def set_label(self, id: str, label: str) -> types.ChangedOut:
-        """Change the label."""
+        """Change the label of a conversation."""
         return self._caller.fetch(types.ChangedOut, "conversations.set_label", {"id": id, "label": label})
 
     def set_folder(self, id: str, folder: str) -> types.ChangedOut:
