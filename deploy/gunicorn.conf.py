@@ -76,6 +76,8 @@ control_socket_disable = True  # all servers of a user would share its path, and
 
 def pre_fork(server, worker):
     connections.close_all()  # the checks may have opened one
+    # A search for garbage writes to every object that it scans, and the process would get its own copy of their pages.
+    gc.freeze()
 
 
 def post_worker_init(worker):
