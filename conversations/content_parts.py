@@ -1,4 +1,4 @@
-"""Message content in the format of model APIs: a text, or a list of parts such as texts, images and tool results.
+"""Message content in the format of model APIs: a string, or a list of parts such as text, images and tool results.
 
 Parts are objects with a `type`. Most APIs call text parts `text`; OpenAI's Responses API calls them `input_text` and
 `output_text`.
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from memories.payloads import Json
 
-MAX_PARTS = 100  # parts of a message, and its tool calls
-MAX_NAME_LENGTH = 255  # also of the id of a tool call
+MAX_PARTS = 100  # maximum number of parts, and of tool calls, in a message
+MAX_NAME_LENGTH = 255  # also the maximum length of a tool call's id
 
 Content = str | list[dict[str, object]] | None
 
@@ -21,7 +21,7 @@ def is_text(part: Json) -> bool:
 
 
 def problem(part: Json) -> str:
-    """Return what is wrong with a part, or an empty text."""
+    """Return what is wrong with a part, or an empty string if the part is valid."""
     if not isinstance(part.get("type"), str):
         return 'must have a "type", such as "text"'
     if is_text(part) and not isinstance(part.get("text"), str):
@@ -30,7 +30,7 @@ def problem(part: Json) -> str:
 
 
 def text_of(content: Content) -> str:
-    """Return the text of a message's content. The texts of parts are on separate lines."""
+    """Return the text of a message's content. The text of each part begins on a new line."""
     if isinstance(content, list):
         return "\n".join(str(part["text"]) for part in content if is_text(part))
     return content or ""

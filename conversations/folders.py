@@ -1,6 +1,6 @@
 """Folders: paths that group conversations. Pure functions.
 
-`/jobs`, `jobs` and `/jobs/` are the same folder. It contains `/jobs/2026`, but not `/jobs-old`.
+`/jobs`, `jobs` and `/jobs/` are the same folder. This folder contains `/jobs/2026`, but not `/jobs-old`.
 """
 
 from __future__ import annotations
@@ -54,5 +54,8 @@ def subtree(folder: str) -> tuple[str, str]:
 
 
 def _without_marks(segment: str) -> str:
-    """Remove vowel signs and accents without a precomposed letter. Words may contain them, but they are not letters."""
+    r"""Remove combining marks: vowel signs, and accents for which Unicode has no precomposed letter.
+
+    Folder names may contain them after the first character, but `\w` does not match them.
+    """
     return segment[:1] + "".join(char for char in segment[1:] if unicodedata.category(char) not in ("Mn", "Mc"))

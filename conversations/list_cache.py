@@ -1,8 +1,8 @@
 """Cache for conversations and for pages of conversation lists.
 
-An entry is valid only with the stamp under which it was created, and every write renews the stamp after its commit. A
-slow reader therefore cannot leave an outdated entry behind. Nothing is cached inside a transaction, because the
-transaction may be rolled back.
+An entry contains the stamp that was current when it was created, and is valid only while that stamp is current. Every
+write renews the stamp after its commit, so a slow reader cannot leave an outdated entry behind. Nothing is cached
+inside a transaction, because the transaction may be rolled back.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _LISTS = "lists"
 
 
 def conversation(tenant: Tenant, id: uuid.UUID, read: Callable[[], Any]) -> Any:
-    """Return the fields of one conversation.
+    """Return the fields of a conversation, from the cache if possible.
 
-    `read` is called if they are not cached and returns them as JSON values.
+    read: returns the fields as JSON values. It is called if they are not in the cache.
     """
     return _cached(tenant, str(id), str(id), read, CONVERSATION_S)
 
@@ -41,7 +41,7 @@ def page(tenant: Tenant, query: str, read: Callable[[], Any]) -> Any:
 
 
 def forget_on_commit(tenant: Tenant, id: uuid.UUID) -> None:
-    """Invalidate a conversation that this transaction changes, and all lists."""
+    """When this transaction commits, invalidate the entries for a conversation that it changes, and for all lists."""
     transaction.on_commit(partial(_forget, tenant, id))
 
 

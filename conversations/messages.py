@@ -51,7 +51,7 @@ class NewMessage:
     def memory(self, number: int, turn: int, context: str) -> NewMemory:
         """Return the memory that stores the message.
 
-        `context` is the previous message; its words also match this one.
+        `context` is the text of the previous message. A search for its words also finds this message.
         """
         return NewMemory(
             coordinate=message_address(number, turn),
@@ -136,9 +136,9 @@ def at_keys(caller: Caller, keys: Sequence[str]) -> QuerySet[Memory]:
 
 
 def read_messages(rows: QuerySet[Memory], chunk_size: int | None = None) -> Iterator[Message]:
-    """Read messages without their other columns.
+    """Yield the messages in these rows, reading only the columns that they need.
 
-    With `chunk_size`, stream them with this many rows in memory at a time.
+    If `chunk_size` is given, the rows are streamed, with at most this many in memory at a time.
     """
     columns = rows.values_list(*_COLUMNS)
     for row in columns if chunk_size is None else columns.iterator(chunk_size=chunk_size):
@@ -148,7 +148,7 @@ def read_messages(rows: QuerySet[Memory], chunk_size: int | None = None) -> Iter
 def texts_by_seq(rows: QuerySet[Memory]) -> dict[int, tuple[str, str]]:
     """Return the key and the text of each message that searches can see, keyed by row number.
 
-    The database extracts the text, which takes a third of the time of decoding the payload here.
+    The database extracts the text, which takes a third of the time that decoding the payloads in Python would take.
     """
     texts = rows.values_list("seq", "coordinate_key", KeyTextTransform("content", "payload"))
     return {seq: (key, (text or "")[: payloads.MAX_TEXT_LENGTH]) for seq, key, text in texts}

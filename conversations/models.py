@@ -1,4 +1,4 @@
-"""Conversations and related rows. Their messages are stored as memories."""
+"""Conversations and related rows. The messages of conversations are stored as memories."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Conversation(UserOwned):
     number = models.PositiveBigIntegerField()
     key = KeyField(
         max_length=coordinates.DIGITS_PER_NUMBER
-    )  # key of the number; the keys of all its messages begin with it
+    )  # the number as a key; the keys of all the conversation's messages begin with it
     label = models.CharField(max_length=MAX_LABEL_LENGTH, blank=True)  # empty: no label
     folded_label = models.CharField(max_length=2 * MAX_LABEL_LENGTH, blank=True)  # case-folded
     folder = models.CharField(max_length=folders.MAX_LENGTH, blank=True)  # as given; empty: no folder
@@ -112,10 +112,10 @@ class Conversation(UserOwned):
         return f"conversation {self.number}"
 
     def size(self) -> int:
-        """Return the number of bytes that count against a quota, without the messages, which are memories."""
+        """Return the number of bytes that count against a quota, without the messages, which count as memories."""
         external = (
             [self.external_id] if self.external_id else []
-        )  # the migration that measured older rows does not count ""
+        )  # a missing external id adds no bytes, because the migration that measured older rows did not count it
         return len(orjson.dumps([str(self.id), self.label, self.folder, self.metadata, *external]))
 
     @property
@@ -225,12 +225,12 @@ class Proposal(TenantOwned):
         REJECTED = "rejected"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    newer_id = models.UUIDField()  # of the memory; a purge removes the proposal as well
+    newer_id = models.UUIDField()  # id of a memory; purging the memory also removes the proposal
     older_id = models.UUIDField()
     state = models.CharField(max_length=16, choices=State.choices, default=State.OPEN)
     reason = models.CharField(max_length=500)
     confidence = models.FloatField()  # confidence that the newer fact makes the older one outdated, from 0 to 1
-    former_valid_to = models.DateTimeField(null=True)  # of the older fact, before it was superseded
+    former_valid_to = models.DateTimeField(null=True)  # `valid_to` of the older fact before it was superseded
     created_at = models.DateTimeField(default=timezone.now)
     decided_at = models.DateTimeField(null=True)
     decided_by = models.CharField(max_length=64, null=True)  # noqa: DJ001 - the actor; None: open
@@ -335,7 +335,7 @@ class Upkeep(TenantOwned):
     pruning_importance = models.FloatField(default=DEFAULT_IMPORTANCE)
     ran_at = models.DateTimeField(null=True)
     pruned_at = models.DateTimeField(null=True)
-    positions = JsonField(default=dict)  # where a run that ran out of time continues
+    positions = JsonField(default=dict)  # where the next run continues if the last one ran out of time
     report = JsonField(default=dict)
 
     class Meta(TenantOwned.Meta):

@@ -1,7 +1,7 @@
 """Restore deleted conversations. A deletion stores a snapshot of the conversation's row for the retention period.
 
 Messages, summaries and facts are soft-deleted memories, and their links remain. Only the links of facts are removed,
-because an entity exists only while a fact mentions it. A restore creates them again from the facts.
+because an entity exists only while a fact mentions it. A restore recreates these links from the facts.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tenants.audit import Change
 from tenants.caller import Caller
 from tenants.models import Tenant
 
-_POSITION = ("kind", "turn", "found", "left_out", "cut")  # of a chore
+_POSITION = ("kind", "turn", "found", "left_out", "cut")  # the fields that contain the progress of a chore
 _LIST = cursors.list_id("deleted conversations")
 
 
@@ -58,7 +58,10 @@ class Page:
 
 
 def record(conversation: Conversation, chores: Sequence[Chore], deleted_at: datetime) -> None:
-    """Store a snapshot for a restore, which counts towards the quota. Requires the transaction that deletes the row."""
+    """Store a snapshot from which the conversation can be restored. The snapshot counts towards the quota.
+
+    Must be called in the transaction that deletes the conversation's row.
+    """
     columns = {field.attname: _json_value(getattr(conversation, field.attname)) for field in _columns()}
     positions = [{name: getattr(chore, name) for name in _POSITION} for chore in chores]
     DeletedConversation(
@@ -173,7 +176,10 @@ def forget_expired(limit: int = 1_000) -> int:
 
 @transaction.atomic
 def forget(caller: Caller, row: DeletedConversation) -> None:
-    """Delete the row of a deleted conversation, and the links of its messages, which have no rows in cold storage."""
+    """Delete the row of a deleted conversation, and the links of its messages.
+
+    The messages of a cold conversation have no rows whose removal would delete these links.
+    """
     links.forget_subtree(caller, CONVERSATIONS, coordinates.from_key(row.key))
     usage.add(caller.tenant, 0, -row.bytes)
     row.delete()
@@ -187,7 +193,8 @@ def _restorable(caller: Caller) -> QuerySet[DeletedConversation]:
 def _deleted(caller: Caller, row: DeletedConversation) -> Deleted:
     if row.snapshot is None:
         return Deleted(row.conversation_id, None, row.deleted_at)
-    known = [field for field in _columns() if field.attname in row.snapshot["columns"]]  # later releases may add fields
+    # A snapshot by an older release lacks fields that were added later.
+    known = [field for field in _columns() if field.attname in row.snapshot["columns"]]
     columns = {field.attname: field.to_python(row.snapshot["columns"][field.attname]) for field in known}
     return Deleted(row.conversation_id, Conversation(tenant=caller.tenant, **columns), row.deleted_at)
 

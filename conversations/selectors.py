@@ -50,7 +50,7 @@ class Summary:
     """Statistics of conversations. `folders` are sorted; at most MAX_SUMMARY_FOLDERS of them."""
 
     count: int
-    average_importance: float  # 0 without conversations
+    average_importance: float  # 0 if there are no conversations
     folders: Sequence[str]
 
 
@@ -71,7 +71,7 @@ def get(caller: Caller, id: UUID) -> Conversation:
 
 
 def get_by_external_id(caller: Caller, external_id: str) -> Conversation:
-    """Return a conversation by the caller's own id. Raises NotFound."""
+    """Return the conversation with the given external id. Raises NotFound."""
     caller.require("read", [CONVERSATIONS])
     return lookup.find_by_external_id(caller, external_id)
 

@@ -1,6 +1,6 @@
 """The only module that writes conversations. A conversation and its messages change in one transaction.
 
-Appending locks only the row of its own conversation, so turns are 1, 2, 3 … without gaps, even under concurrency.
+Appending locks the conversation's row and no other, so turns are 1, 2, 3 … without gaps, even under concurrency.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def create_once(caller: Caller, new: NewConversation) -> tuple[Conversation, boo
 
 
 def create(caller: Caller, new: NewConversation) -> Conversation:
-    """Create a conversation with all of its messages, or nothing."""
+    """Create a conversation with all of its messages, in one transaction."""
     caller.require("write", [CONVERSATIONS])
     caller.require_user(new.user_id or caller.user_id)
     with transaction.atomic():
@@ -131,7 +131,7 @@ def append(caller: Caller, id: UUID, messages: Sequence[NewMessage]) -> tuple[Co
 def append_by_external_id(
     caller: Caller, external_id: str, messages: Sequence[NewMessage]
 ) -> tuple[Conversation, list[Memory]]:
-    """Append to the conversation with the caller's own id, like `append`. Raises NotFound."""
+    """Append to the conversation with the given external id, like `append`. Raises NotFound."""
     caller.require("write", [CONVERSATIONS])
     caller.require("read", [CONVERSATIONS])
     return append(caller, lookup.find_by_external_id(caller, external_id).id, messages)
@@ -154,7 +154,7 @@ def _appended(caller: Caller, id: UUID, messages: Sequence[NewMessage]) -> tuple
 def change(caller: Caller, id: UUID, changes: Json) -> Conversation:
     """Set `label`, `folder`, `status`, `importance` and the ids; merge `metadata` (RFC 7396).
 
-    None restores the default. The messages, summaries and facts of the conversation get the same ids.
+    A value of None restores a field's default. The messages, summaries and facts of the conversation get the same ids.
     """
     caller.require("write", [CONVERSATIONS])
     caller.require("read", [CONVERSATIONS])  # the response contains the conversation
@@ -265,7 +265,7 @@ def _purge_deleted(caller: Caller, id: UUID) -> bool:
 def _erase(caller: Caller, id: UUID, root: Coordinate, *, purge: bool) -> None:
     """Delete all memories below a conversation's number, and its cold file.
 
-    The entities that its facts mention belong to no user.
+    This needs access to the data of all users, because the entities that the facts mention belong to no user.
     """
     caller = caller.unlimited()
     mentioned = entities.mentioned(caller.tenant, root)
@@ -292,7 +292,7 @@ def _next_number(caller: Caller) -> int:
         every = range(1, NumberStripe.STRIPES + 1)
         new = [NumberStripe(tenant=caller.tenant, stripe=first, next=first) for first in every]
         stripes.bulk_create(new, ignore_conflicts=True)
-        # If there still is none, other transactions have locked all stripes, so wait for one.
+        # If no stripe is free even now, other transactions have locked all of them, so wait for one.
         stripe = free.first() or stripes.select_for_update().order_by("?").first()
         assert stripe is not None  # noqa: S101 - stripes are never deleted
     number = stripe.next
@@ -302,7 +302,7 @@ def _next_number(caller: Caller) -> int:
 
 
 def _write(caller: Caller, conversation: Conversation, messages: Sequence[NewMessage]) -> list[Memory]:
-    """Store messages at the next turns. Each message is also indexed with the words of the previous message."""
+    """Store messages as the next turns. Each message is also indexed under the words of the previous message."""
     first = conversation.last_turn + 1
     if conversation.last_turn + len(messages) > MAX_TURN:
         raise Conflict(f"a conversation can have at most {MAX_TURN} messages; start a new conversation")
@@ -314,7 +314,7 @@ def _write(caller: Caller, conversation: Conversation, messages: Sequence[NewMes
         for turn, (message, context) in enumerate(zip(messages, contexts, strict=False), start=first)
     ]
     stored = memories.store_many(caller.writing_reserved(), items)
-    # Summaries are due when the first day ends. If that day is in the past, they are due now.
+    # Summaries are due at the end of the first day with new messages. If that day is in the past, they are due now.
     over = periods.midnight(min(row.memory.created_at for row in stored).date() + timedelta(days=1))
     conversation.summarise_at = min(over, conversation.summarise_at or over)
     conversation.last_turn += len(items)

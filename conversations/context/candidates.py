@@ -27,7 +27,8 @@ from tenants.caller import Caller
 
 # The namespaces whose coordinates begin with the number of a conversation.
 OF_CONVERSATIONS = frozenset((CONVERSATIONS, SUMMARIES, FACTS))
-# Counting 200 messages takes 20 ms, and the best messages are candidates for many requests. An entry takes 450 bytes.
+# Counting the tokens of 200 messages takes 20 ms, and the best messages are candidates for many requests. A cache entry
+# takes 450 bytes.
 _counted: LRUCache[tuple[UUID, int], int] = LRUCache(maxsize=2_000)  # token counts by memory id and version
 _counting = Lock()
 
@@ -36,7 +37,7 @@ class Proposal(NamedTuple):
     """A memory that may be worth including.
 
     score: the search score, or 0 if no search found the memory.
-    relevance: see `memories.search.relevance`; None if no search found it.
+    relevance: see `memories.search.relevance`; None if no search found the memory.
     """
 
     memory: Memory
@@ -64,8 +65,9 @@ class Pool:
     conversations: dict[str, Conversation] = field(default_factory=dict)
 
     def add(self, proposals: Sequence[Proposal]) -> list[Candidate]:
-        """Add a candidate for each proposal that has text, unless its conversation has been deleted. Return them in
-        order.
+        """Add a candidate for each proposal that has text, unless its conversation has been deleted.
+
+        Return the new candidates in the order of the proposals.
         """
         known = self._with_conversation([proposal for proposal in proposals if _text(proposal.memory).strip()])
         self.memories |= {proposal.memory.id: proposal.memory for proposal in known}
@@ -82,7 +84,7 @@ class Pool:
         return ContextItem(memory, self._conversation_of(memory), candidate)
 
     def days(self, candidate: Candidate) -> frozenset[Day]:
-        """Return the days of a conversation that a message or summary covers."""
+        """Return the days that a message or summary covers, each together with the key of its conversation."""
         memory = self.memories[candidate.id]
         if memory.namespace not in OF_CONVERSATIONS:
             return frozenset()

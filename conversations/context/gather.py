@@ -38,13 +38,14 @@ from tenants.caller import Caller
 from tenants.models import Tenant
 from tenants.scoping import parameters_of
 
-# The search retrieves one message per `_TOKENS_A_PROPOSAL` tokens of budget, within these bounds. More proposals than
-# fit would let worse messages in. The fraction of the evidence (LoCoMo) in the context is .773 with 60 proposals and
-# .768 with 200 for a budget of 1,000 tokens, .916 and .894 for 4,000 tokens, and .928 (60 are too few to fill it) and
-# .963 for 16,000 tokens.
+# The search retrieves one message per `_TOKENS_A_PROPOSAL` tokens of budget, within these bounds. Retrieving more
+# messages than fit would let worse messages in. On LoCoMo, the context contains the following fraction of the evidence
+# with 60 and with 200 proposals: .773 and .768 for a budget of 1,000 tokens, .916 and .894 for 4,000 tokens, and .928
+# and .963 for 16,000 tokens (60 proposals are too few to fill this budget).
 _TOKENS_A_PROPOSAL = 60
 _PROPOSED = (60, 400)
-# Summaries are rare among the messages: the best 60 results contain too few of them to cover the remaining days.
+# There are far fewer summaries than messages, so the best 60 results contain too few summaries to cover the days from
+# which no message is selected.
 _WITH_SUMMARIES = 200
 _PINNED_CONVERSATIONS = 20
 _PINNED_TURNS = 10  # the last turns of each pinned conversation
@@ -54,7 +55,8 @@ _RECENT_READ = (
 )
 _RECENT_DAYS = 7
 _WITH_NEIGHBOURS = 50  # number of best candidates whose neighbours are added
-# A neighbour gets this fraction of its candidate's relevance. On LoCoMo, 0.5 adds .01 to the evidence in a context.
+# A neighbour gets this fraction of the relevance of the candidate next to it. On LoCoMo, a value of 0.5 increases the
+# fraction of the evidence in a context by .01.
 _NEIGHBOURS_SHARE = 0.5
 _SOURCES = {CONVERSATIONS: "search", SUMMARIES: "summary", FACTS: "fact"}
 MAX_EXCLUDED = 20
@@ -80,10 +82,10 @@ class Gathered:
 
 @dataclass(frozen=True)
 class _Scope:
-    """Restrictions of a request.
+    """The restrictions that a request imposes.
 
-    allowed: a condition on conversations; None allows all and skips the check.
-    passing: a condition on their messages; None for all.
+    allowed: a condition on conversations; None allows all of them and skips the check.
+    passing: a condition on the messages of these conversations; None allows all messages.
     """
 
     allowed: Q | None
@@ -144,7 +146,10 @@ def _scope(caller: Caller, request: ContextRequest) -> _Scope:
 
 
 def _current(request: ContextRequest) -> Q:
-    """Return the condition for the current conversation and session, or for everything else."""
+    """Return a condition for the request's conversation.
+
+    With `exclude_current_session`, return a condition for everything outside the request's conversation and session.
+    """
     conversation = Q() if request.conversation_id is None else Q(id=request.conversation_id)
     if not request.exclude_current_session:
         return conversation  # the session is one of the request's ids
@@ -226,7 +231,10 @@ def _search_memories(caller: Caller, request: ContextRequest) -> list[Results]:
 
 
 def _relevant(request: ContextRequest, results: Sequence[Results]) -> list[SearchHit]:
-    """Return the hits of all searches that are relevant enough, best first."""
+    """Return the sufficiently relevant hits from all searches, best first.
+
+    Without `min_relevance`, return all hits if at least one of them reaches `FLOOR`, and none otherwise.
+    """
     hits = sorted((hit for result in results for hit in result.hits), key=lambda hit: -hit.score)
     if request.min_relevance is not None:
         return [hit for hit in hits if hit.relevance >= request.min_relevance]
@@ -236,8 +244,9 @@ def _relevant(request: ContextRequest, results: Sequence[Results]) -> list[Searc
 def _proposals(
     caller: Caller, request: ContextRequest, as_of: datetime, scope: _Scope, hits: Sequence[SearchHit]
 ) -> list[Proposal]:
-    """Return the memories from all three sources, without duplicates. If several sources contain a memory, the first
-    wins.
+    """Return the memories that were found by a search, are pinned or are recent, without duplicates.
+
+    A memory that comes from several of these sources is attributed to the first one.
     """
     proposals = [
         *_searched(request, hits),
@@ -283,7 +292,7 @@ def _pinned(caller: Caller, request: ContextRequest, scope: _Scope) -> Sequence[
 
 
 def _recent(caller: Caller, request: ContextRequest, as_of: datetime, scope: _Scope) -> Sequence[Memory]:
-    """Return messages from the last few days with preferred labels, from the most recently changed conversations."""
+    """Return messages of the last few days from the most recently changed conversations with preferred labels."""
     if not request.preferred_labels:
         return []
     since = as_of - timedelta(days=_RECENT_DAYS)

@@ -12,7 +12,8 @@ from conversations.context import rules, tokens
 from conversations.context.rules import Candidate, Day, Rejected
 from conversations.context.types import ContextRequest
 
-# If one message matches the query much better than any summary, prefer that message to an overview.
+# A summary is included only if its score is at least this fraction of the best message's score. If a message matches
+# the query much better than the summary does, the message is preferred.
 _SUMMARY_WORTH = 0.4
 Days = Mapping[UUID, frozenset[Day]]  # days that each candidate covers, by candidate id
 

@@ -35,10 +35,10 @@ class Prompt:
 
 
 def prompt(context: Context) -> Prompt:
-    """Return the context as one text that fits the budget, including its tags.
+    """Return the context as a single text that, including its tags, fits the budget.
 
-    The tags need tokens as well, so the items with the lowest scores are left out until the text fits. A context
-    without items is an empty text.
+    The tags need tokens as well, so the items with the lowest scores are left out until the text fits. The text is
+    empty if the context has no items.
     """
     kept = _fitting(context)
     text = _text(kept)
@@ -48,7 +48,7 @@ def prompt(context: Context) -> Prompt:
 def messages(context: Context) -> Rendered:
     """Return the context as messages for a model.
 
-    Messages of users and assistants keep their role. All others, such as memories, summaries and earlier system
+    Messages from users and assistants keep their roles. All other items, such as memories, summaries and earlier system
     messages, become tagged user messages, so that no recalled text gets the system role.
     """
     return [_message(number, item) for number, item in enumerate(context.items, start=1)]
@@ -57,7 +57,7 @@ def messages(context: Context) -> Rendered:
 def role(memory: Memory) -> str:
     """Return a message's role, "summary" for a summary, "fact" for a fact, and "" for any other memory.
 
-    A role in the payload of another memory does not count.
+    If the payload of any other memory contains a `role`, it is ignored.
     """
     if memory.namespace == CONVERSATIONS:
         return Message.of(memory).role

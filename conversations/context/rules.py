@@ -121,7 +121,7 @@ class Distinct:
         self._units = np.zeros((0, 0), dtype=np.float32)
 
     def add(self, candidates: Sequence[Candidate]) -> tuple[list[Candidate], list[Rejected]]:
-        """Add candidates, and return (distinct ones, duplicates)."""
+        """Add candidates, and return (distinct candidates, duplicates)."""
         similar = self._similar(candidates)
         distinct: list[Candidate] = []
         rejected: list[Rejected] = []
@@ -144,7 +144,7 @@ class Distinct:
         return next((other for other in earlier if words and words <= _words(other.content)), None)
 
     def _similar(self, candidates: Sequence[Candidate]) -> Mapping[UUID, Sequence[Candidate]]:
-        """Return the earlier candidates with a similar vector, by id."""
+        """Map the id of each candidate to the earlier candidates with a similar vector."""
         owners, units = _unit_vectors(candidates)
         similar: defaultdict[UUID, list[Candidate]] = defaultdict(list)
         if not owners:
@@ -163,7 +163,7 @@ class Distinct:
 def pack(
     candidates: Sequence[Candidate], budget: int, cut: Callable[[Candidate, int], Candidate] | None = None
 ) -> tuple[list[Candidate], list[Candidate]]:
-    """Return (candidates that fit, candidates that do not). Candidates with the highest value per token come first.
+    """Return (candidates that fit, candidates that do not). The candidates with the highest value per token go first.
 
     Candidates are kept whole unless `cut` is given. In that case, `cut(candidate, tokens)` truncates a candidate that
     does not fit to the remaining budget.

@@ -1,7 +1,8 @@
 """Count and truncate text by tokens, with a real tokenizer that works offline.
 
-This is the Llama 2 tokenizer (32,000 tokens), which is installed with the embedding model. Newer models have larger
-vocabularies and need fewer tokens for the same text, so a context that fits by this count also fits theirs.
+This is the Llama 2 tokenizer (a vocabulary of 32,000 tokens), which is installed with the embedding model. Newer models
+have larger vocabularies and need fewer tokens for the same text, so a context that fits according to this tokenizer
+also fits according to theirs.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def cut(text: str, max_tokens: int) -> str:
     ends = [end for _, end in encodings[0].offsets]
     kept = max_tokens
     while kept > 0:
-        # The last word of the truncated text may be tokenised differently from before.
+        # Truncating the text may change how its last word is tokenised.
         beginning = text[: ends[kept - 1]] if kept < len(ends) else text
         if count([beginning])[0] <= max_tokens:
             return beginning

@@ -20,10 +20,10 @@ class ContextRequest:
 
     budget: the budget in tokens.
     as_of: the time from which recency is measured. None: the start of the current hour.
-    filters: JSON, which all messages and memories must pass; see `conversations.search.filters`.
-    namespaces: the memories of these namespaces compete with the messages. `facts` contains the facts of conversations.
-    min_relevance: the minimum for every item that a search finds. None: no items unless the best one reaches
-        `relevance.FLOOR`.
+    filters: JSON filters that all messages and memories must match; see `conversations.search.filters`.
+    namespaces: the memories in these namespaces compete with the messages. `facts` contains the facts of conversations.
+    min_relevance: the minimum relevance of every item that a search finds. None: ignore all of these items unless the
+        relevance of the best one reaches `relevance.FLOOR`.
     """
 
     query: str
@@ -45,7 +45,7 @@ class ContextRequest:
     filters: object = None
     namespaces: tuple[str, ...] = ()
     min_relevance: float | None = None
-    shown: bool = True  # False if its items do not count as reads
+    shown: bool = True  # whether the memories in the context count as read
 
     @property
     def ids(self) -> Ids:

@@ -16,7 +16,7 @@ from tenants.caller import Caller
 
 
 def step(caller: Caller, chore: Chore) -> None:
-    """Give an unlabelled conversation the best suggested label if its confidence reaches the tenant's threshold.
+    """Set the best suggested label on an unlabelled conversation, if its confidence reaches the tenant's threshold.
 
     Must not be called inside a transaction. Raises NotFound, LlmUnavailable, LlmBudgetExceeded.
     """

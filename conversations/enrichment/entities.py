@@ -1,8 +1,8 @@
 """Entities: the people and things that facts mention. Each is one memory in the `facts` namespace.
 
 An entity's coordinate `[0, a, b]` contains 104 bits of the SHA-256 of its name; no conversation has the number 0. A
-name therefore always maps to the same memory of a tenant, and no lookup table is needed. Facts link to their entities
-(`mentions`). An entity is deleted together with the last fact that mentions it.
+name therefore always maps to the same memory within a tenant, and no lookup table is needed. Facts link to their
+entities (`mentions`). An entity is deleted together with the last fact that mentions it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tenants.caller import Caller
 from tenants.models import Tenant
 
 MENTIONS = "mentions"
-ABOUT = "about"  # from a fact to an attribute of its first entity
+ABOUT = "about"  # type of the link from a fact to an attribute of its first entity
 _SPACES = re.compile(r"\s+")
 _QUOTES = frozenset("'\"`*_<>")
 _PUNCTUATION = frozenset(".,;:!?")
@@ -55,9 +55,9 @@ def address(name: str) -> Coordinate:
 
 
 def attribute_address(entity: str, attribute: str) -> Coordinate:
-    """Return the coordinate of an attribute of an entity, which contains no memory.
+    """Return the coordinate of an entity's attribute.
 
-    Facts about the attribute link to it.
+    Facts about the attribute link to this coordinate. No memory is stored there.
     """
     return _hashed(f"{normal(entity)}\0{normal(attribute)}")
 

@@ -2,8 +2,8 @@
 
 Each fact with an attribute links to the address of that attribute (`about`, see `entities`). The language model
 estimates the probability that the new fact makes an older one outdated. If it is high enough, the older fact is
-superseded immediately. If it is moderate, a person or an agent decides (see `proposals`). Both are recorded, so both
-can be undone.
+superseded immediately. If it is moderate, a person or an agent decides (see `proposals`). Automatic and manual
+decisions are both recorded, so both can be undone.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Change:
 def changes(facts: Sequence[Memory]) -> Iterator[Change]:
     """Yield the possible changes among facts about one attribute, from oldest to newest. Pure function.
 
-    A change that is certain ends a fact, so later facts are not compared with it. Facts that have already ended are
-    skipped, as are facts that a later one merely repeats.
+    Once a change is certain, the older fact is no longer valid, so no later facts are compared with it. Pairs of facts
+    are skipped if the older one is no longer valid, or if the newer one merely repeats it.
     """
     in_order = sorted(facts, key=lambda fact: (fact.created_at, fact.coordinate_key))
     for at, older in enumerate(in_order):

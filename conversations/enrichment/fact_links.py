@@ -20,7 +20,7 @@ from memories.reserved_namespaces import FACTS
 from tenants.caller import Caller
 
 STATED_IN = "stated_in"
-UNKNOWN_KIND = "other"  # of an entity
+UNKNOWN_KIND = "other"  # the kind of an entity whose actual kind is unknown
 _PAGE = 100
 
 

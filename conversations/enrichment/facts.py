@@ -2,7 +2,7 @@
 
 A fact is a memory at `[conversation number, turn, index]` in the `facts` namespace; `turn` is the turn of the message
 that states it. The fact links to that message (`stated_in`) and to its entities (`mentions`, see `entities`). A fact
-about an attribute that changes, such as a home, supersedes older ones (see `fact_changes`).
+about an attribute that can change, such as a home, supersedes older facts about it (see `fact_changes`).
 
 Each conversation is processed once, from beginning to end, one window of messages at a time. The facts from a window
 and the new position are stored in one transaction, unless another worker has advanced the position. A job can therefore
@@ -52,7 +52,7 @@ MAX_FACTS = 20  # facts in one answer
 MAX_PROMPT_TOKENS = 6_000  # tokens for the messages in one question
 MAX_MESSAGE_TOKENS = 4_000  # longer messages are truncated
 _CONTEXT_MESSAGES = 3
-_CONTEXT_TOKENS = 200  # for each context message
+_CONTEXT_TOKENS = 200  # maximum number of tokens in each context message
 _MESSAGE_OVERHEAD_TOKENS = 20
 _MAX_ANSWER_TOKENS = 4_000
 Kind = Chore.Kind
@@ -102,12 +102,12 @@ def address(conversation: Conversation, turn: int, index: int) -> Coordinate:
 
 
 def are_facts() -> Q:
-    """Return the condition for facts: the other memories of the namespace are entities, below [0]."""
+    """Return a condition for facts. The other memories in the namespace are entities, whose first number is 0."""
     return Q(namespace=FACTS, coordinate_key__gte=coordinates.encode([1.0]))
 
 
 def correct(caller: Caller, id: UUID, changes: Json) -> Memory:
-    """Correct a fact that a person has found to be wrong, like `memories.services.patch`. Raises NotFound."""
+    """Apply a person's correction to a fact. For `changes`, see `memories.services.patch`. Raises NotFound."""
     return lookup.patch(caller.writing_reserved(), FACTS, id, changes)
 
 
@@ -145,7 +145,7 @@ def of_conversation(caller: Caller, conversation: Conversation, *, limit: int = 
 
 
 def step(caller: Caller, chore: Chore) -> int:
-    """Extract facts from the next messages with one prompt to the model. Return the number of facts.
+    """Extract facts from the next messages with one prompt to the model. Return the number of facts stored.
 
     Must not be called inside a transaction. Afterwards, the task is either due again immediately or finished. Raises
     NotFound, LlmMissing, LlmUnavailable, LlmBudgetExceeded, IndexBacklog, ColdUnavailable, and ConversationIsCold if
@@ -194,9 +194,9 @@ def _ask(caller: Caller, model: ChatModel, conversation: Conversation, window: _
 
 @transaction.atomic
 def _store(caller: Caller, chore: Chore, window: _Window, answers: Sequence[FactAnswer], model: str) -> int:
-    """Store the facts and the position.
+    """Store the facts, and advance the position to the end of the window.
 
-    Return how many were stored, or 0 if another worker has advanced the position.
+    Return the number of facts stored, or 0 if another worker has already advanced the position.
     """
     by_turn = {excerpt.turn: excerpt for excerpt in window.messages}
     facts = _distinct(answer for answer in answers if answer.turn in by_turn)

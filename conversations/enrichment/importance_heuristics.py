@@ -100,5 +100,5 @@ def judge(content: str, role: str = "user") -> Score:
 
 
 def combined(heuristic: float, model: float) -> float:
-    """Combine both scores into one between 1 and 10."""
+    """Combine the heuristic score and the model's score into a score between 1 and 10."""
     return round(HEURISTIC_SHARE * heuristic + MODEL_SHARE * model, 2)

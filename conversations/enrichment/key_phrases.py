@@ -1,6 +1,6 @@
-"""Key phrases: frequent in a conversation, rare in others, and similar to the conversation as a whole. Pure functions.
+"""Key phrases: phrases that are frequent in a conversation, rare in others, and similar to the whole conversation.
 
-Candidates are sequences of one to three words without stop words and punctuation.
+Candidates are sequences of one to three words without stop words or punctuation. Pure functions.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy as np
 from memories.embeddings.base import Vectors
 from memories.search import analyzer
 
-MAX_CANDIDATES = 200  # the number of most frequent candidates that are embedded
-_MAX_WEIGHED = 40  # the number of best candidates that are weighted by their rarity
+MAX_CANDIDATES = 200  # only this many of the most frequent candidates are embedded
+_MAX_WEIGHED = 40  # only this many of the best candidates are weighted by their rarity
 _MAX_WORDS = 3
 _BREAK = re.compile(r"[^\w'’ -]+|\s-+\s|\n")  # noqa: RUF001 - a common apostrophe
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")  # noqa: RUF001
@@ -105,7 +105,10 @@ def _by_frequency(passages: Sequence[str], embed: Callable[[Sequence[str]], Vect
 
 
 def _score(frequency: float, words: int, similarity: float) -> float:
-    """Score a phrase by relative frequency and similarity to the whole. Single words score lower than phrases."""
+    """Score a phrase by its relative frequency and its similarity to the whole conversation.
+
+    Single words score lower than longer phrases.
+    """
     return min(1.0, frequency * (0.4 + 0.6 * similarity) * (0.7 if words == 1 else 1.0))
 
 

@@ -25,7 +25,7 @@ from tenants.caller import Caller
 
 KEY_PHRASES = "key-phrases"
 MAX_SUGGESTIONS = 5
-_SAMPLE = 200  # messages from the beginning, and the same number from the end
+_SAMPLE = 200  # maximum number of messages to read from the beginning of a conversation, and from its end
 _SAMPLE_CHARACTERS = 4_000  # maximum length of each message
 _NEIGHBOURS = 50
 _EXISTING = 200  # number of conversations whose labels are listed in a prompt
@@ -98,7 +98,10 @@ def _from_neighbours(caller: Caller, conversation: Conversation, words: str) -> 
 
 
 def _best(suggestions: Sequence[Suggestion]) -> list[Suggestion]:
-    """Return each label once, by confidence. If the confidence is equal, labels already in use come first."""
+    """Return the best suggestions, each label once, highest confidence first.
+
+    Of suggestions with the same confidence, those with labels already in use come first.
+    """
     ranked = sorted(suggestions, key=lambda item: (-item.confidence, not item.is_existing, item.label))
     distinct: dict[str, Suggestion] = {}
     for suggestion in ranked:
@@ -126,7 +129,10 @@ def _from_model(caller: Caller, model: ChatModel, texts: Sequence[str]) -> list[
 
 
 def _existing(caller: Caller, labels: Sequence[str]) -> Mapping[str, str]:
-    """Return which labels are in use, by case-folded form. Checks the given spelling and common case variants."""
+    """Map the case-folded form of each given label that is already in use to its existing spelling.
+
+    Finds the given spelling and common variants in upper and lower case.
+    """
     spellings = {
         spelling
         for label in labels

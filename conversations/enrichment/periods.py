@@ -66,7 +66,7 @@ def of(level: str, day: date) -> Period:
 
 
 def parts(period: Period, days: Iterable[date]) -> list[Period]:
-    """Return the periods of the level below that contain any of these days, in order."""
+    """Return the parts of a period (its days or its weeks) that contain any of the given days, in order."""
     below = LEVELS[LEVELS.index(period.level) - 1]
     return sorted({of(below, day) for day in days if period.first <= day < period.end})
 

@@ -46,7 +46,7 @@ class Page:
 
 
 def page(caller: Caller, state: str, limit: int, cursor: str | None = None) -> Page:
-    """Return a page of the proposals in a state, newest first."""
+    """Return a page of the proposals in the given state, newest first."""
     caller.require("read", [CONVERSATIONS])
     of_list = cursors.list_id("proposals", state)
     rows = _rows(caller).filter(state=state).order_by("-created_at", "-id")
@@ -80,7 +80,10 @@ def undo(caller: Caller, id: UUID) -> Proposed:
 
 
 def record(caller: Caller, newer: Memory, older: Memory, reason: str, confidence: float, is_certain: bool) -> None:
-    """Record a change once, and supersede the older fact if it is certain. Requires a transaction."""
+    """Record a change, unless it is already recorded. Supersede the older fact if the change is certain.
+
+    Requires a transaction.
+    """
     facts = {"newer_id": newer.id, "older_id": older.id}
     if _rows(caller).filter(**facts).exists():
         return

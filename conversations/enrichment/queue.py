@@ -27,7 +27,7 @@ LABELLED_UP_TO = 20  # turns; a longer conversation without a label is not label
 def messages_added(conversation: Conversation, before: int) -> None:
     """Queue the automatic tasks that the tenant has enabled. `before` is the number of messages before the append.
 
-    Requires the transaction that added the messages and has locked the conversation's row.
+    Must be called in the transaction that added the messages, while it holds a lock on the conversation's row.
     """
     tenant, now = conversation.tenant, timezone.now()
     if tenant.extract_facts and settings.LLM_PROVIDER != llm.OFFLINE:
@@ -52,10 +52,13 @@ def request(conversation: Conversation, kind: str) -> Chore:
 
 
 def take(among: QuerySet[Chore] | None = None) -> Chore | None:
-    """Lease and return a task of an active tenant: the first due one, or the first of `among`, due or not."""
+    """Lease and return a task of an active tenant, or return None if there is none.
+
+    Takes the first task that is due or, if `among` is given, the first of those tasks, due or not.
+    """
     due = Chore.all_tenants.filter(due_at__lte=timezone.now()) if among is None else among
     active = due.filter(tenant__in=Tenant.objects.filter(active=True))
-    # Longer than the two calls to a language model that a step may make.
+    # Longer than the duration of the two calls to a language model that a step may make.
     duration = timedelta(seconds=2 * settings.LLM_TIMEOUT_S + 60)
     return next(iter(leases.take(active.order_by("due_at"), duration)), None)
 

@@ -46,7 +46,8 @@ from tenants.caller import Caller
 
 EXTRACTIVE = "extractive"
 LINK_TYPE = "summarises"
-# Maximum length of a summary in words. A short source gets half its word count, but at least `_MIN_WORDS`.
+# Maximum length of a summary in words. The summary of a short source may have half as many words as the source, but at
+# least `_MIN_WORDS`.
 MAX_WORDS = {"daily": 60, "weekly": 80, "monthly": 110}
 _MIN_WORDS = 40
 MAX_MESSAGES = 10_000  # maximum for one day; `covers.left_out` counts the remaining messages
@@ -57,7 +58,10 @@ _READ_BATCH = 1_000
 
 @dataclass(frozen=True)
 class Summary:
-    """A summary. `covers` holds the first and last turn and time, the days, and the messages used and left out."""
+    """A summary.
+
+    `covers` contains the first and last turn and time, the days, and the number of messages in total and left out.
+    """
 
     conversation: Conversation
     period: Period
@@ -148,7 +152,9 @@ def summarize(caller: Caller, id: UUID, level: str, day: date | None = None) -> 
 def roll_up(
     caller: Caller, conversation: Conversation, now: datetime, should_stop: ShouldStop = lambda: False
 ) -> tuple[int, datetime | None]:
-    """Generate every outdated summary of a completed period. Return the number of summaries and the next period's end.
+    """Generate every missing or outdated summary of a completed period.
+
+    Return the number of summaries written, and when the conversation is due again (None if it is complete).
 
     should_stop: checked before each summary. If it returns True, the remaining summaries are due again immediately.
     """

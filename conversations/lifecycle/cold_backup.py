@@ -1,7 +1,7 @@
 """Copies of cold conversations in backups and in tenant exports.
 
-A backup uses the folder structure of cold storage. Because a file name always belongs to the same content, a file that
-is already in the previous backup is hard-linked instead of copied and takes no additional space.
+A backup uses the folder structure of cold storage. Files with the same name always have the same content. A file that
+is already in the previous backup is therefore hard-linked instead of copied, and takes no additional space.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PAGE = 500
 def copy(to: Path, earlier: Path | None, since: datetime, progress: Progress) -> dict[str, Any]:
     """Copy the files that were in use at `since` or later.
 
-    `missing` lists damaged files and files purged during the copy.
+    In the result, `missing` lists damaged files and files that were purged while the backup was running.
     """
     rows = ColdFile.all_tenants.filter(Q(dropped_at=None) | Q(dropped_at__gte=since)).order_by("name")
     names = list(rows.values_list("name", flat=True))

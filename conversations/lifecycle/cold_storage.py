@@ -1,9 +1,9 @@
 """Cold storage: the format of the files that contain cold conversations, and access to the storage.
 
 A file contains gzip-compressed JSON lines: a header `{"format", "tenant", "conversation", "written_at"}`, then one line
-per message. Its name consists of the tenant and the file's SHA-256. Therefore, a name always refers to the same
-content, every read can verify the file, and all files of a tenant are in one folder. Because of `written_at`, two
-attempts to write the same conversation produce different names.
+per message. The file's name consists of the tenant and the SHA-256 of the content. Therefore, a name always refers to
+the same content, every read can verify the file, and all files of a tenant are in one folder. Because of `written_at`,
+two attempts to write the same conversation produce different file names.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def _write_atomically(path: Path, content: File[bytes]) -> None:
 
 @contextmanager
 def translating_errors() -> Iterator[None]:
-    """Translate exceptions of the storage backend to our errors."""
+    """Translate the storage backend's exceptions into our errors."""
     try:
         failpoints.reach("call.cold_storage")
         yield

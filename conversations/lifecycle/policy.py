@@ -79,7 +79,10 @@ def get(caller: Caller) -> tuple[Rules, Upkeep]:
 
 
 def change(caller: Caller, changes: Mapping[str, Any]) -> tuple[Rules, Upkeep]:
-    """Change columns of `Upkeep`. Setting days to None restores the installation's default. Raises InvalidInput."""
+    """Change columns of `Upkeep`. Setting a number of days to None restores the installation's default.
+
+    Raises InvalidInput if `archived_days` is not 0 although cold storage is not configured.
+    """
     caller.require("admin", [CONVERSATIONS])
     if changes.get("archived_days") and not settings.COLD_STORAGE:
         raise InvalidInput("archived_days", "must be 0 unless cold storage is configured; set SOMA_COLD_STORAGE")
@@ -116,7 +119,7 @@ def run_all(should_stop: ShouldStop = lambda: False) -> int:
 
 
 def _run_if_due(tenant: Tenant, since: datetime, should_stop: ShouldStop) -> bool:
-    """Claim the tenant's run and perform it, unless another process has claimed it."""
+    """Claim the tenant's run and perform it, unless another process has claimed it. Return whether it was performed."""
     now = timezone.now()
     _row(tenant)
     row = Upkeep.objects.for_tenant(tenant)
@@ -285,7 +288,7 @@ class _Run:
         return rows
 
     def _batches(self, phase: str, rows: QuerySet[Conversation], by: str) -> Iterator[Sequence[Conversation]]:
-        """Yield batches, oldest first, starting after the last run's position.
+        """Yield batches of conversations, oldest first, starting after the position at which the last run stopped.
 
         `rows` may shrink during the iteration.
         """

@@ -71,7 +71,10 @@ def evaluate(
     importance_threshold: float,
     now: datetime,
 ) -> list[Suggestion]:
-    """Apply the rule to conversations and sort by score, highest first. The number of queries is constant."""
+    """Apply the rule to conversations, and return the suggestions with the highest score first.
+
+    The number of database queries does not depend on the number of conversations.
+    """
     if not conversations:
         return []
     read = last_read(caller, conversations)

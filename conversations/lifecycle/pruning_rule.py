@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 ARCHIVE_FROM = 0.5
-# The idle time at which idleness contributes half of its weight.
+# The idle time at which idleness contributes half of its maximum to the score.
 _HALF_AGE_DAYS = 90.0
 _LARGE_TOKENS = 20_000
 

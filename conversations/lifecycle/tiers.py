@@ -51,8 +51,8 @@ MAX_MESSAGES = 20_000
 MAX_BYTES = 64 * 1024 * 1024
 # How long an unused file is kept, for readers that have just looked up its name and for running backups.
 GRACE = timedelta(days=1)
-# The time after inserting a file's row within which the file can be put into use. Must end well before `sweep` would
-# remove the file.
+# A file can be put into use only within this time after its row was inserted. Must be well below `GRACE`, after which
+# `sweep` removes the file.
 _WRITING_S = 3600.0
 _THAW_ATTEMPTS = 3
 _PAGE = 500
@@ -68,7 +68,7 @@ Status, Tier = Conversation.Status, Conversation.Tier
 
 
 def settle(caller: Caller, conversation: Conversation) -> None:
-    """Set the tier according to the status, and archive or restore the messages.
+    """Set the tier that matches the conversation's status, and archive or restore its messages.
 
     Requires a transaction that has locked the row; the caller saves the row afterwards. Raises ConversationIsCold if
     the messages must be restored from cold storage first.
@@ -101,7 +101,10 @@ def archive_idle(caller: Caller, id: UUID, unused_since: datetime) -> bool:
 
 
 def catch_up(caller: Caller, id: UUID) -> bool:
-    """Move messages to the tier of their status. Needed where an older version changed only the status."""
+    """Move a conversation's messages to the tier that matches its status. Return whether they were moved.
+
+    This is needed if an older version of the service changed only the status.
+    """
     caller.require("write", [CONVERSATIONS])
 
     @transaction.atomic
@@ -131,10 +134,10 @@ def refuse_cold(conversation: Conversation) -> None:
 
 
 def warmed(caller: Caller, work: Callable[[], Result]) -> Result:
-    """Run `work`, which is a single transaction.
+    """Run `work`, which must consist of a single transaction.
 
-    If it finds a cold conversation, restore it outside that transaction and run it again. Within another `warmed`, the
-    outer one restores it, because its transaction is still open.
+    If `work` finds a cold conversation, the conversation is restored outside that transaction, and `work` runs again.
+    In a nested call, the outermost `warmed` restores the conversation, because its transaction is still open.
     """
     if _is_nested.get():
         return work()
@@ -349,7 +352,7 @@ def _fits(caller: Caller, conversation: Conversation) -> bool:
 
 
 def _rows(caller: Caller, conversation: Conversation) -> QuerySet[Memory]:
-    """Return all message rows, including deleted and expired messages."""
+    """Return the rows of all messages of a conversation, including deleted and expired messages."""
     low, high = conversation.root.subtree
     rows: QuerySet[Memory] = Memory.objects.for_tenant(caller.tenant)
     return rows.filter(namespace=CONVERSATIONS, coordinate_key__gte=low, coordinate_key__lt=high)

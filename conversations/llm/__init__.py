@@ -13,7 +13,7 @@ OFFLINE = "offline"
 
 
 def current() -> ChatModel | None:
-    """Return the configured model, or None if there is none. Raises ConfigurationError."""
+    """Return the configured model, or None if there is none. Raises ConfigurationError if the settings are invalid."""
     if settings.LLM_PROVIDER == OFFLINE:
         return None
     return create(
@@ -26,7 +26,7 @@ def current() -> ChatModel | None:
 
 
 def needed() -> ChatModel:
-    """Return the configured model. Raises LlmMissing if there is none, and ConfigurationError."""
+    """Return the configured model. Raises LlmMissing if there is none, and the same errors as `current`."""
     model = current()
     if model is None:
         raise LlmMissing("no language model is configured; set SOMA_LLM_PROVIDER")
@@ -34,9 +34,9 @@ def needed() -> ChatModel:
 
 
 def healthy() -> bool | None:
-    """Return whether the circuit breaker is closed, or None without a model.
+    """Return whether the model's circuit breaker is closed, or None if no model is configured.
 
-    Sends no request, because requests cost money.
+    Sends no request to the model, because requests cost money.
     """
     model = current()
     return None if model is None else model.is_answering

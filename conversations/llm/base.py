@@ -9,7 +9,8 @@ from typing import Literal, Protocol
 
 from pydantic import BaseModel
 
-# A low estimate: for nearly every text, real tokenizers produce fewer tokens, so the result is an upper bound.
+# A low estimate. For nearly every text, real tokenizers produce fewer tokens than this number implies, so the estimated
+# number of tokens is an upper bound.
 _BYTES_PER_TOKEN = 3
 
 
@@ -38,9 +39,9 @@ def completed(text: str, prompt_tokens: object, completion_tokens: object) -> Co
 
 
 class ChatModel(Protocol):
-    """Takes messages and returns one text.
+    """A model that responds to a list of messages with a text.
 
-    With a schema, the model is asked for matching JSON, which the caller validates.
+    If a schema is given, the model is asked for JSON that matches it. The caller must validate the response.
     """
 
     name: str  # as shown in responses and stored summaries

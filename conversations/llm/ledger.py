@@ -2,8 +2,8 @@
 
 Quotas, usage and statistics are computed from these rows alone.
 
-The maximum tokens of a call are recorded before the call, and the actual tokens afterwards. Concurrent calls therefore
-cannot together exceed the budget, and if a process dies, its call counts as its maximum.
+The maximum number of tokens is recorded before a call, and the actual number afterwards. Concurrent calls therefore
+cannot together exceed the budget. If a process dies during a call, the maximum remains recorded.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ class Reservation:
     call: LlmCall
 
     def settle(self, prompt_tokens: int, completion_tokens: int) -> None:
-        """Record the actual tokens. Does nothing if the tenant and its calls have been erased in the meantime."""
+        """Record the actual number of tokens.
+
+        Does nothing if the tenant, including its calls, has been erased in the meantime.
+        """
         LlmCall.objects.for_tenant(self.call.tenant).filter(id=self.call.id).update(
             prompt_tokens=prompt_tokens,
             completion_tokens=completion_tokens,
@@ -39,7 +42,10 @@ class Reservation:
 
 
 def reserve(caller: Caller, purpose: str, model: str, prompt_tokens: int, max_tokens: int) -> Reservation:
-    """Reserve the maximum tokens of a call. Raises LlmBudgetExceeded if the remaining budget is too small."""
+    """Reserve the maximum number of tokens for a call.
+
+    Raises LlmBudgetExceeded if the remaining budget is too small.
+    """
     now = timezone.now()
     call = LlmCall.objects.for_tenant(caller.tenant).create(
         tenant=caller.tenant,

@@ -42,8 +42,8 @@ def ask(
     """Prompt the model, and retry once if the answer does not match the schema.
 
     Must not be called inside a transaction, because a call takes seconds. Conversations are passed as one JSON
-    document, so their text cannot be mistaken for instructions outside it. The answer is only shown or stored; a model
-    cannot trigger any action.
+    document, so their text cannot be mistaken for the instructions outside that document. The answer is only shown or
+    stored; a model cannot trigger any action.
 
     Raises LlmBudgetExceeded, LlmUnavailable, LlmRefused, LlmAnswerInvalid.
     """

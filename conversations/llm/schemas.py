@@ -12,7 +12,7 @@ MAX_FACT_LENGTH = 500
 MAX_NAME_LENGTH = 100
 MAX_ATTRIBUTE_LENGTH = 50
 
-# Keywords that providers do not accept in a schema. Pydantic checks them afterwards.
+# Keywords that providers do not accept in a schema. Pydantic enforces them when it validates the answer.
 _UNSUPPORTED = ("title", "default", "minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems", "pattern")
 
 

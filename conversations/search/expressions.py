@@ -18,18 +18,18 @@ from memories.search.term_index import PREFIX, Clause
 # The longest ending that stemming removes ("-ationaliz-" and what follows), and the shortest stem.
 _LONGEST_ENDING = 9
 _SHORTEST_STEM = 3
-_MAX_CLAUSE = 8  # terms to look up together; more terms would exclude few messages
+_MAX_CLAUSE = 8  # maximum number of terms to look up together; more terms would exclude few additional messages
 
 _UNKNOWN = float("inf")
 
-Frequency = Mapping[str, int]  # of the terms whose frequency is known
+Frequency = Mapping[str, int]  # for each term whose frequency is known, the number of messages that contain it
 
 
 class Text:
     """The text of a message, prepared for matching.
 
-    terms: its terms, separated by spaces.
-    joined: the same between spaces. Terms contain no spaces, so phrases can be found as substrings.
+    terms: the terms, separated by spaces.
+    joined: the same terms, with a space at each end. Terms contain no spaces, so phrases can be found as substrings.
     """
 
     def __init__(self, terms: str, content: str = "") -> None:
@@ -55,7 +55,7 @@ class Expression(Protocol):
 
 @dataclass(frozen=True)
 class Words:
-    """One of the words must occur."""
+    """Words of which at least one must occur."""
 
     terms: frozenset[str]
 
@@ -81,7 +81,7 @@ class Phrase:
 
 @dataclass(frozen=True)
 class Prefix:
-    """A word that begins with these letters must occur. `term`: the term for these letters if they were a word."""
+    """Letters with which a word must begin. `term` is the term that these letters would have if they were a word."""
 
     letters: str
     term: str
@@ -133,7 +133,10 @@ class All:
         return all(part.matches(text) for part in self.parts)
 
     def clauses(self, frequency: Frequency) -> list[Clause] | None:
-        """Return the clauses of the part with the fewest messages, and the terms that every message must contain."""
+        """Return the clauses of the part that matches the fewest messages.
+
+        Each clause is extended with the terms that every matching message must contain.
+        """
         options = [found for part in self.parts if (found := part.clauses(frequency)) is not None]
         if not options:
             return None

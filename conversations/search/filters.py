@@ -128,7 +128,7 @@ def _conversation_leaf(leaf: Leaf) -> Q:
         return ~Q((name, "")) if leaf.operand else Q((name, ""))
     if leaf.operator in ("ne", "nin"):
         other = ~_conversation_leaf(replace(leaf, operator={"ne": "eq", "nin": "in"}[leaf.operator]))
-        # As in every filter, a missing value only matches `exists`.
+        # As in every filter, a missing value matches no operator except `exists`.
         return other & ~Q((name, "")) if name in ("label", "folder") else other
     if name == "conversation_importance":
         return Q((f"importance__{_COMPARISONS[leaf.operator]}", _number_or_numbers(leaf, at)))

@@ -26,12 +26,12 @@ from somamemory import deadline
 from somamemory.db.replicas import may_read_replica
 from tenants.caller import Caller
 
-# Limits on the number of messages that the index finds, and on the number of them that are compared with the query. The
-# best ones are compared, because the index finds words of the previous message as well, and does not find phrases.
+# The maximum number of messages to take from the index, and the maximum number of the best of these to compare with the
+# query. The comparison is needed because the index also finds words of the previous message, and cannot find phrases.
 _MAX_RANKED = 2_000
 _MAX_COMPARED = 1_000
-# If the query contains a prefix, the messages are read. Limits on the total number of characters, which takes half a
-# second, and on the messages per fetch.
+# If the query contains a prefix, the text of the messages is read. Limits on the total number of characters (reading
+# this many takes half a second), and on the number and the size of the messages in each batch.
 _MAX_CHARACTERS = 1_000_000
 _BATCH = 500
 _BATCH_BYTES = 4_000_000
@@ -47,9 +47,9 @@ def search_full_text(
     include_archived: bool = False,
     ids: Ids = NO_IDS,
 ) -> MessageResults:
-    """Return the messages that contain the given words. Raises InvalidInput.
+    """Return the messages that match a query, best first. Raises InvalidInput if the query is not valid.
 
-    text: a query in the syntax of `query_syntax`.
+    text: the query, in the syntax of `query_syntax`.
     """
     caller.require("read", [CONVERSATIONS])
     query = query_syntax.parse(text)
@@ -69,7 +69,7 @@ def search_full_text(
     ranked, all_compared = _ranked(rows, matches.ranked, query, stats)
     page = ranked[offset : offset + limit]
     messages = large_rows.in_order(rows, "coordinate_key", [key for _, key in page])
-    scored = zip(page, messages, strict=False)  # the list of messages may end early
+    scored = zip(page, messages, strict=False)  # `messages` ends early if the messages are large
     hits = with_conversations(
         caller.tenant, ((message, round(score, 6)) for (score, _), message in scored if message is not None)
     )
@@ -117,7 +117,7 @@ def _read(rows: QuerySet[Memory], matches: Sequence[Match]) -> tuple[dict[str, T
 
 
 def _batches(matches: Sequence[Match]) -> Iterator[list[int]]:
-    """Yield the messages in batches that are not too large to be read at once."""
+    """Yield the row numbers of the messages, in batches that are small enough to be read at once."""
     batch: list[int] = []
     size = 0
     for match in matches:

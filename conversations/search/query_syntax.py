@@ -1,6 +1,6 @@
 """Syntax of full-text queries. Pure functions.
 
-Words, "phrases" and prefixes* can be combined with AND, OR, NOT and parentheses, and -words must not occur. Without
+Words, "phrases" and prefixes* can be combined with AND, OR, NOT and parentheses. A -word must not occur. Without
 operators, all phrases must occur or, if there are no phrases, at least one word. The analyzer decides where words
 begin and end (`memories.search.analyzer`), so both databases give the same results. All other characters are plain
 text.
@@ -77,17 +77,17 @@ class WordQuery:
 
     @property
     def needs_content(self) -> bool:
-        """Return whether the terms of a message are not enough to decide whether it matches."""
+        """Return whether the content of a message is needed, and not only its terms, to decide whether it matches."""
         return any(isinstance(operand, Prefix) for operand in _operands(self.condition))
 
     def scores(self, texts: Sequence[Text], stats: Stats) -> list[float]:
-        """Return how well each of these matching texts matches, in [0, 1]."""
+        """Return the score of each of these matching texts, in [0, 1]."""
         weights = self.term_weights(stats)
         counted = [" ".join([text.terms, *self._begun(text)]) for text in texts]
         return [scoring.keyword(bm25, weights) for bm25 in scoring.bm25_all(counted, weights, stats.average_length)]
 
     def _begun(self, text: Text) -> Iterator[str]:
-        """Yield each prefix as often as a word begins with it."""
+        """Yield each prefix once for every word in the text that begins with it."""
         for prefix in self.prefixes:
             yield from repeat(str(prefix), prefix.count(text))
 
@@ -119,7 +119,7 @@ def _parse_plain(query: str) -> WordQuery:
             words.append(part["word"])
     _check_count("phrases", phrases, MAX_PHRASES)
     _check_count("excluded words", excluded, MAX_EXCLUDED)
-    # Analyse all words together: a stop word is dropped among other words, but may be the whole query.
+    # Analyse all words together: a stop word is dropped if there are other words, but is kept if it is the whole query.
     terms = analyzer.distinct_terms(" ".join(words))
     required: Sequence[Expression] = phrases or [AnyOf([Words(frozenset(terms)), *prefixes])]
     of_phrases = [term for phrase in phrases for term in phrase.terms]
@@ -156,7 +156,10 @@ def _prefix(letters: str) -> Phrase | Prefix:
 
 
 class _Parser:
-    """A parser for expressions. NOT binds before AND, AND before OR. Parts without an operator are joined by AND."""
+    """A parser for expressions. NOT binds more tightly than AND, and AND more tightly than OR.
+
+    Parts without an operator between them are joined by AND.
+    """
 
     def __init__(self, query: str) -> None:
         self._tokens = list(_TOKENS.finditer(query))
@@ -215,7 +218,7 @@ class _Parser:
         return inner
 
     def _next(self) -> str | None:
-        """Return the next word, operator or parenthesis, "" for a phrase, and None at the end."""
+        """Return the next word, operator or parenthesis, "" for a phrase, or None at the end of the query."""
         if self._at == len(self._tokens):
             return None
         return self._tokens[self._at]["word"] or ""
@@ -230,7 +233,7 @@ class _Parser:
 
 
 def _join(kind: type[All | AnyOf], parts: Sequence[Expression | None]) -> Expression | None:
-    """Join the parts that are not stop words."""
+    """Join the parts. Parts that are None, because they contain only stop words, are dropped."""
     some = [part for part in parts if part is not None]
     return kind(some) if len(some) > 1 else next(iter(some), None)
 

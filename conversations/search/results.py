@@ -30,7 +30,9 @@ class Hit:
 
 @dataclass(frozen=True)
 class MessageResults:
-    """Results of a search. `total` is the number of messages that were ranked or that contain the words.
+    """Results of a search.
+
+    `total` is the number of messages that a semantic search ranked, or that match a full-text query.
 
     `degraded` lists the search legs that are down or incomplete. It contains `cold` if archived messages were requested
     and some of them are in files, which are not searched.

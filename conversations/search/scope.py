@@ -14,7 +14,7 @@ from memories import coordinates
 from memories.selectors import Places
 from tenants.models import Tenant
 
-# Up to this number, the database gets one condition for each conversation's range of messages.
+# Up to this number of conversations, their messages are enumerated in the conditions of the query.
 _MAX_RANGES = 200
 # Up to this number of messages, all vectors are compared and the vector index is not used.
 _EXACT = 5_000
@@ -45,9 +45,9 @@ def _many_places(
 
 
 def _turns(conversations: Iterable[tuple[int, int]]) -> Q:
-    """Return a condition for all messages of each (number, last turn).
+    """Return a condition for all messages of these conversations, each given as (number, last turn).
 
-    Lists the keys, because 200 range conditions take 1.5 times as long.
+    The condition lists the keys of all messages, because 200 range conditions would take 1.5 times as long.
     """
     keys = (message_key(number, turn) for number, last_turn in conversations for turn in range(1, last_turn + 1))
     return Q(coordinate_key__in=list(islice(keys, 2 * _EXACT)))

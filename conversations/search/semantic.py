@@ -35,7 +35,7 @@ def search_messages(
     ids: the user, agent and session of the messages.
     include_archived: whether to search archived conversations. None means that they are searched only if the filters
     contain a status or conversation ids.
-    shown: False if the messages do not count as reads.
+    shown: whether the messages count as read.
     """
     caller.require("read", [CONVERSATIONS])
     condition = Condition() if filters is None else translate(caller.tenant, filters)

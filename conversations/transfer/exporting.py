@@ -1,4 +1,4 @@
-"""Export conversations as streamed files, with one page of messages in memory. `importing` can read the files."""
+"""Export conversations as streamed files that `importing` can read, with only one page of messages in memory."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ Wait = Callable[[SomaError], None]
 class Report:
     """The result of an import. `failed` is the number of errors; `errors` lists the first thousand.
 
-    If the import stopped because of too many errors, the last one says so.
+    If the import stopped because of too many errors, the last entry in `errors` says so.
     """
 
     counts: Counter[str] = field(default_factory=Counter)

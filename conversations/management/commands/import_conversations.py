@@ -123,7 +123,10 @@ class Command(BaseCommand):
 
 
 def _disable_mmap() -> None:
-    """Turn off SQLite's memory mapping of up to 256 MiB. It helps with many readers, but only uses memory here."""
+    """Turn off SQLite's memory mapping of up to 256 MiB.
+
+    The mapping speeds up concurrent readers. An import would not benefit from it, but would use the memory.
+    """
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:
             cursor.execute("PRAGMA mmap_size = 0")

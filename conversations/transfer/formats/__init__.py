@@ -85,7 +85,7 @@ def _json(file: BinaryIO, source: str) -> Iterator[Imported | Broken]:
 
 
 def _is_lines(file: BinaryIO) -> bool:
-    """Return whether the first line looks like a complete object. Otherwise the file is one value over many lines."""
+    """Return whether the first line looks like a complete object. Otherwise, objects may span several lines."""
     first = file.readline(splitting.MAX_ELEMENT_BYTES).strip(_BLANKS)
     file.seek(0)
     return first.startswith(b"{") and first.endswith(b"}")

@@ -123,7 +123,7 @@ def _check_metadata(metadata: Json) -> None:
 
 
 def role_of(name: object) -> str:
-    """Return our role for a speaker's name. Raises Unreadable if there is none."""
+    """Return the role that corresponds to a speaker's name in an export. Raises Unreadable if there is none."""
     role = _ROLES.get(name.lower()) if isinstance(name, str) else None
     if role is None:
         raise Unreadable(f"unknown role {str(name)[:50]!r}")
@@ -145,7 +145,10 @@ def label_of(title: object) -> tuple[str, Json]:
 
 
 def moment(value: object) -> datetime | None:
-    """Parse seconds since 1970 or an RFC 3339 time. None and "" give None. Raises Unreadable."""
+    """Parse a time, given in RFC 3339 format or as seconds since 1970.
+
+    Return None for None, "" and numbers that are not finite and positive. Raises Unreadable for other invalid values.
+    """
     if value is None or value == "":
         return None
     try:

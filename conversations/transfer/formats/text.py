@@ -76,7 +76,7 @@ def conversation(text: str, kind: str, name: str) -> Imported:
 
 
 def _messages(text: str, speakers: re.Pattern[str]) -> list[NewMessage]:
-    """Split text into messages. Text before the first speaker, or without any speaker, is the user's."""
+    """Split text into messages. Text before the first speaker, or without any speaker, is attributed to the user."""
     marks = [match for match in speakers.finditer(text) if is_role(_named(match))]
     messages: list[tuple[str, str]] = []
     if before := text[: marks[0].start() if marks else len(text)].strip():
