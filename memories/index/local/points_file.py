@@ -241,9 +241,9 @@ class PointsFile:
         self._header[layout.DEAD_AT] = self.count - len(rows) + int(same.sum())
 
     def count_vectors_read(self, count: int) -> None:
-        """Count vectors that were read. Release their memory when it may have reached 64 MiB or 256 bytes per row."""
+        """Count vectors that were read, and release their pages when these may have reached 64 MiB."""
         self._vectors_read += count
-        if self._vectors_read > max(_FORGET_AFTER_VECTORS, self.count // 256):
+        if self._vectors_read > _FORGET_AFTER_VECTORS:
             self._vectors_read = 0
             for chunk in self._chunks:
                 chunk.forget_vectors()
