@@ -1,4 +1,4 @@
-"""The health of the service's dependencies. One process checks it on behalf of all, at most once every ten seconds."""
+"""The health of the service's dependencies. One process checks them on behalf of all others."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Report:
 
     @property
     def status(self) -> str:
-        """Return the overall status. Without the database, nothing works; without the index, keyword search does."""
+        """Return the overall status. Without the database, nothing works; without the index, keyword search works."""
         if not self.checks["database"].healthy:
             return "unhealthy"
         return "healthy" if all(check.healthy for check in self.checks.values()) else "degraded"
@@ -55,7 +55,10 @@ _known: TTLCache[object, dict[str, Check]] = TTLCache(maxsize=1, ttl=LIFETIME_S 
 
 @cached(_known, lock=threading.Lock())
 def _checks() -> dict[str, Check]:
-    """Return the shared result. The checking process caches it for half of the period, other processes for the rest."""
+    """Return the results of the checks, which are at most LIFETIME_S old.
+
+    They stay in the shared cache for half of this time, and then in the memory of a process for at most the other half.
+    """
     shared = caching.get(None, "health", somamemory.__version__)
     if shared is not None:
         return {name: Check(*found) for name, found in shared.items()}
@@ -75,7 +78,7 @@ def ready() -> Readiness:
 
 
 def refresh_readiness() -> None:
-    """Check, and record the result for the probes of this process."""
+    """Check whether requests can be served, and record the result for this process's readiness probes."""
     try:
         with deadline.within(settings.REQUEST_DEADLINE_S):
             readiness.record(_check_readiness())

@@ -1,8 +1,8 @@
 """Jobs: long-running work for the whole installation, done one step at a time.
 
-On one machine, a thread of the server runs the steps, because only the server can open the vector index. With Celery,
-its workers run them. A command runs them if no other process does. Progress is saved in the database after each step,
-so that another process can continue if this one is killed.
+By default, a thread of the server runs the steps. With Celery, its workers run them. A command runs the steps if no
+other process does. Progress is saved in the database after each step, so that another process can continue a job if the
+process that runs it is killed.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ def start_rebuild(
 ) -> Job:
     """Start building a new embedding generation, with the active embedder unless a provider is given.
 
-    Raises Forbidden, InvalidInput, and Conflict while a generation is being built.
+    Raises Forbidden unless the caller is an operator, InvalidInput if an argument is invalid, and Conflict if another
+    generation is being built.
     """
     caller.require_operator()  # a generation affects all tenants, and its counts include all of them
     recipe: dict[str, Any] = {}
@@ -64,13 +65,19 @@ def start_rebuild(
 
 
 def start_reconcile(caller: Caller, *, repair: bool = False, tenant: str = "") -> Job:
-    """Start comparing the index with the database. Raises Forbidden, and Conflict if a comparison is running."""
+    """Start comparing the index with the database.
+
+    Raises Forbidden unless the caller is an operator, and Conflict if another comparison is running.
+    """
     caller.require_operator()
     return _start(caller, Kind.RECONCILE, {"repair": repair, "tenant": tenant})
 
 
 def cancel_rebuild(caller: Caller) -> Job:
-    """Cancel the generation that is being built. The next steps remove what was built. Raises NotFound."""
+    """Stop building a generation. The job's next steps remove the unfinished generation.
+
+    Raises NotFound if no generation is being built, or if it is too late to cancel.
+    """
     caller.require_operator()
     with transaction.atomic():
         job = Job.objects.select_for_update().filter(OPEN, kind=Kind.REBUILD).first()
@@ -84,7 +91,7 @@ def cancel_rebuild(caller: Caller) -> Job:
 
 
 def get(caller: Caller, id: uuid.UUID) -> Job:
-    """Return a job. Raises NotFound."""
+    """Return a job. Raises NotFound if it does not exist."""
     caller.require_operator("read")
     job = Job.objects.filter(id=id).first()
     if job is None:
@@ -93,7 +100,7 @@ def get(caller: Caller, id: uuid.UUID) -> Job:
 
 
 def latest(caller: Caller, kind: str) -> Job:
-    """Return the latest job of this kind. Raises NotFound."""
+    """Return the latest job of this kind. Raises NotFound if there is none."""
     caller.require_operator("read")
     job = Job.objects.filter(kind=kind).order_by("-created_at").first()
     if job is None:
@@ -108,7 +115,7 @@ def estimated_s() -> int:
 
 
 def advance() -> bool:
-    """Run one step of a job that no other process has leased. Return whether there was one."""
+    """Run one step of a job that no other process has leased. Return whether there was such a job."""
     job = _take()
     if job is None:
         return False
@@ -135,14 +142,14 @@ def _every_s() -> float:
 
 @periodic("memories.advance_jobs", every_s=_every_s, thread="jobs", first_s=lambda: 0.0)
 def advance_all(should_stop: ShouldStop) -> None:
-    """Run steps until none is left, with a short pause after each so that requests are not delayed."""
+    """Run the steps of all jobs. A short pause after each step keeps requests from being delayed."""
     while advance() and not should_stop():
         time.sleep(STEP_PAUSE_S)
 
 
 @prepares("jobs")
 def _take_over() -> None:
-    """Release all leases, because they belonged to the previous process."""
+    """Release the leases of all open jobs, because they belonged to a previous process."""
     Job.objects.filter(OPEN).update(**leases.RELEASED)
 
 
@@ -166,7 +173,7 @@ def _take() -> Job | None:
 
 
 def _settle(job: Job, lease: uuid.UUID | None, *, error: str, state: str = State.RUNNING, pause_s: float = 0) -> None:
-    """Save the step, unless another process has taken over or cancelled the job in the meantime."""
+    """Save the result of a step, unless another process has taken over or cancelled the job in the meantime."""
     now = timezone.now()
     over = state in (State.DONE, State.FAILED)
     written = Job.objects.filter(id=job.id, lease=lease).update(

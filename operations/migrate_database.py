@@ -22,7 +22,8 @@ from somamemory.installation import COMMAND
 
 SOURCE, TARGET = "default", "target"
 _ROWS = 500  # rows per statement; keeps well below PostgreSQL's limit of 65,535 parameters
-# Rows that migrations create in a new database. The source has its own.
+# The tables in which migrations create rows, and how many rows (None: any number). The source's rows replace these
+# rows.
 _MADE_BY_MIGRATIONS = {"sfm_tenants": 1, "sfm_audit_sealer": 1, "auth_permission": None, "django_content_type": None}
 
 Model = type[models.Model]
@@ -46,7 +47,8 @@ def move(url: str, report: Report) -> dict[str, Content]:
     Return the content of each table by name.
 
     The source cannot be written to during the copy: a server that is still running rejects writes with 503. Raises
-    ConfigurationError (and changes nothing) if one of the databases is not suitable, or if they differ after the copy.
+    ConfigurationError (and changes nothing) if one of the databases is not suitable, or if their contents differ after
+    the copy.
     """
     connections.databases[TARGET] = connections.configure_settings({"default": {}, TARGET: settings.database(url)})[
         TARGET
@@ -138,7 +140,7 @@ def _canonical(row: tuple[Any, ...]) -> bytes:
 
 
 def _numbers(value: Any) -> Any:
-    """Return numbers as jsonb writes them (1e16 as an integer, -0.0 as 0), so that equal numbers have equal hashes."""
+    """Return numbers as jsonb stores them (1e16 as an integer, -0.0 as 0), so that equal numbers have equal hashes."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, dict):
@@ -171,7 +173,7 @@ def _refuse_old_schema() -> None:
 def _refuse_existing_data() -> None:
     """Reject a target that is in use, before a migration changes it.
 
-    It may belong to another program or to an older installation.
+    The target may belong to another program or to an older installation.
     """
     ours = {model._meta.db_table: model for model in _models()}
     with connections[TARGET].cursor() as cursor:

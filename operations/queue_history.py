@@ -1,4 +1,4 @@
-"""The index queue during the last hour, one sample per minute, stored in each process."""
+"""The index queue during the last hour, one sample per minute, in the memory of each process."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from tenants.caller import Caller
 
 # Up to this many rows are counted. Beyond that, PostgreSQL's statistics are used.
 COUNTED = 500_000
-SAMPLE = 100_000  # rows that are counted where statistics are not visible
+SAMPLE = 100_000  # the number of rows in a random sample, for tables whose statistics are hidden
 BOUND = 10_000
 LIFETIME_S = 60
 MEASUREMENT_INTERVAL_S = 3600.0
@@ -74,7 +74,7 @@ def queue(caller: Caller, now: datetime | None = None) -> Queue:
 
 
 def measure_queue(now: datetime | None = None) -> Queue:
-    """Return the queue of all tenants. For `queue` and for the scheduler."""
+    """Return the queue of all tenants, without checking permissions. For `queue` and for the scheduler."""
     now = now or timezone.now()
     due = VectorEmbedding.all_tenants.filter(generation=generations.active(), due_at__isnull=False).order_by()
     failed = due.filter(attempts__gte=FAILED_ATTEMPTS)
@@ -88,7 +88,7 @@ def measure_queue(now: datetime | None = None) -> Queue:
 
 
 def database_bytes() -> int:
-    """Return the size on disk, including indexes."""
+    """Return the database's size on disk, including indexes."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_database_size(current_database())")
@@ -98,7 +98,7 @@ def database_bytes() -> int:
 
 
 def _rows() -> int:
-    """Return the database's own estimate. SQLite has no such statistics, so the rows are counted."""
+    """Return PostgreSQL's estimate of the number of memories, or 0 on SQLite, which has no such estimate."""
     if connection.vendor != "postgresql":
         return 0
     with connection.cursor() as cursor:
@@ -112,7 +112,7 @@ def _counted() -> tuple[dict[UUID, int], bool]:
 
 
 def _estimated() -> tuple[dict[UUID, int], bool]:
-    """Return the tenants that ANALYZE has seen most often, with the fraction of rows of each."""
+    """Return the estimated number of memories of each tenant that ANALYZE has seen most often."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT unnest(most_common_vals::text::text[]), unnest(most_common_freqs) FROM pg_stats "
@@ -126,7 +126,7 @@ def _estimated() -> tuple[dict[UUID, int], bool]:
 
 
 def _sampled(rows: int) -> dict[UUID, int]:
-    """Return the tenants in a random sample of the pages, with the fraction of rows of each."""
+    """Return the estimated number of memories of each tenant that occurs in a random sample of the table's pages."""
     percent = 100 * SAMPLE / max(rows, SAMPLE)
     with connection.cursor() as cursor:
         cursor.execute(

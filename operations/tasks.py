@@ -55,7 +55,7 @@ app.conf.beat_schedule = {
 @worker_init.connect
 @beat_init.connect
 def refuse_impossible_settings(**signal: object) -> None:
-    """Exit before any work is done, as the server does."""
+    """Exit before any work is done if the settings cannot work together, as the server does."""
     try:
         checks.refuse_impossible_settings()
     except ConfigurationError as error:
@@ -70,7 +70,7 @@ def _serve_metrics(**signal: object) -> None:
 
 @worker_process_init.connect
 def _prepare(**signal: object) -> None:
-    """Load the model once per process, before the first memories need it."""
+    """Load the embedding model once per process, before the first memories need it."""
     tracing.start()
     _attempt(generations.check_settings)
     _attempt(lambda: embeddings.current().embed(["warm"]))

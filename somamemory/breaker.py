@@ -15,9 +15,9 @@ FAILURES = 3
 class Breaker:
     """Opens after `failures` consecutive failed calls and closes after the first successful call.
 
-    While it is open, one attempt every `pause_s` checks whether the dependency is back. The attempt is either `probe`,
-    which runs in its own thread, or, without a probe, the next caller's own call. A probe saves callers from waiting;
-    it raises Unavailable or ConfigurationError.
+    While it is open, one attempt every `pause_s` checks whether the dependency responds again. The attempt is either
+    `probe`, which runs in its own thread, or, without a probe, the next caller's own call. A probe saves callers from
+    waiting; it raises Unavailable or ConfigurationError.
 
     name: the dependency's name in the log.
     on_change: called with True when the breaker opens and False when it closes.

@@ -1,11 +1,11 @@
-"""A cache shared by all processes. It contains data that can be recomputed; every key begins with the tenant.
+"""A cache shared by all processes. It contains only data that can be recomputed, and every key includes a tenant.
 
 Without SOMA_REDIS_URL, the cache is local to this process. While Redis is down, every lookup is a miss, and nothing
 fails. After a failure, no request contacts Redis for a few seconds, so that one timeout does not turn into one per
 request. The cache recovers automatically.
 
-Include the version of the source in `parts` if there is one. A reader that is slower than a write then cannot store an
-outdated result under the new key, and entries need no invalidation.
+If the source data has a version, include it in `parts`. A reader that is slower than a concurrent write then cannot
+store an outdated result under the new key, and entries need no invalidation.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def get(tenant: UUID | None, kind: str, *parts: object) -> Any:
 
 
 def get_many(tenant: UUID | None, kind: str, entries: Iterable[tuple[object, ...]]) -> dict[tuple[object, ...], Any]:
-    """Return the entries that exist, in one round trip."""
+    """Return the existing entries by their parts. Takes one round trip."""
     names = {key(tenant, kind, *parts): parts for parts in entries}
     found: Mapping[str, Any] = _call(lambda: cache.get_many(list(names)), {})
     return {names[name]: orjson.loads(value) for name, value in found.items() if isinstance(value, str)}
@@ -60,9 +60,9 @@ def set_many(tenant: UUID | None, kind: str, entries: Mapping[tuple[object, ...]
 
 
 def erase(tenant: UUID) -> int:
-    """Delete a tenant's entries and return how many there were. Raises Unavailable while Redis is not responding.
+    """Delete a tenant's entries and return how many there were. Raises Unavailable if Redis is not responding.
 
-    Without Redis, each process has its own entries, which expire. Only those of this process are deleted.
+    Without Redis, each process has its own entries. Only this process's entries are deleted; all others expire.
     """
     prefix = f"{SCHEMA}:{tenant.hex}:"
     if not shared():
@@ -110,7 +110,7 @@ def shared() -> bool:
 
 
 def redis_breaker() -> Breaker:
-    """Return a breaker that opens after a single failure, because each call to Redis waits for the timeout."""
+    """Return a breaker that opens after a single failure, because each failed call to Redis takes the whole timeout."""
     return Breaker("Redis", log, pause_s=PAUSE_S, failures=1)
 
 

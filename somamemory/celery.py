@@ -1,7 +1,7 @@
 """The Celery application, used by `python -m celery -A somamemory worker` and `beat`.
 
-It imports no other package from this project: Celery loads operations/tasks.py when a worker starts, and tasks are sent
-by name.
+This module imports no other package of this project: Celery loads operations/tasks.py when a worker starts, and tasks
+are sent by name.
 """
 
 import os
@@ -49,8 +49,8 @@ def _stop_beat(number: int, frame: FrameType | None) -> None:
 def _stop_without_closing(**kwargs: Any) -> None:
     """Replace the signal handler of Celery beat, which closes the connection to the broker before it raises SystemExit.
 
-    If a signal interrupts sending a message, closing waits forever for a lock that the interrupted code holds. Beat
-    closes the connection anyway once SystemExit has ended that code.
+    If a signal arrives while a message is being sent, closing the connection waits forever for a lock that the
+    interrupted code holds. Beat closes the connection anyway once SystemExit has ended that code.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop_beat)
@@ -62,7 +62,8 @@ beat_init.connect(_stop_without_closing)
 def send(task: str, lifetime_s: float) -> None:
     """Request one run of a task. A message older than `lifetime_s` is discarded.
 
-    Raises ConnectionError if the broker cannot be reached, which may take seconds, so never call this in a request.
+    Raises ConnectionError if the broker cannot be reached. Never call this function while processing a request, because
+    the attempt to reach the broker may take seconds.
     """
     try:
         app.send_task(task, expires=lifetime_s, retry=False, ignore_result=True, headers=tracing.headers())

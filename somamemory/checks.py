@@ -22,7 +22,10 @@ OURS = "soma"
 
 
 def refuse_impossible_settings() -> None:
-    """Run the checks where `manage.py` does not. Raises ConfigurationError, with a line for each error."""
+    """Run the checks in processes that `manage.py` did not start.
+
+    Raises ConfigurationError, with a line for each failed check, if any check fails.
+    """
     errors = [message for message in run_checks(tags=[OURS]) if message.is_serious()]
     if errors:
         raise ConfigurationError("\n".join(f"{error.id}: {error.msg}" for error in errors))
@@ -67,7 +70,7 @@ def check_deployment(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
 
 
 def mixes(vendor: str) -> Iterator[CheckMessage]:
-    """Report combinations that cannot work with this kind of database."""
+    """Report combinations of settings that cannot work together with this kind of database."""
     on_sqlite = vendor == "sqlite"
     several = settings.WORKERS > 1
     yield from _index_mixes(on_sqlite)
@@ -97,7 +100,7 @@ def mixes(vendor: str) -> Iterator[CheckMessage]:
         yield Error(extras.missing("tracing", "SOMA_TRACING_ENDPOINT"), id="soma.E008")
     if several and settings.REPLICAS and not settings.REDIS_URL:
         yield Warning(
-            "without SOMA_REDIS_URL, a process does not see a caller's recent writes through other processes, "
+            "without SOMA_REDIS_URL, a process does not know of a caller's recent writes through other processes, "
             "and may read from a replica that lags behind",
             id="soma.W001",
         )

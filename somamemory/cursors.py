@@ -32,7 +32,10 @@ def encode(*position: object) -> str:
 
 
 def decode(cursor: str, *kinds: type) -> list[Any]:
-    """Return the position, with one part for each of `kinds`. Raises InvalidInput."""
+    """Return the position that a cursor encodes, with one part for each type in `kinds`.
+
+    Raises InvalidInput if the cursor is invalid or encodes parts of other types.
+    """
     try:
         if len(cursor) > _MAX_LENGTH:
             raise ValueError
@@ -55,12 +58,12 @@ def _to_json(part: object) -> object:
 
 
 def _from_json(part: Any, kind: type) -> Any:
-    """Return the part as its kind. Raises ValueError for values that `encode` cannot produce."""
+    """Convert a part of a position to its type. Raises ValueError for values that `encode` cannot produce."""
     if kind in (int, float):
         if type(part) is not kind or (kind is int and not -_MAX_INTEGER <= part < _MAX_INTEGER):
             raise ValueError
         return part
-    # Positions never contain other characters, and databases reject NUL.
+    # The text in a position is always printable ASCII. Databases reject NUL.
     if not (isinstance(part, str) and part.isascii() and part.isprintable()):
         raise ValueError
     if kind is datetime:
@@ -70,7 +73,7 @@ def _from_json(part: Any, kind: type) -> Any:
 
 def _moment(text: str) -> datetime:
     moment = times.parse(text)
-    # The first or last year of the calendar could overflow in another time zone.
+    # A time in the first or last year of the calendar could overflow when converted to another time zone.
     if not 1 < moment.year < 9999:
         raise ValueError
     return moment

@@ -1,4 +1,4 @@
-"""Deadlines: cancel a request and its database statement when its time is up, on both engines.
+"""Deadlines: cancel a request and its database statement when the request's time is up, on both engines.
 
 A request runs inside `within`. Commands, jobs and the scheduler do not, so they have no deadline. A thread, the
 watchdog, interrupts the statement of a request that has exceeded its deadline. It calls `interrupt` on SQLite and sends
@@ -27,9 +27,9 @@ log = logging.getLogger("soma.deadlines")
 # How often the watchdog checks for disconnected clients, and how often it interrupts a statement again.
 LOOK_S = 1.0
 REPEAT_S = 0.1
-# A cancel request opens a connection to PostgreSQL.
+# The timeout of a cancel request, which opens a new connection to PostgreSQL.
 _CANCEL_S = 2.0
-# Statements that end a transaction must also run after the deadline.
+# Statements that end a transaction must run even after the deadline.
 _ENDINGS = ("ROLLBACK", "RELEASE")
 
 Piece = TypeVar("Piece")
@@ -48,7 +48,7 @@ class _Work:
 
 _work: ContextVar[_Work | None] = ContextVar("work", default=None)
 _running: set[_Work] = set()
-_sooner = threading.Event()  # a deadline is due before the watchdog's next check
+_sooner = threading.Event()  # set when a deadline is due before the watchdog's next check
 _looks_at = 0.0
 _watchdog: threading.Thread | None = None
 _starting = threading.Lock()
@@ -76,7 +76,7 @@ def restart(seconds: float, is_abandoned: Callable[[], bool] | None = None) -> N
 
 
 def stream(pieces: Iterator[Piece]) -> Iterator[Piece]:
-    """Yield the parts of a streamed response. The work on them keeps the deadline of the current request."""
+    """Yield the parts of a streamed response. The current request's deadline also limits the work on these parts."""
     work = _work.get()
     return pieces if work is None else _stream(work, pieces)
 
@@ -105,7 +105,7 @@ def is_over() -> bool:
 
 
 def left_s(most: float) -> float:
-    """Return the remaining seconds, at most `most`: the maximum time to wait."""
+    """Return how long the current request may wait: its remaining seconds, but at most `most`."""
     work = _work.get()
     return most if work is None else max(0.0, min(most, work.ends_at - time.monotonic()))
 
@@ -173,7 +173,7 @@ def _watch() -> None:
                 work.ends_at = min(work.ends_at, now)
             if work.ends_at <= now:
                 _interrupt(work)
-                wait_s = REPEAT_S  # it may begin another statement before it notices its deadline
+                wait_s = REPEAT_S  # the request may begin another statement before it notices its deadline
             else:
                 wait_s = min(wait_s, work.ends_at - now)
         _looks_at = time.monotonic() + wait_s

@@ -19,7 +19,7 @@ Application = Callable[..., Any]  # a WSGI application
 
 @dataclass(frozen=True)
 class Embedded:
-    """A running service. `api_key` is an operator's key, or "" if the first key has been moved elsewhere."""
+    """A running service. `api_key` is an operator's key, or "" if the file with the first key no longer exists."""
 
     folder: Path
     application: Application
@@ -79,7 +79,10 @@ def _start(folder: Path) -> Embedded:
 
 
 def _prepare() -> None:
-    """Do what a server does before its first request. Raises ConfigurationError."""
+    """Prepare the service as a server does before its first request.
+
+    Raises ConfigurationError if the settings are invalid.
+    """
     from django.core.management import call_command
     from django.db import connection
 

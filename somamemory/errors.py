@@ -56,7 +56,7 @@ class ConfigurationError(Exception):
 class SomaError(Exception):
     """Base class for all errors.
 
-    `code` is a stable identifier for programs, `title` names the kind of error, and `detail` describes the case.
+    `code` is a stable identifier for programs, `title` names the kind of error, and `detail` describes this occurrence.
     """
 
     status = 500

@@ -7,7 +7,7 @@ import importlib.util
 from somamemory import installation
 from somamemory.errors import ConfigurationError
 
-# The modules that each extra installs, and its lock file in a checkout.
+# The modules that each extra installs.
 _MODULES = {
     "mcp": ("django_mcpz",),
     "milvus": ("pymilvus",),
@@ -20,6 +20,7 @@ _MODULES = {
     "worker": ("celery", "redis"),
 }
 EXTRAS = tuple(_MODULES)
+# Extras with their own lock file in a checkout. All others are in requirements/base.txt.
 _LOCKED_ALONE = ("milvus", "onnx", "s3", "tracing")
 
 

@@ -18,7 +18,7 @@ _BUNDLED = _PROJECT / "bundled"
 IS_BUNDLED = _BUNDLED.is_dir()
 # The folder that contains `api/`, `memories/` and the others, and `deploy/gunicorn.conf.py`.
 HOME = _BUNDLED if IS_BUNDLED else _PROJECT.parent
-# How messages call a management command: `somamemory backup` or, in a checkout, `manage.py backup`.
+# The program that messages name before a management command: `somamemory` or, in a checkout, `manage.py`.
 COMMAND = "somamemory" if IS_BUNDLED else "manage.py"
 # The Python client, which is a separate package once installed.
 _CLIENT = HOME / "clients" / "python" / "src"
@@ -28,9 +28,9 @@ _process_is_ours = False
 
 
 def activate() -> None:
-    """Make the bundled packages importable, before all others. The settings call this.
+    """Make the bundled packages importable, ahead of all other packages. The settings call this.
 
-    Raises ConfigurationError if this process has already imported another package with one of the names.
+    Raises ConfigurationError if this process has already imported another package with the name of a bundled one.
     """
     if not IS_BUNDLED:
         return
@@ -52,10 +52,10 @@ def use_process() -> None:
 
 
 def refuse_clashes() -> None:
-    """Refuse to run inside the process of another program that has packages with our names.
+    """Raise ConfigurationError if this process runs another program that has a package with one of our names.
 
-    After `activate`, the program's own `import api` would silently import ours. Call this before the first import of
-    the service in another program. Raises ConfigurationError.
+    After `activate`, that program's own `import api` would silently import our package. Call this before the first
+    import of the service in another program.
     """
     if not IS_BUNDLED or _process_is_ours:
         return

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-# The maximum number of characters of a string, or of items of a list or an object, that are written in one call.
+# The maximum size of a value that is written in one call, counted in characters of strings and items of lists.
 PIECE = 65_536
+# The maximum number of items of a larger list or object that are written in one call.
 BATCH = 1_000
 
 
@@ -87,7 +88,7 @@ def is_small(value: object) -> bool:
 
 
 def _room_after(value: object, room: int) -> int:
-    """Return the room left after a value, or a negative number as soon as it is clear that it does not fit."""
+    """Return the room left after a value, or a negative number as soon as it is clear that the value does not fit."""
     if isinstance(value, str):
         return room - len(value)
     if isinstance(value, dict):

@@ -8,7 +8,10 @@ from django.conf import settings
 
 
 def fitting(sizes: Iterable[int]) -> int:
-    """Return how many of the first items fit into one response. At least one, so that every list can be read."""
+    """Return how many items fit into one response, given the sizes of all items in bytes.
+
+    The first item always fits, so that every list can be read to its end.
+    """
     count = total = 0
     most = settings.MAX_RESPONSE_BYTES
     for size in sizes:

@@ -40,8 +40,8 @@ class RetryPolicy:
     ) -> Result:
         """Return the result of `work`. Raise its last error if no further attempt is possible.
 
-        deadline: the time of `time.monotonic` after which no attempt begins.
-        min_pause_s: the delay requested by the other side, as with Retry-After.
+        deadline: returns the time, on the clock of `time.monotonic`, after which no attempt begins.
+        min_pause_s: returns the minimum delay that the other side has requested, as with Retry-After.
         """
 
         def pause_s(state: RetryCallState) -> float:

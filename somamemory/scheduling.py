@@ -74,12 +74,12 @@ def periodic(
     """Register a function that takes no arguments, or a `should_stop` that it checks between steps.
 
     name: the name of the Celery task.
-    every_s: the interval; 0 turns the work off.
+    every_s: returns the interval; 0 turns the work off.
     thread: the server thread that runs it.
-    in_process: whether this server process runs it.
+    in_process: returns whether this server process runs it.
     in_beat: whether Celery beat requests it.
     at_stop: whether to run it once more when the process stops.
-    first_s: the delay before the first run in the server, `every_s` by default.
+    first_s: returns the delay before the first run in the server; `every_s` by default.
     """
 
     def register(work: Work) -> Work:
@@ -232,7 +232,7 @@ class Scheduler:
         return job is not None and job.thread in self._threads
 
     def wake(self, name: str) -> None:
-        """Run a job now if it belongs to this process. Takes microseconds and never fails."""
+        """Make a job run now if a thread of this process runs it. Takes microseconds and never fails."""
         job = _registered.get(name)
         thread = self._threads.get(job.thread) if job else None
         if thread is not None:

@@ -42,7 +42,7 @@ BASE_DIR = installation.HOME
 
 
 def _data_dir() -> Path:
-    """Return the folder that contains everything the embedded service writes. Raises ConfigurationError."""
+    """Return the data folder, and create it if it does not exist. Raises ConfigurationError if that is impossible."""
     try:
         path = Path(env.str("SOMA_DATA_DIR", "") or _default_data_dir()).expanduser().resolve()
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -89,11 +89,14 @@ def _audit_key_file() -> Path | None:
 
 
 def _audit_key() -> str:
-    """Return the key that signs the audit log. It is a separate key by default if SomaMemory generates its keys."""
+    """Return the key that signs the audit log.
+
+    By default, it is the secret key or, if SomaMemory generates its own keys, a separate key.
+    """
     if AUDIT_KEY_FILE is None:
         return env.str("SOMA_AUDIT_KEY", "") or SECRET_KEY
     if not env.str("SOMA_AUDIT_KEY_FILE", ""):
-        # An earlier version signed the log with its secret key.
+        # If there is a secret key already, an earlier version has signed the log with it.
         return _made_key(AUDIT_KEY_FILE, SECRET_KEY if _HAD_SECRET_KEY else secrets.token_urlsafe(50))
     try:
         key = AUDIT_KEY_FILE.read_text().strip()
@@ -128,7 +131,7 @@ def _share(name: str, default: float) -> float:
 
 
 def _origin(name: str) -> str:
-    """Return a URL without a path. Plain HTTP is for the loopback interface only."""
+    """Return the setting, which must be a URL without a path. Only the loopback interface may use plain HTTP."""
     url = str(env.str(name, "")).rstrip("/")
     parts = urlsplit(url)
     is_local = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
@@ -158,7 +161,7 @@ def _pairs(name: str) -> dict[str, str]:
 def unknown_variables() -> list[str]:
     """Return the unknown `SOMA_…` variables in the environment.
 
-    SOMA_TEST_… variables belong to the tests, and others to the clients and the command line.
+    Variables for tests (SOMA_TEST_…), for the clients and for the command line are not reported.
     """
     ours = {name for name in os.environ if name.startswith("SOMA_") and not name.startswith("SOMA_TEST_")}
     return sorted(ours - env.known.keys() - CLIENT_VARIABLES)
@@ -183,7 +186,7 @@ PORT = _bounded("SOMA_PORT", 9595, 1, 65535)
 THREADS = _bounded("SOMA_THREADS", 8, 1, 256)
 BOOTSTRAP_KEY = env.str("SOMA_BOOTSTRAP_KEY", "")
 MAX_REQUESTS = _bounded("SOMA_MAX_REQUESTS", 0, 0, 100_000_000)
-# A web process that does not report for this long is killed and replaced. It does not limit the duration of requests.
+# A web process that does not report for this long is killed and replaced. This does not limit the duration of requests.
 WORKER_TIMEOUT_S = _bounded("SOMA_WORKER_TIMEOUT_S", 120, 10, 3600)
 # A request that takes longer is cancelled together with its database statement. Imports, exports, the erasure of a
 # tenant and requests to a language model have the longer deadline.
@@ -227,7 +230,7 @@ if ADMIN:
 COMPAT_SOMAFRACTALMEMORY = env.bool("SOMA_COMPAT_SOMAFRACTALMEMORY", False)
 if COMPAT_SOMAFRACTALMEMORY:
     MIDDLEWARE.remove("somamemory.web.middleware.RootAliases")
-# Create the tenant that an operator key names in X-Tenant or X-Soma-Tenant if it does not exist.
+# If a request with an operator key names a tenant that does not exist, in X-Tenant or X-Soma-Tenant, create the tenant.
 CREATE_TENANTS = env.bool("SOMA_CREATE_TENANTS", False)
 # OAuth for assistants that run in the cloud. Setting the public URL of this server turns it on.
 OAUTH_URL = _origin("SOMA_OAUTH_URL")
@@ -370,7 +373,10 @@ REDIS_URL = env.str("SOMA_REDIS_URL", "")
 
 
 def caches_in(redis_url: str, wait_s: float = 0.5, wait_for_limits_s: float = 0.05) -> dict[str, dict[str, Any]]:
-    """Return the caches in Redis, or in this process without a URL. No call waits longer than the Redis timeouts."""
+    """Return Django's settings for caches in Redis or, without a URL, in this process.
+
+    No call to Redis waits longer than the given numbers of seconds.
+    """
     if not redis_url:
         backend = "django.core.cache.backends.locmem.LocMemCache"
         return {"default": {"BACKEND": backend, "OPTIONS": {"MAX_ENTRIES": 20_000}}}
@@ -402,8 +408,8 @@ CACHES = caches_in(REDIS_URL)
 
 # --- Search ------------------------------------------------------------------------------------------------------
 
-# Namespaces (and those below them) whose coordinates are not a sequence: adjacent memories are not evidence for each
-# other.
+# Namespaces (including those below them) whose coordinates do not form a sequence, so that adjacent memories are not
+# evidence for each other.
 SEARCH_WITHOUT_NEIGHBOURS = env.list("SOMA_SEARCH_WITHOUT_NEIGHBOURS", default=[])
 
 # --- Vector index ------------------------------------------------------------------------------------------------
@@ -414,7 +420,8 @@ if MILVUS_URI.endswith(".db"):
         f"SOMA_MILVUS_URI={MILVUS_URI} refers to Milvus Lite, which is no longer supported; remove the setting: "
         "the server rebuilds its index from the database, and the old folder can be deleted"
     )
-# Where the vectors are searched: files that the processes of this machine share, PostgreSQL, or a Milvus server.
+# Where the vectors are stored and searched: files that the processes of this machine share, PostgreSQL, or a Milvus
+# server.
 VECTOR_INDEX = env.str("SOMA_VECTOR_INDEX", "milvus" if MILVUS_URI else "local")
 if VECTOR_INDEX not in ("local", "pgvector", "milvus"):
     raise ConfigurationError(f"SOMA_VECTOR_INDEX must be local, pgvector or milvus, not '{VECTOR_INDEX}'")
@@ -588,7 +595,7 @@ COSTS = {
     kind: _bounded(f"SOMA_COST_{kind.upper()}", tokens, 0, 1_000_000)
     for kind, tokens in {"read": 1, "write": 5, "search": 5, "llm": 50}.items()
 }
-# Rejected API keys, per client address.
+# Limits for requests with invalid API keys, per client address.
 AUTH_FAILURE_RATE = _bounded("SOMA_AUTH_FAILURE_RATE", 1, 0, 1_000_000)
 AUTH_FAILURE_BURST = _bounded("SOMA_AUTH_FAILURE_BURST", 20, 1, 1_000_000)
 
@@ -604,11 +611,11 @@ if not CONTEXT_RELEVANCE + CONTEXT_IMPORTANCE + CONTEXT_RECENCY + CONTEXT_LABEL:
         "SOMA_CONTEXT_LABEL must be greater than 0"
     )
 CONTEXT_HALF_LIFE_DAYS = _bounded("SOMA_CONTEXT_HALF_LIFE_DAYS", 7, 1, 36_500)
-# The rest of the budget is reserved for the surrounding prompt.
+# The fraction of the token budget that is filled. The rest is reserved for the surrounding prompt.
 CONTEXT_FILL = _share("SOMA_CONTEXT_FILL", 0.9)
 CONTEXT_SUMMARIES = _share("SOMA_CONTEXT_SUMMARIES", 0.3)
-# A message is a duplicate if it adds no word to a better message and the cosine similarity of their vectors is at least
-# CONTEXT_DUPLICATE.
+# A message is a duplicate if a better message contains all of its words and the cosine similarity of their vectors is
+# at least CONTEXT_DUPLICATE.
 CONTEXT_DUPLICATE = _share("SOMA_CONTEXT_DUPLICATE", 0.95)
 # --- Admin console ------------------------------------------------------------------------------------------------
 
@@ -626,7 +633,8 @@ SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = _bounded("SOMA_ADMIN_SESSION_HOURS", 12, 1, 24 * 30) * 3600
 # A session ends after this time without a request. 0: only after SOMA_ADMIN_SESSION_HOURS.
 SESSION_IDLE_S = _bounded("SOMA_ADMIN_IDLE_MINUTES", 60, 0, 60 * 24 * 30) * 60
-# For a proxy that terminates TLS without X-Forwarded-Proto, for example https://memory.example.org
+# Origins of the console behind a proxy that terminates TLS but does not send X-Forwarded-Proto, for example
+# https://memory.example.org
 CSRF_TRUSTED_ORIGINS = [*env.list("SOMA_ADMIN_ORIGINS", default=[]), *([OAUTH_URL] if OAUTH_URL else [])]
 CSRF_FAILURE_VIEW = "console.error_pages.csrf_failed"
 AUTH_PASSWORD_VALIDATORS = [
@@ -673,7 +681,7 @@ MAX_RESPONSE_BYTES = _bounded("SOMA_MAX_RESPONSE_MIB", 16, 1, 1024) * 1024 * 102
 METRICS_ALLOW = client_address.networks(env.list("SOMA_METRICS_ALLOW", default=["127.0.0.0/8", "::1/128"]))
 # The port for a Celery worker's metrics. 0: none.
 WORKER_METRICS_PORT = _bounded("SOMA_WORKER_METRICS_PORT", 0, 0, 65535)
-# prometheus_client's own setting: a folder in which the processes of a server keep their numbers. gunicorn.conf.py
+# prometheus_client's own setting: a folder in which the processes of a server keep their metrics. gunicorn.conf.py
 # creates it for web workers. For Celery it is created here, because no other code of ours runs earlier.
 if WORKER_METRICS_PORT and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="soma-metrics-")

@@ -38,11 +38,11 @@ class FileCopier(Protocol):
     def copy(self, to: Path, earlier: Path | None, since: datetime, progress: Progress) -> dict[str, Any]:
         """Copy all files that were needed at `since` or later, and return a summary for the manifest.
 
-        earlier: the same folder in the previous backup.
+        earlier: the copier's folder in the previous backup, or None if there is no previous backup.
         """
 
     def check(self, folder: Path, summary: dict[str, Any], progress: Progress) -> None:
-        """Raise InvalidInput if the folder differs from what was written."""
+        """Raise InvalidInput unless the folder contains the files that were copied, as described by `summary`."""
 
     def bring_back(self, folder: Path, summary: dict[str, Any], progress: Progress) -> None: ...
 
@@ -51,7 +51,7 @@ _copiers: dict[str, FileCopier] = {}
 
 
 def include(name: str, copier: FileCopier) -> None:
-    """Include `copier` in every backup. `name` is the name of its folder and of its entry in the manifest."""
+    """Include `copier` in every backup. `name` is the name of the copier's folder and manifest entry."""
     _copiers[name] = copier
 
 
@@ -67,7 +67,7 @@ def create(to: Path, progress: Progress = silent, connection: Any = default) -> 
 
 
 def verify(folder: Path, progress: Progress = silent, connection: Any = default) -> Manifest:
-    """Restore a backup next to the live database and compare every row.
+    """Restore a backup next to the live database and compare every table with the manifest.
 
     Raises InvalidInput if the backup is damaged.
     """
@@ -138,7 +138,10 @@ def is_used(connection: BaseDatabaseWrapper) -> bool:
 
 @contextmanager
 def _locked(to: Path) -> Iterator[None]:
-    """Lock the folder, because another backup's unfinished folder looks like an interrupted one. Raises Conflict."""
+    """Lock the folder, so that a running backup is not mistaken for an interrupted one and removed.
+
+    Raises Conflict if another backup is running.
+    """
     descriptor = os.open(to, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

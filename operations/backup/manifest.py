@@ -27,7 +27,7 @@ class Manifest:
     bytes: int
     sha256: str
     tables: Tables
-    # Summaries of files that the database refers to: see `include`
+    # Summaries of the files that the database refers to, by copier: see `backups.include`
     elsewhere: dict[str, Any] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
@@ -42,7 +42,7 @@ def silent(phase: str, share: float) -> None:
 
 
 def read(folder: Path, progress: Progress = silent) -> Manifest:
-    """Return the manifest of an undamaged backup. Raises InvalidInput."""
+    """Return the manifest of a backup. Raises InvalidInput if there is no backup in the folder, or if it is damaged."""
     try:
         manifest = Manifest(**json.loads((folder / FILE_NAME).read_text()))
         file = folder / Path(manifest.file).name

@@ -22,7 +22,7 @@ from somamemory.errors import ConfigurationError, InvalidInput
 from somamemory.files import Progress
 
 _POLICY = re.compile(r"^\d+; \d+ \d+ (?:POLICY|ROW SECURITY) ")
-# Only the vector tables use it, and backups leave them out, because the drain fills them again.
+# Only the vector tables use this extension. Backups leave these tables out, because the drain fills them again.
 _EXTENSION = re.compile(rf"^\d+; \d+ \d+ (?:EXTENSION|COMMENT) .*\b{vector_tables.EXTENSION}\b")
 _WITHOUT_TIME_OUTS = ("statement_timeout", "idle_in_transaction_session_timeout", "lock_timeout")
 
@@ -74,9 +74,9 @@ class PostgreSQL:
 
 
 def _contents(connection: BaseDatabaseWrapper, file: Path) -> str:
-    """Return the contents of a dump without the parts that the server may not support: row-level security and pgvector.
+    """Return a dump's table of contents without entries that the server may not support.
 
-    `bootstrap` and the first use of the index add them.
+    These are row-level security and pgvector. `bootstrap` and the first use of the index add them again.
     """
     command = [_program("pg_restore", connection), "--list", str(file)]
     entries = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - of PostgreSQL
@@ -159,7 +159,7 @@ def _wait(running: subprocess.Popen[str], progress: Progress) -> None:
 
 
 def _program(name: str, connection: BaseDatabaseWrapper) -> str:
-    """Return the newest version of a program, which must support the server's version. Raises ConfigurationError."""
+    """Return the path of a PostgreSQL program. Raises ConfigurationError if none is at least as new as the server."""
     server: int = connection.pg_version // 10_000  # type: ignore[attr-defined]
     installed = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=_major, reverse=True)
     for path in [*map(str, installed), *filter(None, [shutil.which(name)])]:

@@ -1,4 +1,4 @@
-"""SQLite: use its online backup, and compute hashes from the copy."""
+"""SQLite: make a copy with the online backup API, and compute hashes from the copy."""
 
 from __future__ import annotations
 

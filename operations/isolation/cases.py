@@ -202,7 +202,8 @@ CASES: dict[Route, list[Case]] = {
         Case("/conversations/by-external-id/vault", {"label": "mine"})
     ],
     ("POST", "/conversations/by-external-id/{external_id}/messages"): [
-        # Not {text}: the previous case created a conversation that belongs to the caller, so the response contains it
+        # Not {text}: the previous case created a conversation that belongs to the caller, so the response contains its
+        # text
         Case("/conversations/by-external-id/vault/messages", {"messages": [{"role": "user", "content": "mine"}]})
     ],
     ("PUT", "/conversations/{id}/label"): [Case("/conversations/{conversation}/label", {"label": "mine"})],

@@ -34,7 +34,7 @@ PREFIX = "isolation-check"
 INDEX_WAIT_S = 60.0
 ALLOWED = {200, 201, 202, 204, 207, 302, 400, 403, 404, 405, 409, 411, 415, 422}
 VOLATILE = {"access_count", "last_accessed_at", "index_state", "next_cursor", "ran_at", "report"}
-UNKNOWN_KEY_EVERY = 10  # routes, because failed authentication is rate limited
+UNKNOWN_KEY_EVERY = 10  # try an unknown key on every tenth route only, because failed authentication is rate limited
 Report = Callable[[str, float], None]
 _NEEDS = {**NEEDS, **compat_cases.NEEDS}
 
@@ -126,7 +126,7 @@ def _tenants(caller: Caller, send: Send, result: Result) -> Iterator[tuple[Clien
 
 
 def _store_data(owner: Client, word: str) -> dict[str, str]:
-    """Store data of every kind that contains the word. Return the names to which the cases refer."""
+    """Store data of every kind that contains the word. Return the values of the placeholders in the cases."""
     text = f"The {word} aardvark sleeps in the vault"
     names = {"coord": "1.0,2.0,3.0", "deleted": "4.0,5.0,6.0", "expired": "7.0,8.0,9.0", "text": "aardvark vault"}
     names["key"] = "vault/aardvark"
@@ -170,7 +170,7 @@ def _store_data(owner: Client, word: str) -> dict[str, str]:
 
 
 def _proposals(tenant: Tenant, word: str) -> dict[str, str]:
-    """Create an open and an accepted proposal, which otherwise require a language model."""
+    """Create an open and an accepted proposal directly, because the API creates them only with a language model."""
     names: dict[str, str] = {}
     for name, state in (("proposal", Proposal.State.OPEN), ("accepted", Proposal.State.ACCEPTED)):
         facts = {"newer_id": uuid4(), "older_id": uuid4()}
@@ -251,7 +251,7 @@ def _everything_of(owner: Client) -> dict[str, Any]:
 
 
 def _contains(after: Any, before: Any) -> bool:
-    """Return whether everything is still there. The other user may have added data."""
+    """Return whether `after` still contains everything in `before`. The other user may have added data."""
     if isinstance(before, dict):
         return all(_contains(after[name], value) for name, value in before.items() if name != "total")
     return all(item in after for item in before) if isinstance(before, list) else bool(after == before)

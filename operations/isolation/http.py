@@ -22,7 +22,7 @@ class Server:
         self._client = httpx2.Client(timeout=TIMEOUT_S, follow_redirects=False)
 
     def __call__(self, method: str, path: str, body: Any, headers: Mapping[str, str]) -> tuple[int, str]:
-        """Return the status and the text of the response. Raises ConfigurationError if there is none."""
+        """Return the status and the text of the response. Raises ConfigurationError if the server does not respond."""
         until = time.monotonic() + MAX_WAIT_S
         while True:
             try:

@@ -13,14 +13,14 @@ from memories.models import Job
 from operations import jobs
 from somamemory.management.progress import ProgressBar
 
-# A running server or Celery worker takes a job within its interval.
+# A running server or Celery worker takes a job within this time.
 TAKEN_WITHIN_S = max(5.0, 2.0 * settings.DRAIN_INTERVAL_S)
 
 
 def watch(job: Job, out: OutputWrapper) -> Job:
     """Show the progress of a job until it has ended, and return it.
 
-    Runs the steps in this process if no other process has run one for a while, because no server is running any more.
+    If the job has made no progress for a while, no server or worker is running, so this process runs the steps itself.
     """
     bar = ProgressBar(out)
     seen, since = _progress(job), time.monotonic()

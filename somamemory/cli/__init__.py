@@ -10,7 +10,7 @@ def main() -> None:
     """Run the command line, and exit with its exit code."""
     try:
         sys.exit(_run())
-    except KeyboardInterrupt:  # while modules are imported
+    except KeyboardInterrupt:  # Ctrl-C while modules were being imported
         os.write(2, b"Interrupted.\n")
         sys.exit(130)
 
@@ -28,7 +28,7 @@ def _run() -> int:
 
 
 def open_standard_streams() -> None:
-    """Replace closed standard streams, so that no other file gets their numbers."""
+    """Replace closed standard streams, so that no file opened later gets their descriptor numbers."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - until the process ends
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - open until the process ends

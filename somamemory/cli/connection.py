@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from somamemory_client import Client
 
 READY_WITHIN_S = 2.0
-FIELDS = ("url", "api_key", "tenant", "data_dir")  # of a profile
+FIELDS = ("url", "api_key", "tenant", "data_dir")  # that a profile can contain
 # People read errors on the terminal. A warning in JSON, such as one about a slow statement, would not help them.
 LOG_LEVEL = "ERROR"
 
@@ -42,7 +42,7 @@ class Target:
         return self.url is None
 
     def connect(self) -> Client:
-        """Return a client. Raises the errors of `somamemory_client` and ConfigurationError."""
+        """Return a client. Raises the client's SomaError, or ConfigurationError if the settings are invalid."""
         from somamemory_client import Client
 
         if self.url is not None:
@@ -50,7 +50,7 @@ class Target:
         return _local_server(self) or Client.embedded(self.use_data_dir(), tenant=self.tenant)
 
     def use_data_dir(self) -> Path:
-        """Set the data folder for the settings, and return it. Raises ConfigurationError."""
+        """Set the data folder for the settings and return it. Raises ConfigurationError if the settings are invalid."""
         from somamemory import embedded
 
         if self.data_dir is not None:
@@ -62,14 +62,14 @@ class Target:
         return settings.DATA_DIR
 
     def call(self, operation: str, **fields: object) -> Any:
-        """Call an operation of the API without the fields that are None, and return the parsed response."""
+        """Call an operation of the API with the fields that are not None, and return the parsed response."""
         given = {name: value for name, value in fields.items() if value is not None}
         send = self.connect().raw
         return send(operation, **given).json()
 
 
 def _local_server(target: Target) -> Client | None:
-    """Return a client for the server of the local data folder, or None if no server uses it."""
+    """Return a client for the server that uses the local data folder, or None if there is none."""
     from somamemory_client import Client
 
     folder = target.use_data_dir()
@@ -126,7 +126,7 @@ def profile(name: str | None) -> dict[str, str]:
 
 
 def targeted(command: Callable[..., Any], without: Collection[str] = ()) -> Callable[..., Any]:
-    """Add the connection options to a command, and pass it a `Target` as its first argument."""
+    """Add the connection options, except those in `without`, to a command, which receives them as a `Target`."""
 
     @wraps(command)
     def wrapped(
@@ -162,7 +162,7 @@ _OPTIONS = {
         help="API key. Setting SOMA_API_KEY is preferable.",
     ),
     "tenant": click.option(
-        "--tenant", envvar="SOMA_TENANT", metavar="SLUG", help="Tenant to act for, with an operator's key."
+        "--tenant", envvar="SOMA_TENANT", metavar="SLUG", help="Tenant to act for. Requires an operator's key."
     ),
     "data_dir": click.option(
         "--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Local data folder (SOMA_DATA_DIR)."

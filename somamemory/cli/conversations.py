@@ -52,7 +52,7 @@ def create(target: Target, external_id: str | None, **fields: Any) -> None:
     """Create a conversation."""
     if external_id is None:
         _show(target, target.call("conversations.create", **fields))
-    else:  # the route needs a body, even an empty one
+    else:  # this route requires a body, even an empty one
         _show(target, target.call("conversations.create_once", external_id=external_id, messages=[], **fields))
 
 

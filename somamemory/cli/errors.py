@@ -1,4 +1,4 @@
-"""Report every error as one line with a remedy, and set the exit code. Users never see a traceback.
+"""Report every error as one line with a remedy, and set the exit code. Users see a traceback only with `--traceback`.
 
 0 done · 1 rejected or failed · 2 invalid usage or input · 3 the server cannot be reached · 4 not found ·
 130 interrupted
@@ -92,7 +92,7 @@ def _from_client(error: Exception) -> CliError | None:
 
 
 def _from_api(error: Any) -> CliError:
-    """Translate an API error. The detail of a validation error repeats its fields, so it is left out."""
+    """Translate an API error. The detail of a validation error repeats its fields, so the detail is left out."""
     text = "; ".join(f"{item['field']}: {item['message']}" for item in error.errors) or error.detail or error.title
     if error.status == 401:
         text += "; set SOMA_API_KEY or --api-key"

@@ -17,7 +17,7 @@ from somamemory.cli.connection import Target, targeted
 from somamemory.cli.errors import USAGE, CliError
 from somamemory.cli.output import print_fields, print_json
 
-# As in `api.mcp.endpoint`, which needs Django.
+# A copy of the names in `api.mcp.endpoint`, which cannot be imported without Django.
 TOOL_PROFILES = ("default", "chatgpt", "knowledge-graph", "sekha")
 _NAMESPACE = re.compile(r"[A-Za-z0-9._:/-]{1,255}")
 
@@ -25,7 +25,7 @@ _NAMESPACE = re.compile(r"[A-Za-z0-9._:/-]{1,255}")
 def manage(arguments: Sequence[str], target: Target) -> int:
     """Run a management command, and return its exit code.
 
-    With --json, the lines of its output are printed as a list in a JSON document.
+    With --json, print a JSON document that contains the lines of the command's output as a list.
     """
     _refuse_server(arguments[0], target)
     target.use_data_dir()
@@ -67,7 +67,7 @@ def _refuse_server(command: str, target: Target) -> None:
 
 
 def management_command(name: str) -> click.Command | None:
-    """Return a hidden command that runs the management command with this name, if it exists."""
+    """Return a hidden command that runs the management command with this name, or None if it does not exist."""
     folders = [Path(installation.__file__).parent, *(installation.HOME / package for package in installation.PACKAGES)]
     if not any((folder / "management" / "commands" / f"{name}.py").is_file() for folder in folders):
         return None

@@ -37,7 +37,7 @@ HITS: list[Column] = [("score", "score"), *COLUMNS[:2], COLUMNS[3]]
 
 
 def scoped(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that select memories by owner."""
+    """Add the options `--user`, `--agent` and `--session` to a command."""
     for name, field, text in reversed(
         (("user", "user_id", "user"), ("agent", "agent_id", "agent"), ("session", "session_id", "session"))
     ):
@@ -59,7 +59,7 @@ def json_object(ctx: click.Context, parameter: click.Parameter, value: str | Non
 
 
 def named(name: str) -> dict[str, str]:
-    """Detect whether a name is an id, a coordinate such as 1,2,3, or a key. Return the field and the value."""
+    """Return `{"id": name}` for a UUID, `{"coord": name}` for a coordinate such as 1,2,3, or else `{"key": name}`."""
     try:
         return {"id": str(uuid.UUID(name))}
     except ValueError:
@@ -85,7 +85,7 @@ def operation_for(name: str, verb: str) -> tuple[str, dict[str, str]]:
 @click.option("--type", "memory_type", type=click.Choice(["episodic", "semantic"]))
 @click.option("--importance", type=click.FloatRange(min=0))
 @click.option("--metadata", callback=json_object, metavar="JSON")
-@click.option("--ttl", "ttl_seconds", type=click.IntRange(min=1), metavar="SECONDS", help="Expires after this time.")
+@click.option("--ttl", "ttl_seconds", type=click.IntRange(min=1), metavar="SECONDS", help="Lifetime of the memory.")
 @scoped
 @targeted
 def store(target: Target, text: str | None, payload: dict[str, Any] | None, **fields: Any) -> None:

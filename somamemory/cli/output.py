@@ -26,7 +26,7 @@ def print_json(value: object) -> None:
 
 
 def print_table(rows: Sequence[Row], columns: Sequence[Column], empty: str) -> None:
-    """Print rows below a bold header, truncated to the terminal's width. `empty` is printed if there are none."""
+    """Print rows below a bold header, truncated to the terminal's width. If there are no rows, print `empty`."""
     if not rows:
         click.echo(empty)
         return

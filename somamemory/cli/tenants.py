@@ -59,7 +59,7 @@ def get_tenant(target: Target, slug: str) -> None:
 @tenants.command(name="update")
 @click.argument("slug")
 @click.option("--name", help="Display name.")
-@click.option("--active/--inactive", default=None, help="Accept or reject its keys.")
+@click.option("--active/--inactive", default=None, help="Accept or reject the tenant's keys.")
 @click.option("--tier", type=click.Choice(["free", "standard", "premium"]))
 @targeted
 def update_tenant(target: Target, slug: str, **changes: Any) -> None:
@@ -95,7 +95,7 @@ def keys() -> None:
 @click.argument("slug", default=DEFAULT)
 @targeted
 def list_keys(target: Target, slug: str) -> None:
-    """List the keys of a tenant. Secrets are not stored."""
+    """List the keys of a tenant, without their secrets, which are not stored."""
     page = target.call("keys.list", slug=slug, limit=100)
     empty = f"No keys. Create one: somamemory keys create {slug}"
     print_json(page) if target.json else print_table(page["items"], KEYS, empty)

@@ -91,8 +91,9 @@ def _import_memories(target: Target, path: Path, dry_run: bool) -> int:
 
 
 def _parsed(path: Path, lines: Any) -> Iterator[dict[str, Any]]:
-    """Yield the memories in a file, with the fields that can be stored. Raises CliError, which contains the line
-    number.
+    """Yield the memories in a file, each with only the fields that can be stored.
+
+    Raises CliError with the line number if a line is invalid.
     """
     fields = ("payload", "key", "coord", "namespace", "user_id", "agent_id", "session_id", "memory_type", "metadata",
               "importance", "context", "valid_from", "valid_to", "source", "trust")  # fmt: skip

@@ -22,7 +22,7 @@ COLLISION = RetryPolicy(attempts=25, first_pause_s=0.01, max_pause_s=0.02)
 def retrying(work: Callable[[], Result], within: Callable[[], AbstractContextManager[object]] = atomic) -> Result:
     """Run `work` in a transaction. Run it again if another writer has created the same row, or after a deadlock.
 
-    within: the context of an attempt; a single statement needs no transaction around it.
+    within: the context in which each attempt runs; a single statement needs no transaction.
 
     Inside a larger transaction, a deadlock aborts that transaction, so the error is raised: only the owner of that
     transaction can run it again. A row created by another writer does not abort the transaction, because each attempt
@@ -46,7 +46,7 @@ def retrying(work: Callable[[], Result], within: Callable[[], AbstractContextMan
 
 
 def _no_pause(seconds: float) -> None:
-    """Do not wait between attempts inside a larger transaction, which would only hold its locks for longer."""
+    """Do not wait between attempts inside a larger transaction: waiting would only hold its locks for longer."""
 
 
 def _pause(seconds: float) -> None:

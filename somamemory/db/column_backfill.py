@@ -17,8 +17,9 @@ BATCH = 5_000
 def add_bytes(model: str, table: str, expressions: Mapping[str, str]) -> list[Operation]:
     """Return the operations that add the `bytes` column and fill it. The migration must set `atomic = False`.
 
-    expressions: the SQL for the size, by database vendor. Uses a plain ADD COLUMN on both engines, because Django would
-    copy the table on SQLite.
+    expressions: the SQL for the size, by database vendor.
+
+    The operations use a plain ADD COLUMN on both engines, because Django would copy the table on SQLite.
     """
     field = models.PositiveIntegerField(db_default=0, default=0)
     add = partial(_execute, f"ALTER TABLE {table} ADD COLUMN bytes integer DEFAULT 0")
@@ -30,7 +31,7 @@ def add_bytes(model: str, table: str, expressions: Mapping[str, str]) -> list[Op
 
 
 def fill(connection: BaseDatabaseWrapper, table: str, column: str, expression: str) -> None:
-    """Set `column` to `expression` where it is 0, in batches ordered by id, each in its own transaction."""
+    """Set `column` to `expression` in rows where it is 0, in batches ordered by id, each in its own transaction."""
     quoted = connection.ops.quote_name(column)
     last: Any = None
     with connection.cursor() as cursor:

@@ -13,7 +13,7 @@ _AUTOVACUUM = RetryPolicy(attempts=60, first_pause_s=0.5, max_pause_s=0.5)
 def drop(execute: Callable[[str], object], name: str) -> None:
     """Drop the database `name` and end its sessions. `execute` runs a statement outside of a transaction.
 
-    An ordinary role cannot end a session of PostgreSQL's autovacuum, so wait until it has finished, up to 30 seconds.
+    An ordinary role cannot end a session of PostgreSQL's autovacuum, so wait up to 30 seconds for it to finish.
     """
     _AUTOVACUUM.run(lambda: execute(f"DROP DATABASE {name} WITH (FORCE)"), _is_autovacuum)
 

@@ -10,7 +10,7 @@ from django.db import models, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-# Field values that release a row, for an update.
+# The field values with which an update releases a row.
 RELEASED: dict[str, None] = {"lease": None, "lease_until": None}
 
 
@@ -37,8 +37,8 @@ def not_leased(now: datetime) -> Q:
 def take(rows: QuerySet[Row], duration: timedelta, limit: int = 1) -> list[Row]:
     """Lease up to `limit` free rows, in order, and return them.
 
-    Rows currently locked by a writer are skipped. Later updates of a leased row must filter by its `lease`: if the work
-    took too long, another process has the row.
+    Rows currently locked by a writer are skipped. Later updates of a leased row must filter by its `lease`, because
+    another process takes the row once the lease has expired.
     """
     now = timezone.now()
     free = rows.filter(not_leased(now))

@@ -18,7 +18,7 @@ Editor = Any  # BaseDatabaseSchemaEditor, whose stubs lack the PostgreSQL argume
 
 
 class AddIndexOnline(AddIndex):
-    """Build an index while others write. Can be run again after an interruption.
+    """Build an index while other sessions write. Can be run again after an interruption.
 
     `django.contrib.postgres` has such operations, but importing it requires psycopg.
     """
@@ -44,7 +44,7 @@ class AddIndexOnline(AddIndex):
 
 
 class RemoveIndexOnline(RemoveIndex):
-    """Remove an index while others read and write."""
+    """Remove an index while other sessions read and write."""
 
     atomic = False
 
@@ -71,7 +71,7 @@ class RemoveIndexOnline(RemoveIndex):
 
 
 class AddUniqueOnline(AddConstraint):
-    """Build a partial unique index while others write. Can be run again after an interruption.
+    """Build a partial unique index while other sessions write. Can be run again after an interruption.
 
     A unique constraint with a condition is an index on both databases; on PostgreSQL, it is built concurrently.
     """
@@ -103,7 +103,10 @@ class RunOnPostgreSQL(RunSQL):
 
 @contextmanager
 def patience(editor: Editor) -> Iterator[None]:
-    """Disable the lock timeout: CONCURRENTLY waits for older transactions and blocks no others."""
+    """Disable the lock timeout in this context.
+
+    A statement with CONCURRENTLY may wait long for older transactions, but blocks no others.
+    """
     editor.execute("SET lock_timeout = 0")
     try:
         yield

@@ -72,7 +72,10 @@ def _missing(applied: frozenset[Key]) -> tuple[str, ...]:
 
 
 def _held_back(executor: MigrationExecutor) -> set[Key]:
-    """Return the unapplied migrations that must wait, and all that depend on them. Empty for an empty database."""
+    """Return the unapplied migrations of the second stage, and all unapplied migrations that depend on them.
+
+    An empty database needs no stages, so none of its migrations are held back.
+    """
     if not executor.loader.applied_migrations:
         return set()
     late = [_key(migration) for migration in _plan(executor) if _is_late(migration)]

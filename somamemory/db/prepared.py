@@ -1,7 +1,7 @@
 """ORM queries that are compiled once and executed with different values.
 
 The ORM takes ten times as long to compile a query as SQLite takes to run it. A prepared query keeps the ORM's SQL,
-converters and columns, so it returns the same rows and follows every change to the model.
+converters and columns, so it returns the same rows and reflects every change to the model.
 
     named = Parameter("name", Memory, "namespace")
     _by_name = Prepared(lambda: Memory.objects.of_parameter(limited=False).filter(namespace=named))
@@ -28,7 +28,7 @@ Row = TypeVar("Row", bound=Model)
 
 @dataclass(frozen=True)
 class _Slot:
-    """The position of a parameter in the SQL."""
+    """A placeholder among the values of a statement, for a value supplied later."""
 
     name: str
     field: Field[Any, Any]
@@ -99,7 +99,7 @@ class PreparedCondition:
         self._compiled: dict[str, tuple[str, Sequence[object]]] = {}
 
     def of(self, connection: BaseDatabaseWrapper, **given: Any) -> tuple[str, list[Any]]:
-        """Return the SQL and its parameters."""
+        """Return the SQL of the condition and its parameters."""
         compiled = self._compiled.get(connection.vendor)
         if compiled is None:
             query = self._build().query
@@ -110,7 +110,7 @@ class PreparedCondition:
 
 
 def instance(model: type[Row], names: Sequence[str], values: Sequence[Any], connection: BaseDatabaseWrapper) -> Row:
-    """Create a model instance from a row without calling its constructor, like `copy` and `pickle`."""
+    """Create a model instance from a row without calling its constructor, as `copy` and `pickle` do."""
     made = model.__new__(model)
     state = ModelState()
     state.adding, state.db = False, connection.alias

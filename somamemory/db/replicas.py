@@ -2,7 +2,7 @@
 
 A selector marked `@may_read_replica` reads all its data from one database: a replica with probability
 `SOMA_READ_WEIGHT`, otherwise the primary. The primary always serves callers that have written in the last few seconds,
-everything inside a transaction, commands, jobs and unmarked code. Writes only go to the primary.
+everything inside a transaction, commands, jobs and unmarked code. Writes go only to the primary.
 
 A replica that is not responding is skipped for a few seconds, and the read is retried on the primary. This is safe
 because reads change nothing.
@@ -81,7 +81,7 @@ class Router:
 
 
 def may_read_replica(select: Callable[Concatenate[R, P], Result]) -> Callable[Concatenate[R, P], Result]:
-    """Mark a selector that finishes all reads before it returns. A lazy query would run on another database."""
+    """Mark a selector, which must finish all reads before it returns. A lazy query might run on another database."""
 
     @wraps(select)
     def reading(caller: R, /, *args: P.args, **kwargs: P.kwargs) -> Result:
@@ -108,7 +108,7 @@ def connection() -> BaseDatabaseWrapper:
 
 
 def from_primary() -> AbstractContextManager[None]:
-    """Read from the primary inside this context, because the read must not lag behind."""
+    """Return a context in which all reads use the primary, for data that must be current."""
     return _from(DEFAULT_DB_ALIAS)
 
 
@@ -163,7 +163,7 @@ def _wake(alias: str) -> None:
 def _may_ask_primary_instead(alias: str, error: DatabaseError | InterfaceError) -> bool:
     """Return whether a read that failed on a replica may succeed on the primary. Records an outage."""
     replica = connections[alias]
-    if not replica.errors_occurred:  # the primary failed; selectors may use it, too
+    if not replica.errors_occurred:  # the error came from the primary, which a selector may also use
         return False
     if sqlstate.of(error) == sqlstate.QUERY_CANCELED:  # a slow query is slow on the primary as well
         return False

@@ -9,13 +9,13 @@ DEADLOCK_DETECTED = "40P01"
 READ_ONLY = "25006"  # the primary has become a replica
 LOCK_NOT_AVAILABLE = "55P03"  # the lock timeout
 QUERY_CANCELED = "57014"  # the statement timeout, or a cancel request
-# Locked by others, or unreachable (sqlite.org/rescode.html).
+# The database is locked by others, or cannot be read or written (sqlite.org/rescode.html).
 _SQLITE_BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_CANTOPEN", "SQLITE_IOERR", "SQLITE_FULL", "SQLITE_READONLY")
 _SERVER_STAYS_UP = (SERIALIZATION_FAILURE, DEADLOCK_DETECTED, LOCK_NOT_AVAILABLE, QUERY_CANCELED)
 
 
 def of(error: DatabaseError | InterfaceError) -> str | None:
-    """Return the code, or None if the error does not come from a PostgreSQL server, as with a lost connection."""
+    """Return the code, or None if the error did not come from a PostgreSQL server, as with a lost connection."""
     return getattr(error.__cause__, "sqlstate", None)
 
 
@@ -36,9 +36,9 @@ def is_busy(error: DatabaseError | InterfaceError) -> bool:
 
 
 def is_interrupted(error: DatabaseError | InterfaceError) -> bool:
-    """Return whether the statement was ended from outside, or by one of our own functions in SQLite.
+    """Return whether the statement was cancelled, or stopped by one of our own functions in SQLite.
 
-    `somamemory.deadline` does both.
+    Both happen when a request exceeds its deadline: see `somamemory.deadline`.
     """
     name = getattr(error.__cause__, "sqlite_errorname", "")
     return of(error) == QUERY_CANCELED or name == "SQLITE_INTERRUPT" or "user-defined function" in str(error)

@@ -1,8 +1,9 @@
 """The tenant whose rows the running code can access, when row-level security is on.
 
 Commands, scheduled work and Celery tasks serve all tenants and cross their boundaries. A request starts without a
-tenant. Authentication sets the tenant of its caller, and the few places that need more use `crossing`. The backend
-(`somamemory.db.postgresql.base`) applies the scope to each statement; `tenants.row_level_security` holds the policies.
+tenant. Authentication sets the caller's tenant, and the few places that need other tenants' rows use `crossing`. The
+backend (`somamemory.db.postgresql.base`) applies the scope to each statement; `tenants.row_level_security` holds the
+policies.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from contextvars import ContextVar
 from typing import TypeVar
 from uuid import UUID
 
-# The role of a session that serves one tenant: it owns nothing, cannot log in and cannot bypass the policies.
+# The database role of a session that serves one tenant. It owns nothing, cannot log in and cannot bypass the policies.
 ROLE = "soma_tenant"
 CROSSING = "*"  # all tenants
 NO_TENANT = ""
@@ -44,7 +45,7 @@ def crossing() -> AbstractContextManager[None]:
 
 
 def request() -> AbstractContextManager[None]:
-    """Serve a request inside this context: it has no tenant until its caller is authenticated."""
+    """Return the context for a request, which has no tenant until its caller is authenticated."""
     return _within(NO_TENANT)
 
 
@@ -58,13 +59,13 @@ def _within(scope: str) -> Iterator[None]:
 
 
 def stream(pieces: Iterator[Piece]) -> Iterator[Piece]:
-    """Yield the parts of a streamed response, each of them produced in the scope of the current request."""
+    """Yield the parts of a streamed response. Each part is produced in the scope of the current request."""
     return _stream(_scope.get(), pieces)
 
 
 def _stream(scope: str, pieces: Iterator[Piece]) -> Iterator[Piece]:
     while True:
-        token = _scope.set(scope)  # not active while the server sends a part
+        token = _scope.set(scope)  # the scope is not active while the server sends a part
         try:
             piece = next(pieces)
         except StopIteration:

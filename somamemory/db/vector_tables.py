@@ -1,6 +1,7 @@
 """The tables of the vector index in PostgreSQL. They are not models: pgvector may be missing, and they can be rebuilt.
 
-`memories.index.pgvector` creates one for each collection. Row-level security covers them, and backups leave them out.
+`memories.index.pgvector` creates one table for each collection. Row-level security covers them, and backups leave them
+out.
 """
 
 from __future__ import annotations
@@ -8,12 +9,12 @@ from __future__ import annotations
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 PREFIX = "sfm_vectors_"
-PATTERN = PREFIX + "*"  # as pg_dump selects them
+PATTERN = PREFIX + "*"  # for pg_dump
 EXTENSION = "vector"
 
 
 def names(connection: BaseDatabaseWrapper) -> list[str]:
-    """Return the names of all tables of vectors."""
+    """Return the names of all vector tables."""
     if connection.vendor != "postgresql":
         return []
     with connection.cursor() as cursor:

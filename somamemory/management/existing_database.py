@@ -32,7 +32,7 @@ _CREATE_ONE = f"or create a database with '{COMMAND} bootstrap'"
 
 
 def require(arguments: Sequence[str]) -> None:
-    """Check the database that a command line will use. Raises ConfigurationError."""
+    """Raise ConfigurationError if the command needs a database that is missing, empty or unreadable."""
     command = next(iter(arguments), "help")
     if command.startswith("-") or "--help" in arguments or "-h" in arguments:
         return

@@ -14,8 +14,8 @@ import orjson
 
 from somamemory.errors import ConfigurationError, SomaError
 
-# Log lines do not contain the location, the thread and the process of a call. Finding them would take a third of its
-# time ("Optimization" in Python's logging how-to).
+# Log lines do not contain the source location, thread or process of a logging call. Finding them would take a third of
+# the call's time ("Optimization" in Python's logging how-to).
 logging._srcfile = None
 logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 

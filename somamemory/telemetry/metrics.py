@@ -96,7 +96,7 @@ _scraped: dict[str, _Looked] = {}
 def at_scrape(name: str, help: str, labels: tuple[str, ...] = ()) -> Callable[..., Callable[[], Iterable[Sample]]]:
     """Register a metric that is read from the database during a scrape, but at most once every ten seconds.
 
-    The function returns pairs of (label values, number). Call this in a module that an app imports in `ready`.
+    The decorated function returns pairs of (label values, number). Its module must be imported by an app's `ready`.
     """
 
     def declared(look: Callable[[], Iterable[Sample]]) -> Callable[[], Iterable[Sample]]:

@@ -68,7 +68,7 @@ def start(exporter: SpanExporter | None = None) -> None:
 
 
 def stop() -> None:
-    """Stop tracing. Send the remaining spans, for at most the given number of seconds."""
+    """Stop tracing. Wait up to `_LAST_WORDS_S` seconds for the remaining spans to be sent."""
     global _provider, _tracer
     if _provider is not None:
         provider, _provider, _tracer = _provider, None, None
@@ -102,7 +102,7 @@ def number(span: Span) -> str:
 
 
 def failed(span: Span) -> None:
-    """Mark the span as failed if there is no exception."""
+    """Mark a span as failed. Needed only for failures without an exception, because `_span` marks all others."""
     from opentelemetry.trace import StatusCode
 
     span.set_status(StatusCode.ERROR)
@@ -118,7 +118,7 @@ def job(name: str, traceparent: str | None) -> AbstractContextManager[Any]:
 
 
 def ask() -> None:
-    """Record that the current span has requested a job, for which others may be waiting as well: see `asked`."""
+    """Record that the current span has requested a job that others may have requested as well: see `asked`."""
     if _tracer is None:
         return
     from opentelemetry.trace import get_current_span
@@ -140,7 +140,7 @@ def asked(name: str) -> AbstractContextManager[Any]:
 
 
 def headers() -> dict[str, str]:
-    """Return the headers that make a job part of this trace."""
+    """Return the message headers that make a job part of the current trace."""
     carried: dict[str, str] = {}
     if _tracer is not None:
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -150,7 +150,7 @@ def headers() -> dict[str, str]:
 
 
 def carried(work: Callable[P, T]) -> Callable[P, T]:
-    """Wrap work for another thread, so that it belongs to this thread's span."""
+    """Wrap a function that another thread will call, so that its spans belong to this thread's current span."""
     if _tracer is None:
         return work
     context = contextvars.copy_context()
@@ -194,9 +194,9 @@ def _continued(traceparent: str) -> Any:
 
 
 def _to_collector() -> SpanProcessor:
-    """Return a processor that sends batches on its own thread.
+    """Return a processor that sends batches of spans on its own thread.
 
-    If its queue is full, spans are dropped and no request waits.
+    If the processor's queue is full, it drops spans, so that no request waits.
     """
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
@@ -204,7 +204,7 @@ def _to_collector() -> SpanProcessor:
     class Exporter(OTLPSpanExporter):
         """Logs once that the collector is unavailable.
 
-        The library's own messages contain its address, and one is logged for each attempt.
+        The library itself logs a message for each attempt, and the messages contain the collector's address.
         """
 
         failing = False

@@ -26,7 +26,10 @@ def among(address: str, allowed: Sequence[Network]) -> bool:
 
 
 def default_hosts(listens_on: str) -> list[str]:
-    """Return the host names allowed in addition to the local ones: all, except on the loopback interface."""
+    """Return the host names that are allowed by default in addition to the local ones.
+
+    These are all names, unless `listens_on`, the server's own address, is on the loopback interface.
+    """
     parsed = _parsed(listens_on)
     if listens_on == "localhost" or (parsed and parsed.is_loopback):
         return [f"[{listens_on}]" if ":" in listens_on else listens_on]

@@ -48,9 +48,9 @@ class Outcome(Enum):
 
 
 class BodyPending(BaseException):
-    """The application reads a body that has not arrived.
+    """The application tried to read a body that has not arrived yet.
 
-    Not an Exception, so that no layer handles or logs it: the request has no outcome yet.
+    This is not an Exception, so that no layer handles or logs it: the request has no outcome yet.
     """
 
 
@@ -72,7 +72,7 @@ class Received(Unreader):  # type: ignore[misc]
         self._data, self._position, self._head_size, self._at_end = data, 0, head_size, at_end
 
     def chunk(self, size_hint: int | None = None) -> bytes:
-        # Pass only the head, because the parser copies everything that it receives with the head several times.
+        # First pass only the head, because the parser makes several copies of everything that it receives with it.
         end = self._head_size if self._position < self._head_size else self._position + _PARSED_AT_ONCE_BYTES
         piece = bytes(memoryview(self._data)[self._position : end])  # an open view would lock the bytearray
         self._position += len(piece)
@@ -168,7 +168,7 @@ class Connection:
     def receive_within(self, milliseconds: int, most: int) -> None:
         """Receive the bytes that arrive within this time.
 
-        The next reader also sees an error or the end of the stream.
+        Ignore an error or the end of the stream, because the next read reports it as well.
         """
         with contextlib.suppress(OSError):
             if self._arrival.poll(milliseconds):
@@ -184,7 +184,10 @@ class Connection:
         return self.is_complete or self.has_ended or (head.expects_continue and not self.is_tried)
 
     def parse(self, cfg: Config) -> Any:
-        """Return gunicorn's request. Raises what its parser raises, and StopIteration at the end."""
+        """Return gunicorn's request.
+
+        Raises whatever gunicorn's parser raises, and StopIteration if there are no more requests.
+        """
         at_end: BaseException | None = None
         if self.head is None:
             at_end = LimitRequestHeaders(f"the head is longer than {MAX_HEAD_BYTES} bytes")

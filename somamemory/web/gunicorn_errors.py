@@ -47,7 +47,7 @@ def time_out(out: Writable) -> None:
 
 
 def write(out: Writable, status: int, reason: str, message: str) -> None:
-    """Write the whole response. It includes gunicorn's message, unless it reports a server error."""
+    """Write a complete error response. It includes gunicorn's message unless the status is a server error."""
     request = HttpRequest()
     request_id = state_of(request).request_id = uuid.uuid4().hex
     error = SomaError() if status >= 500 else _ERRORS.get(status, MalformedRequest)(message)

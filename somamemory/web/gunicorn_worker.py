@@ -9,8 +9,8 @@ If a body takes longer than GRACE_S, the request is tried without it. If the app
 body, the response is sent immediately and the connection is closed. Otherwise, the request is processed when its body
 has arrived.
 
-Handing a request over to a thread costs as much as a third of a fetch. A thread therefore waits a moment for the next
-request on the same connection, unless another connection is waiting for a thread.
+Handing a request over to a thread takes up to a third of the time needed to fetch a memory. A thread therefore waits a
+moment for the next request on the same connection, unless another connection is waiting for a thread.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ from somamemory.web.gunicorn_logger import JsonLogger
 
 # Probes have their own thread, so that they get a response while all others are busy.
 PROBES = {prefix + path for prefix in (b"", b"/api/v1") for path in (b"/ping", b"/healthz", b"/readyz")}
-# The main thread itself responds if it has a result that is no older than this. Each handover to another thread may
-# wait 0.15 s for the GIL.
+# The main thread itself responds to a readiness probe if the last result is no older than this. Each handover to
+# another thread may wait 0.15 s for the GIL.
 READINESS_AGE_S = readiness.MAX_AGE_S - 1.0
 GRACE_S = 1.0
 TICK_S = 0.25  # how often deadlines are checked
 CLOSING_S = 2.0
 YIELD_S = 0.0002
 LINGER_MS = 2  # how long a thread waits for the next request on a connection
-# The time allowed to clients: SOMA_CLIENT_TIMEOUT_S, plus this long for each byte.
+# Clients may take SOMA_CLIENT_TIMEOUT_S, plus the time that the transfer takes at this rate.
 MIN_BYTES_PER_S = 20_000
 RECEIVED_AT_ONCE_BYTES = 256 * 1024
 SENT_AT_ONCE_BYTES = 64 * 1024  # small pieces of a response are sent together
@@ -53,7 +53,7 @@ SENT_AT_ONCE_BYTES = 64 * 1024  # small pieces of a response are sent together
 PAUSE_ABOVE_BYTES = 256 * 1024
 # The size of all requests and responses that are waiting for clients, per process.
 MAX_HELD_BYTES = 64 * 1024 * 1024
-# A client that is still sending its body reads its response only afterwards.
+# How much of a body to read and discard after responding: a client may read the response only after sending its body.
 MAX_DISCARDED_BYTES = 32 * 1024 * 1024
 _IDLE = (Phase.IDLE, Phase.CLOSING)
 _NO_MORE_FILES = (errno.EMFILE, errno.ENFILE)
@@ -311,10 +311,10 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
     def _await_body(self, connection: Connection) -> None:
         head = connection.head
         if head is None or head.body_size is None or head.body_size > settings.MAX_BODY_BYTES:
-            return self._close(connection)  # never: the application rejects these without reading their bodies
+            return self._close(connection)  # unreachable: the application rejects these requests unread
         since = connection.since
         self._wait(connection, Phase.BODY, _patience_s(head.body_size))
-        connection.since = since  # it has been waiting for its body since then
+        connection.since = since  # the connection has been waiting for its body since then
         self._bound_held_bytes()
         if head.expects_continue and connection in self.waiting:
             connection.out.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")

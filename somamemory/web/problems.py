@@ -131,7 +131,7 @@ def _check_length(request: HttpRequest) -> SomaError | None:
 
 
 def _check_encoding(request: HttpRequest) -> SomaError | None:
-    """Reject a path or a query that is not UTF-8. Django would read characters that the client did not send."""
+    """Reject a path or a query that is not UTF-8. Django would decode it to characters that the client did not send."""
     sent = request.META.get("RAW_URI", "")  # from gunicorn, in Latin-1
     if sent.isascii() and "%" not in sent:
         return None

@@ -24,7 +24,8 @@ class RequestState:
     client_address: str = ""
     trace_id: str = ""  # empty unless the request is traced
     tenant: TenantLabels | None = None  # set once the caller is authenticated
-    has_begun: bool = False  # its deadline is running; an MCP message shares one with the requests that its tool sends
+    # The request's deadline is running. An MCP message shares its deadline with the requests that its tool sends.
+    has_begun: bool = False
 
 
 def state_of(request: HttpRequest) -> RequestState:

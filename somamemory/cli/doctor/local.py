@@ -212,7 +212,10 @@ def _broker(redis: Any) -> Finding:
 
 
 def port(host: str, number: int, answer: tuple[bool, str]) -> Finding:
-    """answer: whether anything is listening there, and the SomaMemory version that it reports."""
+    """Check which program uses the port.
+
+    answer: whether a program is listening on the port, and the SomaMemory version that it reports, or "".
+    """
     listens, served = answer
     if not listens:
         return ok("server", f"nothing is listening on {host}:{number}; start it with 'somamemory serve'")

@@ -118,7 +118,7 @@ def temporary_folder(folder: Path) -> Finding:
 
 
 def clock(now: datetime, newest: datetime | None) -> Finding:
-    """Compare the clock with the newest API key, and with the release of this version."""
+    """Compare the clock with the creation time of the newest API key, and with the earliest plausible time."""
     if now < OLDEST_TIME:
         return error("clock", f"the clock is set to {now:%Y-%m-%d}", "set the clock: timedatectl set-ntp true")
     if newest is not None and (newest - now).total_seconds() > 60:

@@ -2,8 +2,8 @@
 
 SQLite has one writer at a time. A waiting writer polls at increasing intervals of up to 0.1 s, so the order is random.
 With 16 threads writing on two cores, the longest waits were between 0.7 and 4.1 s, and some batch writers gave up after
-5 s ("database is locked"). With this queue, every writer waits at most 0.7 s. If there are several web processes, the
-first writers in their queues share a lock on a file. Other processes, such as commands, still poll.
+5 s ("database is locked"). With this queue, no writer waited longer than 0.7 s. If there are several web processes,
+the first writer in each process's queue also waits for a lock on a file. Other processes, such as commands, still poll.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-PAUSE_S = 0.0005  # SQLite itself waits for up to 0.1 s
+PAUSE_S = 0.0005  # between attempts; SQLite itself pauses for up to 0.1 s
 
 
 class ProcessLock:

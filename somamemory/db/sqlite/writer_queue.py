@@ -33,6 +33,6 @@ class FairLock:
     def release(self) -> None:
         with self._guard:
             if self._waiting:
-                self._waiting.popleft().release()  # still locked, for the next thread
+                self._waiting.popleft().release()  # `_held` stays true, because the next thread now holds the lock
             else:
                 self._held = False

@@ -43,6 +43,6 @@ class Command(BaseCommand):
             raise CommandError("some memories differ from the file; they have been changed since they were imported")
 
     def _wait(self, error: SomaError) -> None:
-        """Wait until the server or a worker has indexed pending memories. One of them must be running."""
+        """Give the server or a worker, one of which must be running, time to index pending memories."""
         self.stderr.write(f"waiting: {error}")
         time.sleep(_WAIT_S)

@@ -37,7 +37,7 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from None
         config = Path(settings.BASE_DIR) / "deploy" / "gunicorn.conf.py"
         os.environ.setdefault("DJANGO_SETTINGS_MODULE", "somamemory.settings")
-        os.environ["SOMA_DATA_DIR"] = str(settings.DATA_DIR)  # a relative path refers to the current folder
+        os.environ["SOMA_DATA_DIR"] = str(settings.DATA_DIR)  # a relative path would change its meaning
         os.chdir(settings.BASE_DIR)
         # Replace this process, so that gunicorn receives signals directly and the memory used for preparation is freed.
         command = [sys.executable, "-m", "gunicorn", "--config", str(config), "somamemory.wsgi:application"]
@@ -46,9 +46,9 @@ class Command(BaseCommand):
 
 
 def _refuse_a_used_port() -> None:
-    """Reject a port that is in use. Gunicorn would retry five times and print eleven lines.
+    """Raise ConfigurationError if the server cannot listen on its port.
 
-    Raises ConfigurationError.
+    Gunicorn itself would try five times and print eleven lines.
     """
     family = socket.AF_INET6 if ":" in settings.HOST else socket.AF_INET
     with socket.socket(family) as probe:
