@@ -17,15 +17,16 @@ from somamemory import allocator, files
 allocator.return_large_blocks()
 files.create_privately()
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "somamemory.settings")
-# Several threads for one search spin while they wait. At 10,000 memories, this takes 29 ms of CPU time instead of 13
-# ms.
+# If a search used several threads, they would spin while they wait for each other. With 10,000 memories, a search would
+# take 29 ms of CPU time instead of 13 ms.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-# The workers store their metrics here, so that each of them can report the totals. Set before the library is imported.
+# The workers store their metrics in this directory, so that each of them can report the totals. The variable must be
+# set before prometheus_client is imported.
 metrics_dir = os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="soma-metrics-")
 django.setup()
 
-from django.conf import settings  # noqa: E402 - needs the setup
+from django.conf import settings  # noqa: E402 - requires django.setup()
 from django.db import DatabaseError, connection, connections  # noqa: E402
 from gunicorn import util  # noqa: E402
 
@@ -44,7 +45,7 @@ bind = f"{settings.HOST}:{settings.PORT}"
 # With SQLite, one process by default, which needs the least memory. Threads mostly wait for the database.
 workers = settings.WORKERS
 worker_class = "somamemory.web.gunicorn_worker.BufferingWorker"
-worker_connections = 500  # per process; one more closes the connection that has been idle for the longest time
+worker_connections = 500  # per process; any further connection closes the one that has been idle for the longest time
 threads = settings.THREADS
 # The application is loaded once and shared by the processes. After the fork, each process opens its own connections and
 # starts its own threads (for the database, Milvus, Redis and the embedder).
@@ -66,17 +67,18 @@ forwarder_headers = ""
 os.environ.pop("SCRIPT_NAME", None)
 # Trust X-Forwarded-Proto from the same proxies as X-Forwarded-For, and from this machine.
 forwarded_allow_ips = ",".join(["127.0.0.1", "::1", *map(str, settings.TRUSTED_PROXIES)])
-accesslog = None  # the application logs one line per request
+accesslog = None  # the application itself logs one line per request
 errorlog = "-"
 logger_class = gunicorn_logger.JsonLogger
 loglevel = "warning"
 proc_name = "somamemory"
-control_socket_disable = True  # all servers of a user would share its path, and it is not used
+control_socket_disable = True  # not used, and all servers of the same user would share its path
 
 
 def pre_fork(server, worker):
-    connections.close_all()  # the checks may have opened one
-    # A search for garbage writes to every object that it scans, and the process would get its own copy of their pages.
+    connections.close_all()  # the checks may have opened a connection
+    # Garbage collection writes to every object that it scans, so each worker would get its own copy of the memory
+    # pages.
     gc.freeze()
 
 
@@ -97,15 +99,15 @@ def post_worker_init(worker):
     except ConfigurationError as error:
         refuse(worker, error)
     except IndexUnavailable:
-        pass  # keyword search works without it, and indexing is retried
+        pass  # keyword search works without the vector index, and indexing is retried
     current().embed(["warm"])  # so that the first request does not wait for the model to load
-    # Runs after the fork, because threads and connections do not survive it.
+    # Tracing is started after the fork, because threads and connections do not survive a fork.
     tracing.start()
-    # All objects that exist now are permanent. Scanning them for garbage stopped all threads for 100 ms at a time.
+    # All objects that exist now are permanent. When they were scanned for garbage, all threads stopped for 100 ms.
     gc.collect()
     gc.freeze()
-    # A thread with work for a second takes the GIL for this long at a time. The thread that answers `/readyz` may wait
-    # for several others in turn: with the default of 5 ms, it waited 0.3 s during the largest requests.
+    # A busy thread holds the GIL for this long at a time. The thread that answers `/readyz` may have to wait for
+    # several others in turn: with the default of 5 ms, it waited 0.3 s during the largest requests.
     sys.setswitchinterval(0.001)
     scheduler.start()
     worker.check_readiness = health.refresh_readiness
@@ -115,7 +117,8 @@ def post_worker_init(worker):
 def refuse(worker, error):
     """Stop the server because it cannot be used as configured.
 
-    Only the first worker exits. gunicorn then stops the others. If two exited, it would print a traceback.
+    Only the first worker exits with an error, and gunicorn then stops the others. If two workers exited, gunicorn would
+    print a traceback.
     """
     first = []
     once("refused", lambda: first.append(print(f"error: {error}", file=sys.stderr, flush=True)))
@@ -127,7 +130,7 @@ def refuse(worker, error):
 
 
 def worker_int(worker):
-    # This runs in a signal handler, which may have interrupted a print.
+    # This runs in a signal handler, which may have interrupted a call of `print`, so it must not call `print` itself.
     once("stopping", lambda: os.write(1, "Stopping …\n".encode()))
 
 
@@ -135,16 +138,17 @@ _begun = set()
 
 
 def once(what, do):
-    """Call `do` only in the first process that calls this, even if a signal handler calls it again during the call.
+    """Call `do` once in total, in the first process that passes this `what`.
 
-    If that process is killed, the kernel releases its lock, and the next process calls `do`.
+    This also holds if a signal handler interrupts this function and calls it again. If the process is killed during
+    `do`, the kernel releases its lock, and the next process calls `do`.
     """
     if what in _begun:
         return
     _begun.add(what)
     with open(os.path.join(metrics_dir, what), "a") as file:
         fcntl.lockf(file, fcntl.LOCK_EX)
-        # Do not use tell(): it returns the position from before the wait for the lock.
+        # Do not use tell(): it returns the position at the time the file was opened, before the wait for the lock.
         if os.fstat(file.fileno()).st_size == 0:
             do()
             file.write("done")
@@ -161,22 +165,23 @@ def on_exit(server):
 
 
 def worker_exit(server, worker):
-    """Stop our own threads in an orderly way, then exit the process immediately.
+    """Stop the application's own threads in an orderly way, then exit the process immediately.
 
-    Otherwise, the interpreter would shut down while threads of libraries are still running. This causes stack traces in
-    the log, and on a busy machine takes longer than a stop may take.
+    Otherwise, the interpreter would shut down while threads of libraries are still running. This would write stack
+    traces to the log and, on a busy machine, take longer than the time allowed for a stop.
     """
     from memories import index
     from somamemory.scheduling import scheduler
     from somamemory.telemetry import tracing
 
-    # Half of the time until the arbiter sends SIGKILL. Work that a thread has not finished by then is done after the
-    # next start. Closing the index while a thread uses it would only fill the log with the vendor's stack traces.
+    # Wait for half of the time until the arbiter sends SIGKILL. Work that a thread has not finished by then is done
+    # after the next start. Closing the index while a thread uses it would only fill the log with the vendor's stack
+    # traces.
     if scheduler.stop(settings.STOP_TIMEOUT_S / 2):
         index.close_all()
     with contextlib.suppress(DatabaseError):
         if connection.vendor == "sqlite":
-            # leaves a complete database file, which can be copied
+            # This leaves a complete database file, which can be copied.
             connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
     tracing.stop()
     error = sys.exc_info()[1]

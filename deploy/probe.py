@@ -11,7 +11,7 @@ import urllib.request
 
 def answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310 - the address is in a unit of root's
+        with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310 - the address comes from a systemd unit, which only root can change
             return bool(response.status == 200)
     except (OSError, urllib.error.URLError):
         return False

@@ -9,7 +9,7 @@ class GraphConfig(AppConfig):
     name = "graph"
 
     def ready(self) -> None:
-        # These imports need the models, which do not exist yet when this file is imported.
+        # These imports need the models, which are not loaded yet when this file is imported.
         from graph import retention as links
         from graph import supersession_links
         from graph.models import USAGE_SQL, VERSIONS_USAGE_SQL, LinkVersion

@@ -23,9 +23,9 @@ _COLUMNS = [field.attname for field in Link._meta.concrete_fields if not field.p
 
 
 def keep(links: Iterable[tuple[Link, datetime]]) -> None:
-    """Record versions of links that were current until `until`.
+    """Record each link of the pairs (link, until) as a version that was current until `until`.
 
-    Requires the transaction that replaces or removes the links.
+    Must be called in the transaction that replaces or removes the links.
     """
     LinkVersion.all_tenants.bulk_create(
         [LinkVersion(**{name: getattr(link, name) for name in _COLUMNS}, until=until) for link, until in links]
@@ -35,7 +35,7 @@ def keep(links: Iterable[tuple[Link, datetime]]) -> None:
 def at(caller: Caller, namespace: str, moment: datetime) -> list[QuerySet[Any]]:
     """Return queries for the links, and for the earlier versions, that were current at a time.
 
-    Raises InvalidInput for a time in the future, and HistoryGone for one before the tenant's history begins.
+    Raises InvalidInput if the time is in the future, and HistoryGone if it is before the tenant's history begins.
     """
     caller.require("read", [namespace])
     point_in_time.check(caller.tenant, moment)
@@ -44,14 +44,14 @@ def at(caller: Caller, namespace: str, moment: datetime) -> list[QuerySet[Any]]:
 
 
 def move_batch(caller: Caller, old: str, new: str) -> int:
-    """Move up to 500 versions to another namespace, and return how many were moved."""
+    """Move up to 500 earlier versions of links to another namespace, and return how many were moved."""
     ids = _first_ids(caller, old)
     LinkVersion.objects.for_tenant(caller.tenant).filter(id__in=ids).update(namespace=new)
     return len(ids)
 
 
 def forget_batch(caller: Caller, namespace: str) -> int:
-    """Remove up to 500 versions from a namespace, and return how many were removed."""
+    """Remove up to 500 earlier versions of links from a namespace, and return how many were removed."""
     ids = _first_ids(caller, namespace)
     with transaction.atomic():
         forget(caller, namespace, Q(id__in=ids))
@@ -59,7 +59,7 @@ def forget_batch(caller: Caller, namespace: str) -> int:
 
 
 def forget(caller: Caller, namespace: str, touching: Q) -> None:
-    """Remove the versions that match a condition. Requires a transaction."""
+    """Remove the earlier versions of links that match a condition. Must be called in a transaction."""
     versions = _versions(caller, namespace).filter(touching)
     size = versions.aggregate(bytes=Sum("bytes"))["bytes"]
     if size is not None:

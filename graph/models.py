@@ -30,13 +30,13 @@ class LinkColumns(TenantOwned):
     link_type = KeyField(max_length=MAX_TYPE_LENGTH)
     strength = models.FloatField(default=1.0)  # from 0 to 1
     valid_from = models.DateTimeField(null=True)  # None if it has no start
-    # the first time at which the link is no longer valid; None if it has no end
+    # the time from which the link is no longer valid; None if it has no end
     valid_to = models.DateTimeField(null=True)
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
     metadata = JsonField(default=dict)
     bytes = models.PositiveIntegerField(default=0, db_default=0)  # counts towards the quota: see `size`
-    # Set if the link was created with a key that is limited to a user, or belongs to a user's conversation.
+    # Set if the link was created with an API key that is limited to a user, or if it belongs to a user's conversation.
     user_id = KeyField(max_length=MAX_ID_LENGTH, null=True)
 
     user_lookup = "user_id"
@@ -72,7 +72,7 @@ class Link(LinkColumns):
                 fields=["tenant", "namespace", "from_key", "to_key", "link_type"], name="sfm_links_identity"
             ),
         ]
-        # The index includes all columns that a traversal needs, so a traversal reads only the index. There, the
+        # The index includes all columns that a traversal needs, so a traversal reads only the index. In the index, the
         # 10,000 links of a hub are adjacent; in the table, they are scattered.
         indexes = [
             models.Index(fields=["tenant", "namespace", "from_key", "to_key", *_OF_A_WALK], name="sfm_links_out"),

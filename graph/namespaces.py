@@ -25,7 +25,7 @@ Progress = Callable[[], None]
 
 @dataclass(frozen=True)
 class Receipt:
-    """The result of renaming or deleting a namespace. The events in the audit log have the same `request_id`."""
+    """The result of renaming or deleting a namespace. `request_id` identifies its events in the audit log."""
 
     namespaces: list[str]
     memories: int
@@ -37,7 +37,9 @@ class Receipt:
 def rename(caller: Caller, old: str, new: str, *, merge: bool = False, progress: Progress = lambda: None) -> Receipt:
     """Move the memories of a namespace, their history and their links to another namespace.
 
-    merge: allow `new` to contain memories at other addresses. Raises NotFound and Conflict.
+    merge: allow `new` to contain memories and links already, at other addresses.
+    Raises Conflict if the same address is taken in `new`. Without `merge`, also raises Conflict if `new` is not empty,
+    and NotFound if `old` is empty.
     """
     _require(caller, "write", [old, new])
     if old == new:
@@ -60,9 +62,12 @@ def rename(caller: Caller, old: str, new: str, *, merge: bool = False, progress:
 def delete(
     caller: Caller, name: str, *, below: bool = False, purge: bool = False, progress: Progress = lambda: None
 ) -> Receipt:
-    """Delete the memories of a namespace, or purge them with all links. Deleted memories can be restored for a while.
+    """Delete the memories of a namespace, or purge them together with all links.
 
-    below: also delete the namespaces that the name covers as a prefix. Raises NotFound.
+    Deleted memories can be restored until the retention period ends; purged memories cannot.
+
+    below: also delete the namespaces below this one, such as `a/b` below `a`.
+    Raises NotFound if the namespace is empty, unless `below` is set.
     """
     _require(caller, "delete", [name])
     found = list(namespaces.below(caller, name)) if below else [name]
@@ -93,7 +98,7 @@ def _require(caller: Caller, scope: str, names: list[str]) -> None:
 
 
 def _require_move(caller: Caller, old: str, new: str) -> None:
-    """Raise NotFound if there is nothing to move, and Conflict if the new namespace is not empty."""
+    """Raise Conflict if the new namespace is not empty, or NotFound if the old one is."""
     if not _is_empty(caller, new):
         raise Conflict(
             f"namespace '{new}' is not empty; send merge: true to add to it, or to continue an interrupted rename"

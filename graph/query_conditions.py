@@ -30,7 +30,7 @@ class Among(Func):
     def as_sqlite(self, compiler: SQLCompiler, connection: Any, **extra: Any) -> Compiled:  # type: ignore[override]
         columns, parameters = _columns(self, compiler)
         if len(self.source_expressions) == 1:
-            sql = f"{columns} IN (SELECT value FROM json_each(%s))"  # noqa: S608 - no value is put in
+            sql = f"{columns} IN (SELECT value FROM json_each(%s))"  # noqa: S608 - contains no values
             return sql, [*parameters, json.dumps([row[0] for row in self.rows])]
         values = ", ".join(f"json_extract(value, '$[{at}]')" for at in range(len(self.source_expressions)))
         sql = f"({columns}) IN (SELECT {values} FROM json_each(%s))"  # noqa: S608
@@ -46,9 +46,9 @@ class Among(Func):
 
 
 class BeginsWithAny(Func):
-    """Match text that begins with one of `beginnings`.
+    """Match rows whose text in `column` begins with one of `beginnings`.
 
-    An OR of that many conditions would be nested too deeply for SQLite.
+    With one OR condition for each beginning, the expression could be nested too deeply for SQLite.
     """
 
     output_field = BooleanField()

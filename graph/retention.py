@@ -62,8 +62,8 @@ def set_user(caller: Caller, namespace: str, root: Coordinate, user_id: str | No
 
 def _remove(caller: Caller, namespace: str, touching: Q) -> None:
     links = Link.objects.for_tenant(caller.tenant).filter(namespace=namespace)
-    # Locked in the same order as everywhere else, because two purges can have links in common, and new links may be
-    # created at the same time.
+    # Rows are locked in the same order as everywhere else, to avoid deadlocks: two purges can have links in common, and
+    # new links may be created at the same time.
     in_order = links.order_by("from_key", "to_key", "link_type")
     ids = list(in_order.filter(touching).select_for_update().values_list("id", flat=True))
     for start in range(0, len(ids), _BATCH):

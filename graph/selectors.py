@@ -71,7 +71,7 @@ class Neighbourhood:
     memories: Sequence[Memory | None] | None
     truncated: bool
     read: int
-    next_offset: int | None = None  # set if the memories were too large for one response
+    next_offset: int | None = None  # set if the page is incomplete because its memories are too large for one response
 
 
 @dataclass(frozen=True)
@@ -93,9 +93,9 @@ class Path:
 
 @dataclass
 class Reader:
-    """Reads the links for a traversal, at most `most` links, with one statement per hop and direction.
+    """Reads the links for a traversal: at most `most` links in total, with one statement per hop and direction.
 
-    links: queries for links, which together return each link once.
+    links: queries that together return each link exactly once.
     """
 
     links: Sequence[QuerySet[Any]]
@@ -105,7 +105,7 @@ class Reader:
     read: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        # applied once, so that "now" is the same time for the whole traversal
+        # The filter is applied only once, so that "now" is the same time for the whole traversal.
         self.links = [self.link_filter.apply(links) for links in self.links]
 
     def __call__(self, keys: Collection[str], *, reverse: bool = False) -> list[tuple[bool, list[Row]]]:
@@ -133,7 +133,10 @@ def links_in(caller: Caller, namespace: str) -> QuerySet[Link]:
 
 
 def read_links(caller: Caller, namespace: str, link_filter: LinkFilter, most: int) -> Reader:
-    """Return a reader of the caller's links in a namespace. Raises InvalidInput or HistoryGone for `as_of`."""
+    """Return a reader of the caller's links in a namespace.
+
+    Raises InvalidInput if `as_of` is in the future, and HistoryGone if it is before the tenant's history begins.
+    """
     if link_filter.as_of is None:
         return Reader([links_in(caller, namespace)], link_filter, most)
     return Reader(link_history.at(caller, namespace, link_filter.as_of), link_filter, most)
@@ -189,7 +192,7 @@ class Network:
 def network(caller: Caller, namespace: str, start: Coordinate, *, hops: int = 2, limit: int = 40) -> Network:
     """Return the nearest `limit` addresses in either direction, for drawing.
 
-    Does not count as a read of their memories.
+    The memories at these addresses do not count as read.
     """
     link_filter = LinkFilter(direction="both")
     read = read_links(caller, namespace, link_filter, MAX_READ)
@@ -226,7 +229,7 @@ def shortest_path(
 
 @may_read_replica
 def stats(caller: Caller) -> dict[str, Any]:
-    """Return the number of memories and links."""
+    """Return the counts of memories (see `memories.counts.stats`) and the number of links."""
     counted = memories.counts.stats(caller)
     links = Link.objects.for_tenant(caller.tenant)
     if caller.namespaces:
@@ -238,9 +241,9 @@ def stats(caller: Caller) -> dict[str, Any]:
 class Subgraph:
     """The links between addresses below a prefix, or in a whole namespace, as of the creation of this object.
 
-    Links are read page by page, which requires neither much memory nor a long transaction. Every link that exists
-    throughout is read exactly once. A link removed in the meantime may be missing, and one created in the meantime is
-    left out.
+    Links are read page by page, which requires neither much memory nor a long transaction. Every link that exists until
+    the last page has been read is returned exactly once. A link that is removed in the meantime may be missing, and a
+    link that is created in the meantime is left out.
     """
 
     rows: QuerySet[Link]

@@ -54,7 +54,7 @@ class Linked:
 
 
 def checked(caller: Caller, new: NewLink) -> NewLink:
-    """Return the link if it can be stored. Raises InvalidInput."""
+    """Return the link unchanged if it can be stored. Raises InvalidInput if it cannot."""
     reserved_namespaces.check_writable(caller, new.namespace)
     if (size := len(orjson.dumps(new.metadata))) > MAX_METADATA_BYTES:
         raise InvalidInput("metadata", f"is {size:,} bytes long as JSON; the maximum is {MAX_METADATA_BYTES:,}")
@@ -64,7 +64,10 @@ def checked(caller: Caller, new: NewLink) -> NewLink:
 
 
 def link(caller: Caller, new: NewLink) -> Linked:
-    """Connect two addresses, replacing any existing link of the same type. Raises InvalidInput or Forbidden."""
+    """Connect two addresses, replacing any existing link of the same type.
+
+    Raises InvalidInput if the link cannot be stored, and Forbidden if the caller may not write to its namespace.
+    """
     return link_many(caller, [new])[0]
 
 
@@ -86,21 +89,27 @@ def unlink(caller: Caller, namespace: str, start: Coordinate, end: Coordinate, l
 
 
 def remove(caller: Caller, namespace: str, start: Coordinate, end: Coordinate, link_type: str) -> bool:
-    """Remove a link as part of another change, whose transaction and scopes apply."""
+    """Remove a link as part of another change, and return whether there was one.
+
+    The caller of this function has already checked the scopes and opened the transaction.
+    """
     there = Link.objects.for_tenant(caller.tenant).filter(
         namespace=namespace, from_key=start.key, to_key=end.key, link_type=link_type
     )
     link = there.select_for_update().first()
     if link is None:
         return False
-    link_history.keep([(link, history.moment_after([link]))])  # and it still counts towards the quota
+    link_history.keep([(link, history.moment_after([link]))])  # its version still counts towards the quota
     link.delete()
     audit.record(caller, "graph.unlink", [audit_state.removed(link)], namespace)
     return True
 
 
 def move_batch(caller: Caller, old: str, new: str) -> int:
-    """Move up to 500 links to another namespace in one transaction, and return how many were moved. Raises Conflict."""
+    """Move up to 500 links to another namespace in one transaction, and return how many were moved.
+
+    Raises Conflict if the other namespace already has one of these links.
+    """
     caller.require("write", [old, new])
     for namespace in (old, new):
         reserved_namespaces.check_writable(caller, namespace)
@@ -109,7 +118,7 @@ def move_batch(caller: Caller, old: str, new: str) -> int:
     def once() -> int:
         ids = list(links.select_for_update().values_list("id", flat=True)[:_MOVED])
         if ids:
-            links.order_by().filter(id__in=ids).update(namespace=new)  # not a change: `updated_at` stays as it is
+            links.order_by().filter(id__in=ids).update(namespace=new)  # not a change, so `updated_at` stays the same
             audit.record(caller, "namespace.rename", [f"{old} -> {new}: {len(ids)} links"], new)
         return len(ids)
 
@@ -139,7 +148,7 @@ def _link_in(caller: Caller, namespace: str, items: Sequence[NewLink], again: bo
         results.append(Linked(row, before is None))
         changes.append(Change(audit_state.name(row), audit_state.state(before), audit_state.state(row)))
     link_history.keep((row, rows[key].updated_at) for key, row in known.items())
-    # If another writer has just created one of the links, this raises IntegrityError, and `retrying` starts again.
+    # If another writer has just created one of these links, this raises IntegrityError, and `retrying` starts over.
     Link.all_tenants.bulk_create([rows[key] for key in sorted(rows) if key not in known])
     Link.all_tenants.bulk_create(
         [rows[key] for key in sorted(rows) if key in known],
@@ -147,7 +156,7 @@ def _link_in(caller: Caller, namespace: str, items: Sequence[NewLink], again: bo
         unique_fields=["tenant", "namespace", "from_key", "to_key", "link_type"],
         update_fields=["strength", "metadata", "valid_from", "valid_to", "updated_at", "bytes"],
     )
-    usage.add(caller.tenant, 0, sum(row.bytes for row in rows.values()))  # the replaced versions keep their sizes
+    usage.add(caller.tenant, 0, sum(row.bytes for row in rows.values()))  # the replaced versions still count
     audit.record(caller, "graph.link", changes, namespace)
     return results
 
@@ -161,7 +170,7 @@ def _take_turns(caller: Caller, namespace: str) -> None:
 
 
 def _rows(caller: Caller, namespace: str, keys: Iterable[Key]) -> dict[Key, Link]:
-    """Return the links that exist, locked in the order of their keys."""
+    """Return those of the links that exist, locked in the order of their keys."""
     columns = ("from_key", "to_key", "link_type")
     links = Link.objects.for_tenant(caller.tenant).filter(Among(columns, sorted(keys)), namespace=namespace)
     rows = links.select_for_update().order_by(*columns)

@@ -13,12 +13,12 @@ SUPERSEDES = "supersedes"
 
 
 def link(caller: Caller, replacements: Sequence[Replacement]) -> None:
-    """Link the memories, within their transaction."""
+    """Link each newer memory to the older one. Must be called in the transaction that supersedes the memories."""
     services.link_many(caller, [_link(replacement) for replacement in replacements])
 
 
 def unlink(caller: Caller, replacement: Replacement) -> None:
-    """Remove the link when a supersession is undone. Requires a transaction."""
+    """Remove the link between two memories when a supersession is undone. Must be called in a transaction."""
     newer, older = replacement.newer, replacement.older
     services.remove(caller, newer.namespace, newer.coordinate, older.coordinate, SUPERSEDES)
 

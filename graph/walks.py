@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-# A hop costs this in addition to 1 - strength, so that of two equally strong paths, the shorter one is cheaper.
+# Each hop costs this much in addition to 1 - strength, so that the shorter of two equally strong paths is cheaper.
 STEP_COST = 0.01
 # Costs that differ by no more than this are treated as equal, because sums are rounded.
 _ROUNDING = 1e-9
@@ -27,13 +27,13 @@ Arrival = tuple[float, str, str, bool]  # (-strength, link type, previous addres
 class Read(Protocol):
     """Reads the links of addresses.
 
-    `truncated` is set when there are more links than can be read; the rest is unknown.
+    `truncated` is set if there are more links than may be read; in that case, the other links are unknown.
     """
 
     truncated: bool
 
     def __call__(self, keys: Collection[str], *, reverse: bool = False) -> Iterable[tuple[bool, Iterable[Row]]]:
-        """Return `(backwards, rows)` pairs with the links to follow from `keys`, or with `reverse`, to `keys`."""
+        """Return `(backwards, rows)` pairs with the links that lead from `keys` or, if `reverse`, to `keys`."""
         ...
 
 
@@ -56,7 +56,7 @@ class Neighbour:
     path: tuple[Step, ...]
 
 
-# from one address to another, with a maximum number of hops
+# A path search: (read, start, goal, maximum number of hops) -> the steps, or None if no path was found.
 Walk = Callable[[Read, str, str, int], "list[Step] | None"]
 
 
@@ -69,7 +69,7 @@ def neighbours(read: Read, start: str, most_hops: int, limit: int, offset: int =
     """Return a page of the addresses within `most_hops`, each with its smallest number of hops.
 
     The neighbours are ordered by hops, then by the strength of the last link (strongest first), then by address. The
-    traversal ends with the hop that fills the page.
+    traversal stops after the hop that fills the page.
     """
     enough = offset + limit
     seen: dict[str, Arrival | None] = {start: None}
@@ -138,7 +138,7 @@ def spread(read: Read, scores: Mapping[str, float], hops: int) -> dict[str, floa
 
 
 def _arrivals(read: Iterable[tuple[bool, Iterable[Row]]], seen: Collection[str]) -> dict[str, Arrival]:
-    """Return the best link to each address that has not been seen."""
+    """Return the best link to each address that is not in `seen`."""
     level: dict[str, Arrival] = {}
     for backwards, rows in read:
         for before, after, link_type, strength in rows:
@@ -182,7 +182,10 @@ def _steps_back(rounds: list[dict[str, tuple[float, Arrival]]], goal: str) -> li
 
 
 class _Meeting:
-    """The point where traversals from the start and the goal meet, and the addresses that the latter has seen."""
+    """The path through the point where the traversals from both ends meet, and the levels around the goal.
+
+    levels: the addresses at each number of hops from the goal, as far as they have been completely read.
+    """
 
     def __init__(self, path: list[Step] | None, levels: list[dict[str, Arrival]]) -> None:
         self.path = path
@@ -193,21 +196,21 @@ class _Meeting:
             self._floors.append(self._floors[-1] + cost(-min(level.values())[0]))
 
     def at_least(self, key: str) -> tuple[int, float]:
-        """Return lower bounds for the hops and the cost from an address to the goal."""
+        """Return lower bounds for the number of hops and for the cost from an address to the goal."""
         beyond = len(self._floors)
         hops = self._hops.get(key, beyond)
         return hops, self._floors[hops] if hops < beyond else self._floors[-1] + STEP_COST
 
 
 def _meet(read: Read, start: str, goal: str, most_hops: int) -> _Meeting:
-    """Search breadth-first from both ends, starting with the side that has fewer addresses, or else fewer hops.
+    """Search breadth-first from both ends, always extending the side with fewer addresses (if equal, with fewer hops).
 
     If m hops from the start and n hops from the goal have not met, there is no path of m + n or fewer hops. The first
     meeting is therefore on a shortest path.
     """
     ahead: dict[str, Arrival | None] = {start: None}
     behind: dict[str, Arrival | None] = {goal: None}
-    levels: list[dict[str, Arrival]] = [{goal: (0.0, "", goal, False)}]  # completed levels behind
+    levels: list[dict[str, Arrival]] = [{goal: (0.0, "", goal, False)}]  # completed levels around the goal
     frontier: Collection[str] = [start]
     if start == goal:
         return _Meeting([], levels)
@@ -278,7 +281,7 @@ class _Remembering:
         self.known: dict[str, list[tuple[str, str, float, Arrival]]] = {}
 
     def of(self, keys: Collection[str]) -> Iterator[tuple[str, str, float, Arrival]]:
-        """Return every link of these addresses, with its cost."""
+        """Yield (address, address at the other end, cost, arrival) for every link of these addresses."""
         new = [key for key in keys if key not in self.known]
         self.known.update((key, []) for key in new)
         if new:

@@ -40,7 +40,7 @@ class Allocator:
 
 
 def allocate() -> Coordinate:
-    """Return a coordinate that no memory has."""
+    """Return a new coordinate. In rare cases, it may already be taken."""
     return _allocator.next(time.time_ns() // 1_000)
 
 

@@ -12,7 +12,7 @@ class MemoriesConfig(AppConfig):
     name = "memories"
 
     def ready(self) -> None:
-        # These need the models, which do not exist yet when this file is imported.
+        # These imports need the models, which are not loaded yet when this file is imported.
         from memories import embeddings, filters, history, planner_statistics, storage_usage
         from tenants import erasure, idempotency, usage
 

@@ -24,13 +24,13 @@ from memories.models import IDS, Memory
 from memories.search import analyzer
 from tenants.caller import Caller
 
-# A restored row skips one version: the version that the outbox recorded when the row was removed.
+# What to add to the version of a restored row: it skips the version that the outbox recorded when the row was removed.
 _BEYOND = 2
 KEPT = (
     "id", "coordinate_key", "payload", "metadata", "memory_type", "importance", "context", "version", "size",
     "created_at", "updated_at", "access_count", "last_accessed_at",
 )  # fmt: skip
-# Files from earlier releases do not contain these.
+# Archive files from earlier releases do not contain these columns.
 NEWER = ("valid_from", "valid_to", "source", "trust", "written_by", *IDS)
 _TIMES = ("created_at", "updated_at", "last_accessed_at", "valid_from", "valid_to")
 
@@ -61,9 +61,9 @@ def _moved(caller: Caller, namespace: str, root: Coordinate, archived_at: dateti
     ordered = rows.only(*needed).order_by("coordinate_key").select_for_update()
     moved = 0
     with transaction.atomic():
-        while batch := list(ordered[: retention.BATCH]):  # rows that have been moved no longer match
+        while batch := list(ordered[: retention.BATCH]):  # rows that have been updated no longer match
             mine = Memory.objects.for_tenant(caller.tenant).filter(seq__in=[row.seq for row in batch])
-            # This needs a new version. Otherwise, a worker that has just read the old state would mark the row as done.
+            # Increment the version. Otherwise, a worker that has just read the old state would mark the row as done.
             mine.update(archived_at=archived_at, version=F("version") + 1)
             for row in batch:
                 row.version += 1
@@ -74,7 +74,7 @@ def _moved(caller: Caller, namespace: str, root: Coordinate, archived_at: dateti
 
 @dataclass(frozen=True)
 class Taken:
-    """A removed row: its `KEPT` and `NEWER` columns as JSON values."""
+    """A row that is or was removed from the table, with the values of its `KEPT` and `NEWER` columns."""
 
     facts: dict[str, Any]
 
@@ -83,7 +83,7 @@ class Taken:
         return cls({name: getattr(row, name) for name in KEPT + NEWER})
 
     def memory(self, caller: Caller, namespace: str) -> Memory:
-        """Return an unsaved memory, which can be displayed or stored."""
+        """Return the row as an unsaved memory, which can be displayed or stored."""
         facts = {name: self.facts[name] for name in KEPT} | {name: self.facts.get(name) for name in NEWER}
         for name in _TIMES:
             if isinstance(facts[name], str):
@@ -93,7 +93,10 @@ class Taken:
 
 
 def put_back(caller: Caller, memories: Sequence[Memory], archived_at: datetime) -> None:
-    """Store removed rows again as archived memories. Requires a transaction and no other writers at their addresses."""
+    """Store removed rows again, as archived memories.
+
+    Must be called in a transaction, while there are no other writers at their addresses.
+    """
     for start in range(0, len(memories), retention.BATCH):
         batch = memories[start : start + retention.BATCH]
         for row in batch:

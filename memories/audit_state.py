@@ -1,4 +1,4 @@
-"""Describe the state of a memory for the audit log: its address, and hashes before and after a change."""
+"""Describe the state of a memory for the audit log, as its address and a hash of its content."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def _fingerprint(memory: MemoryColumns, deleted: bool) -> bytes:
 
 
 def _optional(memory: MemoryColumns) -> list[object]:
-    """Return the fields that most memories lack.
+    """Return the optional fields that this memory has.
 
-    For memories that lack these fields, the hash is the same as in earlier releases.
+    A memory without any of them has the same hash as in earlier releases.
     """
     ids = [memory.ids] if any(memory.ids.values()) else []
     claims = {name: getattr(memory, name) for name in ("valid_from", "valid_to", "source", "trust")}

@@ -1,4 +1,4 @@
-"""Assign a coordinate to each memory in a batch: the given one, the key's, or a new one."""
+"""Assign a coordinate to each memory in a batch: the given one, the one that belongs to its key, or a new one."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from tenants.caller import Caller
 
 
 def placed(caller: Caller, namespace: str, items: Sequence[Prepared]) -> list[Prepared]:
-    """Return the items of one namespace with their coordinates. If no item has a key, nothing is read.
+    """Return the items, which are all in one namespace, with their coordinates.
 
-    Raises Conflict if a key and a coordinate belong to different memories.
+    Reads the database only if an item has a key. Raises Conflict if a key and a coordinate belong to different
+    memories.
     """
     prepared = []
     for new, item in zip(items, _placed(caller, namespace, [new.item for new in items]), strict=True):
@@ -41,7 +42,7 @@ def without_conflicts(caller: Caller, items: Sequence[NewMemory | SomaError]) ->
 
 
 def refuse_coordinates_of_others(caller: Caller, namespace: str, places: Collection[str]) -> None:
-    """Raise Conflict if a caller that is limited to a user stores at coordinates that are in use."""
+    """Raise Conflict if the caller is limited to a user and any of these coordinates is already in use."""
     if caller.user_id is None or not places:
         return
     everyone = Memory.objects.for_tenant(caller.unlimited().tenant)
@@ -51,7 +52,10 @@ def refuse_coordinates_of_others(caller: Caller, namespace: str, places: Collect
 
 
 def key_of(current: Memory | None, item: NewMemory) -> str | None:
-    """Return the key of the memory that `item` replaces. Raises Conflict if it has changed since `placed` read it."""
+    """Return the key that the memory has after it is stored: the current one if it has a key, otherwise the new one.
+
+    Raises Conflict if the keys differ, which can happen if the key was stored after `placed` read it.
+    """
     key = None if item.key is None else item.key.text
     if current is None or current.key is None:
         return key
@@ -79,8 +83,9 @@ def _has_another_key(at: Coordinate) -> Conflict:
 
 
 class _Owners:
-    """The memories that own the keys, including deleted memories, other users' memories, and earlier items of the
-    batch.
+    """The coordinates of the memories that have the keys of a batch.
+
+    These include deleted memories, memories of other users, and earlier items of the batch.
     """
 
     def __init__(self, caller: Caller, namespace: str, keyed: Sequence[NewMemory]) -> None:

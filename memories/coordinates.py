@@ -137,7 +137,7 @@ def last_number(key: str) -> float:
 
 
 def with_last_number(key: str, number: float) -> str:
-    """Return the key of the coordinate whose last number is replaced."""
+    """Return the key of the same coordinate with its last number replaced."""
     return key[:-DIGITS_PER_NUMBER] + _encoded(number)
 
 
@@ -183,7 +183,7 @@ class Box:
 
     @cached_property
     def key_ranges(self) -> list[tuple[str, str]]:
-        """Return the inclusive range of the 16 digits for each number of the coordinate."""
+        """Return, for each number of a coordinate, the inclusive range of its 16 hex digits."""
         return [(encode([low]), encode([high])) for low, high in zip(self.low, self.high, strict=True)]
 
 

@@ -17,7 +17,7 @@ from tenants.caller import Caller
 
 @may_read_replica
 def stats(caller: Caller) -> dict[str, Any]:
-    """Return the counts for the caller's tenant, or for the namespaces that its key can access."""
+    """Return the counts for the caller's tenant, or only for the namespaces that its API key can access."""
     caller.require("read")
     memories = Memory.objects.for_tenant(caller.tenant)
     if caller.namespaces:
@@ -75,11 +75,11 @@ class Waiting:
     pending: int
     failed: int
     oldest_s: int
-    reason: str  # the most frequent cause of failure
+    reason: str  # the most frequent error message; empty if there were no errors
 
 
 def index_queue(caller: Caller) -> list[Waiting]:
-    """Return the tenants with memories that await indexing, longest wait first. For operators only."""
+    """Return the memories that await indexing, per generation and tenant, longest wait first. For operators only."""
     caller.require_operator("read")
     now = timezone.now()
     failed = Q(attempts__gte=FAILED_ATTEMPTS)

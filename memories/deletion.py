@@ -23,7 +23,10 @@ MAX_DELETED = 10_000
 
 @dataclass(frozen=True)
 class Deletion:
-    """The number of memories that were (or would be) deleted; `is_complete` if no others match."""
+    """The number of memories that were deleted, or would be in a dry run.
+
+    is_complete: whether no other memories match.
+    """
 
     count: int
     is_complete: bool
@@ -43,7 +46,7 @@ def delete_matching(
     every: allow a deletion without any conditions, which otherwise raises InvalidInput.
     """
     caller.require("delete", namespaces)
-    caller.require("read", namespaces)  # the count reveals something about the memories
+    caller.require("read", namespaces)  # the returned count reveals something about the memories
     for namespace in namespaces:
         reserved_namespaces.check_writable(caller, namespace)
     if narrowing.is_empty and not every:
@@ -62,7 +65,7 @@ def delete_matching(
 
 
 def delete_batch(caller: Caller, namespace: str, *, purge: bool) -> int:
-    """Delete up to 500 memories of a namespace in one transaction. Return how many were deleted; 0 if none are left."""
+    """Delete up to 500 memories of a namespace in one transaction. Return 0 only if none are left."""
     rows = Memory.objects.for_tenant(caller.tenant).filter(namespace=namespace)
     if not purge:
         rows = rows.filter(prepared_reads.alive(timezone.now()))

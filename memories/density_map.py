@@ -27,7 +27,7 @@ from somamemory.db.replicas import may_read_replica
 from somamemory.errors import InvalidInput, RowBudgetExceeded
 from tenants.caller import Caller
 
-# Up to this number, memories are also returned individually.
+# If a region contains at most this many memories, they are also returned individually.
 SINGLE = 300
 TEXT_LENGTH = 200
 _CHUNK = 5_000
@@ -66,7 +66,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Places:
-    """The prefixes `depth` numbers below a prefix, ordered by address."""
+    """A page of the coordinate prefixes below another prefix, each with its counts, ordered by address."""
 
     cells: Sequence[Cell] = field(default_factory=list)
     next_cursor: str | None = None
@@ -85,7 +85,8 @@ def grid(
     """Count the caller's live memories in each cell of a region.
 
     axes: one or two positions (from 0) in a coordinate.
-    region: the corners, with one number per axis. The default is the smallest region that contains all of the memories.
+    region: the lower and upper corner, with one number per axis. The default is the smallest region that contains all
+      of the memories.
     """
     memories = narrowing.apply(selectors.live(caller, [namespace])).order_by()
     elsewhere = None
@@ -117,7 +118,7 @@ def places(
     limit: int = 50,
     cursor: str | None = None,
 ) -> Places:
-    """Return the prefixes `depth` numbers below `narrowing.prefix`, with the counts for their subtrees."""
+    """Return the prefixes that are `depth` numbers longer than `narrowing.prefix`, with counts for their subtrees."""
     above = len(narrowing.prefix.numbers) if narrowing.prefix else 0
     if above + depth > MAX_DIMENSIONS:
         raise InvalidInput("depth", f"a coordinate must have at most {MAX_DIMENSIONS} numbers")
@@ -152,10 +153,9 @@ Measured = tuple[Region | None, int | None, Callable[[Sequence[Sequence[str]]], 
 
 
 def _measured_here(memories: QuerySet[Memory], axes: Sequence[int], region: Region | None) -> Measured:
-    """Count in Python. SQLite runs in this process, and reading all digits once is four times as fast as SQL.
+    """Measure the region and prepare to count in Python, for SQLite.
 
-    With conditions on the keys, SQLite reads the memories in the order of the keys. For more than a few memories, that
-    takes three times as long as reading all memories in storage order and comparing the digits here.
+    SQLite runs in this process anyway, and reading all digits once is four times as fast as counting in SQL.
     """
     first, span = min(axes), max(axes) - min(axes) + 1
     length = span * DIGITS_PER_NUMBER
@@ -197,7 +197,11 @@ def _measured_here(memories: QuerySet[Memory], axes: Sequence[int], region: Regi
 
 
 def _read(everything: Rows, length: int, axes: Sequence[int], region: Region | None) -> _Columns:
-    """Return the digits and importance of each memory in a region, and possibly of some outside it."""
+    """Return the digits and importance of each memory in a region, and possibly of some outside it.
+
+    With conditions on the keys, SQLite reads the memories in the order of the keys. For more than a few memories, that
+    takes three times as long as reading all memories in storage order and comparing the digits in Python.
+    """
     if region is None:
         return _columns(everything.iterator(chunk_size=_CHUNK), length)
     inside = _inside(everything, axes, *region)
@@ -211,12 +215,15 @@ def _read(everything: Rows, length: int, axes: Sequence[int], region: Region | N
 
 
 def _columns(rows: Iterator[tuple[str, float]], length: int) -> _Columns:
-    """Return the bytes of all words of this length, the importance of each, and the number of shorter words."""
+    """Return the digits of all memories that have `length` of them, their importance, and the number of other memories.
+
+    rows: the hex digits of the numbers on the axes, and the importance, of each memory.
+    """
     digits, importances, elsewhere = bytearray(), array("d"), 0
     while part := list(islice(rows, _CHUNK)):
         words, values = [row[0] for row in part], [row[1] for row in part]
         together = "".join(words)
-        if len(together) < length * len(words):  # some have no number on one of the axes
+        if len(together) < length * len(words):  # some memories have no number on one of the axes
             complete = [at for at, word in enumerate(words) if len(word) == length]
             together, values = "".join(words[at] for at in complete), [values[at] for at in complete]
         digits += bytes.fromhex(together)
@@ -228,7 +235,7 @@ def _columns(rows: Iterator[tuple[str, float]], length: int) -> _Columns:
 
 
 def _measured_there(memories: QuerySet[Memory], axes: Sequence[int], region: Region | None) -> Measured:
-    """Count in PostgreSQL, and transfer only the cells."""
+    """Measure the region and prepare to count in PostgreSQL, which returns only the cells."""
     has = Q(GreaterThanOrEqual(Length("coordinate_key"), Value(DIGITS_PER_NUMBER * (max(axes) + 1))))
 
     def count(edges: Sequence[Sequence[str]]) -> list[Cell]:
@@ -256,7 +263,7 @@ _SUMS: dict[str, Any] = {"count": Count("seq"), "mean": Avg("importance"), "most
 
 
 class _Cell(Func):
-    """Count the edges at or below the given digits."""
+    """The number of cell edges that are less than or equal to the given digits."""
 
     output_field = IntegerField()
 
@@ -290,7 +297,7 @@ def _inside(
     ]
     for axis, least, most in zip(axes, low, high, strict=True):
         first, last = coordinates.encode([least]), coordinates.encode([most])
-        if axis == 0:  # the beginning of the key, which the index covers
+        if axis == 0:  # the digits are the beginning of the key, so the index can be used
             conditions.append(Q(coordinate_key__gte=first, coordinate_key__lt=last + "g"))
         else:
             conditions += [

@@ -27,7 +27,7 @@ _STEP = timedelta(microseconds=1)
 
 
 class Versioned(Protocol):
-    """A row whose current version began at `updated_at`."""
+    """A row whose current version has been valid since `updated_at`."""
 
     @property
     def updated_at(self) -> datetime: ...
@@ -35,7 +35,7 @@ class Versioned(Protocol):
 
 @dataclass(frozen=True)
 class Versions:
-    """A table of earlier versions, and the name of its column with the bytes that count against a quota."""
+    """A table of earlier versions. `size` names its column with the number of bytes that count towards a quota."""
 
     model: type[TenantOwned]
     size: str
@@ -46,7 +46,7 @@ _pruned = [_MEMORIES]
 
 
 def also_prune(model: type[TenantOwned], size: str) -> None:
-    """Register a table of earlier versions, which are kept for as long as those of memories."""
+    """Register another table of earlier versions, to be pruned after the same period as the versions of memories."""
     if (versions := Versions(model, size)) not in _pruned:
         _pruned.append(versions)
 
@@ -61,17 +61,17 @@ def moment_after(rows: Iterable[Versioned]) -> datetime:
 
 
 def days(tenant: Tenant) -> int:
-    """Return the number of days for which a tenant's replaced versions are kept."""
+    """Return the number of days for which a tenant's versions are kept after they have been replaced."""
     return settings.HISTORY_DAYS if tenant.history_days is None else tenant.history_days
 
 
 def earliest(tenant: Tenant, now: datetime) -> datetime:
-    """Return the time since which a tenant's history is complete."""
+    """Return the earliest time from which a tenant's history is complete."""
     return max(tenant.history_since or tenant.created_at, now - timedelta(days=days(tenant)))
 
 
 def forget(caller: Caller, memories: Sequence[Memory]) -> None:
-    """Remove the history of purged memories, in their transaction."""
+    """Remove the history of purged memories. Must be called in the transaction that purges them."""
     _remove(_MEMORIES, caller.tenant, "id", [memory.id for memory in memories])
 
 
@@ -86,7 +86,7 @@ def _prune(versions: Versions, tenant: Tenant) -> int:
     pruned = 0
     while numbers := list(old.values_list("pk", flat=True)[:BATCH]):
         with transaction.atomic():
-            # First, so that no reader expects a version that is about to be removed.
+            # Update `history_since` first, so that no reader expects a version that is about to be removed.
             since = max(before, tenant.history_since or tenant.created_at)
             Tenant.objects.filter(id=tenant.id).update(history_since=since)
             pruned += _remove(versions, tenant, "pk", numbers)

@@ -1,4 +1,4 @@
-"""Read lists of memories without loading large memories that do not fit into the response.
+"""Read lists of memories without loading large memories that would not fit into the response.
 
 One statement reads all rows, with the payload and metadata of the small ones. A second statement reads the large rows
 that fit. A list without large rows therefore takes only one statement.
@@ -16,14 +16,15 @@ from somamemory import deadline
 from somamemory.db.prepared import rows_of
 from somamemory.response_size import fitting
 
-# The maximum size of a row that is read with the list, in bytes. 1,000 of them, the longest list, take 32 MB.
+# The maximum size in bytes of a row whose documents are read in the first statement. The longest list has 1,000 rows,
+# so they take at most 32 MB.
 SMALL = 32_768
 _DOCUMENTS = ("payload", "metadata")
 
 
 @contextmanager
 def documents_of(memory: MemoryColumns) -> Iterator[None]:
-    """Read the documents of a row that was read without them, and discard them afterwards."""
+    """Load the payload and metadata of a row that was read without them, and discard them when the context ends."""
     missing = [name for name in _DOCUMENTS if name not in vars(memory)]
     if missing:
         memory.refresh_from_db(fields=missing)
@@ -35,7 +36,7 @@ def documents_of(memory: MemoryColumns) -> Iterator[None]:
 
 
 def outline(memories: QuerySet[Memory]) -> QuerySet[Memory]:
-    """Read the documents of small rows only. Pass the rows to `filled` before using their documents."""
+    """Return a query that reads the payload and metadata of small rows only. Pass its rows to `filled` before use."""
     small = {
         f"small_{name}": Case(When(size__lte=SMALL, then=F(name)), output_field=JsonField()) for name in _DOCUMENTS
     }
@@ -43,15 +44,15 @@ def outline(memories: QuerySet[Memory]) -> QuerySet[Memory]:
 
 
 def without_large(memories: QuerySet[Memory]) -> list[Memory]:
-    """Return all rows, with the documents of small ones only. For the others, use `documents_of`."""
+    """Return all rows, with the payload and metadata of small ones only. For large rows, use `documents_of`."""
     return [row if row.size > SMALL else _with_documents(row) for row in rows_of(outline(memories))]
 
 
 def filled(rows: Sequence[Memory], source: QuerySet[Memory] | Callable[[], QuerySet[Memory]]) -> list[Memory]:
-    """Return the rows of an `outline` with their documents.
+    """Return the rows of an `outline` with their payload and metadata.
 
-    Large rows are read again from `source`, the query before ordering and slicing, or a function that returns it. Rows
-    that it no longer contains are omitted.
+    source: the query before ordering and slicing, or a function that returns it. Large rows are read again from this
+      query, and omitted if it no longer contains them.
     """
     large = [row.seq for row in rows if row.size > SMALL]
     if not large:
@@ -62,7 +63,7 @@ def filled(rows: Sequence[Memory], source: QuerySet[Memory] | Callable[[], Query
 
 
 def in_order(source: QuerySet[Memory], field: str, values: Sequence[object]) -> list[Memory | None]:
-    """Return the memory (or None) for each value of a unique field, up to the last one that fits into one response."""
+    """Return the memory (or None) with each value of a unique field. The list ends when one response would be full."""
     outlines = {getattr(row, field): row for row in rows_of(outline(source.filter(**{f"{field}__in": set(values)})))}
     count = fitting(outlines[value].size if value in outlines else 0 for value in values)
     rows = [outlines[value] for value in dict.fromkeys(values[:count]) if value in outlines]
@@ -71,7 +72,7 @@ def in_order(source: QuerySet[Memory], field: str, values: Sequence[object]) -> 
 
 
 def pages(source: QuerySet[Memory], field: str, most: int) -> Iterator[list[Memory]]:
-    """Yield all rows in the order of a unique field, page by page, with at most one response's worth in memory."""
+    """Yield all rows in the order of a unique field, page by page. Each page has at most the size of one response."""
     after: object = None
     while True:
         deadline.check()

@@ -1,8 +1,8 @@
 """Find memories by their coordinates, keys or ids, and change them.
 
-A coordinate and a key need a namespace, by default `default`. An id does not: without one, it finds a memory in any
-namespace that the caller can access. Changes are made by `services`, at the coordinate that was found, and only if the
-same memory is still there.
+A coordinate or a key needs a namespace; if none is given, it is `default`. An id does not: without a namespace, it
+finds a memory in any namespace that the caller can access. Changes are made by `services`, at the coordinate that was
+found, and only if the same memory is still there.
 """
 
 from __future__ import annotations
@@ -43,7 +43,10 @@ Names = Sequence[Address]  # all of the same kind
 
 
 def get(caller: Caller, namespace: str | None, name: Address, moment: datetime | None = None) -> Memory:
-    """Return the memory with its `index_state`, or as it was at an earlier time. Raises NotFound."""
+    """Return the memory with its `index_state` or, given a `moment`, the memory as it was at that time.
+
+    Raises NotFound if there is none.
+    """
     if moment is None:
         return _get_now(caller, namespace, name)
     place = _place(namespace, name)
@@ -54,7 +57,7 @@ def get(caller: Caller, namespace: str | None, name: Address, moment: datetime |
 
 
 def history(caller: Caller, namespace: str | None, name: Address, limit: int, cursor: str | None = None) -> Versions:
-    """Return the versions of a memory, even if it is deleted, newest first. Raises NotFound."""
+    """Return a page of a memory's versions, newest first, even if it is deleted. Raises NotFound if there is none."""
     found = versions.page(caller, _rows(caller, "read", namespace, [name]), limit, cursor)
     if found is None:
         raise _missing(name)
@@ -84,7 +87,7 @@ def get_many(caller: Caller, namespace: str | None, names: Names) -> list[Memory
 
 
 def coordinate(caller: Caller, namespace: str, name: Address) -> Coordinate:
-    """Return the coordinate of a memory, even if it is deleted. Raises NotFound."""
+    """Return the coordinate of a memory, even if it is deleted. Raises NotFound if there is no such memory."""
     return name if isinstance(name, Coordinate) else place(caller, namespace, name).coordinate
 
 
@@ -92,7 +95,10 @@ Places = Mapping[Address, Coordinate | NotFound]
 
 
 def coordinates(caller: Caller, namespace: str, names: Iterable[Address]) -> Places:
-    """Return the coordinate of each memory, even if it is deleted, or NotFound. A coordinate is returned unchanged."""
+    """Return the coordinate for each name: that of its memory, even if it is deleted, or NotFound if there is none.
+
+    A name that is a coordinate is returned unchanged.
+    """
     distinct = sorted(set(names), key=_kind)
     places: dict[Address, Coordinate | NotFound] = {}
     for kind, group in groupby(distinct, key=_kind):
@@ -107,7 +113,7 @@ def coordinates(caller: Caller, namespace: str, names: Iterable[Address]) -> Pla
 
 
 def place(caller: Caller, namespace: str | None, name: Address) -> Memory:
-    """Return the address and the id of a memory, even if it is deleted. Raises NotFound."""
+    """Return a memory with only its address and id loaded, even if it is deleted. Raises NotFound if there is none."""
     memory = _find(caller, "read", namespace, name)
     if memory is None:
         raise _missing(name)
@@ -117,14 +123,14 @@ def place(caller: Caller, namespace: str | None, name: Address) -> Memory:
 def patch(
     caller: Caller, namespace: str | None, name: Address, changes: Json, precondition: Precondition | None = None
 ) -> Memory:
-    """Update a memory, like `services.patch`. Raises NotFound."""
+    """Update a memory, like `services.patch`. Raises NotFound if there is none."""
     at = _placed(caller, namespace, name)
     condition = replace(precondition or Precondition(), id=at.id)
     return services.patch(caller, at.namespace, at.coordinate, changes, condition)
 
 
 def restore(caller: Caller, namespace: str | None, name: Address, version: int | None = None) -> Memory:
-    """Undo a soft delete, or restore an earlier version. Raises NotFound or Conflict."""
+    """Undo a soft delete or, given a `version`, restore that version. Raises NotFound or Conflict, like `restoring`."""
     at = _placed(caller, namespace, name)
     return restoring.restore(caller, at.namespace, at.coordinate, version, Precondition(id=at.id))
 
@@ -137,7 +143,7 @@ def delete(
     purge: bool = False,
     precondition: Precondition | None = None,
 ) -> bool:
-    """Soft-delete a memory, or delete it permanently with `purge`. Return whether there was one to delete."""
+    """Soft-delete a memory or, if `purge`, delete it permanently. Return whether there was one to delete."""
     condition = precondition or Precondition()
     at = _find(caller, "delete", namespace, name)
     if at is None:
@@ -148,7 +154,7 @@ def delete(
 
 
 def delete_many(caller: Caller, namespace: str | None, names: Names) -> set[Address]:
-    """Soft-delete memories in one transaction. Return the names of the memories that existed."""
+    """Soft-delete memories in one transaction. Return those of the names whose memories existed."""
     field = _field(names)
     locked = _rows(caller, "delete", namespace, names).select_for_update().order_by("namespace", "coordinate_key")
 
@@ -167,7 +173,7 @@ def below(text: str) -> Q:
     """Return the condition for memories with this key or one below it (see `KeyPrefix`)."""
     prefix = KeyPrefix(text)
     low, high = prefix.range
-    # With the range, the database can seek in its index.
+    # The range is included so that the database can use its index.
     return Q(key__gte=low, key__lt=high) & (Q(key=prefix.text) | Q(key__gte=prefix.below))
 
 
@@ -185,7 +191,7 @@ def _placed(caller: Caller, namespace: str | None, name: Address) -> Memory:
 
 
 def _find(caller: Caller, scope: str, namespace: str | None, name: Address) -> Memory | None:
-    """Return the address and the id of a memory, even if it is deleted or expired."""
+    """Return a memory with only its address and id loaded, even if it is deleted or expired, or None."""
     return _rows(caller, scope, namespace, [name]).only("id", "namespace", "coordinate_key").order_by().first()
 
 

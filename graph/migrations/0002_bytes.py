@@ -1,4 +1,4 @@
-"""The size of a link, for quotas."""
+"""Add the size of each link, which counts towards quotas."""
 
 from django.db import migrations
 

@@ -1,4 +1,4 @@
-"""The user of a link, as in memories.0011_user_ids."""
+"""Add the user of each link, as memories.0011_user_ids does for memories."""
 
 from django.db import migrations
 

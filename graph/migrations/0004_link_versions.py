@@ -1,4 +1,4 @@
-"""Earlier versions of links, for `as_of`. The history of existing tenants begins with this migration."""
+"""Keep earlier versions of links, for `as_of`. The history of existing tenants begins with this migration."""
 
 import django.db.models.deletion
 import django.db.models.manager
@@ -8,7 +8,7 @@ from django.db import migrations, models
 
 
 def begin_history(apps, schema_editor):
-    """Begin the history now, because it does not contain earlier changes to links."""
+    """Let each tenant's history begin now, because earlier changes to links were not recorded."""
     apps.get_model("tenants", "Tenant").objects.update(history_since=django.utils.timezone.now())
 
 

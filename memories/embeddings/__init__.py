@@ -27,20 +27,27 @@ class Recipe(Protocol):
 
 
 def of(recipe: Recipe) -> Embedder:
-    """Return the embedder for a generation. Its URL and API key come from the settings. Raises ConfigurationError."""
+    """Return the embedder for a generation. The URL and API key of a remote provider come from the settings.
+
+    Raises ConfigurationError if the embedder cannot be created.
+    """
     return made(recipe.provider, recipe.model, recipe.dimension)
 
 
 def current() -> Embedder:
-    """Return the embedder configured in the settings, which the first generation uses. Raises ConfigurationError."""
+    """Return the embedder configured in the settings, which the first generation uses.
+
+    Raises ConfigurationError if it cannot be created.
+    """
     return made(settings.EMBEDDING_PROVIDER, settings.EMBEDDING_MODEL, settings.EMBEDDING_DIMENSION)
 
 
 @lru_cache(maxsize=8)
 def made(provider: str, model: str = "", dimension: int = 0) -> Embedder:
-    """Create an embedder.
+    """Return the embedder with these parameters, creating it if necessary.
 
-    An empty model or a dimension of 0 selects the provider's default. Raises ConfigurationError.
+    An empty model or a dimension of 0 selects the provider's default. Raises ConfigurationError if the embedder cannot
+    be created.
     """
     if provider == "wordllama":
         from memories.embeddings.wordllama import WordLlamaEmbedder
@@ -81,7 +88,7 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **options: Any) -> l
 
 
 def _checked(embedder: Embedder, model: str, dimension: int) -> Embedder:
-    """Reject settings that contradict a model with a fixed name and dimension."""
+    """Return the embedder, with metrics. Raises ConfigurationError if it has another model or dimension."""
     if model not in ("", embedder.model):
         raise ConfigurationError(
             f"{embedder.provider} supports only the model '{embedder.model}'; unset SOMA_EMBEDDING_MODEL"

@@ -17,7 +17,7 @@ class Embedder(Protocol):
     provider: str
     model: str
     dimension: int
-    in_process: bool  # whether it runs in this process, without the network
+    in_process: bool  # whether the embedder runs in this process, without using the network
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Return an array of shape (len(texts), dimension). The row of a text without words may be all zeros.

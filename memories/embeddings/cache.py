@@ -17,7 +17,7 @@ Parts = tuple[object, ...]
 
 
 class CachedEmbedder:
-    """Adds a cache to an embedder that is slower than the cache, such as a remote one.
+    """Wraps an embedder that is slower than the cache, such as a remote one, and caches its vectors.
 
     Tenants share the cached vectors, because a vector depends only on the text and the model.
     """

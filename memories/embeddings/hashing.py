@@ -21,7 +21,10 @@ DIMENSION = 512
 
 
 class HashingEmbedder:
-    """Adds signs for each term at positions derived from the term's hash, and dampens the sums logarithmically."""
+    """Embeds a text by adding +1 or -1 at a few positions for each term, and scales the vector to length 1.
+
+    The term's hash determines the positions and signs. A repeated term counts logarithmically.
+    """
 
     provider = "hashing"
     model = "terms-1"
@@ -43,7 +46,8 @@ class HashingEmbedder:
 
 @lru_cache(maxsize=50_000)
 def _hashes(term: str) -> tuple[int, ...]:
-    """Return four positions per term. With a single position, one in 128 pairs of terms would cancel each other out in
-    64 dimensions.
+    """Return four numbers for a term, each of which determines a position and a sign.
+
+    With only one position per term and 64 dimensions, one in 128 pairs of terms would cancel each other out.
     """
     return struct.unpack("<4H", hashlib.blake2b(term.encode(), digest_size=8).digest())

@@ -21,16 +21,16 @@ from memories.embeddings.base import Vectors
 from somamemory import deadline
 from somamemory.errors import ConfigurationError
 
-THREADS = 2  # for one batch
-TEXTS = 64  # tokenized at once
+THREADS = 2  # threads for one batch
+TEXTS = 64  # texts tokenized at once
 BATCH_TOKENS = 4_096  # tokens, including padding, that the model embeds in one call
-MAX_LENGTH = 512  # tokens of one text; the rest is ignored
-CHARACTERS = 16 * MAX_LENGTH  # of one text; longer text could only matter in a language with very long tokens
+MAX_LENGTH = 512  # tokens of one text that are embedded; the rest is ignored
+CHARACTERS = 16 * MAX_LENGTH  # of one text that are tokenized; more would only matter if tokens were very long
 MEAN, CLS, MAX = "pooling_mode_mean_tokens", "pooling_mode_cls_token", "pooling_mode_max_tokens"
 
 
 class OnnxEmbedder:
-    """Embeds texts with the model in a folder. In embedding generations, the folder is the model's name."""
+    """Embeds texts with the model in a folder. Embedding generations record the folder as the name of the model."""
 
     provider = "onnx"
     in_process = True
@@ -73,8 +73,8 @@ class OnnxEmbedder:
 
 
 def pooled(states: NDArray[np.float32], mask: NDArray[np.int64], pooling: str) -> Vectors:
-    """Return one vector for each text, from the states of its tokens."""
-    if states.ndim == 2:  # the model itself pools
+    """Combine the states of each text's tokens into one vector per text."""
+    if states.ndim == 2:  # the model has already pooled the states
         return states.astype(np.float32)
     if pooling == CLS:
         return states[:, 0].astype(np.float32)
@@ -85,7 +85,10 @@ def pooled(states: NDArray[np.float32], mask: NDArray[np.int64], pooling: str) -
 
 
 def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Yield the positions of texts of similar length to embed together, except those of empty texts."""
+    """Yield batches of texts to embed together, as positions in `lengths`.
+
+    The texts in a batch have similar lengths. Empty texts are skipped.
+    """
     batch: list[int] = []
     for at in sorted((at for at, length in enumerate(lengths) if length), key=lengths.__getitem__):
         if batch and (len(batch) + 1) * lengths[at] > BATCH_TOKENS:
@@ -109,7 +112,7 @@ def _tokenizer(folder: Path) -> Tokenizer:
     length = _read(folder / "sentence_bert_config.json", {}).get("max_seq_length") or MAX_LENGTH
     try:
         tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises nothing more specific
+    except Exception as error:  # the library does not raise more specific errors
         raise ConfigurationError(f"cannot read {path}: {error}") from error
     tokenizer.no_padding()
     tokenizer.enable_truncation(min(int(length), MAX_LENGTH))
@@ -123,11 +126,11 @@ def _session(folder: Path) -> Any:
         raise ConfigurationError(f"{folder} contains neither model.onnx nor onnx/model.onnx; export the model to it")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = THREADS, 1
-    options.enable_cpu_mem_arena = False  # the arena would keep the memory of the largest batch
+    options.enable_cpu_mem_arena = False  # the arena would never release the memory used by the largest batch
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # the library has no common class of errors
+    except Exception as error:  # the library's errors have no common base class
         raise ConfigurationError(f"cannot load {path}: {error}") from error
 
 

@@ -14,7 +14,7 @@ from somamemory.errors import ConfigurationError, EmbedderRefused, EmbedderUnava
 from somamemory.telemetry import metrics
 
 BATCH = 128
-RETRIES = 2  # by the client, with exponential backoff and jitter; the client respects Retry-After
+RETRIES = 2  # made by the client library, with exponential backoff and jitter; it also respects Retry-After
 
 
 class OpenAIEmbedder:
@@ -39,7 +39,7 @@ class OpenAIEmbedder:
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
-        # Providers reject empty strings, so a text without words keeps its row of zeros.
+        # Providers reject empty strings, so a text without words is not sent and keeps its row of zeros.
         filled = [at for at, text in enumerate(texts) if text.strip()]
         for start in range(0, len(filled), BATCH):
             batch = filled[start : start + BATCH]
@@ -86,8 +86,8 @@ def translating_errors() -> Iterator[None]:
     except (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError) as error:
         raise EmbedderUnavailable(f"the embedding provider failed: {type(error).__name__}") from error
     except openai.APIStatusError as error:
-        # Only these errors are caused by the input. Others, such as a wrong API key, can be fixed, so the input is
-        # retried.
+        # Only these status codes mean that the input is at fault. The cause of others, such as a wrong API key, can be
+        # fixed, so the same input is retried.
         refused = EmbedderRefused if error.status_code in (400, 413, 422) else EmbedderUnavailable
         raise refused(f"the embedding provider rejected the request: HTTP {error.status_code}") from error
     except openai.OpenAIError as error:

@@ -13,9 +13,9 @@ import numpy as np
 from memories.embeddings.base import Vectors
 from somamemory import deadline
 
-# The number of characters tokenized at a time: a batch of long texts would take gigabytes.
+# The maximum number of characters tokenized at a time. Without a limit, a batch of long texts would take gigabytes.
 MAX_TEXTS, MAX_CHARACTERS = 64, 65_536
-TOKENS = 4_096  # tokens whose vectors are added at a time: 4 MB
+TOKENS = 4_096  # tokens whose vectors are added up at a time; the vectors take 4 MB
 
 
 class WordLlamaEmbedder:
@@ -30,7 +30,7 @@ class WordLlamaEmbedder:
     in_process = True
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        with _loading:  # only the first call waits; the model itself is read-only
+        with _loading:  # only the first call waits for the model, which is not modified after loading
             model = _model()
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
         for batch in _batches(texts):
@@ -49,17 +49,17 @@ def _model() -> Any:
     """Return the model, which takes 33 MB and is shared by all embedders."""
     import wordllama  # takes half a second, so commands that embed nothing must not import it
 
-    # Without this path, the loader looks for the packaged tokenizer in the wrong folder.
+    # Without this path, the loader would look for the packaged tokenizer in the wrong folder.
     model = wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True)
     model.tokenizer.no_padding()
-    # The tokenizer treats a whole text as one word, so each thread would cache up to 10,000 texts of 7 KB, even those
-    # of erased tenants.
+    # Disable the tokenizer's cache. It treats a whole text as one word, so each thread would cache up to 10,000 texts
+    # of 7 KB, including those of erased tenants.
     model.tokenizer.model._resize_cache(0)
     return model
 
 
 def _batches(texts: Sequence[str]) -> Iterator[range]:
-    """Yield the positions of texts to tokenize together."""
+    """Yield batches of texts to tokenize together, as ranges of positions in `texts`."""
     start = characters = 0
     for at, text in enumerate(texts):
         if at > start and (at - start == MAX_TEXTS or characters + len(text) > MAX_CHARACTERS):

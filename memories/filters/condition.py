@@ -22,14 +22,14 @@ from memories.models import IDS, Memory
 _INT32 = 1 << 31
 DOCUMENTS = ("payload", "metadata")
 
-# Not Q(): its negation would match everything too.
 _NULLABLE = (*IDS, "trust", "valid_from", "valid_to")
 _NOTHING = Q(pk__in=[])
+# Not an empty Q(), because its negation would also match everything.
 _EVERYTHING = ~_NOTHING
 
 
 def to_q(filter: Filter) -> Q:
-    """Return a condition for `.filter()` on Memory that is never NULL, so it can be negated and combined."""
+    """Translate a filter into a condition on Memory that is never NULL, so it can be negated and combined."""
     filter = replaced(filter, simplest)
     parts = filter.parts if isinstance(filter, And) else (filter,)
     on_columns = [_on_columns(part) for part in parts if not on_json(part)]
@@ -39,7 +39,7 @@ def to_q(filter: Filter) -> Q:
 
 
 def _on_columns(filter: Filter) -> Q:
-    """Return the condition for a tree without conditions on JSON, so that the database can use column indexes."""
+    """Return the condition for a tree without conditions on JSON. The database can use column indexes for it."""
     match filter:
         case And(parts):
             return Q(*map(_on_columns, parts)) if parts else _EVERYTHING
@@ -55,7 +55,7 @@ def _on_columns(filter: Filter) -> Q:
 
 
 def _column(leaf: Leaf) -> Q:
-    """Return the condition for a leaf on a real column."""
+    """Return the condition for a leaf that compares a column other than a JSON document."""
     if leaf.column.partition(".")[0] == "source":
         return source.condition(leaf)
     if leaf.column in _NULLABLE:
@@ -75,7 +75,7 @@ def _compared(leaf: Leaf) -> Q:
 
 
 def _holds(kind: str, leaf: Leaf) -> bool:
-    """Return whether a memory type matches. There are only two types, so this needs no query."""
+    """Return whether a memory type matches a leaf. There are only two types, so each is tested here, not in SQL."""
     if isinstance(leaf.operand, tuple):
         return kind in leaf.operand
     needle = str(leaf.operand)
@@ -83,7 +83,7 @@ def _holds(kind: str, leaf: Leaf) -> bool:
 
 
 def _version(leaf: Leaf) -> Q:
-    """Compare an integer column with any number: nothing equals 1.5, and `> 1.5` means `> 1`."""
+    """Compare the integer column `version` with any number: no version equals 1.5, and `> 1.5` means `> 1`."""
     if isinstance(leaf.operand, tuple):
         numbers = [number for number in map(whole_of, numbers_in(leaf.operand)) if number is not None]
         return Q(version__in=[number for number in numbers if 0 <= number < _INT32])
@@ -93,7 +93,7 @@ def _version(leaf: Leaf) -> Q:
 
 
 class OnDocuments(Func):
-    """A tree of conditions on the JSON columns. Django compiles the conditions on other columns that it contains."""
+    """A tree of conditions on the JSON columns. Django compiles any conditions on other columns within the tree."""
 
     output_field = BooleanField()
 
@@ -114,7 +114,7 @@ class OnDocuments(Func):
         return postgresql.condition(self.tree, *self._compiled(compiler))
 
     def _compiled(self, compiler: SQLCompiler) -> tuple[dict[str, Sql], list[Sql]]:
-        """Return the SQL of each document, and of each condition on other columns."""
+        """Return the SQL of each document by column name, and the SQL of each condition on other columns."""
         sources = self.get_source_expressions()
         documents = [Sql(*compiler.compile(source)) for source in sources[: len(DOCUMENTS)]]
         given = [_compile(compiler, source) for source in sources[len(DOCUMENTS) :]]
@@ -122,7 +122,10 @@ class OnDocuments(Func):
 
 
 def _with_given(filter: Filter, given: list[Q]) -> Filter:
-    """Append the condition of each part without JSON to `given`, and replace the part with its position there."""
+    """Move each part of the tree that has no conditions on JSON to `given`, and return the rest.
+
+    In the returned tree, `Compiled` refers to such a part by its index in `given`.
+    """
     if not on_json(filter):
         given.append(_on_columns(filter))
         return Compiled(len(given) - 1)

@@ -1,8 +1,9 @@
 """Evaluate conditions on large documents in Python, for SQLite.
 
-SQL would read the document again each time a condition uses it. One `icontains` makes 7 copies of 9.8 MB, and SQLite
-keeps them until the statement ends. Here a document is parsed once, and the text at each path is folded once, even if
-several conditions use it. Every condition gives the same result as its SQL in `memories.filters.sqlite`.
+SQL would read the document again for each condition that uses it. For a document of 9.8 MB, a single `icontains` makes
+7 copies, which SQLite keeps until the statement ends. This module parses a document once, and folds the text at each
+path once, even if several conditions use it. Every condition gives the same result as its SQL in
+`memories.filters.sqlite`.
 """
 
 from __future__ import annotations
@@ -27,16 +28,19 @@ _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
     "lt": operator.lt,
     "lte": operator.le,
 }
-# One large document at a time, because a parsed document may take up twenty times its size in memory. The GIL would
-# prevent parallel work anyway.
+# Only one large document is evaluated at a time, because a parsed document may take up twenty times its size in memory.
+# The GIL would prevent parallel work anyway.
 _turn = threading.Lock()
 _LONGEST_TURN_S = 60.0
-_CHECK_EVERY = 10_000  # items of a list
+_CHECK_EVERY = 10_000  # list items between two checks of the deadline
 _CHUNK_LENGTH = 262_144  # characters
 
 
 class Row:
-    """The documents of a row, parsed, and the conditions on other columns that the database has evaluated."""
+    """The parsed documents of a row, and the results of the conditions on other columns.
+
+    given: the results, which come from the database, at the indexes that `Compiled` refers to.
+    """
 
     def __init__(self, documents: Mapping[str, Any], given: Sequence[bool] = ()) -> None:
         self.documents = documents
@@ -66,7 +70,7 @@ class Row:
 
 
 def matches(tree: str, payload: str, metadata: str, *given: int) -> bool:
-    """Return whether a row matches a tree (as written by `dumps`). Registered as an SQLite function."""
+    """Return whether a row matches a tree, which is in the form that `dumps` writes. Used as an SQLite function."""
     if not _turn.acquire(timeout=deadline.left_s(_LONGEST_TURN_S)):
         raise deadline.exceeded()
     try:
@@ -115,7 +119,11 @@ def _leaf_holds(leaf: Leaf, row: Row) -> bool:
 
 
 def _occurs(needle: str, text: str) -> bool:
-    """Search in overlapping chunks, because a search blocks other threads: for up to 30 ms with 10 MB of text."""
+    """Return whether a text contains a search string.
+
+    The text is searched in overlapping chunks, because searching 10 MB at once would block other threads for up to 30
+    ms.
+    """
     for start in range(0, max(len(text), 1), _CHUNK_LENGTH):
         deadline.check()
         if text.find(needle, start, start + _CHUNK_LENGTH + len(needle) - 1) >= 0:
@@ -125,7 +133,7 @@ def _occurs(needle: str, text: str) -> bool:
 
 def _holds_item(items: Sequence[object], operand: object) -> bool:
     for at, item in enumerate(items):
-        if at % _CHECK_EVERY == 0:  # there may be millions
+        if at % _CHECK_EVERY == 0:  # there may be millions of items
             deadline.check()
         if _equal(item, operand):
             return True
@@ -135,7 +143,7 @@ def _holds_item(items: Sequence[object], operand: object) -> bool:
 def _equal(value: object, operand: object) -> bool:
     if _is_number(value) and _is_number(operand):
         one, other = cast(float, value), cast(float, operand)
-        # Equal decimals are equal floats; the floats are compared first because they are quicker.
+        # Numbers with equal decimal values are also equal floats. Floats are compared first because that is quicker.
         return float(one) == float(other) and decimal_of(one) == decimal_of(other)
     return type(value) is type(operand) and value == operand and isinstance(value, str | bool | None)
 
@@ -145,7 +153,7 @@ def _is_number(value: object) -> bool:
 
 
 def dumps(filter: Filter) -> str:
-    """Return a tree of conditions on JSON as text."""
+    """Serialize a tree of conditions on JSON to text, for `matches`."""
     return orjson.dumps(_plain(filter)).decode()
 
 

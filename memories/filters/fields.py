@@ -1,8 +1,9 @@
-"""The terms with which SQLite's full-text index finds the memories that may pass a filter.
+"""Terms for SQLite's full-text index, with which it finds the memories that may pass a filter.
 
 The index contains a term for each top-level field of a payload or metadata whose key is simple and whose value is a
-short string, a number, true, false or null. Migration 0014_indexed_fields creates the terms, for `term` to find. A
-document that is too large has a single term instead. PostgreSQL has indexes on the documents (`filters.postgresql`).
+short string, a number, true, false or null. The triggers of migration 0014_indexed_fields write these terms, in the
+same form that `term` returns. A document that is too large has a single term instead. PostgreSQL has indexes on the
+documents themselves (see `filters.postgresql`).
 """
 
 from __future__ import annotations
@@ -15,16 +16,16 @@ from itertools import product
 from memories.filters.grammar import And, Filter, Leaf, Or
 from memories.filters.tree import replaced, simplest
 
-Clause = tuple[str, ...]  # terms that one memory must contain, as in `search.term_index`
-_MAX_CLAUSES = 20  # with more values in a list, reading the rows is as fast
+Clause = tuple[str, ...]  # terms that a memory must all contain, as in `search.term_index`
+_MAX_CLAUSES = 20  # with more clauses, reading the rows is as fast
 _SIMPLE_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _LONGEST_TEXT = 64
-_EXACT_FLOATS = 2.0**53  # below it, numbers with the same decimal value are the same float
-_MARK = "§"  # no word contains it
+_EXACT_FLOATS = 2.0**53  # below this limit, numbers with the same decimal value are the same float
+_MARK = "§"  # the first character of each of these terms; no word contains it
 
 
 def clauses(filter: Filter) -> Sequence[Clause]:
-    """Return combinations of terms of which every memory that passes the filter contains at least one.
+    """Return clauses such that every memory that passes the filter contains all terms of at least one clause.
 
     The result is empty if the index cannot find these memories.
     """
@@ -32,7 +33,7 @@ def clauses(filter: Filter) -> Sequence[Clause]:
 
 
 def term(column: str, key: str, value: object) -> str | None:
-    """Return the term of a field, or None if the index does not contain such fields."""
+    """Return the term for a field with this value, or None if the index has no terms for such fields."""
     if not _SIMPLE_KEY.fullmatch(key):
         return None
     if isinstance(value, str):
@@ -60,7 +61,10 @@ def _clauses(filter: Filter) -> Sequence[Clause]:
 
 
 def _all_of(parts: Sequence[Sequence[Clause]]) -> Sequence[Clause]:
-    """Combine the clauses of as many parts as possible, starting with the parts that have the fewest."""
+    """Return clauses for memories that pass all parts, from the clauses of each part.
+
+    Uses as many parts as possible, starting with those that have the fewest clauses, and ignores the others.
+    """
     together: Sequence[Clause] = ()
     for part in sorted(parts, key=len):
         combined = [(*one, *other) for one, other in product(together, part)] if together else part

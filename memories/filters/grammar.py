@@ -47,7 +47,7 @@ class Not:
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A comparison of `column` with `operand`. With a `path`, the value at that path of the JSON column is compared."""
+    """A comparison of `column` with `operand`. If there is a `path`, the value at that path in the JSON is compared."""
 
     column: str
     path: tuple[str, ...]
@@ -57,14 +57,14 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A condition that is added by the code and is not part of the grammar."""
+    """A condition that is added by other code. It cannot be written in the grammar."""
 
     condition: Q
 
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A condition whose SQL or value is at this position in a list."""
+    """A placeholder for a condition without JSON. `position` is its index in the list of such conditions."""
 
     position: int
 
@@ -80,7 +80,7 @@ _JSON_COLUMNS = ("payload", "metadata")
 def parse(raw: object) -> Filter:
     """Parse the `filters` of a request into a tree.
 
-    Raises InvalidInput, whose field gives the position of the problem.
+    Raises InvalidInput if they are not valid. Its field gives the position of the problem.
     """
     return _Parser().group(raw, "filters", depth=1)
 
@@ -165,7 +165,7 @@ class _Parser:
 def _resolve(name: object, at: str) -> tuple[str, tuple[str, ...]]:
     """Split a field name into a column and a path: `"metadata.a.b"` becomes `("metadata", ("a", "b"))`.
 
-    A real column has no path. Any other name is a path in the payload.
+    For a column that is not JSON, the path is empty. Any unknown name is a path in the payload.
     """
     if not isinstance(name, str):
         raise InvalidInput(at, "a field name must be a string")
@@ -184,7 +184,7 @@ def _resolve(name: object, at: str) -> tuple[str, tuple[str, ...]]:
     for segment in path:
         if not 1 <= len(segment) <= MAX_SEGMENT_LENGTH:
             raise InvalidInput(at, f"every path segment must have 1 to {MAX_SEGMENT_LENGTH} characters")
-        # Cc: control characters, Cs: lone surrogates.
+        # Unicode categories: Cc contains control characters, Cs lone surrogates.
         if any(letter in '"\\' or unicodedata.category(letter) in ("Cc", "Cs") for letter in segment):
             raise InvalidInput(
                 at, "a path must not contain quotation marks, backslashes, control characters or lone surrogates"

@@ -1,8 +1,9 @@
 """Compare numbers by their exact decimal value.
 
 The value of a number is the decimal number in its JSON text, as in PostgreSQL's jsonb. SQLite stores the same text but
-reads it as a float, which changes some values: 2.0**60, written as 1.152921504606847e+18, is no longer
-1152921504606847000. These functions return a float that makes the comparison correct.
+reads it as a float, which changes some values: 1.152921504606847e+18, the JSON text of 2.0**60, becomes
+1152921504606846976 instead of 1152921504606847000. The functions in this module return operands with which SQLite's
+comparison is correct nevertheless.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def decimal_of(number: Number) -> Decimal:
 
 
 def whole_of(number: Number) -> int | None:
-    """Return the int64 equal to the number, or None if there is none."""
+    """Return the int64 that equals the number, or None if there is none."""
     exact = decimal_of(number)
     return int(exact) if -INT64 <= exact < INT64 and exact == exact.to_integral_value() else None
 
@@ -33,7 +34,7 @@ def whole_of(number: Number) -> int | None:
 def place_among_ints(number: Number) -> Number:
     """Return a number that compares with every int64 in the same way as the given number.
 
-    -2.0**63, for example, which is written as -9.223372036854776e+18, is less than all of them.
+    For example, -2.0**63 is written as -9.223372036854776e+18 in JSON, which is less than every int64.
     """
     if abs(decimal_of(number)) > INT64:
         return math.copysign(math.inf, number)
@@ -42,7 +43,7 @@ def place_among_ints(number: Number) -> Number:
 
 
 def nearest_float(number: Number, *, up: bool) -> float:
-    """Return the nearest float that is not less (`up`) or not greater than the number, compared as decimals."""
+    """Return the nearest float whose decimal value is not less (if `up`) or not greater than that of the number."""
     near = float(number)
     if up and decimal_of(near) < decimal_of(number):
         return math.nextafter(near, math.inf)

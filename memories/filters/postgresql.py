@@ -14,16 +14,16 @@ from memories.filters.tree import on_json
 
 _MAX_INDEXED = 20  # each value in a list takes one index lookup; with more values, PostgreSQL reads the rows instead
 # Up to this many conditions, each on a different path, are faster when evaluated separately, because each level of
-# subqueries costs 1 to 4 µs per row. More would keep too many copies of a large document, because PostgreSQL frees
-# memory only after the whole row.
+# subqueries costs 1 to 4 µs per row. With more conditions, there would be too many copies of a large document, because
+# PostgreSQL frees memory only after each row.
 _MAX_SEPARATE = 3
-# The products of text length and search string length, in bytes, at which `strpos` takes 5 and 300 ms.
+# The products of text length and search string length, both in bytes, at which `strpos` takes 5 ms and 300 ms.
 _QUICK = 3_000_000
 _SLOW = 200_000_000
 
 
 def condition(tree: Filter, documents: Mapping[str, Sql], given: Sequence[Sql]) -> Sql:
-    """Return the condition for a tree, preceded by a weaker one that can use the index on the whole document."""
+    """Return the condition for a tree, preceded, if possible, by a weaker one that can use the index on a document."""
     uses = Counter((leaf.column, leaf.path) for leaf in on_json(tree))
     if max(uses.values()) == 1 and len(uses) <= _MAX_SEPARATE:
         exact = of_tree(tree, lambda leaf: _leaf(leaf, _value_in(documents[leaf.column], leaf.path)), given)
@@ -62,7 +62,10 @@ def _folded_string(value: Sql) -> Sql:
 
 
 def _leaf(leaf: Leaf, value: Sql, folded_text: Sql | None = None) -> Sql:
-    """Return the condition for a leaf on a value. `folded_text`: its text, if it has already been folded."""
+    """Return the condition for a leaf, given the SQL of the value at its path.
+
+    folded_text: the folded text of the value, if it has already been extracted.
+    """
     kind = sql("jsonb_typeof({})", value)
     text = _text_of(value)
     match leaf.operator, leaf.operand:
@@ -91,7 +94,8 @@ def _leaf(leaf: Leaf, value: Sql, folded_text: Sql | None = None) -> Sql:
 
 
 def _value_in(document: Sql, path: Sequence[str]) -> Sql:
-    # The operand of each arrow is text, so "0" is a key. In a path array, it would also match a position.
+    # The operand of each arrow is text, so "0" is a key. In the path array of `#>`, it would also match a list
+    # position.
     return sql("({}" + " -> {}::text" * len(path) + ")", document, *map(value_of, path))
 
 
@@ -100,11 +104,11 @@ def _text_of(value: Sql) -> Sql:
 
 
 def _has(text: Sql, needle: str, measured: Sql) -> Sql:
-    """Return whether a text, about as long as `measured`, contains another.
+    """Return SQL for whether a text contains `needle`. The text is about as long as `measured`.
 
-    In the worst case, `strpos` takes time proportional to the product of both lengths, and it cannot be interrupted. In
-    a subquery, it can be interrupted before it begins. A regular expression takes time proportional to the text alone,
-    but is usually slower.
+    In the worst case, `strpos` takes time proportional to the product of both lengths, and it cannot be interrupted. If
+    it is in a subquery, the statement can at least be cancelled before each call. A regular expression takes time
+    proportional only to the length of the text, but is usually slower.
     """
     length = max(1, len(needle.encode()))
     found = sql("strpos({}, {}::text) > 0", text, value_of(needle))
@@ -115,7 +119,7 @@ def _has(text: Sql, needle: str, measured: Sql) -> Sql:
 
 
 def _indexable(filter: Filter, documents: Mapping[str, Sql]) -> Sql | None:
-    """Return an indexable condition that is implied by the filter, or None if there is none."""
+    """Return a condition that follows from the filter and can use an index, or None if there is none."""
     match filter:
         case And(parts):
             known = [weaker for part in parts if (weaker := _indexable(part, documents)) is not None]
@@ -131,9 +135,9 @@ def _indexable(filter: Filter, documents: Mapping[str, Sql]) -> Sql | None:
 
 
 def _found_by_index(document: Sql, path: Sequence[str], operands: Sequence[object]) -> Sql | None:
-    """Return a condition that is true if the document contains {"a": {"b": operand}} for any of the operands.
+    """Return a condition that is true if the value at the path equals any of the operands. It can use an index.
 
-    The condition is not sufficient, because it is also true for a list that contains a matching item.
+    The condition is not sufficient, because it is also true if the value is a list that contains such an item.
     """
     if not 0 < len(operands) <= _MAX_INDEXED:
         return None
@@ -146,11 +150,11 @@ def _json_contains(document: Sql, part: object) -> Sql:
 
 
 def _array_of_json(operands: Iterable[object]) -> str:
-    """Return a jsonb[] literal.
+    """Return the operands as a jsonb[] literal.
 
-    psycopg does not quote the JSON text null in a list, so SQL would read it as NULL.
+    It is not left to psycopg, which does not quote the JSON text null in a list, so SQL would read it as NULL.
     """
-    # JSON and array literals escape quotes and backslashes in the same way, and the inner dumps produces only ASCII.
+    # JSON and array literals escape quotes and backslashes in the same way, and the inner `dumps` returns only ASCII.
     return "{" + ",".join(json.dumps(json.dumps(operand)) for operand in operands) + "}"
 
 

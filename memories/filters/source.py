@@ -14,17 +14,17 @@ from memories.filters.grammar import Leaf
 
 
 def condition(leaf: Leaf) -> Q:
-    """Return the condition for a leaf. The source is compared as text; a value of another type is never equal."""
+    """Return the condition for a leaf on the source. Only strings are compared; other types never match."""
     path = leaf.column.split(".")[1:]
     if leaf.operator == "exists":
         return Q(IsNull(_Value(path, text=False), not leaf.operand))
     text = _Value(path, text=True)
-    # Without the first condition, the second one would be unknown for a source without this text.
+    # Without the first condition, the result would be unknown instead of false for a source without this text.
     return Q(IsNull(text, False)) & Q(In(text, leaf.operand))
 
 
 class _Value(Func):
-    """The text at a path of the source, or the type of the value there. Null if there is none."""
+    """The string at a path of the source or, if `text` is False, the type of the value there. NULL if there is none."""
 
     output_field = TextField()
 

@@ -19,7 +19,7 @@ def value_of(value: object) -> Sql:
 
 
 def sql(template: str, *parts: Sql) -> Sql:
-    """Return the template, a constant, with each `{}` replaced by the next part."""
+    """Return the template with each `{}` replaced by the next part. The template must be a constant."""
     return Sql(
         template.format(*(part.text for part in parts)),
         tuple(chain.from_iterable(part.params for part in parts)),
@@ -27,7 +27,7 @@ def sql(template: str, *parts: Sql) -> Sql:
 
 
 def by_type(kind: Sql, branches: Mapping[str, Sql]) -> Sql:
-    """Return the branch for the type of a value; false for other types and for an absent value."""
+    """Return SQL that evaluates the branch for the type `kind`, and is false for other types and absent values."""
     if not branches:
         return Sql("FALSE")
     whens = [sql(f"WHEN '{name}' THEN {{}} ", branch) for name, branch in branches.items()]
@@ -35,7 +35,7 @@ def by_type(kind: Sql, branches: Mapping[str, Sql]) -> Sql:
 
 
 def joined(separator: str, parts: Sequence[Sql], none: str) -> Sql:
-    """Return the parts in parentheses with the separator between them; `none` if there are none."""
+    """Return the parts in parentheses with the separator between them, or `none` if there are no parts."""
     return sql("(" + separator.join(["{}"] * len(parts)) + ")", *parts) if parts else Sql(none)
 
 
@@ -44,7 +44,11 @@ def listed(parts: Sequence[Sql]) -> Sql:
 
 
 def of_tree(filter: Filter, leaf: Callable[[Leaf], Sql], given: Sequence[Sql]) -> Sql:
-    """Return the SQL of a tree, from the SQL of each leaf and of each given condition."""
+    """Return the SQL of a tree.
+
+    leaf: a function that returns the SQL of a leaf.
+    given: the SQL of the conditions that `Compiled` refers to.
+    """
     match filter:
         case And(parts):
             return joined(" AND ", [of_tree(part, leaf, given) for part in parts], "TRUE")

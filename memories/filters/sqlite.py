@@ -17,10 +17,10 @@ from memories.filters.numbers import decimal_of, nearest_float, numbers_in, plac
 from memories.filters.sql import Sql, by_type, listed, of_tree, sql, value_of
 from memories.filters.tree import on_json
 
-# The maximum size of a row's documents, in characters, that SQL evaluates: see `evaluation`.
+# The maximum total size of a row's documents, in characters, for evaluation in SQL. Larger ones: see `evaluation`.
 SMALL = 65_536
-# Up to this many conditions on a value, extracting it for each is faster, because a level of subqueries costs 2 µs per
-# row.
+# For up to this many conditions on a value, it is faster to extract the value for each of them, because a level of
+# subqueries costs 2 µs per row.
 _MAX_REPEATED = 1
 
 
@@ -72,7 +72,7 @@ class _Value(NamedTuple):
 
     @classmethod
     def in_document(cls, document: Sql, path: Sequence[str]) -> _Value:
-        # Escaped in the way Django escapes stored values: before 3.45, SQLite compares keys exactly as written.
+        # Keys are escaped as in stored JSON, because SQLite before 3.45 compares them exactly as they are written.
         at = value_of("$" + "".join(f".{json.dumps(segment)}" for segment in path))
         value = sql("json_extract({}, {})", document, at)
         return cls(sql("json_type({}, {})", document, at), value, _fold(value))
@@ -112,7 +112,7 @@ def _leaf(leaf: Leaf, of: _Value) -> Sql:
 
 
 def _equals(value: Sql, operands: Iterable[object]) -> dict[str, Sql]:
-    """Return a condition that is true if the value equals one of the operands, compared by JSON type."""
+    """Return, for each JSON type of the value, the condition that it equals one of the operands."""
     known = tuple(operands)
     numbers = numbers_in(known)
     by_type: dict[str, list[str] | list[int] | list[float]] = {
@@ -120,7 +120,7 @@ def _equals(value: Sql, operands: Iterable[object]) -> dict[str, Sql]:
         "integer": [whole for whole in map(whole_of, numbers) if whole is not None],
         "real": [float(number) for number in numbers if decimal_of(float(number)) == decimal_of(number)],
     }
-    # Passed as JSON, so that numbers in the list are parsed by the same code as the stored ones.
+    # The operands are passed as JSON, so that SQLite parses their numbers in the same way as the stored ones.
     listed = "{} IN (SELECT listed.value FROM json_each({}) AS listed)"
     branches = {kind: sql(listed, value, value_of(json.dumps(values))) for kind, values in by_type.items() if values}
     names = {True: "true", False: "false", None: "null"}
@@ -141,14 +141,14 @@ def _order(value: Sql, operator: str, operand: object) -> dict[str, Sql]:
 
 
 def _fold(text: Sql) -> Sql:
-    """Return SQL for `fold`: plain SQL for ASCII. Other text needs a call into Python, which waits for the GIL."""
+    """Return SQL for `fold`. ASCII text is folded in SQL; other text needs a call into Python, which takes the GIL."""
     return sql(
         "CASE WHEN length(CAST({} AS BLOB)) = length({}) THEN lower({}) ELSE soma_fold({}) END", text, text, text, text
     )
 
 
 def register_functions(sender: object, connection: BaseDatabaseWrapper, **kwargs: object) -> None:
-    """Add our functions to a new SQLite connection, because its built-in `lower` supports only ASCII.
+    """Add `soma_fold` and `soma_matches` to a new SQLite connection. SQLite's own `lower` supports only ASCII.
 
     Connected to the `connection_created` signal in memories/apps.py.
     """

@@ -9,7 +9,7 @@ from memories.filters.grammar import And, Filter, Leaf, Not, Or
 
 
 def leaves(filter: Filter) -> list[Leaf]:
-    """Return the conditions of the tree that come from the grammar."""
+    """Return the leaves of the tree, without the conditions that were added by other code."""
     match filter:
         case And(parts) | Or(parts):
             return [leaf for part in parts for leaf in leaves(part)]
@@ -34,12 +34,12 @@ def constant(filter: Filter) -> bool | None:
 
 
 def on_json(filter: Filter) -> list[Leaf]:
-    """Return the conditions on JSON."""
+    """Return the leaves of the tree that compare a value in a JSON document."""
     return [leaf for leaf in leaves(filter) if leaf.path]
 
 
 def replaced(filter: Filter, by: Callable[[Leaf], Filter]) -> Filter:
-    """Return the tree with each leaf replaced."""
+    """Return the tree with each leaf replaced by `by(leaf)`."""
     match filter:
         case And(parts):
             return And(tuple(replaced(part, by) for part in parts))
@@ -53,7 +53,7 @@ def replaced(filter: Filter, by: Callable[[Leaf], Filter]) -> Filter:
 
 
 def simplest(leaf: Leaf) -> Filter:
-    """Rewrite `eq`, `ne` and `nin` in terms of `in`, `exists` and NOT."""
+    """Rewrite `eq`, `ne` and `nin` in terms of `in`, `exists` and NOT. Other operators stay as they are."""
     match leaf.operator:
         case "eq" if not isinstance(leaf.operand, tuple):
             return replace(leaf, operator="in", operand=(leaf.operand,))

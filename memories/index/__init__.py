@@ -41,7 +41,7 @@ def try_out(generation: EmbeddingGeneration) -> None:
         except (SomaError, ConfigurationError) as error:
             errors.append(error)
         finally:
-            connections.close_all()  # of this thread
+            connections.close_all()  # closes the database connections of this thread
 
     thread = threading.Thread(target=ping, name="soma-index-try-out", daemon=True)
     thread.start()
@@ -51,7 +51,7 @@ def try_out(generation: EmbeddingGeneration) -> None:
 
 
 def drop(generation: EmbeddingGeneration) -> None:
-    """Delete a generation's collection. Idempotent."""
+    """Delete a generation's collection. Does nothing if it does not exist."""
     of(generation).drop()
     with _lock:
         _open.pop(generation.collection, None)

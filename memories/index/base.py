@@ -48,7 +48,7 @@ class Where:
     memory_type: str | None = None
 
     def __post_init__(self) -> None:
-        # A caller that can read no namespace must never be mistaken for one that can read all of them.
+        # A caller that cannot read any namespace must never be mistaken for one that can read all of them.
         if not self.namespaces:
             raise InvalidInput("namespaces", "must contain at least one namespace")
 
@@ -101,10 +101,10 @@ class VectorIndex(Protocol):
         """Return whether the tenant has points, and the engine is certain that none were lost."""
 
     def rebuilding(self, tenant: UUID) -> AbstractContextManager[None]:
-        """Reject the tenant's searches while this context is active, if its points were lost and are being restored."""
+        """Reject the tenant's searches while this context is active, if the index has lost the tenant's points."""
 
     def tenants_but(self, known: Sequence[UUID]) -> set[UUID]:
-        """Return some of the other tenants that have points in the index, or an empty result if there are none."""
+        """Return some of the tenants that are not in `known` but have points in the index; empty if there are none."""
 
     def collections(self) -> list[str]:
         """Return the names of all collections, including this one."""
@@ -116,13 +116,13 @@ class VectorIndex(Protocol):
         """Delete another collection. Does nothing if it does not exist."""
 
     def publish(self, alias: str) -> None:
-        """Point `alias` to this collection only, for people and tools that inspect the engine."""
+        """Make `alias` refer to this collection and no other, for people and tools that inspect the engine."""
 
     def available(self) -> bool:
-        """Return False while the engine is known to be down, when a call would fail immediately. Does not block."""
+        """Return False while the engine is known to be down, so that a call would fail immediately. Does not block."""
 
     def ping(self) -> None:
-        """Return normally if the index can be searched."""
+        """Check that the index can be searched. Raises an error if it cannot."""
 
     def close(self) -> None:
         """Close connections and files. A later call opens them again."""
@@ -133,9 +133,9 @@ class ComparesPoints(Protocol):
     """A local vector index, which can also compare given points."""
 
     def nearest_of(self, tenant: UUID, ids: Sequence[UUID | str], vector: Vector, limit: int) -> list[Hit]:
-        """Return the nearest of these points, as `search` does. Ids without a point are ignored.
+        """Return the nearest of the points with these ids, in the same order as `search`. Ignores ids without a point.
 
-        ids: as UUIDs, or all of them as 32 hexadecimal digits.
+        ids: either all UUIDs, or all strings of 32 hexadecimal digits.
         """
 
 
@@ -145,7 +145,7 @@ def usable(vector: Vector) -> bool:
 
 
 def as_float32(vector: Vector) -> Vector:
-    """Return the vector as it is stored. Numbers outside the float32 range become infinite or zero."""
+    """Convert the vector to float32, as it is stored. Numbers outside the float32 range become infinite or zero."""
     with np.errstate(over="ignore", under="ignore"):
         return vector.astype("<f4")
 
@@ -170,7 +170,7 @@ def unit_vectors(vectors: Sequence[Vector], dimension: int) -> Vector:
                 "vector", f"must have {dimension} dimensions, as in the index; its shape is {vector.shape}"
             )
     wide = np.array(vectors, dtype=np.float64).reshape(-1, dimension)
-    largest = np.abs(wide).max(axis=1, keepdims=True)  # NaN if one of the numbers is
+    largest = np.abs(wide).max(axis=1, keepdims=True)  # NaN if one of the numbers is NaN
     if not ((largest > 0) & (largest < np.inf)).all():
         raise UnusableVector("vector", "all numbers must be finite, and at least one must be non-zero")
     wide /= largest

@@ -15,20 +15,22 @@ from somamemory.errors import ConfigurationError, Unavailable
 
 SAMPLE = 100
 K = 10
-WORDS = 8  # number of words from the beginning of a memory that make up a question
+WORDS = 8  # the number of words at the beginning of a memory that make up a question
 DEADLINE_S = 30.0
 
 
 def of(old: EmbeddingGeneration, new: EmbeddingGeneration, renew: Callable[[], object]) -> dict[str, Any]:
-    """Return {questions, k, agreement, known_item_old, known_item_new}.
+    """Compare two generations, and return {questions, k, agreement, known_item_old, known_item_new}.
 
     A question is the beginning of a memory.
 
-    agreement: the fraction of the first `k` hits that both generations have in common.
+    questions: the number of questions that were compared.
+    k: the number of hits that were compared for each question.
+    agreement: the fraction of the new generation's first `k` hits that the old generation also finds.
     known_item_old, known_item_new: how often the memory itself is among the first `k` hits in its namespace.
 
     The last three values are from 0 to 1, or None if there are no questions. If the `old` index is lost, it counts as
-    having found nothing.
+    having found nothing. `renew` is called after each question, to extend a lease.
     """
     questions = old_right = new_right = 0
     agreeing = 0.0

@@ -50,13 +50,13 @@ _ERROR_LENGTH = 500
 
 @dataclass
 class _Job:
-    """A leased row and its outcome."""
+    """A leased row, the state of its memory, and the result of processing it."""
 
     row: VectorEmbedding
     memory: Memory | None  # None if purged
     text: str = ""
     vector: Vectors | None = None
-    is_kept: bool = False  # whether the row already contained the vector
+    is_kept: bool = False  # whether the vector comes from the row, so it does not need to be stored there
     error: str = ""
 
     @property
@@ -78,8 +78,8 @@ def drain(limit: int = BATCH) -> int:
 
 
 def _drain(generation: EmbeddingGeneration, limit: int) -> int:
-    # An outage must not count as a failed attempt for each row, because the rows would then wait longer once the engine
-    # is back.
+    # An outage must not count as a failed attempt for each row. Otherwise, the rows would wait longer than necessary
+    # once the engine is available again.
     if not index.of(generation).available():
         return 0
     rows = _take(generation, limit)
@@ -144,7 +144,7 @@ def _job(row: VectorEmbedding, now: datetime) -> _Job:
         kept = immediate.kept(row.own, row.vector, row.text_hash, job.text)
         job.is_kept = kept is not None
         job.vector = None if kept is None else kept.numbers
-    row.memory.payload = {}  # a batch of large memories would take gigabytes
+    row.memory.payload = {}  # frees it, because the payloads of a batch of large memories would take gigabytes
     return job
 
 
@@ -172,11 +172,11 @@ def _embed(generation: EmbeddingGeneration, jobs: list[_Job]) -> None:
 
 
 def _still_leased(jobs: list[_Job], lease: uuid.UUID | None) -> list[_Job]:
-    """Return the jobs whose lease lasts long enough to write to the index.
+    """Return the jobs that are still leased for long enough to write to the index.
 
-    Embedding may have taken longer than expected, and without a lease, an old version could overwrite a newer one
-    written by another worker. The remaining jobs are processed again when their lease has expired. Their vectors are in
-    the cache by then.
+    Embedding may have taken longer than expected, and without a lease, an old version could overwrite a newer one that
+    another worker has written. The other rows are processed again when their lease has expired. If the embedder is
+    remote, their vectors are in its cache by then.
     """
     kept = outbox_leases.held([job.row.id for job in jobs], lease, timezone.now() + LEASE / 2) if jobs else set()
     return [job for job in jobs if job.row.id in kept]
@@ -199,10 +199,10 @@ def _write(generation: EmbeddingGeneration, jobs: Iterable[_Job]) -> None:
 
 
 def _finish(jobs: list[_Job], lease: uuid.UUID | None) -> None:
-    """Record the outcome of each job and release its row, usually in a single statement.
+    """Record the outcome of each job and release its row. If all jobs succeeded, this takes a single statement.
 
-    Rows that a writer has locked are processed last, one at a time. A transaction that holds some rows while it waits
-    for others could deadlock with a writer that locks many.
+    Rows that a writer has locked are processed last, each in its own transaction. A transaction that has locked some
+    rows while it waits for others could deadlock with a writer that locks many.
     """
     left = _settle(jobs, lease)
     if not left:
@@ -219,7 +219,7 @@ def _finish(jobs: list[_Job], lease: uuid.UUID | None) -> None:
 
 
 def _settle(jobs: list[_Job], lease: uuid.UUID | None) -> list[_Job]:
-    """Mark as done the rows that are now in the index, and return the other jobs."""
+    """Mark as done the rows whose memories are now as they should be in the index, and return the other jobs."""
     outcomes = [_outcome(job.row, job.memory, job) for job in jobs if job.memory and not job.error]
     with transaction.atomic() if connection.vendor == "sqlite" else nullcontext():
         settled = outbox_leases.settle(outcomes, lease)
@@ -230,9 +230,9 @@ def _settle(jobs: list[_Job], lease: uuid.UUID | None) -> list[_Job]:
 def _record(jobs: list[_Job], lease: uuid.UUID | None) -> None:
     """Postpone the rows that failed, and delete those of purged memories.
 
-    Rows of memories that have since changed stay due.
+    Rows of memories that have changed in the meantime stay due.
     """
-    # If the same memory was stored again in the meantime, the writer has updated its row.
+    # The version is compared, because if the same memory has been stored again, the writer has updated its row.
     purged = [(job.row.id, _uuid_parameter(lease), job.row.wanted_version) for job in jobs if _is_done(job)]
     failed = [job for job in jobs if job.error]
     metrics.indexed.labels("settled").inc(len(purged))
@@ -262,16 +262,15 @@ def _outcome(row: VectorEmbedding, memory: Memory, job: _Job) -> Outcome:
         row.id,
         memory.version,
         None if job.absent else memory.version,
-        # The row of a memory with an expiry time becomes due when it expires, so that the memory is removed from the
-        # index.
+        # If a memory has an expiry time, its row becomes due again at that time, so that it is removed from the index.
         None if job.absent else memory.expires_at,
-        # A deleted memory keeps its vector, so that restoring it needs no embedding.
+        # The row of a deleted memory keeps its vector, so that the memory can be restored without embedding it again.
         None if job.is_kept else _bytes(job.vector),
         None if job.is_kept else job.text_hash,
     )
 
 
-# Try again later, with a longer delay after each attempt.
+# Retry later, with a longer delay after each attempt.
 _POSTPONE = """
     UPDATE sfm_vector_embeddings
     SET attempts = %s, due_at = %s, error = %s, lease = NULL, lease_until = NULL

@@ -1,4 +1,4 @@
-"""The engines of the vector index. SOMA_VECTOR_INDEX selects one; each is imported only when it is used."""
+"""Create the vector index with the engine that SOMA_VECTOR_INDEX selects. Only that engine is imported."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOCAL, PGVECTOR, MILVUS = "local", "pgvector", "milvus"
 
 
 def create(generation: EmbeddingGeneration) -> VectorIndex:
-    """Return the index for a generation's vectors. It neither connects nor opens a file until the first call."""
+    """Return the index for a generation's vectors. It does not connect or open any files until its first call."""
     if settings.VECTOR_INDEX == MILVUS:
         return _milvus(generation)
     if settings.VECTOR_INDEX == PGVECTOR:

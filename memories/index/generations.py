@@ -36,27 +36,27 @@ def written() -> Sequence[EmbeddingGeneration]:
     """Return the generations that every write must update: the active one first, then any that are being built."""
     try:
         with _lock:
-            return _cache["written"]  # `get` would make three times as many function calls
+            return _cache["written"]  # `_cache.get` would make three times as many function calls
     except KeyError:
         found = in_use() or [_create()]
-        # Cache it only after the commit: a generation that is rolled back must not be cached.
+        # Cache the generations only after the commit, because a new one may still be rolled back.
         transaction.on_commit(partial(_remember, found))
         return found
 
 
 def in_use() -> list[EmbeddingGeneration]:
-    """Return the same as `written`, but always read from the database. Empty before the first start."""
+    """Return the same generations as `written`, but always from the database. Empty before the first start."""
     rows = EmbeddingGeneration.objects.filter(state__in=[State.ACTIVE, State.BUILDING]).order_by("created_at")
     return sorted(rows, key=lambda row: row.state != State.ACTIVE)
 
 
 def alike(one: EmbeddingGeneration, other: EmbeddingGeneration | Embedder) -> bool:
-    """Return whether vectors from the two generations can be compared."""
+    """Return whether two generations, or a generation and an embedder, create vectors that can be compared."""
     return (one.provider, one.model, one.dimension) == (other.provider, other.model, other.dimension)
 
 
 def begin(embedder: Embedder) -> EmbeddingGeneration:
-    """Create a generation to be built."""
+    """Create a generation in the state `building`."""
     made = _new(embedder, State.BUILDING)
     made.save(force_insert=True)
     forget_cached()
@@ -73,7 +73,7 @@ def switch_to(generation: EmbeddingGeneration) -> None:
 
 
 def check_settings() -> None:
-    """Reject settings whose vectors cannot be compared with the stored ones. Raises ConfigurationError."""
+    """Raise ConfigurationError if vectors of the configured embedder cannot be compared with the stored ones."""
     embedder, stored = embeddings.current(), active()
     if not alike(stored, embedder):
         raise ConfigurationError(

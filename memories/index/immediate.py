@@ -1,12 +1,12 @@
 """Index memories in the request that writes them, right after the commit, if that takes well under a millisecond.
 
-This needs an embedder in this process, an index that is not remote, and `SOMA_INDEXER=thread`: with `celery`, workers
-index. The vector is written with the outbox row. The row stays due until a thread of this process records that the
-memory is in the index, together with many others in one transaction. If the process ends first, the drain finds the row
-due and indexes the memory again.
+This requires an embedder in this process, an index that is not remote, and `SOMA_INDEXER=thread` (with `celery`, the
+workers index memories). The vector is written with the outbox row. The row stays due until a thread of this process
+records that the memory is in the index, together with many others in one transaction. If the process ends before that,
+the drain finds that the row is due, and indexes the memory again.
 
-Requests may write to the index in any order: the index keeps the point with the highest version. A memory that has
-changed by the time its row is settled is indexed again by the drain, which also removes the point of a deleted memory.
+Requests may write to the index in any order: the index keeps the point with the highest version. If a memory has
+changed by the time its row is settled, the drain indexes it again or, if it has been deleted, removes its point.
 """
 
 from __future__ import annotations
@@ -39,16 +39,17 @@ from somamemory.telemetry import metrics
 log = logging.getLogger("soma.index")
 
 SETTLE = "memories.settle"
-# The drain ignores the rows of new memories for this long, because they are usually settled by then.
+# The drain ignores the rows of such memories for this long, because they are usually settled by then.
 GRACE = timedelta(seconds=2)
-GATHER_S = 0.1  # rows indexed within this time are settled together
+GATHER_S = 0.1  # memories indexed within this time are settled together
 BATCH = 1000
 MAX_UNSETTLED = 100_000  # the drain settles any further rows
 
 
 @dataclass(frozen=True, slots=True)
 class StoredVector:
-    """The vector of a memory, as stored in its row. If the caller supplied it, it has no `text_hash`.
+    """The vector of a memory, as stored in its outbox row.
+    text_hash: the hash of the text that was embedded; None if the caller supplied the vector.
 
     at_once: whether this process indexes the memory right after the commit.
     """
@@ -85,13 +86,13 @@ _pending = _Pending()
 
 
 def applies() -> bool:
-    """Return whether this process indexes memories itself. Only a process that also settles their rows does so."""
+    """Return whether this process indexes memories itself. It does so only if it also settles their rows."""
     generation = generations.active()
     return scheduler.runs(SETTLE) and embeddings.of(generation).in_process and not index.of(generation).remote
 
 
 def embedded(texts: Sequence[str], own: Sequence[Vectors | None]) -> list[StoredVector | None]:
-    """Return the supplied vectors and, if memories are indexed immediately, the vectors of the other texts."""
+    """Return a vector (or None) for each text: the caller's own or, if memories are indexed immediately, a new one."""
     at_once = applies()
     vectors = [None if vector is None else StoredVector(as_float32(vector), at_once=at_once) for vector in own]
     missing = [at for at, vector in enumerate(vectors) if vector is None and texts[at].strip()] if at_once else []
@@ -105,7 +106,10 @@ def embedded(texts: Sequence[str], own: Sequence[Vectors | None]) -> list[Stored
 
 
 def kept(own: bool, vector: Buffer | None, text_hash: Buffer | None, text: str) -> StoredVector | None:
-    """Return the vector of an outbox row if the caller supplied it or if it was made from this text."""
+    """Return the vector of an outbox row if it is still valid, otherwise None.
+
+    It is valid if the caller supplied it (`own`), or if it was made from the same text.
+    """
     made_from = None if own else hash_of(text)
     if vector is None or (made_from is not None and bytes(text_hash or b"") != made_from):
         return None
@@ -118,7 +122,7 @@ def hash_of(text: str) -> bytes:
 
 
 def index_after_commit(memories: Iterable[Memory], vectors: Mapping[UUID, StoredVector | None]) -> bool:
-    """Index these memories of one tenant after the commit. Return False if the drain still has work to do."""
+    """Index these memories of one tenant after the commit. Return False if the drain has to index some of them."""
     known = [(memory, vectors.get(memory.id)) for memory in memories]
     ready = [(memory, vector.numbers) for memory, vector in known if vector is not None and vector.at_once]
     if ready:
@@ -130,7 +134,7 @@ def _index(generation: EmbeddingGeneration, ready: Sequence[tuple[Memory, Vector
     tenant = ready[0][0].tenant_id
     try:
         index.of(generation).upsert(tenant, [point(memory, numbers) for memory, numbers in ready])
-    except SomaError as error:  # the rows are due soon
+    except SomaError as error:  # the rows are due soon, so the drain will retry
         log.warning("memories are waiting to be indexed", extra={"reason": str(error), "rows": len(ready)})
         return
     for memory, _ in ready:
@@ -193,7 +197,7 @@ def _index_again(batch: Unsettled) -> None:
     notify.on_commit()
 
 
-# The row of a memory with an expiry time becomes due when it expires, so that the memory is removed from the index.
+# If a memory has an expiry time, its row becomes due again at that time, so that the memory is removed from the index.
 _SETTLED = """
     indexed_version = wanted_version, attempts = 0, error = '',
     due_at = (SELECT expires_at FROM sfm_memories WHERE sfm_memories.id = memory_id)
@@ -201,8 +205,8 @@ _SETTLED = """
 _SETTLE_ONE = f"""
     UPDATE sfm_vector_embeddings SET {_SETTLED}
     WHERE generation_id = %s AND tenant_id = %s AND memory_id = %s AND wanted_version = %s AND lease IS NULL
-"""  # noqa: S608 - no value is put in
-# Rows that a writer has locked are skipped: waiting for them could deadlock with a writer that locks many.
+"""  # noqa: S608 - contains no values
+# Rows that a writer has locked are skipped, because waiting for them could deadlock with a writer that locks many.
 _SETTLE_MANY = f"""
     WITH free AS (
         SELECT row.id FROM sfm_vector_embeddings AS row

@@ -19,8 +19,8 @@ def _drain_every_s() -> float:
 
 @prepares("index")
 def prepare() -> None:
-    """Release the leases of the previous process, and restore anything that a crash of the machine may have lost."""
-    if settings.WORKERS == 1:  # otherwise, the leases may belong to threads of other processes
+    """Release the leases of the previous process, and restore any points that were lost in a crash of the machine."""
+    if settings.WORKERS == 1:  # otherwise, the leases may belong to other running processes
         drain.release_leases()
     reconcile.repair_all(only_lost=True)
 
@@ -42,7 +42,7 @@ def compare_nightly() -> None:
     thread="vectors",
 )
 def maintain_index(should_stop: ShouldStop) -> None:
-    """Let pgvector index the namespaces that have become large."""
+    """Create pgvector's approximate indexes for namespaces that have become large, and remove obsolete ones."""
     from memories.index.pgvector.index import PgvectorIndex
 
     for generation in generations.in_use():

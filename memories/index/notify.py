@@ -1,9 +1,9 @@
 """Notify the indexer after a commit that there is work.
 
 `SOMA_INDEXER` selects the indexer: a thread of this process, a Celery worker, or another process that needs no
-notification. Publishing to a broker that is down takes seconds, so requests do not publish; a thread of this process
-does, and combines many commits into one message. If a message is lost, the work waits until Celery beat next starts the
-drain.
+notification. If the broker is down, publishing a message to it takes seconds, so a request does not publish messages
+itself. A thread of this process does, and combines many commits into one message. If a message is lost, the work waits
+until Celery beat next starts the drain.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from somamemory.scheduling import Thread, scheduler
 from somamemory.telemetry import tracing
 
 DRAIN = "memories.drain"
-# The minimum time between two messages from one process; a drain continues until nothing is due.
+# The minimum time between two messages from one process. More messages are not needed, because a drain continues until
+# nothing is due.
 PAUSE_S = 0.05
-# After a failure, do not contact the broker at every commit. Celery beat starts the drain anyway.
+# The minimum time before the broker is contacted again after a failure. Celery beat starts the drain anyway.
 PAUSE_AFTER_FAILURE_S = 5.0
-# An older message expires unread, because Celery beat has started a drain since then.
+# An unread message expires after this time, because Celery beat has started a drain in the meantime.
 LIFETIME_S = 10
 
 
 def on_commit() -> None:
-    """Notify the indexer when the transaction has committed. Takes microseconds and never fails."""
+    """Notify the indexer after the transaction has been committed. Takes microseconds and never fails."""
     if settings.INDEXER == "celery":
         transaction.on_commit(_publisher.ask)
     elif settings.INDEXER == "thread":
@@ -39,7 +40,7 @@ def _wake() -> None:
 
 
 class Publisher:
-    """Publishes on a separate thread, which starts with the first notification, after the process has forked."""
+    """Publishes notifications on a separate thread, which starts with the first one, after the process has forked."""
 
     def __init__(self) -> None:
         self._requested = threading.Event()
@@ -47,10 +48,10 @@ class Publisher:
         self._thread: Thread | None = None
 
     def ask(self) -> None:
-        """Request a notification. At most one is pending, however often this is called."""
+        """Request a notification. At most one request is pending, however often this is called."""
         tracing.ask()
         self._requested.set()
-        if self._thread is None or not self._thread.is_alive():  # not alive if it belongs to the parent process
+        if self._thread is None or not self._thread.is_alive():  # after a fork, the parent's thread is not alive
             with self._lock:
                 if self._thread is None or not self._thread.is_alive():
                     self._thread = _Publishing(self._requested)
@@ -72,8 +73,8 @@ class _Publishing(Thread):
 
 
 def publish() -> None:
-    """Request one drain. Raises OSError if the broker cannot be reached."""
-    from somamemory.celery import send  # imported only if there is a broker: Celery takes 0.1 s and 20 MB
+    """Publish a message that starts one drain. Raises OSError if the broker cannot be reached."""
+    from somamemory.celery import send  # imported only if there is a broker, because Celery takes 0.1 s and 20 MB
 
     with tracing.asked(f"send {DRAIN}"):
         send(DRAIN, LIFETIME_S)

@@ -1,7 +1,7 @@
 """The outbox: rows that mark memories whose index entries are out of date.
 
 A writer calls `enqueue` for the memories it has changed, within its own transaction. `fill` and `mark` repair the
-outbox: they find memories without a row, or with a row that lacks the latest version.
+outbox: `fill` finds memories that have no row or whose row is older than the memory, and `mark` makes memories due.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from memories.search import analyzer
 from somamemory.db.rows import Part, Table, Values, id_parameter
 
 BATCH = 1000
-Known = Mapping[UUID, StoredVector | None]  # vectors by memory
+Known = Mapping[UUID, StoredVector | None]  # vectors by the id of the memory
 
 _ROWS = Table(VectorEmbedding)
 _KEY = ("tenant_id", "generation_id", "memory_id")
@@ -30,11 +30,12 @@ _KEY = ("tenant_id", "generation_id", "memory_id")
 def enqueue(memories: Sequence[Memory], vectors: Known | None = None, *, replaced: bool = False) -> None:
     """Queue these memories for indexing, and reset the backoff after earlier failures.
 
-    vectors: the vectors that are already known, by memory.
-    replaced: whether the memories have been replaced as a whole, so vectors that callers supplied earlier are obsolete.
+    vectors: the vectors that are already known, by the id of the memory.
+    replaced: whether the memories have been replaced as a whole, so that vectors supplied by callers earlier are
+      obsolete.
     """
     again = ["wanted_version", "due_at", "attempts", "error"]
-    # a vector that a caller supplied for the replaced memory no longer applies (its text_hash is empty)
+    # If `own` is reset, a vector that a caller supplied earlier no longer applies, because it has no text_hash.
     if replaced:
         again = [*again, "own"]
     rows = [row for part in parts(memories, vectors or {}) for row in part.rows]
@@ -48,22 +49,22 @@ def parts(memories: Sequence[Memory], vectors: Known) -> list[Part]:
     active, *others = generations.written()
     found = [Part(_ROWS, _rows(active, memories, vectors))]
     for generation in others:
-        # a vector supplied by a caller belongs to the active generation
+        # The vectors belong to the active generation.
         fitting = vectors if generations.alike(generation, active) else {}
         found.append(Part(_ROWS, _rows(generation, memories, fitting, at_once=False)))
     return found
 
 
 def on_commit(memories: Sequence[Memory], vectors: Known) -> None:
-    """After the commit, index the memories if this process does so, and notify the drain of any others."""
+    """After the commit, index the memories in this process if possible, and notify the drain if any are left."""
     if not immediate.index_after_commit(memories, vectors) or len(generations.written()) > 1:
         notify.on_commit()
 
 
 def vector_of_changed(memory: Memory, text: str) -> Known:
-    """Return the vector of a memory whose text may have changed, if this process indexes it immediately.
+    """Return the vector of a memory whose text may have changed; empty if this process does not index memories itself.
 
-    The stored vector is kept if the caller supplied it or if it was made from the same text.
+    The stored vector is kept if a caller supplied it or if it was made from the same text.
     """
     if not immediate.applies():
         return {}
@@ -73,7 +74,7 @@ def vector_of_changed(memory: Memory, text: str) -> Known:
 
 
 def _stored_vector(memory: Memory) -> tuple[bool, bytes | None, bytes | None]:
-    """Return whether the caller supplied the memory's vector, the vector itself, and the hash of its text."""
+    """Return whether a caller supplied the memory's vector, the vector itself, and the hash of the embedded text."""
     key = [id_parameter(id) for id in (memory.tenant_id, generations.active().id, memory.id)]
     with connection.cursor() as cursor:
         cursor.execute(_STORED_VECTOR, key)
@@ -90,7 +91,10 @@ _STORED_VECTOR = """
 def _rows(
     generation: EmbeddingGeneration, memories: Sequence[Memory], vectors: Known, *, at_once: bool = True
 ) -> list[Values]:
-    """Return the rows of a generation. If a memory is indexed immediately, the drain skips it for a while."""
+    """Return the rows of these memories in a generation.
+
+    at_once: if a memory is about to be indexed by this process, make its row due a little later.
+    """
     now = timezone.now()
     return [
         {
@@ -111,13 +115,13 @@ def _rows(
 def fill(
     generation: EmbeddingGeneration, after: int, source: EmbeddingGeneration | None = None, *, all_vectors: bool = False
 ) -> tuple[int | None, int]:
-    """Create missing rows for the next `BATCH` memories with numbers above `after`.
+    """Create or update missing and outdated rows for the next `BATCH` memories whose `seq` is greater than `after`.
 
     source: the generation to copy vectors from, if they can be compared with those of `generation`. Only the vectors
     supplied by callers are copied, unless `all_vectors` is set.
 
-    Returns (the last number, how many rows were missing). After the last batch, the number is None. The last batch is
-    the first one that is not full, so the pass ends even while memories are being added.
+    Returns (the last `seq`, the number of rows that were missing or outdated). After the last batch, the former is
+    None. The last batch is the first one that is not full, so the pass ends even while memories are being added.
     """
     columns = ("seq", "id", "tenant_id", "version", "deleted_at", "expires_at")
     batch = list(Memory.all_tenants.filter(seq__gt=after).order_by("seq").values_list(*columns)[:BATCH])
@@ -150,7 +154,7 @@ def mark(
     *,
     all_vectors: bool = False,
 ) -> None:
-    """Make these (id, tenant, version) due. A concurrent writer takes precedence."""
+    """Make these memories due, each given as (id, tenant, version). A concurrent writer takes precedence."""
     for start in range(0, len(memories), BATCH):  # a statement in PostgreSQL accepts 65,535 parameters
         _mark(generation, memories[start : start + BATCH], source, all_vectors)
 
@@ -179,7 +183,8 @@ def _mark(
             )
         )
     VectorEmbedding.all_tenants.bulk_create(new, ignore_conflicts=True)
-    # Rows that already existed. The version is read now, because any writer since then has also updated the row.
+    # Update the rows that already existed, if they are outdated. The version is read again, because the memory may have
+    # changed in the meantime.
     version_now = Memory.all_tenants.filter(id=OuterRef("memory_id")).values("version")
     rows_of(generation).filter(memory_id__in=ids, wanted_version__lt=Subquery(version_now)).update(
         wanted_version=Subquery(version_now), due_at=now, attempts=0

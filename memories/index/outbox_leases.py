@@ -1,4 +1,4 @@
-"""The bookkeeping of the drain: lease, read and settle outbox rows, in one statement each."""
+"""Lease, read and settle outbox rows, for the drain. Each of these takes one statement, or a few on SQLite."""
 
 from __future__ import annotations
 
@@ -19,15 +19,17 @@ from somamemory.db.rows import Columns, hexadecimal, id_parameter, one_of
 
 _ROWS = Columns(VectorEmbedding)
 _LEASED = Columns(VectorEmbedding, frozenset({"vector", "text_hash", "own"}))
-# The payload is read separately, because a batch of large ones would take gigabytes.
+# The payload is read separately, because the payloads of a batch of large memories would take gigabytes.
 _MEMORIES = Columns(Memory, frozenset({"payload", "metadata", "terms"}))
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A row whose memory is in the index as `version`, or must not be in it (`indexed_version` is None).
+    """The new state of a row, after its memory at `version` has been written to the index or removed from it.
 
-    vector, text_hash: None to keep the row's own.
+    indexed_version: the version in the index, or None if the memory is not in it.
+    due_at: when the row becomes due again, or None.
+    vector, text_hash: the new values, or None to keep the current ones.
     """
 
     id: int
@@ -39,17 +41,17 @@ class Outcome:
 
 
 def take(generation: EmbeddingGeneration, duration: timedelta, limit: int) -> list[VectorEmbedding]:
-    """Lease up to `limit` due rows that no other worker or writer has locked, longest waiting first."""
+    """Lease up to `limit` due rows that no other worker or writer has locked, longest wait first."""
     now = timezone.now()
     lease, lease_until = id_parameter(uuid.uuid4()), _time(now + duration)
     due = [id_parameter(generation.id), _time(now), _time(now)]
     skipping = "FOR UPDATE SKIP LOCKED" if connection.features.has_select_for_update_skip_locked else ""
     with connection.cursor() as cursor:
-        if connection.vendor == "sqlite":  # an update would wait for writers even if nothing is due
+        if connection.vendor == "sqlite":  # an update would have to wait for other writers, even if nothing is due
             cursor.execute(f"SELECT EXISTS (SELECT 1 {_DUE})", due)
             if not cursor.fetchone()[0]:
                 return []
-        # The limit is part of the text. With a parameter, PostgreSQL would plan for a tenth of the table.
+        # The limit is part of the text, because for a parameter, PostgreSQL would assume a tenth of the rows.
         cursor.execute(
             f"WITH due AS (SELECT id {_DUE} ORDER BY due_at LIMIT {limit:d} {skipping}) "  # noqa: S608
             "UPDATE sfm_vector_embeddings SET lease = %s, lease_until = %s "
@@ -66,14 +68,14 @@ _DUE = """
 
 
 def read(ids: Sequence[int], largest: int = SMALL) -> Iterator[VectorEmbedding]:
-    """Yield each row with its memory, read in the same statement.
+    """Yield each row with its memory, both read in the same statement.
 
     Rows whose memory has been purged are left out. Large memories are read one at a time, after the others.
     """
     condition, parameter = one_of("row.id", ids)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT {_ROWS.sql('row')}, {_MEMORIES.sql('memory')}, "  # noqa: S608 - no value is put in
+            f"SELECT {_ROWS.sql('row')}, {_MEMORIES.sql('memory')}, "  # noqa: S608 - contains no values
             "CASE WHEN memory.size <= %s THEN memory.payload END FROM sfm_vector_embeddings AS row "
             f"JOIN sfm_memories AS memory ON memory.id = row.memory_id WHERE {condition}",
             [largest, parameter],
@@ -92,7 +94,7 @@ def read(ids: Sequence[int], largest: int = SMALL) -> Iterator[VectorEmbedding]:
 
 
 def held(ids: Sequence[int], lease: uuid.UUID | None, until: datetime) -> set[int]:
-    """Return the rows whose lease lasts beyond `until`."""
+    """Return the ids of those rows that still have this lease and whose lease lasts beyond `until`."""
     condition, parameter = one_of("id", ids)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -105,8 +107,8 @@ def held(ids: Sequence[int], lease: uuid.UUID | None, until: datetime) -> set[in
 def settle(outcomes: Sequence[Outcome], lease: uuid.UUID | None) -> set[int]:
     """Mark as done the rows whose memory is still at the outcome's version, and return their ids.
 
-    Requires a transaction on SQLite. Rows that a writer has locked are skipped: waiting for them could deadlock with a
-    writer that locks many.
+    On SQLite, this must be called in a transaction. On PostgreSQL, rows that a writer has locked are skipped, because
+    waiting for them could deadlock with a writer that locks many.
     """
     if not outcomes or lease is None:
         return set()

@@ -1,9 +1,9 @@
 """Build a new embedding generation next to the active one: the steps of the `rebuild_embeddings` job.
 
-1. *check*: verify that the new embedder works, and create a generation. From now on, every write marks memories for
+1. *check*: verify that the new embedder works, and create a generation. From then on, every write queues memories for
    both generations.
-2. *rows*: create an outbox row for every memory in the new generation; workers begin to process them. Repeat this until
-   a pass that began after all caches had expired finds no missing or outdated row.
+2. *rows*: create an outbox row in the new generation for every memory, while workers begin to process these rows.
+   Repeat this until a pass that began after all caches had expired finds no missing or outdated row.
 3. *embed*: wait until the workers have processed the rows.
 4. *compare*: compare the results of both generations for the same questions, and store the comparison with the job.
 5. *switch*: activate the new generation and retire the old one, in a single transaction.
@@ -35,17 +35,17 @@ from somamemory.errors import ConfigurationError, EmbedderUnavailable
 CHECK, ROWS, EMBED, COMPARE, SWITCH, RETIRE, UNDO = (
     "check", "rows", "embed", "compare", "switch", "retire", "undo",
 )  # fmt: skip
-# Longer than the lifetime of caches, for searches that began with the old generation and writes that are being
-# committed.
+# The old generation is kept for this much longer than the lifetime of caches, for searches that have begun with it and
+# for writes that are being committed.
 GRACE_S = 15
 STEP_S = 0.5
-# The maximum share of memories that may be left out because they can no longer be embedded.
+# The maximum fraction of all memories that may be left out because they can no longer be embedded.
 MAY_FAIL = 0.001
 _DELETED_AT_ONCE = 500
 
 
 def step(job: Job) -> bool:
-    """Run a part of the job, and return whether the job has finished."""
+    """Run one part of the job, and return whether the job has finished."""
     phases: dict[str, Callable[[Job], bool]] = {
         CHECK: _check, ROWS: _rows, EMBED: _embed, COMPARE: _compare, SWITCH: _switch, RETIRE: _retire, UNDO: _undo,
     }  # fmt: skip
@@ -80,7 +80,7 @@ def _check(job: Job) -> bool:
 
 
 def _rows(job: Job) -> bool:
-    if _seconds_since(job.data["began"]) < 0:  # the pass that could be the last one has not begun yet
+    if _seconds_since(job.data["began"]) < 0:  # wait until the next pass may begin
         return False
     old, new = _generation(job, "old"), _generation(job, "new")
     until = time.monotonic() + STEP_S
@@ -113,8 +113,8 @@ def _embed(job: Job) -> bool:
     old_failed = VectorEmbedding.all_tenants.filter(
         generation_id=job.data["old"], due_at__isnull=False, attempts__gte=FAILED_ATTEMPTS
     ).count()
-    # Writes that arrived after this phase began are soon due in both generations. Under load, waiting for them would
-    # never end.
+    # Do not wait for memories that were written after this phase began. They will soon be indexed in both generations,
+    # and under load, there would always be more.
     then = job.data.setdefault("embedding_since", _now())
     open_rows = waiting.filter(Q(due_at__lte=then) | Q(attempts__gt=0)).count()
     if open_rows == failed and failed <= old_failed + MAY_FAIL * (job.total or 0):
@@ -161,7 +161,7 @@ def _retire(job: Job) -> bool:
     if _seconds_since(job.data["at"]) < settings.GENERATION_CACHE_S + GRACE_S:
         return False
     old = EmbeddingGeneration.objects.filter(id=job.data["remove"], state=generations.State.RETIRED).first()
-    if old is None:  # an earlier run was killed after the last line of this function
+    if old is None:  # an earlier run deleted the generation, but was killed before it could record that
         return True
     if not job.data.get("failed") and not _swept(job):
         return False
@@ -176,14 +176,14 @@ def _retire(job: Job) -> bool:
 
 
 def _rows_are_gone(job: Job, old: EmbeddingGeneration) -> bool:
-    """Delete some rows, in short transactions, because on SQLite every writer waits for them.
+    """Delete some rows of the old generation, and return whether all of them are gone.
 
-    Return whether all are gone.
+    The transactions are short, because on SQLite, every writer waits for them.
     """
     rows = VectorEmbedding.all_tenants.filter(generation=old)
     until = time.monotonic() + STEP_S
     while time.monotonic() < until:
-        # Start after the last one, so that deleted rows are not read again.
+        # Start after the last row that was deleted, so that the database does not read through deleted rows again.
         some = rows.filter(id__gt=job.data.get("deleted", 0)).order_by("id")
         batch = list(some.values_list("id", flat=True)[:_DELETED_AT_ONCE])
         if not batch:
@@ -194,9 +194,9 @@ def _rows_are_gone(job: Job, old: EmbeddingGeneration) -> bool:
 
 
 def _swept(job: Job) -> bool:
-    """Run one more pass before the old generation is removed, and return whether it has finished.
+    """Fill in missing rows of the new generation once more, and return whether this pass has finished.
 
-    This covers writes that took longer than the lifetime of any cache.
+    This finds the memories of writes that took longer than the lifetime of any cache.
     """
     if not job.data.get("swept"):
         last, _ = outbox.fill(_generation(job, "new"), job.data["after"])
@@ -215,9 +215,9 @@ def _generation(job: Job, which: str) -> EmbeddingGeneration:
 
 
 def _count(job: Job, new: EmbeddingGeneration) -> QuerySet[VectorEmbedding]:
-    """Update `done` and `total`, and return the number of rows that are still waiting."""
+    """Update the job's `done` and `total`, and return the rows that are still waiting."""
     rows = VectorEmbedding.all_tenants.filter(generation=new)
-    # The row of a memory with an expiry time is not due until it expires, so it does not count as waiting.
+    # If an indexed memory has an expiry time, its row is not due until then, so it does not count as waiting.
     waiting = rows.filter(Q(due_at__lte=timezone.now()) | Q(due_at__isnull=False, attempts__gt=0))
     there = rows.count()
     job.total = max(there, job.data.get("memories", 0) if job.data["phase"] == ROWS else 0)

@@ -1,7 +1,7 @@
 """Compare the index with the database, by id and version, and repair the differences: the `reconcile` job.
 
 The database is read before the index, and every difference is checked again afterwards, so a concurrent change is not
-reported. Rows that are due are not reported either, because a worker is about to process them.
+reported as a difference. Memories that await indexing are not reported either, because a worker will process them.
 """
 
 from __future__ import annotations
@@ -32,22 +32,23 @@ log = logging.getLogger("soma.index")
 MISSING, STALE, ORPHANED = "missing", "stale", "orphaned"
 KINDS = (MISSING, STALE, ORPHANED)
 EXAMPLES = 5
-PART = 8_000  # approximate number of memories compared at a time
+PART = 8_000  # the approximate number of memories compared at a time
 STEP_S = 5.0
 
 
 @dataclass
 class Report:
-    """Counts of each kind of difference, with a few examples ("tenant/id").
+    """The number of differences of each kind, with a few examples ("tenant/id").
 
-    pending: memories that workers have yet to process.
+    checked: the number of memories that were compared.
+    pending: the number of memories that workers have yet to process.
     """
 
     checked: int = 0
     pending: int = 0
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     examples: dict[str, list[str]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
-    collections: list[str] = field(default_factory=list)  # collections of generations that no longer exist
+    collections: list[str] = field(default_factory=list)  # those whose generations no longer exist
 
     @property
     def different(self) -> bool:
@@ -69,7 +70,7 @@ class _Row:
 
 @dataclass(frozen=True)
 class _Known:
-    """A memory according to the database. `live`: whether the index should contain it."""
+    """What the database contains for an id: the outbox row, the memory's version, and whether it should be indexed."""
 
     row: _Row | None
     version: int | None  # None if the memory no longer exists
@@ -96,7 +97,9 @@ NOTHING = _Known(None, None, False)
 
 
 def repair_all(*, only_lost: bool = False) -> Report:
-    """Repair all tenants, every night and when an embedded server starts. Raises IndexUnavailable.
+    """Repair the index of all tenants. Runs every night and when an embedded server starts.
+
+    Raises IndexUnavailable if the index does not respond.
 
     only_lost: leave out tenants whose points cannot have been lost. Comparing a million memories takes half a minute.
 
@@ -154,7 +157,7 @@ def of_tenant(
     repair: bool,
     renew: Callable[[], object] = lambda: None,
 ) -> None:
-    """Compare one tenant, in parts by the first digits of the ids, so that memory use is bounded."""
+    """Compare the memories of one tenant in parts, by the first digits of their ids, so that memory use is bounded."""
     count = VectorEmbedding.all_tenants.filter(generation=generation, tenant_id=tenant).count()
     digits = 0
     while count > PART * 16**digits:
@@ -166,7 +169,7 @@ def of_tenant(
 
 
 def find_points_of_removed_tenants(generation: EmbeddingGeneration, report: Report, *, repair: bool) -> None:
-    """Find points of tenants that no longer exist."""
+    """Report the points of tenants that no longer exist and, if `repair`, delete them."""
     target = index.of(generation)
     known = list(Tenant.objects.values_list("id", flat=True))
     while found := target.tenants_but(known):
@@ -178,11 +181,11 @@ def find_points_of_removed_tenants(generation: EmbeddingGeneration, report: Repo
 
 
 def find_unknown_collections(report: Report, *, repair: bool) -> None:
-    """Find collections of generations that no longer exist."""
+    """Report the collections whose generations no longer exist and, if `repair`, delete them."""
     target = index.of(generations.active())
     ours = re.compile(rf"{re.escape(settings.MILVUS_PREFIX)}_[0-9a-f]{{12}}")
     names = {name for name in target.collections() if ours.fullmatch(name)}
-    # Read after the collections, because a generation is recorded before its collection is created.
+    # Generations are read after the collections, because a generation is recorded before its collection is created.
     gone = names - set(EmbeddingGeneration.objects.values_list("collection", flat=True))
     for name in sorted(gone):
         report.collections.append(name)
@@ -211,7 +214,7 @@ def _part(generation: EmbeddingGeneration, tenant: UUID, prefix: str, report: Re
         some = ids[start : start + outbox.BATCH]
         rows = outbox.rows_of(generation).filter(tenant_id=tenant, memory_id__in=some)
         now_known |= _known(tenant, rows, Memory.all_tenants.filter(id__in=some))
-    # A row that has been processed since then looks different now, and one that was replaced is due.
+    # Report only memories whose state in the database is still the same. Others have been written or indexed meanwhile.
     certain = {id: now_known.get(id, NOTHING) for id in ids if now_known.get(id, NOTHING) == known.get(id, NOTHING)}
     for kind in KINDS:
         report.note(kind, tenant, (id for id in certain if suspects[id] == kind))
@@ -220,10 +223,10 @@ def _part(generation: EmbeddingGeneration, tenant: UUID, prefix: str, report: Re
 
 
 def _repair(generation: EmbeddingGeneration, tenant: UUID, wrong: dict[UUID, _Known], held: dict[UUID, int]) -> None:
-    """Queue the differences for indexing.
+    """Repair the differences: put points back into the index, or queue the memories for indexing.
 
-    Delete only points without a memory, and points whose version is not in the database, which happens after a backup
-    is restored: an engine never replaces a point with a lower version.
+    Points are deleted only if their memory no longer exists, or if their version is higher than that of the memory,
+    which happens after a backup has been restored. (An engine never replaces a point with a lower version.)
     """
     unknown = [id for id, state in wrong.items() if state.row is None and state.version is None]
     later = [id for id, state in wrong.items() if state.version is not None and held.get(id, 0) > state.version]
@@ -243,10 +246,10 @@ def _repair(generation: EmbeddingGeneration, tenant: UUID, wrong: dict[UUID, _Kn
 
 
 def _restored(generation: EmbeddingGeneration, tenant: UUID, ids: list[UUID]) -> set[UUID]:
-    """Put missing points back with the vectors in the database, and return their ids.
+    """Put missing points back into a local index with the vectors in the database, and return their ids.
 
-    Within seconds, this refills a local engine that has lost its files. Memories that have changed since they were
-    indexed, or have no vector, are left to the workers.
+    This takes only seconds even if the index has lost all of its files. Memories that have changed since they were
+    indexed, or that have no vector, are left to the workers.
     """
     target, restored = index.of(generation), set[UUID]()
     if target.remote:

@@ -25,7 +25,7 @@ from somamemory.telemetry import tracing
 
 log = logging.getLogger("soma.index")
 
-WRITE_TIMEOUT_S = 10.0  # for another writer of the tenant; compacting a million rows takes about two seconds
+WRITE_TIMEOUT_S = 10.0  # the time to wait for another writer; compacting a million rows takes about two seconds
 _DESCRIPTION = "collection.json"
 _LOCKS = 64
 # Each mapped chunk needs a file descriptor, and processes are often limited to 1,024.
@@ -33,7 +33,7 @@ _MAX_MAPPED_CHUNKS = 384
 
 
 class LocalIndex:
-    """One collection: a folder with a subfolder for each tenant. Any number of processes can open it."""
+    """One collection: a folder with a subfolder for each tenant. Any number of processes can open the collection."""
 
     remote = False
 
@@ -88,7 +88,7 @@ class LocalIndex:
                 yield from store.scan(prefix)
 
     def is_intact(self, tenant: UUID) -> bool:
-        """Return whether the files were written or verified since the machine started, so no write was lost."""
+        """Return whether the file has been created or verified since the machine started, so that no write is lost."""
         try:
             store = self._opened(tenant)
         except (Damaged, OSError):
@@ -147,7 +147,7 @@ class LocalIndex:
 
     @contextmanager
     def _reading(self, tenant: UUID) -> Iterator[Store | None]:
-        """Provide the tenant's store without waiting for writers."""
+        """Provide the tenant's store. Waits for writers only if the files must be verified or are damaged."""
         try:
             store = self._opened(tenant)
             is_sound = store is None or store.file.verified
@@ -163,9 +163,9 @@ class LocalIndex:
 
     @contextmanager
     def _locked(self, tenant: UUID) -> Iterator[None]:
-        """Hold the lock for a tenant's writers.
+        """Hold the lock for a tenant's writers while this context is active.
 
-        Tenants share lock files, so that erasing a tenant leaves none behind.
+        Tenants share a fixed number of lock files, so that no lock file is left behind when a tenant is erased.
         """
         self._check()
         number = tenant.int % _LOCKS
@@ -179,10 +179,10 @@ class LocalIndex:
             self._locks[number].release()
 
     def _recovered(self, tenant: UUID) -> Store | None:
-        """Return the tenant's store, after repairing any damage from a killed process or a restart of the machine.
+        """Return the tenant's store, after repairing any damage caused by a killed process or a restart of the machine.
 
-        The caller holds the tenant's lock. A file that cannot be read is deleted. A comparison with the database
-        restores the missing rows.
+        The caller must hold the tenant's lock. A file that cannot be read is deleted, and the result is None. The next
+        comparison with the database restores the missing rows.
         """
         try:
             store = self._opened(tenant)
@@ -197,7 +197,7 @@ class LocalIndex:
         return store
 
     def _opened(self, tenant: UUID) -> Store | None:
-        """Return the tenant's store, or None if the tenant has no points. Raises Damaged."""
+        """Return the tenant's store, or None if the tenant has no points. Raises Damaged if a file cannot be read."""
         with self._lock:
             store = self._stores.get(tenant)
             if store is not None and not store.file.retired:
@@ -239,7 +239,7 @@ class LocalIndex:
     # -- the folder of the collection ------------------------------------------------------------------------------
 
     def _check(self) -> None:
-        """Create the collection if it is missing, and check its dimension. Raises ConfigurationError."""
+        """Create the collection if it is missing. Raises ConfigurationError if it has another dimension."""
         if self._is_checked:
             return
         with _translating_errors():
@@ -265,10 +265,10 @@ class LocalIndex:
 
 @contextmanager
 def _translating_errors() -> Iterator[None]:
-    """Raise IndexUnavailable if the files cannot be read or written."""
+    """Raise IndexUnavailable if the files cannot be read or written within this context."""
     try:
         yield
-    except Damaged as error:  # detected after opening, which cannot happen if only this program writes the file
+    except Damaged as error:  # damaged while the file is open, which only another program can cause
         raise IndexUnavailable(f"the vector index files are damaged: {error}; restart the server") from error
     except OSError as error:
         raise _unusable(error) from error

@@ -1,7 +1,7 @@
 """The labels of a tenant's rows: a number for each pair of namespace and memory type.
 
-A search compares only one number per row. The pairs are lines of a file that is only appended to; the number of a pair
-is the number of its line, counted from 1.
+With labels, a search compares only one number per row. Each pair is a line in an append-only file, and its label is the
+number of that line, counted from 1.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class Labels:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._numbers: dict[str, dict[str, int]] = {}  # by namespace and memory type
+        self._numbers: dict[str, dict[str, int]] = {}  # label by namespace and memory type
         self._count = 0
-        self._end = 0  # in bytes
+        self._end = 0  # position in the file up to which it has been read, in bytes
         self._reading = threading.Lock()
 
     def __len__(self) -> int:
@@ -45,7 +45,7 @@ class Labels:
                 raise Damaged("namespaces are missing")
 
     def matching(self, where: Where) -> NDArray[np.uint32]:
-        """Return the numbers of the pairs that a search can return."""
+        """Return the labels of the rows that a search can return."""
         numbers: list[int] = []
         for namespace in set(where.namespaces):
             types = self._numbers.get(namespace, {})
@@ -56,7 +56,7 @@ class Labels:
         return np.array(numbers, np.uint32)
 
     def numbers(self, pairs: Iterable[Pair]) -> list[int]:
-        """Return the number of each pair, and add new pairs. The caller holds the tenant's lock."""
+        """Return the label of each pair, and add the pairs that are new. The caller must hold the tenant's lock."""
         found = []
         for namespace, memory_type in pairs:
             number = self._numbers.get(namespace, {}).get(memory_type)
@@ -67,7 +67,7 @@ class Labels:
         line = json.dumps([namespace, memory_type]).encode() + b"\n"
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
         try:
-            os.ftruncate(descriptor, self._end)  # added by a killed process, but not published
+            os.ftruncate(descriptor, self._end)  # removes lines that a killed process has added but not published
             os.pwrite(descriptor, line, self._end)
         finally:
             os.close(descriptor)

@@ -1,7 +1,7 @@
-"""Layout of a points file: a header, then chunks of rows, each with its columns one after the other.
+"""The layout of a points file: a header, then chunks of rows. Each chunk contains its columns one after the other.
 
-Chunks grow, so that small tenants have small files and the rows of large tenants are scanned in long runs. A chunk
-never moves, so each is mapped into memory once.
+Each chunk is larger than the one before, up to a maximum, so that small tenants have small files and the rows of large
+tenants are scanned in long runs. A chunk never moves, so each chunk is mapped into memory only once.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FIRST_ROWS, GROWTH, MAX_ROWS = 64, 4, 65_536
 MAX_CHUNKS = 256  # 16.4 million rows per tenant
 # A chunk begins at an offset that every machine can map; the largest pages in use are 64 KiB.
 _CHUNK_ALIGNMENT = max(65_536, ALLOCATIONGRANULARITY)
-_COLUMN_ALIGNMENT = 64  # a cache line
+_COLUMN_ALIGNMENT = 64  # the size of a cache line
 
 
 def _first_rows() -> list[int]:
@@ -39,20 +39,20 @@ def _first_rows() -> list[int]:
     return firsts
 
 
-FIRSTS = _first_rows()  # the number of the first row of each chunk, and of the one that would follow the last
+FIRSTS = _first_rows()  # the number of the first row of each chunk, and of the chunk that would follow the last one
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
     """Rows of points, by column.
 
-    labels: number of the namespace and memory type, 0 for a dead row; uint32.
+    labels: the number of the namespace and memory type (see `labels`), or 0 for a dead row; uint32.
     scales: the value of one step of the row's codes; float32.
     codes: the vector in steps of `scales`, from -127 to 127; int8, (rows, dimension).
     ids: the two halves of the UUID as integers, most significant first; uint64, (rows, 2).
-    versions: int64.
-    checksums: of all other columns except `labels`; uint64.
-    vectors: of length 1; float32, (rows, dimension).
+    versions: the version of each memory; int64.
+    checksums: a checksum of all other columns except `labels`; uint64.
+    vectors: vectors of length 1; float32, (rows, dimension).
     """
 
     labels: NDArray[np.uint32]
@@ -79,7 +79,10 @@ COLUMNS = ("labels", "scales", "codes", "ids", "versions", "checksums", "vectors
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The position of a chunk in the file, and of its columns in the chunk. All but `rows` are in bytes."""
+    """The position of a chunk in the file, and the positions of its columns in the chunk, in bytes.
+
+    rows: the number of rows in the chunk.
+    """
 
     rows: int
     start: int
@@ -98,7 +101,7 @@ def chunks_for(count: int) -> int:
 
 @cache
 def places(dimension: int) -> tuple[Place, ...]:
-    """Return the position of every chunk of a file for vectors of this dimension."""
+    """Return the position of every chunk in a file whose vectors have this dimension."""
     found, start = [], 0
     for number in range(MAX_CHUNKS):
         rows = FIRSTS[number + 1] - FIRSTS[number]

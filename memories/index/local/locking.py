@@ -17,7 +17,10 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.0002, 0.01
 
 @contextmanager
 def exclusive(path: Path, timeout_s: float) -> Iterator[None]:
-    """Hold the lock on this file. The operating system releases it when the process ends. Raises IndexUnavailable."""
+    """Hold the lock on this file while this context is active. If the process ends, the operating system releases it.
+
+    Raises IndexUnavailable if another process holds the lock for longer than `timeout_s`.
+    """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
     try:
         _acquire(descriptor, time.monotonic() + timeout_s)

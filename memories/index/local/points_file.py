@@ -25,21 +25,21 @@ from memories.index.local.layout import Columns
 from somamemory.errors import IndexUnavailable
 
 PRIVATE = 0o600
-_FORGET_AFTER_VECTORS = 1_024  # reading one may map 16 pages of 4 KiB
+_FORGET_AFTER_VECTORS = 1_024  # reading a vector may map 16 pages of 4 KiB
 
 
 class Damaged(Exception):
-    """Raised for a file that is corrupt or was written by another version."""
+    """Raised if a file is corrupt or was written in another format."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    first: int  # number of its first row
+    first: int  # the number of the chunk's first row
     columns: Columns
     memory: mmap = field(repr=False)
 
     def forget_vectors(self) -> None:
-        """Unmap the pages of vectors that were read. They stay in the page cache while there is room."""
+        """Remove the pages of vectors from this process's memory. They stay in the page cache while there is room."""
         if hasattr(self.memory, "madvise"):
             number = layout.chunk_of(self.first)
             place = layout.places(self.columns.vectors.shape[1])[number]
@@ -51,7 +51,7 @@ _DONT_NEED = 4  # MADV_DONTNEED has this number on Linux and macOS
 
 
 class PointsFile:
-    """An open file. `count`, `label_count` and `retired` are read from the shared memory each time."""
+    """An open file. Each access to a property such as `count` or `retired` reads the header, which processes share."""
 
     def __init__(self, path: Path, dimension: int, descriptor: int) -> None:
         self.path = path
@@ -65,7 +65,7 @@ class PointsFile:
 
     @classmethod
     def create(cls, path: Path, dimension: int) -> PointsFile:
-        """Create an empty file. It replaces an existing one only once its header is complete."""
+        """Create an empty file under a temporary name. It replaces any existing file only in `publish`."""
         draft = path.with_suffix(".new")
         descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, PRIVATE)
         made = cls(path, dimension, descriptor)
@@ -81,12 +81,12 @@ class PointsFile:
         return made
 
     def publish(self) -> None:
-        """Rename a newly created file to its final name."""
+        """Rename a newly created file to its final name, replacing any existing file."""
         os.replace(self.path.with_suffix(".new"), self.path)
 
     @classmethod
     def open(cls, path: Path, dimension: int) -> PointsFile | None:
-        """Return the file, or None if there is none. Raises Damaged."""
+        """Return the file, or None if there is none. Raises Damaged if its header is not valid."""
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -112,7 +112,7 @@ class PointsFile:
 
     @property
     def count(self) -> int:
-        """The number of rows, dead ones included."""
+        """The number of rows, including dead ones."""
         return int(self._header[layout.COUNT_AT])
 
     @property
@@ -137,7 +137,7 @@ class PointsFile:
 
     @staticmethod
     def retire_at(path: Path) -> None:
-        """Retire a file that may be damaged."""
+        """Retire a file without opening it as a PointsFile, because it may be damaged."""
         with suppress(FileNotFoundError):
             descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
             try:
@@ -156,7 +156,7 @@ class PointsFile:
 
     @property
     def interrupted(self) -> bool:
-        """Whether a writer was killed. The caller holds the tenant's lock, so no other writer is active."""
+        """Whether a writer was killed before it finished. The caller must hold the lock, so no writer is active."""
         return bool(self._header[layout.WRITING_AT])
 
     @contextmanager
@@ -167,14 +167,14 @@ class PointsFile:
 
     @property
     def verified(self) -> bool:
-        """Whether the file has been written or verified since the machine started. If so, no write was lost."""
+        """Whether the file has been created or verified since the machine started. If so, no write was lost."""
         return bool((self._header[layout.BOOT_AT :] == _BOOT).all())
 
     def mark_verified(self) -> None:
         self._header[layout.BOOT_AT :] = _BOOT
 
     def kill_torn(self) -> int:
-        """Mark as dead the rows that do not match their checksum, and return how many there were."""
+        """Mark as dead the rows that do not match their checksum or have an unknown label, and return their number."""
         torn: list[int] = []
         for chunk, places in self.parts(0, self.count):
             rows = chunk.columns[places]
@@ -204,7 +204,7 @@ class PointsFile:
         return chunk.columns, row - chunk.first
 
     def append(self, rows: Columns) -> None:
-        """Append rows and publish them. Raises IndexUnavailable if there is no space for them."""
+        """Append rows and publish them. Raises IndexUnavailable if there is not enough space for them."""
         start = self.count
         stop = start + len(rows)
         for number in range(layout.chunks_for(start), layout.chunks_for(stop)):
@@ -226,9 +226,10 @@ class PointsFile:
         self._header[layout.DEAD_AT] += np.uint64(len(rows))
 
     def kill_duplicates(self) -> None:
-        """Keep only the last of several live rows with the same id.
+        """Mark all but the last of several live rows with the same id as dead.
 
-        This happens if a writer was killed before it marked the others as dead.
+        There are several if a writer was killed after it had appended a row and before it marked the previous one as
+        dead.
         """
         if not self.count:
             return
@@ -257,7 +258,7 @@ class PointsFile:
         return Chunk(layout.FIRSTS[number], layout.view(memory, place, self.dimension), memory)
 
     def _reserve(self, number: int) -> None:
-        """Reserve disk space for a chunk. If the disk were full, writing to a mapped hole would kill the process."""
+        """Reserve disk space for a chunk. If the disk were full, writing to mapped memory would kill the process."""
         if number >= layout.MAX_CHUNKS:
             raise IndexUnavailable(
                 f"the vector index can hold at most {layout.FIRSTS[-1]:,} points per tenant; use pgvector or Milvus"
@@ -277,7 +278,10 @@ class PointsFile:
 def gathered(
     file: PointsFile, rows: NDArray[np.intp], read: Callable[[Columns, NDArray[np.intp]], NDArray[Number]]
 ) -> NDArray[Number]:
-    """Read from the chunks that contain these rows, which are in ascending order."""
+    """Call `read` for each chunk that contains some of the rows, and concatenate the results.
+
+    rows: row numbers in ascending order.
+    """
     if not len(rows):
         return read(file.chunk(0).columns, rows)
     ends = np.searchsorted(rows, layout.FIRSTS[1 : layout.chunks_for(int(rows[-1]) + 1) + 1]).tolist()
@@ -291,7 +295,7 @@ def gathered(
 
 
 def _boot() -> NDArray[np.uint64]:
-    """Return the boot id of the machine, or a random one if there is none."""
+    """Return the boot id of the machine, or random bytes if the operating system does not provide one."""
     try:
         text = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip().replace("-", "")
         return np.frombuffer(bytes.fromhex(text), np.uint64)

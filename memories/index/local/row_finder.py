@@ -1,4 +1,4 @@
-"""Find rows by id, for writers and for searches among given ids. Each process has its own finders."""
+"""Find the rows of a points file by id, for writers and for searches among given ids."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from memories.index.local.points_file import PointsFile, gathered
 
-# Rows added since the last sort are in a dictionary, up to this number plus an eighth of the number of sorted rows.
-# There, a row takes 108 bytes in every process that uses the tenant. Sorting 16,000 rows takes 1 ms.
+# Rows added since the last sort are kept in a dictionary. When it would exceed this number of rows or an eighth of the
+# number of sorted rows, whichever is larger, all rows are sorted. In the dictionary, a row takes 108 bytes in every
+# process that uses the tenant. Sorting 16,000 rows takes 1 ms.
 SORT_AFTER_ROWS = 2_048
 _LOW = (1 << 64) - 1
 
@@ -19,7 +20,11 @@ Rows = NDArray[np.intp]
 
 
 class RowFinder:
-    """Half of each id, sorted (12 bytes per row), and a dictionary of the rows added later."""
+    """Finds rows by id, in one process.
+
+    It consists of a sorted array with half of each id (12 bytes per row), and a dictionary of the rows added since the
+    last sort.
+    """
 
     def __init__(self) -> None:
         self._keys: NDArray[np.uint64] = np.empty(0, np.uint64)
@@ -28,13 +33,13 @@ class RowFinder:
         self._seen = 0
 
     def find(self, file: PointsFile, ids: Sequence[UUID]) -> list[int | None]:
-        """Return the live row of each id. The caller holds the tenant's lock."""
+        """Return the live row of each id, or None if there is none. The caller must hold the tenant's lock."""
         self._catch_up(file)
         starts = np.searchsorted(self._keys, np.array([id.int & _LOW for id in ids], np.uint64)).tolist()
         return [self._live(file, id, start) for id, start in zip(ids, starts, strict=True)]
 
     def live(self, file: PointsFile, ids: Sequence[UUID | str]) -> Rows:
-        """Return the live rows of these ids in ascending order. Needs no lock."""
+        """Return the live rows of these ids in ascending order. The caller does not need the tenant's lock."""
         self._catch_up(file)
         halves, recent = _halves(ids), self._recent
         pairs = halves.tolist() if recent else []
@@ -44,17 +49,17 @@ class RowFinder:
         return _where(rows, gathered(file, rows, lambda columns, places: columns.labels[places]) != 0)
 
     def _sorted_rows(self, file: PointsFile, halves: NDArray[np.uint64]) -> Rows:
-        """Return the rows of these ids that existed at the last sort, including dead ones."""
+        """Return the rows of these ids that existed at the last sort, including rows that have died since then."""
         starts = np.searchsorted(self._keys, halves[:, 1])
         counts = np.searchsorted(self._keys, halves[:, 1], "right") - starts
-        # Several rows can have the same half of an id.
+        # The ids of several rows can have the same lower half.
         places = np.arange(counts.sum()) + np.repeat(starts - np.cumsum(counts) + counts, counts)
         order = np.argsort(self._rows[places])
         rows = self._rows[places][order].astype(np.intp)
         return _where(rows, self._firsts(file, rows) == np.repeat(halves[:, 0], counts)[order])
 
     def _firsts(self, file: PointsFile, rows: Rows) -> NDArray[np.uint64]:
-        """Return the first halves of the ids of rows in ascending order."""
+        """Return the upper halves of the ids of these rows, which are in ascending order."""
         return gathered(file, rows, lambda columns, places: columns.ids[places, 0])
 
     def _live(self, file: PointsFile, id: UUID, start: int) -> int | None:
@@ -71,7 +76,7 @@ class RowFinder:
         return None
 
     def _catch_up(self, file: PointsFile) -> None:
-        """Add the rows that any process has added since the last call."""
+        """Add the rows that any process has appended to the file since the last call."""
         count = file.count
         if count - self._seen + len(self._recent) > max(SORT_AFTER_ROWS, len(self._keys) // 8):
             self._sort(file, count)
@@ -94,7 +99,7 @@ class RowFinder:
 
 
 def _halves(ids: Sequence[UUID | str]) -> NDArray[np.uint64]:
-    """Return both halves of each id, which are UUIDs or all hexadecimal digits."""
+    """Return both halves of each id. The ids are either all UUIDs, or all strings of 32 hexadecimal digits."""
     digits = [id for id in ids if isinstance(id, str)] or [id.hex for id in ids if isinstance(id, UUID)]
     return np.frombuffer(bytes.fromhex("".join(digits)), ">u8").astype(np.uint64).reshape(-1, 2)
 

@@ -18,21 +18,21 @@ from memories.index.local import layout
 from memories.index.local.codes import encode, products
 from memories.index.local.points_file import PointsFile, gathered
 
-# The error of a product has a standard deviation of at most SIGMA times the sum of both steps. At 4.3 times that, one
-# row in 60,000 near the limit is missed. With few dimensions, the maximum possible error is even smaller.
+# The error of a dot product has a standard deviation of at most _SIGMA times the sum of both steps. With a bound of 4.3
+# standard deviations, a search misses one in 60,000 of the rows near its limit. With few dimensions, the maximum
+# possible error is even smaller than that bound.
 _SIGMA = 12**-0.5
 _CERTAINTY = 4.3
-# If a filter leaves fewer than one row in this many, the codes of the remaining rows are copied first, instead of
-# comparing all rows.
+# If fewer than one in this many rows pass the filter, their codes are copied first, so that only these are compared.
 _SPARSE = 6
 # The maximum number of passes over new rows while writers are adding them.
 PASSES = 5
 MAX_CANDIDATES = (
-    8_192  # or four times the limit; if more rows are too similar to distinguish, the rest is not compared again
+    8_192  # or four times the limit, if that is more; if there are more candidates, the others are not compared again
 )
 
 Rows = NDArray[np.intp]
-Matching = Callable[[int], NDArray[np.uint32]]  # those of the first n labels that a search can return
+Matching = Callable[[int], NDArray[np.uint32]]  # returns those of the first n labels that the search can return
 
 
 @dataclass(slots=True)
@@ -40,7 +40,7 @@ class _Query:
     vector: Vector  # (1, dimension)
     codes: NDArray[np.int8]
     step: np.float32
-    slack: np.float32  # the greatest error in steps
+    slack: np.float32  # the greatest error of a product, in steps
 
     @classmethod
     def of(cls, vector: Vector) -> _Query:
@@ -50,13 +50,13 @@ class _Query:
 
 
 class _Candidates:
-    """The rows that may be among the nearest. `floor`: rows that cannot exceed this similarity are too far away."""
+    """The rows that may be among the nearest. Rows whose similarity is certainly less than `floor` are not."""
 
     def __init__(self, query: _Query, limit: int) -> None:
         self._query, self._limit = query, limit
         self.floor = np.float32(-np.inf)
         self.rows: Rows = np.empty(0, np.intp)
-        self.highest = np.empty(0, np.float32)  # possible similarity of each row
+        self.highest = np.empty(0, np.float32)  # the highest possible similarity of each row
         self._steps = np.empty(0, np.float32)
 
     def add(self, rows: Rows, highest: NDArray[np.float32], steps: NDArray[np.float32]) -> None:
@@ -80,7 +80,7 @@ class _Candidates:
 def nearest(
     file: PointsFile, matching: Matching, vector: Vector, limit: int
 ) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
-    """Return the ids of the nearest rows, and their similarities, best first, and by id if they are equal.
+    """Return the ids and similarities of the nearest rows, best first, and by id if their similarities are equal.
 
     Rows added during the search are included, because they may replace rows that were already compared.
     """
@@ -127,11 +127,14 @@ def _allowed(row_labels: NDArray[np.uint32], labels: NDArray[np.uint32]) -> NDAr
         return allowed
     table = np.zeros(int(labels.max()) + 2, np.bool_)
     table[labels] = True
-    return table.take(row_labels, mode="clip")  # labels added later are clipped to the last one, which is False
+    return table.take(row_labels, mode="clip")  # larger labels are clipped to the last entry, which is False
 
 
 def _bounded(file: PointsFile, candidates: _Candidates, limit: int) -> Rows:
-    """Return the rows to compare again. If too many are equally similar, keep those with the lowest ids."""
+    """Return the candidates to compare again, in ascending order, up to a maximum.
+
+    If candidates at the cutoff are equally similar, those with the lowest ids are kept.
+    """
     most = max(MAX_CANDIDATES, 4 * limit)
     rows, highest = candidates.rows, candidates.highest
     if len(rows) <= most:
@@ -144,15 +147,16 @@ def _bounded(file: PointsFile, candidates: _Candidates, limit: int) -> Rows:
 
 
 def ranked(file: PointsFile, query: Vector, rows: Rows, limit: int) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
-    """Return the ids of the nearest of these rows, which are in ascending order, and their similarities.
+    """Compare these rows with the query, and return the ids and similarities of the nearest ones, best first.
 
-    query: of shape (1, dimension).
+    query: a vector of shape (1, dimension).
+    rows: row numbers in ascending order.
     """
     if not len(rows):
         return np.empty((0, 2), np.uint64), np.empty(0)
     exact = gathered(file, rows, lambda columns, places: products(query, columns.vectors[places]))
     file.count_vectors_read(len(rows))
-    # float32 has six digits, so vectors that differ only by rounding errors are ordered by id.
+    # Similarities are rounded to six digits, the precision of float32, so that rounding errors do not affect the order.
     similarities = np.asarray(np.round(np.clip(exact, -1.0, 1.0, dtype=np.float64), 6), np.float64)
     ids = gathered(file, rows, lambda columns, places: columns.ids[places])
     order = np.lexsort((ids[:, 1], ids[:, 0], -similarities))
@@ -161,8 +165,8 @@ def ranked(file: PointsFile, query: Vector, rows: Rows, limit: int) -> tuple[NDA
 
 
 def _is_last(ids: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Return for each row whether it is the last one with its id; others were replaced during the search."""
-    by_id = np.lexsort((ids[:, 1], ids[:, 0]))  # stable, so that rows with the same id stay in their order
+    """Return, for each row, whether it is the last one with its id. Others have been replaced during the search."""
+    by_id = np.lexsort((ids[:, 1], ids[:, 0]))  # a stable sort, so rows with the same id stay in their order
     last = np.ones(len(ids), np.bool_)
     last[by_id[:-1]] = (ids[by_id[1:]] != ids[by_id[:-1]]).any(axis=1)
     return last

@@ -23,19 +23,19 @@ from somamemory.errors import IndexUnavailable
 log = logging.getLogger("soma.index")
 
 POINTS, LABELS = "points", "labels"
-# Dead rows are removed when they outnumber the live ones by this number.
+# Dead rows are removed when there are this many more of them than live rows.
 COMPACT_AFTER_ROWS = 4_096
 _LOW = (1 << 64) - 1
 
 
 class Store:
-    """Writers hold the tenant's lock; readers need none."""
+    """The points of one tenant, with their labels. A writer must hold the tenant's lock; a reader does not need it."""
 
     def __init__(self, folder: Path, file: PointsFile) -> None:
         self.folder, self.file = folder, file
         self._labels = Labels(folder / LABELS)
         self._finder = RowFinder()
-        self._lookup, self._lookups = RowFinder(), threading.Lock()  # of searches, which do not wait for writers
+        self._lookup, self._lookups = RowFinder(), threading.Lock()  # for searches, which do not wait for writers
 
     @classmethod
     def create(cls, folder: Path, dimension: int) -> Store:
@@ -47,7 +47,7 @@ class Store:
 
     @classmethod
     def open(cls, folder: Path, dimension: int) -> Store | None:
-        """Return the store, or None if the tenant has none. Raises Damaged."""
+        """Return the store, or None if the tenant has none. Raises Damaged if a file cannot be read."""
         file = PointsFile.open(folder / POINTS, dimension)
         if file is None:
             return None
@@ -57,12 +57,12 @@ class Store:
 
     @staticmethod
     def delete_folder(folder: Path) -> None:
-        """Delete a tenant's files, even damaged ones. Processes that have them open detect this."""
+        """Delete a tenant's files, even if they are damaged. Processes that have them open will notice."""
         PointsFile.retire_at(folder / POINTS)
         shutil.rmtree(folder, ignore_errors=True)
 
     def verify(self) -> None:
-        """Verify the rows after a restart of the machine, which may have lost writes."""
+        """Mark rows as dead that were not completely written before a restart of the machine."""
         with self.file.writing():
             torn = self.file.kill_torn()
             self.file.kill_duplicates()
@@ -86,7 +86,7 @@ class Store:
                 rows = self._lookup.live(self.file, ids)
             found = scan.ranked(self.file, vector[None], rows, limit)
             if gathered(self.file, rows, lambda columns, places: columns.labels[places]).all():
-                break  # otherwise a row was replaced or deleted, and its vector overwritten, in the meantime
+                break  # otherwise, a row has died in the meantime, and its vector may already have been overwritten
         return _hits(*found)
 
     def _refuse_if_rebuilding(self) -> None:
@@ -106,7 +106,7 @@ class Store:
     # -- with the tenant's lock ------------------------------------------------------------------------------------
 
     def upsert(self, points: Sequence[Point], vectors: Vector) -> None:
-        """Append the points, and mark as dead those that they replace. A higher version is never replaced."""
+        """Append the points, and mark the rows that they replace as dead. A higher version is never replaced."""
         self._labels.read(self.file.label_count)
         old = self._finder.find(self.file, [point.id for point in points])
         new = [at for at, row in enumerate(old) if row is None or self._version(row) <= points[at].version]
@@ -124,7 +124,7 @@ class Store:
         self._compact_if_worthwhile()
 
     def repair(self) -> None:
-        """Finish the work of a killed writer."""
+        """Complete the change of a writer that was killed, if there was one."""
         if self.file.interrupted:
             with self.file.writing():
                 self.file.kill_duplicates()
@@ -154,7 +154,7 @@ class Store:
             self._compact()
 
     def _compact(self) -> None:
-        """Write the live rows to another file. Readers finish with the old file, then open the new one."""
+        """Copy the live rows to a new file. Searches that are running finish with the old file."""
         old, new = self.file, PointsFile.create(self.folder / POINTS, self.file.dimension)
         new.label_count, new.rebuilding = old.label_count, old.rebuilding
         for chunk, places in old.parts(0, old.count):

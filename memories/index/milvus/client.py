@@ -1,7 +1,7 @@
 """A client for a Milvus server: connections, deadlines, retries and the circuit breaker.
 
-pymilvus is imported when the first call connects. The import takes a third of a second and starts gRPC threads, which
-commands without a search do not need.
+pymilvus is imported when the first call connects, because the import takes a third of a second and starts gRPC threads.
+Commands that do not use the index never need it.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ T = TypeVar("T")
 log = logging.getLogger("soma.index")
 
 RETRY = RetryPolicy(attempts=4, first_pause_s=0.02)
-PROBE_EVERY_S = 2.0  # while the engine is down
+PROBE_EVERY_S = 2.0  # the interval between attempts to connect while the engine is down
 
-Call = Callable[[Any, dict[str, Any]], T]  # a pymilvus client, and the arguments that set the deadline
+Call = Callable[[Any, dict[str, Any]], T]  # takes a pymilvus client, and the arguments that set the deadline
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Connection:
 
 
 class Client:
-    """Makes calls to one collection. The first call connects, and so does the first call after a fork."""
+    """Makes calls to one collection. The first call in each process connects, including the first one after a fork."""
 
     def __init__(self, connection: Connection, collection: Collection) -> None:
         self._at = connection
@@ -67,7 +67,7 @@ class Client:
         self.search_timeout_s = min(self.timeout_s, connection.search_timeout_s)
         self._connecting = threading.Lock()
         self.vendor: Any = None
-        self.vendor_of = 0  # id of the process that created it
+        self.vendor_of = 0  # the id of the process that created `vendor`
         self.breaker = Breaker(
             "the vector index", log, pause_s=PROBE_EVERY_S, probe=self._reconnect, on_change=_show_breaker
         )
@@ -85,7 +85,7 @@ class Client:
         hasty: do not wait much longer than recent calls have taken.
         """
         timeout_s = self._patience.wait_s if hasty else self.search_timeout_s
-        self._require_closed_breaker()  # a result without a call does not show whether the engine works
+        self._require_closed_breaker()  # before the clock starts, so that rejected searches are not recorded
         began = time.monotonic()
         try:
             return self.call(action, call, timeout_s)
@@ -122,7 +122,7 @@ class Client:
     def _note(self, error: IndexUnavailable) -> None:
         """Update the state of the client after a failure: the engine may be down, or the collection may be gone."""
         if code_of(error) == NOT_FOUND:
-            self.close()  # the next call creates it again
+            self.close()  # the next call connects again and creates the collection
         elif is_transient(error):
             self.breaker.failed(f"{self._at.uri}: {error.detail}")
 
@@ -146,7 +146,7 @@ class Client:
             raise IndexUnavailable("another request is still connecting to the vector index; retry later")
         try:
             if self.vendor_of != os.getpid():
-                self.vendor = None  # inherited from the parent process, so closing it would affect the parent
+                self.vendor = None  # not closed: a client inherited from the parent process shares its connection
             if self.vendor is None:
                 self._require_closed_breaker()
                 self.vendor = self._connect()
@@ -156,7 +156,7 @@ class Client:
             self._connecting.release()
 
     def _reconnect(self) -> None:
-        """Open a new connection, because gRPC can wait up to two minutes before it retries a failed one."""
+        """Open a new connection. gRPC itself can wait up to two minutes before it retries a failed connection."""
         with self._connecting:
             self._forget()
             self.vendor = self._connect()
@@ -172,7 +172,7 @@ class Client:
             with translating_errors("open"):
                 return self._open()
         except IndexUnavailable as error:
-            # Each attempt can take its whole deadline; requests must not wait behind it.
+            # An attempt to connect can take until its deadline, so no further requests must wait for one.
             self.breaker.open(f"{self._at.uri}: {error.detail}")
             raise
 
@@ -180,24 +180,25 @@ class Client:
         from pymilvus import MilvusClient
 
         more: dict[str, Any] = {"secure": True, "server_pem_path": self._at.ca} if self._at.ca else {}
-        # Not shared: pymilvus would use one connection for all indexes at the same address and never close it.
+        # Use a dedicated connection. Otherwise, pymilvus would share one among all indexes at the same address, and
+        # never close it.
         client = MilvusClient(
             uri=self._at.uri, token=self._at.token, timeout=self.search_timeout_s, dedicated=True, **more
         )
         try:
             self._collection.prepare(client)
-        except BaseException:  # any error: an open client would keep its connection and threads
+        except BaseException:  # whatever the error, an open client would keep its connection and threads
             client.close()
             raise
         return client
 
 
 class _OneAttempt(float):
-    """The number of seconds for one attempt, without retries by pymilvus.
+    """A timeout in seconds with which pymilvus makes only one attempt.
 
-    pymilvus retries a rejected call until `timeout` has passed, and for up to three more seconds, without jitter. To
-    decide whether to retry, it evaluates `elapsed >= timeout`, which is always true for this type. For gRPC, it is an
-    ordinary number.
+    Otherwise, pymilvus would retry a rejected call until `timeout` has passed, and for up to three more seconds,
+    without jitter. To decide whether to stop, it evaluates `elapsed >= timeout`, which is always true for this type.
+    For gRPC, the timeout is an ordinary number.
     """
 
     def __le__(self, other: float) -> bool:

@@ -10,12 +10,12 @@ from somamemory.errors import ConfigurationError
 from somamemory.installation import COMMAND
 
 FIELDS = frozenset({"id", "tenant", "namespace", "memory_type", "version", "vector"})
-NAMESPACE_BYTES = 1020  # Milvus counts bytes: 255 characters of up to four bytes
-OPENING_TIMEOUT_S = 60.0  # for creating, loading and dropping, which take time in proportion to the number of rows
-# With more partitions, a tenant's partition contains fewer rows of other tenants.
+NAMESPACE_BYTES = 1020  # Milvus counts bytes, and a namespace has up to 255 characters of up to four bytes
+OPENING_TIMEOUT_S = 60.0  # for creating, loading and dropping, whose durations depend on the number of rows
+# The more partitions there are, the fewer rows of other tenants a tenant's partition contains.
 PARTITIONS = 64
-# Before 2.4, an upsert assigns a row to a partition by the hash of its id, not of its tenant (milvus-io/milvus#30772),
-# and searches do not find it there: 197 of 200 rows were lost. A single partition avoids this.
+# Before 2.4, Milvus assigns an upserted row to a partition by the hash of its id, not of its tenant
+# (milvus-io/milvus#30772), where searches do not find it: 197 of 200 rows were lost. A single partition avoids this.
 SOUND_PARTITION_KEY_SINCE = (2, 4)
 
 
@@ -23,8 +23,9 @@ SOUND_PARTITION_KEY_SINCE = (2, 4)
 class Hnsw:
     """Parameters for the HNSW graph of a server's index (Malkov and Yashunin, arXiv 1603.09320).
 
-    They are the number of links per node, the search width during the build, and the minimum search width of a query,
-    which is always at least twice the limit.
+    m: the number of links per node.
+    ef_construction: the search width during the build.
+    ef: the minimum search width of a query. The search width is also at least twice the limit.
     """
 
     m: int = 16
@@ -34,7 +35,7 @@ class Hnsw:
     def breadth(self, limit: int) -> int:
         return min(
             max(self.ef, 2 * limit), 32_768
-        )  # a server rejects a value below the limit, and anything above its own maximum
+        )  # a server rejects a value that is less than the limit or greater than its maximum
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,11 @@ class Collection:
     timeout_s: float
 
     def prepare(self, client: Any) -> None:
-        """Create the collection and its index if they are missing, check them, and load them."""
+        """Create the collection and its vector index if they are missing, check the fields, and load the collection."""
         if not client.has_collection(self.name, timeout=self.timeout_s):
             self.create(client)
         self.check(client.describe_collection(self.name, timeout=self.timeout_s))
-        # Do not wait for the index to be built: loading waits anyway, and pymilvus would poll every half second.
+        # Do not wait until the index is built: loading waits anyway, and pymilvus would poll only every half second.
         if not client.list_indexes(self.name, field_name="vector", timeout=self.timeout_s):
             client.create_index(self.name, self.vector_index(client), sync=False, timeout=OPENING_TIMEOUT_S)
         client.load_collection(self.name, timeout=OPENING_TIMEOUT_S)
@@ -68,7 +69,7 @@ class Collection:
         try:
             client.create_collection(self.name, schema=schema, timeout=OPENING_TIMEOUT_S, num_partitions=partitions)
         except MilvusException:
-            # Several workers can start at the same time, and another one may have created it first.
+            # Several workers can start at the same time, so another one may have created the collection first.
             if not client.has_collection(self.name, timeout=self.timeout_s):
                 raise
 
@@ -96,7 +97,7 @@ class Collection:
 def _partition_count(server_version: str) -> int:
     """Return the number of partitions for a server version such as v2.3.5-lite or 2.6.1.
 
-    A version without a number is treated as new.
+    A version that contains no number is treated as a new one.
     """
     number = re.search(r"(\d+)\.(\d+)", server_version)
     old = number and (int(number[1]), int(number[2])) < SOUND_PARTITION_KEY_SINCE

@@ -1,4 +1,4 @@
-"""Translate Milvus errors into SomaMemory errors, and chain the original exception."""
+"""Translate Milvus errors into SomaMemory errors, with the original exception as their cause."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TRANSIENT = frozenset({1, 2, 4, 8, 401, 503, 901, 902, 903})
 
 @contextmanager
 def translating_errors(action: str) -> Iterator[None]:
-    """Raise `IndexUnavailable` for every Milvus error, and ConfigurationError if pymilvus is not installed."""
+    """Raise IndexUnavailable instead of any Milvus error, and ConfigurationError if pymilvus is not installed."""
     try:
         import grpc  # type: ignore[import-untyped]
         from pymilvus import MilvusException
@@ -30,14 +30,14 @@ def translating_errors(action: str) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """Return a one-line reason. The full gRPC message includes connection traces that bury the reason in a log."""
-    details = getattr(error, "details", None)  # a grpc.RpcError has this instead of a message
+    """Return the reason for an error in one line, without the connection traces that follow it in a gRPC message."""
+    details = getattr(error, "details", None)  # a grpc.RpcError has this method instead of a message
     text = details() if details else getattr(error, "message", "")
     return (text or str(error) or type(error).__name__).splitlines()[0][:300]
 
 
 def code_of(error: IndexUnavailable) -> object:
-    """Return the error code: a Milvus error number or a gRPC status."""
+    """Return the code of the original error: a Milvus error number or a gRPC status."""
     code = getattr(error.__cause__, "code", None)
     return code() if callable(code) else code
 

@@ -26,7 +26,8 @@ class MilvusIndex:
     """A `VectorIndex` stored in one Milvus collection.
 
     collection: a name made of letters, digits and underscores.
-    consistency: the consistency level of searches on a server. "Strong" includes every finished upsert and adds 200 ms.
+    consistency: the consistency level of searches that are not `fresh`. With "Strong", a search includes every finished
+      upsert, but takes 200 ms longer.
 
     Any call raises `ConfigurationError` if the index cannot be used as configured.
     """
@@ -51,7 +52,7 @@ class MilvusIndex:
         self._consistency = consistency
 
     def upsert(self, tenant: UUID, points: Sequence[Point]) -> None:
-        # If one call contains two rows with the same id, an engine can keep either, but the last one must win.
+        # If a call contained two rows with the same id, Milvus could keep either, but the last one must win.
         latest = {point.id: point for point in points}
         rows = [row_of(tenant, point, self._collection.dimension) for point in latest.values()]
         per_call = max(1, min(ROWS_PER_CALL, BYTES_PER_CALL // (4 * self._collection.dimension + 2 * NAMESPACE_BYTES)))
@@ -97,8 +98,9 @@ class MilvusIndex:
     def scan(self, tenant: UUID, prefix: str = "") -> Iterator[tuple[UUID, int]]:
         """Yield (id, version) of the tenant's points.
 
-        A full page may be incomplete, so it is read again in sixteen parts. pymilvus' own iterator falls back to the
-        client's clock if the server returns no timestamp, and then misses rows.
+        If a page is full, there may be more points, so they are read again in sixteen parts, by the next digit of the
+        id. pymilvus's own iterator is not used: if the server returns no timestamp, it falls back to the client's
+        clock, and then misses rows.
         """
         rows = self._client.call(
             "list its points",
@@ -107,7 +109,7 @@ class MilvusIndex:
                 filter=f'{expression(tenant)} and id like "{prefix}%"',
                 limit=SCAN_PAGE_ROWS,
                 output_fields=["id", "version"],
-                # A row missed here would be mistaken for a row that the index has lost.
+                # A point that is missed here would be mistaken for one that the index has lost.
                 consistency_level="Strong",
                 **timeout,
             ),
@@ -165,7 +167,7 @@ class MilvusIndex:
 
             try:
                 client.create_alias(self._collection.name, alias, **timeout)
-            except MilvusException:  # it already exists
+            except MilvusException:  # the alias already exists
                 client.alter_alias(self._collection.name, alias, **timeout)
 
         self._client.call("name a collection", point)

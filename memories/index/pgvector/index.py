@@ -3,7 +3,7 @@
 Every call uses the calling thread's own database connection. Row-level security, read replicas and transactions
 therefore apply without any further code, and another web process or server sees a vector as soon as it is stored.
 
-A search compares every vector of the namespaces, so that its results are exact. Each large namespace has an approximate
+In small namespaces, a search compares every vector, so its results are exact. Each large namespace has an approximate
 index (see `nearest`), whose candidates are then compared exactly.
 """
 
@@ -30,7 +30,7 @@ ROWS_PER_STATEMENT = 500
 DELETED_AT_ONCE = 5_000
 SCAN_PAGE_ROWS = 10_000
 
-# Sorted, so that two statements that write the same points cannot deadlock.
+# The points are sorted, so that two statements that write the same points cannot deadlock.
 _UPSERT = """
 INSERT INTO {table} AS old (tenant_id, memory_id, namespace, memory_type, version, vector)
 SELECT %s, id, namespace, memory_type, version, vector::vector
@@ -104,7 +104,7 @@ class PgvectorIndex:
                 _write(statement, [tenant, batch])
 
     def drop_tenant(self, tenant: UUID) -> None:
-        """Delete the tenant's rows in parts, so that no statement exceeds its timeout."""
+        """Delete the tenant's rows in batches, so that no statement exceeds its timeout."""
         statement = self._sql(
             "DELETE FROM {table} WHERE tenant_id = %s AND memory_id = ANY "
             "(ARRAY(SELECT memory_id FROM {table} WHERE tenant_id = %s LIMIT %s))"
@@ -127,7 +127,7 @@ class PgvectorIndex:
             low = page[-1][0].int + 1 if len(page) == SCAN_PAGE_ROWS else high + 1
 
     def is_intact(self, tenant: UUID) -> bool:
-        """Return whether the tenant has points: PostgreSQL cannot lose points without losing the memories as well."""
+        """Return whether the tenant has points. PostgreSQL cannot lose points without losing the memories as well."""
         return self._table.exists() and bool(
             _read(self._sql("SELECT 1 FROM {table} WHERE tenant_id = %s LIMIT 1"), [tenant])
         )
@@ -152,10 +152,10 @@ class PgvectorIndex:
         PgvectorIndex(collection, self._table.dimension).drop()
 
     def publish(self, alias: str) -> None:
-        """Do nothing: `sfm_embedding_generations`, in the same database, names the active collection."""
+        """Do nothing, because `sfm_embedding_generations`, in the same database, names the active collection."""
 
     def available(self) -> bool:
-        """Return True: if the outbox can be read, so can the index."""
+        """Return True, because if the outbox can be read, the index in the same database can be read as well."""
         return True
 
     def ping(self) -> None:
@@ -163,20 +163,23 @@ class PgvectorIndex:
         _read(self._sql("SELECT 1 FROM {table} LIMIT 1"), [])
 
     def maintain(self, should_stop: Callable[[], bool] = lambda: False) -> None:
-        """Create and renew the approximate indexes of large namespaces."""
+        """Create the approximate indexes of large namespaces, and remove obsolete ones."""
         if self._table.exists():
             upkeep.maintain(self._table, should_stop)
             self._nearest.forget()
 
     def close(self) -> None:
-        """Do nothing: the connection belongs to the calling thread."""
+        """Do nothing, because the connection belongs to the calling thread."""
 
     def _sql(self, statement: str) -> str:
         return statement.format(table=connections[DEFAULT_DB_ALIAS].ops.quote_name(self._table.name))
 
 
 def _connection(fresh: bool) -> BaseDatabaseWrapper:
-    """Return the connection of the running selector, which may be that of a replica. A replica may lag behind."""
+    """Return the connection to search with: if `fresh`, that of the primary; otherwise, possibly that of a replica.
+
+    A replica may lag behind.
+    """
     return connections[DEFAULT_DB_ALIAS] if fresh else replicas.connection()
 
 
@@ -205,6 +208,6 @@ def _batches(items: Sequence[T], size: int) -> Iterator[list[T]]:
 
 
 def _hits(rows: Sequence[tuple[UUID, float]], limit: int) -> list[Hit]:
-    # float32 has no more than six digits.
+    # Round to six digits, the precision of float32.
     hits = [Hit(id, round(min(1.0, max(-1.0, similarity)), 6)) for id, similarity in rows]
     return sorted(hits, key=lambda hit: (-hit.similarity, hit.id.hex))[:limit]

@@ -20,18 +20,19 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from memories.index.base import Where
 from memories.index.pgvector.table import Table
 
-# The number of vectors that a search considers, and the maximum that pgvector allows.
+# The number of candidates that a search of an approximate index considers, and the maximum that pgvector allows.
 BREADTH, MAX_BREADTH = 400, 1_000
-# At least this number of candidates must pass a filter. With fewer, too few true neighbours are found.
+# If a search filters by memory type, at least this many candidates must pass. With fewer, it misses too many
+# neighbours.
 FILTERED = 100
-# Other processes notice a new index within this time. Until then, they compare every vector.
+# Other processes notice a new approximate index within this time. Until then, they compare every vector.
 REFRESH_S = 30.0
 
 Rows = list[tuple[UUID, float]]
 
 
 def suffix(tenant: UUID, namespace: str) -> str:
-    """Return the end of the name of a namespace's index."""
+    """Return the last part of the name of a namespace's approximate index."""
     return hashlib.blake2b(tenant.bytes + namespace.encode(), digest_size=10).hexdigest()
 
 
@@ -60,9 +61,9 @@ class Nearest:
     def _approximately(
         self, connection: BaseDatabaseWrapper, tenant: UUID, query: str, where: Where, limit: int
     ) -> Rows:
-        """Search a large namespace. The candidates of its index are compared exactly.
+        """Search a large namespace with its approximate index, whose candidates are then compared exactly.
 
-        If a filter rejects too many of them, the index gives up, and the few remaining vectors are compared.
+        If the filter rejects so many candidates that too few are left, all vectors that pass the filter are compared.
         """
         half = f"halfvec({self._table.dimension})"
         statement = self._select(where, f"vector::{half} <#> %s::{half}")
@@ -83,7 +84,7 @@ class Nearest:
         )
 
     def _large(self, connection: BaseDatabaseWrapper, tenant: UUID, where: Where) -> set[str]:
-        """Return the namespaces that have an index."""
+        """Return those of the namespaces that have an approximate index."""
         with self._lock:
             known = self._indexes.get("")
         if known is None:
@@ -106,7 +107,7 @@ def _run(connection: BaseDatabaseWrapper, statement: str, tenant: UUID, query: s
 
 @contextmanager
 def _searching(connection: BaseDatabaseWrapper, limit: int) -> Iterator[None]:
-    """Set the search width of the next statement, and let it continue while a filter rejects its candidates."""
+    """Set the search width for statements in this context, and let them go on while a filter rejects candidates."""
     breadth = min(max(BREADTH, 2 * limit), MAX_BREADTH)
     with transaction.atomic(connection.alias), connection.cursor() as cursor:
         cursor.execute(f"SET LOCAL hnsw.ef_search = {breadth}")
@@ -115,7 +116,7 @@ def _searching(connection: BaseDatabaseWrapper, limit: int) -> Iterator[None]:
 
 
 def indexes(connection: BaseDatabaseWrapper, table: Table, *, complete: bool = True) -> list[str]:
-    """Return the names of the approximate indexes that are, or are not, complete."""
+    """Return the names of the table's approximate indexes: the complete ones or, if not `complete`, the others."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT relname FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid "

@@ -1,4 +1,4 @@
-"""The table of a collection, and the extension that it needs."""
+"""The table that stores the points of a collection, and the extension that it requires."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from somamemory.errors import ConfigurationError, IndexUnavailable
 from somamemory.installation import COMMAND
 from tenants import row_level_security
 
-MIN_VERSION = (0, 8)  # the first with iterative scans, without which a filter loses results
-# PostgreSQL truncates longer names; the names of the indexes have 21 more characters.
+MIN_VERSION = (0, 8)  # the first version with iterative scans, without which a filtered search would lose results
+# PostgreSQL truncates names to 63 characters. The names of approximate indexes are 21 characters longer than the
+# table's.
 _MAX_COLLECTION = 63 - len(vector_tables.PREFIX) - 21
 
-# Namespaces are bytes, which are compared exactly and may contain any character. Vectors stay in the row up to 8 KB,
-# because reading them from elsewhere would make an exact scan several times slower.
+# Namespaces are stored as bytes, which are compared exactly and may contain any character. Vectors of up to 8 KB are
+# stored in the row itself, because reading them from a TOAST table would make an exact scan several times slower.
 _CREATE = """
 CREATE TABLE IF NOT EXISTS {name} (
     tenant_id uuid NOT NULL,
@@ -38,7 +39,7 @@ CREATE INDEX IF NOT EXISTS {scope} ON {name} (tenant_id, namespace, memory_type)
 
 @contextmanager
 def translating_errors(action: str) -> Iterator[None]:
-    """Raise `IndexUnavailable` for every database error."""
+    """Raise IndexUnavailable instead of any database error."""
     try:
         yield
     except Error as error:
@@ -64,7 +65,7 @@ class Table:
 
     @translating_errors("look for its table")
     def exists(self) -> bool:
-        """Return whether the table exists, and check it. A missing table counts as empty."""
+        """Return whether the table exists. Raises ConfigurationError if it does not fit the embedder."""
         if not self._checked:
             connection = connections[DEFAULT_DB_ALIAS]
             if self.name not in vector_tables.names(connection):
@@ -75,13 +76,16 @@ class Table:
 
     @translating_errors("create its table")
     def prepare(self) -> None:
-        """Create the table, and the extension, if they are missing. Raises ConfigurationError."""
+        """Create the extension and the table if they are missing.
+
+        Raises ConfigurationError if the extension cannot be created or the table does not fit the embedder.
+        """
         if self.exists():
             return
         connection = connections[DEFAULT_DB_ALIAS]
         require_extension(connection)
         with transaction.atomic(DEFAULT_DB_ALIAS), connection.cursor() as cursor:
-            # Only one process at a time: "IF NOT EXISTS" does not prevent a race.
+            # Only one process at a time can create the table, because "IF NOT EXISTS" does not prevent a race.
             cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [self.name])
             quote = connection.ops.quote_name
             names = {"name": quote(self.name), "scope": quote(f"{self.name}_scope")}
@@ -109,7 +113,11 @@ class Table:
 
 
 def require_extension(connection: BaseDatabaseWrapper) -> None:
-    """Create the extension, or raise ConfigurationError with the statement that a superuser must run."""
+    """Create the extension if it is missing.
+
+    If that fails, or if the extension is too old, raises ConfigurationError with the statement that a superuser must
+    run.
+    """
     if connection.vendor != "postgresql":
         raise ConfigurationError("the pgvector index requires PostgreSQL: set SOMA_DATABASE_URL")
     if _version(connection) is None:

@@ -1,4 +1,4 @@
-"""Create, renew and remove the approximate indexes of a table, without locking out readers or writers."""
+"""Create and remove the approximate indexes of a table, without locking out readers or writers."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from somamemory.installation import COMMAND
 
 log = logging.getLogger("soma.index")
 
-# Below this number of rows, comparing every vector takes less than 10 ms.
+# A namespace with fewer rows gets no approximate index, because comparing every vector takes less than 10 ms.
 MIN_ROWS = 30_000
-MAX_DIMENSION = 4_000  # of a pgvector index
+MAX_DIMENSION = 4_000  # the maximum dimension of a pgvector index
 LINKS, BUILD_BREADTH = 16, 200  # links per node in the graph; candidates considered for each new node
-# A graph that does not fit into this memory is built several times slower: 1 KB per row of 256 dimensions.
+# A graph takes 1 KB per row of 256 dimensions. If it does not fit into maintenance_work_mem, building it takes several
+# times as long.
 _SETTINGS = {"statement_timeout": "0", "maintenance_work_mem": "'512MB'"}
 
 
 def maintain(table: Table, should_stop: Callable[[], bool]) -> None:
-    """Give every large namespace an index, and remove those of namespaces that are no longer large."""
+    """Create an index for every large namespace, and remove the indexes of namespaces that are no longer large."""
     if table.dimension > MAX_DIMENSION:
         return
     connection = connections[DEFAULT_DB_ALIAS]
@@ -36,7 +37,7 @@ def maintain(table: Table, should_stop: Callable[[], bool]) -> None:
             "maintain_index regularly, with SOMA_DATABASE_URL set to the PostgreSQL server itself"
         )
     with _alone(connection, table) as alone:
-        if not alone:  # another process is doing this
+        if not alone:  # another process is maintaining the indexes
             return
         _drop(connection, nearest.indexes(connection, table, complete=False))  # left behind by an interrupted build
         there, sizes = set(nearest.indexes(connection, table)), _sizes(connection, table)
@@ -50,7 +51,7 @@ def maintain(table: Table, should_stop: Callable[[], bool]) -> None:
 
 
 def _sizes(connection: BaseDatabaseWrapper, table: Table) -> dict[str, tuple[UUID, bytes, int]]:
-    """Return (tenant, namespace, rows) of the namespaces that may have an index, by the name of the index.
+    """Return (tenant, namespace, rows) of each namespace that may have an index, by the name of that index.
 
     An index is kept until its namespace has shrunk to half the number of rows at which an index is created.
     """
@@ -66,7 +67,7 @@ def _sizes(connection: BaseDatabaseWrapper, table: Table) -> dict[str, tuple[UUI
 
 
 def _build(connection: BaseDatabaseWrapper, table: Table, name: str, tenant: UUID, namespace: bytes) -> None:
-    """Build an index without locking out readers and writers."""
+    """Build an index without locking out readers or writers."""
     half = f"halfvec({table.dimension})"
     _run(
         connection,
@@ -81,7 +82,7 @@ def _drop(connection: BaseDatabaseWrapper, names: Iterable[str]) -> None:
 
 
 def _is_pooled(connection: BaseDatabaseWrapper) -> bool:
-    """Return whether a pooler such as PgBouncer may run each statement in a session with different settings."""
+    """Return whether a pooler such as PgBouncer is in between, so that each statement may run in another session."""
     connection.ensure_connection()
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
@@ -90,7 +91,10 @@ def _is_pooled(connection: BaseDatabaseWrapper) -> bool:
 
 @contextmanager
 def _alone(connection: BaseDatabaseWrapper, table: Table) -> Iterator[bool]:
-    """Yield whether no other process maintains this table. Allow enough time and memory for building an index."""
+    """Yield whether this process has the table to itself.
+
+    If so, raise the session's limits of time and memory so that an index can be built, until the context ends.
+    """
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(hashtext(%s))", [f"maintain {table.name}"])
         alone = bool(cursor.fetchone()[0])
