@@ -52,8 +52,8 @@ log = logging.getLogger("soma.errors")
 
 
 class Api(NinjaAPI):
-    # Ninja creates a response for each request so that views can set headers and cookies on it. Our views return their
-    # own.
+    # Ninja creates a response for each request, so that views can set headers and cookies on it. Our views create their
+    # own responses, so all requests share one that is never used.
     _unused_response = HttpResponse()
 
     def create_temporal_response(self, request: HttpRequest) -> HttpResponse:
@@ -118,7 +118,7 @@ def on_soma_error(request: HttpRequest, error: SomaError) -> HttpResponse:
 
 @api.exception_handler(ValidationError)
 def on_invalid_input(request: HttpRequest, error: ValidationError) -> HttpResponse:
-    # A location starts with its source and, for a body, the name of the argument.
+    # A location begins with the source of the value and, for a body, the name of the view's argument.
     fields = field_errors({**item, "loc": item["loc"][2 if item["loc"][0] == "body" else 1 :]} for item in error.errors)
     return problem(request, InvalidInput(*fields[0], **dict(fields[1:])))
 

@@ -20,7 +20,8 @@ from tenants import keys
 from tenants import services as tenants
 from tenants.caller import Caller
 
-# The path of the MCP endpoint whose tool sends this request. It is not a header, so clients cannot set it.
+# The WSGI variable with the path of the MCP endpoint whose tool sends this request. Clients cannot set this variable,
+# because it is not a header.
 MCP_PATH = "soma.mcp_path"
 
 
@@ -42,7 +43,10 @@ class KeyAuth(AuthBase):
 
 
 def identify(request: Request) -> Caller:
-    """Set and return the caller, and enter its tenant. Raises Unauthenticated, Forbidden, NotFound and RateLimited."""
+    """Authenticate a request, set and return its caller, and make the caller's tenant the current one.
+
+    Raises Unauthenticated, Forbidden, NotFound and RateLimited.
+    """
     try:
         caller = _authenticate(request)
     except (Unauthenticated, Forbidden, NotFound):
@@ -71,9 +75,10 @@ def _enforce_policy(request: Request) -> None:
 
 
 def _begin_deadline(request: Request) -> None:
-    """Restart the deadline once the body has arrived, so that a slow upload does not count.
+    """Restart the deadline once the body has arrived, so that the time of a slow upload does not count.
 
-    Reads also stop when their client disconnects. All requests of an MCP message share its deadline.
+    Requests that change nothing are also stopped when their client disconnects. All requests that belong to an MCP
+    message share a single deadline.
     """
     policy, state = request.admission.policy, state_of(request)
     if request.admission.takes_body and request.method != "GET":
@@ -108,8 +113,8 @@ def _caller(request: HttpRequest, token: str, slug: str | None) -> Caller:
 
 
 def _create_tenant(operator: Caller, slug: str) -> None:
-    """Create the tenant that an operator names. Raises Forbidden and InvalidInput."""
-    # Conflict: another request has just created the tenant, or it is suspended.
+    """Create the tenant that an operator's request names. Raises Forbidden and InvalidInput."""
+    # Conflict: another request has just created the tenant, or the tenant exists but is suspended.
     with tenant_scope.crossing(), suppress(Conflict):
         tenants.create_tenant(operator, slug)
 

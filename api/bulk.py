@@ -28,10 +28,10 @@ def parsed(raw: dict[str, Any], schema: type[Schema], convert: Callable[[Schema]
 
 
 def require_all(items: Sequence[object], name: str, address_field: str) -> None:
-    """Raise the error of the first invalid item, with the field names of the request.
+    """Raise InvalidInput for the first invalid item, if any. The error contains field names such as `items.0.payload`.
 
-    name: the field that contains the items.
-    address_field: the suffix for an item's name if its address is invalid, such as `.coord`.
+    name: the field of the request that contains the items.
+    address_field: the field to name if the error names none, such as `.coord`.
     """
     for index, item in enumerate(items):
         if isinstance(item, SomaError):

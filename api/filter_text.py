@@ -15,7 +15,7 @@ FilterText = Annotated[str, Field(max_length=65_536)]
 
 
 def parse(text: str | None) -> Filter | None:
-    """Return the filter, or None if there is no text. Raises InvalidInput, which names the field in the filter."""
+    """Return the filter, or None if there is no text. Raises InvalidInput with the name of the invalid field."""
     return None if text is None else filters.parse(_document(text))
 
 

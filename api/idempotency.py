@@ -66,8 +66,9 @@ def _in_one_transaction(attempt: Attempt, view: Callable[[], HttpResponse]) -> H
 
 
 def _resumable(attempt: Attempt, request: Request, view: Callable[[], HttpResponse]) -> HttpResponse:
-    """Run a view that uses several transactions and is safe to retry. `renew` keeps the key reserved during the
-    request.
+    """Run a view that uses several transactions and is safe to retry.
+
+    While it runs, the view calls `renew` to keep the Idempotency-Key reserved.
     """
     if (recorded := attempt.reserve()) is not None:
         return _replay(recorded)
@@ -91,7 +92,10 @@ def renew(request: Request) -> None:
 
 
 def _attempt(request: Request) -> Attempt | None:
-    """Return the attempt to which the request belongs. Raises MalformedRequest."""
+    """Return the attempt for a request's Idempotency-Key, or None if it has none.
+
+    Raises MalformedRequest if the key is invalid.
+    """
     key, caller = request.META.get("HTTP_IDEMPOTENCY_KEY"), request.caller
     if key is None or caller.key_id is None:
         return None

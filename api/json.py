@@ -32,7 +32,7 @@ _COORDINATES = frozenset(("coord", "coords", "from_coord", "to_coord", "prefix",
 
 
 class _NumberRounded(Exception):
-    """A number is not exactly a float64, so the text must be parsed again to find its location."""
+    """Raised if a float64 cannot represent a number exactly. The text is parsed again to find where the number is."""
 
 
 def parse(raw: bytes) -> Any:
@@ -85,7 +85,7 @@ def reply(data: Any, status: int = 200, headers: Mapping[str, str] | None = None
 
 
 def _has_too_many_values(raw: bytes) -> bool:
-    """Count the commas outside strings, which separate the values."""
+    """Return whether there are more than MAX_VALUES values, based on the number of commas outside strings."""
     if len(raw) <= MAX_VALUES or np.count_nonzero(np.frombuffer(raw, np.uint8) == ord(",")) < MAX_VALUES:
         return False
     plain = np.frombuffer(raw.replace(rb"\\", b"").replace(rb"\"", b""), np.uint8)
@@ -131,7 +131,8 @@ def _rounded_float(digits: str) -> float:
 def _rounded_only_in_coordinates(value: Any, free_form: bool = False, coordinate: bool = False) -> Any:
     """Replace rounded numbers with floats, except in coordinates, whose validator rejects them.
 
-    An object within an object is free-form: its members are the caller's, even if one is called `coord`.
+    An object within an object is free-form: the caller chooses the names of its members, so a member called `coord` is
+    not a coordinate.
     """
     if isinstance(value, RoundedFloat):
         return value if coordinate else float(value)

@@ -1,4 +1,4 @@
-"""Request state that the routes share with the layers before them."""
+"""The state of a request that is shared by the routes and by the layers that run before them."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from somamemory.errors import InvalidInput
 from somamemory.web.problems import PROBLEM
 
 ANY_PROBLEM = (400, 401, 403, 404, 405, 409, 410, 411, 412, 413, 415, 422, 429, 500, 503)
-# Sent before the route is known: invalid host, timeout, request line or headers too long
+# Errors that are sent before the route is known: an invalid host, a timeout, or a request line or headers too long.
 SERVER_PROBLEMS = (400, 408, 414, 431)
 _CONVERTER = re.compile(r"\{\w+:")  # in `{text:key}`, which OpenAPI calls `{key}`
 _MAX_SHOWN = 200  # characters of a parameter's name in an error

@@ -33,7 +33,7 @@ from tenants.models import MAX_ID_LENGTH, problem_with_id
 
 MAX_CONTEXT_LENGTH = 32_768
 MAX_BULK = 1000
-MAX_COORDS = 100  # in a query parameter
+MAX_COORDS = 100  # maximum number of coordinates in a query parameter
 MAX_SOURCE_BYTES = 4096
 MAX_QUERY_LENGTH = 8192
 MAX_OFFSET = 10_000
@@ -175,7 +175,7 @@ _COORDINATE_SCHEMA = WithJsonSchema(
 
 
 Coord = Annotated[Coordinate, PlainValidator(_coordinate), _COORDINATE_SCHEMA]
-# Can be omitted, but not null: a program that has lost a coordinate must not store a memory at a new one.
+# Can be omitted, but must not be null: if a program sends null by mistake, the memory must not get a new coordinate.
 NewCoord = Annotated[Coordinate | None, PlainValidator(_coordinate), _COORDINATE_SCHEMA]
 CoordText = Annotated[
     Coordinate, PlainValidator(_coordinate_text), WithJsonSchema({"type": "string", "format": "coordinate"})
@@ -221,7 +221,7 @@ class NamespacePrefix(BaseModel):
     namespace_prefix: NamespaceName | None = None
 
     def check_namespace(self) -> None:
-        """Raise InvalidInput if the request has both."""
+        """Raise InvalidInput if the request contains both a namespace and a prefix."""
         if self.namespace_prefix is not None and "namespace" in self.model_fields_set:
             raise InvalidInput("namespace_prefix", "cannot be combined with namespace; send one of them")
 

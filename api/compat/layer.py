@@ -39,7 +39,7 @@ without_key: set[str] = set()
 class CompatRouter(PolicyRouter):
     """Declares routes that are not in the OpenAPI document, and whose responses report changes to the request.
 
-    prefix: the path at which they are mounted
+    prefix: the path at which the routes are mounted
     """
 
     def __init__(self, tag: str, *, prefix: str, auth: object = NOT_SET) -> None:

@@ -27,7 +27,7 @@ Json = Annotated[JsonObject, JsonBody()]
 
 
 class LenientAuth(KeyAuth):
-    """Accepts unknown and repeated query parameters. `known` reports them."""
+    """Accepts unknown and repeated query parameters. `known` reports the unknown ones."""
 
     def __call__(self, request: HttpRequest) -> Caller:
         as_api(request).admission.query_error = None
@@ -53,7 +53,7 @@ def valid(schema: type[Schema], body: JsonObject) -> Schema:
 def known(
     body: JsonObject, schema: type[BaseModel], changes: Changes, at: str = "", aliases: Mapping[str, str] = {}
 ) -> JsonObject:
-    """Return the fields that the schema contains, under our names.
+    """Return those fields of a body that the schema contains, under our names. Note the others as dropped.
 
     at: the path of the object, such as `messages.0.`
     aliases: maps the client's names to ours.

@@ -73,8 +73,8 @@ def full_text(request: Request, body: FullTextBody) -> HttpResponse:
 def assemble(request: Request, query: Query[ContextParams], body: ContextBody) -> HttpResponse:
     """Select the best messages for the next prompt, within a token budget.
 
-    With the `text` format, the context is one text that can be inserted into a prompt; with `messages`, it is a list of
-    messages for a model.
+    With the `text` format, the context is a single text that can be inserted into a prompt; with `messages`, it is a
+    list of messages for a model.
     """
     if query.manifest and body.format != "items":
         raise InvalidInput("manifest", "is available only with format=items; omit manifest or format")
@@ -89,7 +89,7 @@ def assemble(request: Request, query: Query[ContextParams], body: ContextBody) -
 
 
 def context_of(body: ContextBody, *, manifest: bool) -> ContextRequest:
-    """Return the context that a request describes."""
+    """Convert the body of a request to a `ContextRequest`."""
     return ContextRequest(
         body.query,
         budget=body.context_budget,

@@ -152,7 +152,7 @@ class LeftOut(BaseModel):
 
 
 class CitationOut(BaseModel):
-    """The source of one item of the text."""
+    """The source of one item in the text."""
 
     number: int
     id: str
@@ -168,7 +168,7 @@ class CitationOut(BaseModel):
 
 
 class ContextPromptOut(BaseModel):
-    """A context as one text, or as messages for a model."""
+    """A context as a single text, or as messages for a model."""
 
     text: str | None = None
     messages: list[dict[str, str]] | None = None

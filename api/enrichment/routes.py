@@ -43,13 +43,13 @@ router = PolicyRouter("curation")
 
 @router.post("/summarize", out=SummaryOut, by_alias=True, kind="llm", limited=True)
 def summarize(request: Request, body: SummarizeBody) -> HttpResponse:
-    """Summarise a day, week or month of a conversation. The summary is reused until its messages change."""
+    """Summarise a day, week or month of a conversation. The summary is reused until the underlying messages change."""
     return reply(presenters.summary(summaries.summarize(request.caller, body.conversation_id, body.level, body.day)))
 
 
 @router.post("/conversations/{id}/summary", out=SummaryOut, by_alias=True, kind="llm", limited=True)
 def summary(request: Request, id: Id, query: Query[SummaryParams]) -> HttpResponse:
-    """Summarise a day, week or month of a conversation. The summary is reused until its messages change."""
+    """Summarise a day, week or month of a conversation. The summary is reused until the underlying messages change."""
     return reply(presenters.summary(summaries.summarize(request.caller, id, query.level, query.day)))
 
 

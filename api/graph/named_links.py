@@ -17,18 +17,18 @@ Named = tuple[NamedLinkBody, Address, Address]
 
 
 def ends(caller: Caller, named: NamedLinkBody | EndParams) -> tuple[Coordinate, Coordinate]:
-    """Return the coordinates of both ends. Raises NotFound if no memory has one of the names."""
+    """Return the coordinates of both ends. Raises NotFound if there is no memory with a given key or id."""
     start, end = (lookup.coordinate(caller, named.namespace, name) for name in named.ends())
     return start, end
 
 
 def named(body: NamedLinkBody) -> Named:
-    """Return a link with the names of its ends. Raises InvalidInput unless each has exactly one."""
+    """Return a link with the names of its ends. Raises InvalidInput unless each end has exactly one name."""
     return body, *body.ends()
 
 
 def new_links(caller: Caller, items: Sequence[Named | SomaError]) -> list[NewLink | SomaError]:
-    """Return the links between the coordinates of the ends, or the error of each item."""
+    """Return, for each item, the link between the coordinates of its ends, or the error if the item is invalid."""
     names: dict[str, list[Address]] = {}
     for item in items:
         if not isinstance(item, SomaError):

@@ -66,7 +66,7 @@ class _Ends(BaseModel):
     to_id: Id | None = None
 
     def _ends(self, from_coord: Coordinate | None, to_coord: Coordinate | None) -> tuple[Address, Address]:
-        """Return the names of both ends. Raises InvalidInput unless each has exactly one."""
+        """Return the names of both ends. Raises InvalidInput unless each end has exactly one name."""
         return (
             one_address("from_coord", from_coord, self.from_key, self.from_id),
             one_address("to_coord", to_coord, self.to_key, self.to_id),

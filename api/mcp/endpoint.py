@@ -73,7 +73,7 @@ def _serve(request: HttpRequest, namespace: str) -> HttpResponse:
 
 
 def _selected(request: HttpRequest, namespace: str) -> MCPServer:
-    """Return the server of the profile. Raises InvalidInput."""
+    """Return the MCP server for the requested profile. Raises InvalidInput if a parameter in the URL is invalid."""
     if _NAMESPACE.fullmatch(namespace) is None:
         raise InvalidInput("namespace", "must match the pattern " + _NAMESPACE.pattern)
     for name, values in request.GET.lists():
@@ -88,7 +88,10 @@ def _selected(request: HttpRequest, namespace: str) -> MCPServer:
 
 
 def _refuse_malformed(request: HttpRequest) -> HttpResponse | None:
-    """Return an error for a body that is not strict JSON: django-mcpz accepts duplicate names and NUL characters."""
+    """Return an error response if the body is not strict JSON, and None otherwise.
+
+    django-mcpz itself accepts duplicate names and NUL characters.
+    """
     try:
         StrictParser().parse_body(request)
     except MalformedRequest as error:

@@ -177,7 +177,7 @@ def _names(request: HttpRequest, coords: list[str]) -> dict[str, str]:
 
 def _links(request: HttpRequest, coords: Sequence[str]) -> tuple[list[dict[str, Any]], bool]:
     """Return at least MAX_RELATIONS of the links at these coordinates, and whether these are all of them."""
-    found: dict[tuple[str, str, str], dict[str, Any]] = {}  # a link between two batches is in both
+    found: dict[tuple[str, str, str], dict[str, Any]] = {}  # a link between coordinates in two batches is read twice
     for start in range(0, len(coords), MAX_COORDS):
         if len(found) >= MAX_RELATIONS:
             return list(found.values()), False
@@ -189,7 +189,7 @@ def _links(request: HttpRequest, coords: Sequence[str]) -> tuple[list[dict[str, 
 def _links_at(request: HttpRequest, coords: Sequence[str]) -> list[dict[str, Any]]:
     """Return all links that begin or end at one of these coordinates.
 
-    A list of neighbours is not enough, because it contains only one link to each of them.
+    A list of neighbours is not enough, because it contains only one link to each neighbour.
     """
     query = {"coords": ";".join(coords), **_namespace(request)}
     links: list[dict[str, Any]] = send(request, "GET", "/graph/export", query=query)["links"]

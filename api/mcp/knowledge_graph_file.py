@@ -29,10 +29,10 @@ class Report:
 
 
 def load(lines: Iterable[bytes], send: Send) -> Report:
-    """Import the lines through the tools of the `knowledge-graph` profile, entities first. It is safe to run again.
+    """Import the lines through the tools of the `knowledge-graph` profile, entities first. Can safely be repeated.
 
-    Existing entities get any missing observations. Raises InvalidInput for a line that is neither an entity
-    nor a relation, before anything is imported, and Unreachable.
+    Existing entities get any missing observations. If a line is neither an entity nor a relation, raises InvalidInput
+    before anything is imported. Raises Unreachable if a message does not reach a tool.
     """
     items = [_parsed(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     entities = [fields for kind, fields in items if kind == "entity"]
@@ -66,7 +66,7 @@ def _batches(items: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 def _accepted(
     send: Send, report: Report, tool: str, argument: str, items: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Send the items in one call or, if it fails, in one call each. Return those that the tool accepts."""
+    """Send all items in one call or, if that call fails, each item in a separate call. Return the accepted items."""
     problem = _problem(send, tool, {argument: items}) if items else None
     if problem is None:
         return items
@@ -77,7 +77,7 @@ def _accepted(
 
 
 def _problem(send: Send, tool: str, arguments: dict[str, Any]) -> str | None:
-    """Return a tool's error. Raises Unreachable if the message does not reach the tool."""
+    """Call a tool. Return its error, or None. Raises Unreachable if the message does not reach the tool."""
     params = {"name": tool, "arguments": arguments}
     status, _, content = send(orjson.dumps({"jsonrpc": "2.0", "id": 0, "method": "tools/call", "params": params}), {})
     try:

@@ -1,4 +1,4 @@
-"""Send MCP messages to the server of this data folder or, if none is running, serve the folder in this process.
+"""Send MCP messages to the server of this data folder or, if no server is running, process them in this process.
 
 Several processes can serve a data folder at the same time, because they share the database and the index. It is
 therefore safe to start a server later.
@@ -82,7 +82,7 @@ def _started() -> Iterator[None]:
 
 
 class InProcess:
-    """The MCP endpoint of this process, called through the whole application."""
+    """The MCP endpoint in this process. Messages pass through the complete WSGI application."""
 
     def __init__(self, application: WSGIHandler, path: str, api_key: str, tenant: str | None) -> None:
         self._application = application

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 
 from django.http import HttpRequest
 
-# Headers of a route's response that also describe the response to the message.
+# Headers to copy from a route's response to the response to the MCP message.
 PASSED_ON = ("RateLimit-Policy", "RateLimit", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 
 
 @dataclass
 class Message:
-    """An MCP message while it is processed.
+    """An MCP message that is being processed.
 
     namespace: the namespace in the URL, which all tools use.
     requests: how many requests the tools have sent to routes.

@@ -23,7 +23,7 @@ _PLAIN = (
     "source",
 )
 _OWNERS = ("user_id", "agent_id", "session_id")
-_MARKS = 40  # tokens for the fields that say what is missing
+_MARKS = 40  # tokens reserved for the fields that say what was left out
 
 
 def memory(memory: dict[str, Any]) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def memory(memory: dict[str, Any]) -> dict[str, Any]:
 
 
 def text_of(payload: dict[str, Any]) -> str:
-    """Return the text of a payload, or the payload as JSON if it is more than a text."""
+    """Return the text of a payload, or the payload as JSON if it contains anything besides text."""
     fields = _payload(payload)
     return str(fields["content"]) if "content" in fields else orjson.dumps(payload).decode()
 
@@ -63,7 +63,10 @@ def within(items: Sequence[dict[str, Any]], max_tokens: int) -> tuple[list[dict[
 
 
 def _countable(items: Sequence[dict[str, Any]], max_tokens: int) -> list[str]:
-    """Return the first items as JSON, without those that certainly exceed the budget. Counting 10 MB needs 735 MB."""
+    """Return the first items as JSON, without those that certainly exceed the budget.
+
+    Counting the tokens of 10 MB of JSON would take 735 MB of memory.
+    """
     texts: list[str] = []
     left = max_tokens * tokens.LONGEST_TOKEN
     for item in items:

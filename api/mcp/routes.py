@@ -35,7 +35,7 @@ _ADVICE = {
 
 
 class RouteError(ToolError):
-    """A route's problem, for the model. `code` is the code of the problem."""
+    """An error that a route returned, worded for the model. `code` is the route's error code."""
 
     def __init__(self, text: str, code: str) -> None:
         super().__init__(text)
@@ -72,9 +72,10 @@ def send(
 
 
 def _response(request: HttpRequest, route_request: WSGIRequest) -> HttpResponse | StreamingHttpResponse:
-    """Return the response of the route.
+    """Return the route's response.
 
-    The route's request has the id of the message, and the message's response gets the rate limit headers.
+    The request to the route gets the request id of the MCP message, and the response to the message gets the route's
+    rate limit headers.
     """
     vars(route_request)["state"] = state_of(request)
     try:
@@ -102,7 +103,7 @@ def _environ(request: HttpRequest, method: str, path: str, body: object, query: 
     for name in ("HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH"):
         environ.pop(name, None)
     message.requests += 1
-    if message.requests > 1 and (key := environ.get(_IDEMPOTENCY_KEY)):  # each key is for one request
+    if message.requests > 1 and (key := environ.get(_IDEMPOTENCY_KEY)):  # each request needs its own key
         environ[_IDEMPOTENCY_KEY] = hashlib.sha256(f"{message.requests} {key}".encode()).hexdigest()
     return environ
 

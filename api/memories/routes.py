@@ -108,7 +108,7 @@ def get_bulk(request: Request, body: BulkNamesBody) -> HttpResponse:
     addresses = body.addresses()
     throttle.charge(request, len(addresses), per=100)
     memories = lookup.get_many(request.caller, body.namespace, addresses)
-    pairs = zip(addresses, memories, strict=False)  # it may end early
+    pairs = zip(addresses, memories, strict=False)  # `memories` ends early if the memories are large
     return reply(presenters.bulk_got(pairs, len(memories) if len(memories) < len(addresses) else None))
 
 

@@ -1,4 +1,4 @@
-"""The contract of mem0's clients, under `/mem0`."""
+"""The API that mem0's clients expect, under `/mem0`."""
 
 from __future__ import annotations
 

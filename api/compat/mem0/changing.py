@@ -61,9 +61,10 @@ def _delete(caller: Caller, namespace: str, addresses: list[Address]) -> set[Add
 
 
 def delete_owned(caller: Caller, owners: dict[str, str]) -> None:
-    """Delete these owners' memories, at most 10,000 per transaction, and the conversations that `inference` stored.
+    """Delete the memories of these owners, and the conversations that `inference` stored for them.
 
-    `*` means any owner. If all four are `*`, all memories are deleted, even those without an owner.
+    At most 10,000 memories are deleted per transaction. `*` means any owner. If all four owners are `*`, all memories
+    are deleted, even those without an owner.
     """
     every = set(owners) == set(names.OWNERS) and set(owners.values()) == {"*"}
     wanted = Narrowing() if every else Narrowing(filters=conditions(dict(owners)).filter)

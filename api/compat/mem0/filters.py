@@ -36,7 +36,7 @@ class Conditions:
 
 
 def conditions(raw: JsonObject) -> Conditions:
-    """Translate `filters`. Raises InvalidInput, which names the position."""
+    """Translate the `filters` of a request. Raises InvalidInput with the position of the first invalid condition."""
     listed, rest = _without_ids(raw)
     translation = _Translation()
     plain = translation.group(rest, "filters", 1)

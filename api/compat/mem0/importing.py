@@ -1,4 +1,4 @@
-"""Import an export from mem0: the memories that `client.get_all()` returns, as JSON or one per line.
+"""Import an export from mem0: the memories that `client.get_all()` returns, as one JSON document or one per line.
 
 A memory keeps its id, owners, metadata, categories and times. Importing the file again adds only what is missing.
 """
@@ -34,7 +34,10 @@ _LISTS = ("results", "memories")
 
 @dataclass
 class Report:
-    """`sent` and `stored`: the number and a hash of the memories in the file and in the database."""
+    """The result of an import.
+
+    `sent` states the number and a hash of the memories in the file, and `stored` of those in the database.
+    """
 
     added: int = 0
     present: int = 0
@@ -83,7 +86,7 @@ class Exported(Entities, Lenient):
 
 
 def load(caller: Caller, file: BinaryIO, wait: Callable[[SomaError], None]) -> Report:
-    """Import a file in transactions of 500 memories, read them back, and hash the sent and the stored memories.
+    """Import a file in transactions of 500 memories, read the memories back, and hash the sent and the stored ones.
 
     wait: called before each retry while too many memories await indexing.
 
@@ -175,7 +178,7 @@ def _store(caller: Caller, batch: Sequence[Exported], report: Report, wait: Call
 
 
 def _found(caller: Caller, keys: Sequence[Key]) -> list[Memory | None]:
-    """Return the memory with each key, or None."""
+    """Return the memory with each key, or None if there is none, in the order of the keys."""
     found: list[Memory | None] = []
     while len(found) < len(keys):  # a result ends early if the memories are large
         found += lookup.get_many(caller, MEM0, keys[len(found) :])

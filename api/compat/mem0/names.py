@@ -31,7 +31,7 @@ def namespaces(caller: Caller) -> list[str]:
 
 
 def only_memories() -> Q:
-    """Return the condition that leaves out the entities, which are also in the `facts` namespace."""
+    """Return a condition that excludes the entities, which are also in the `facts` namespace."""
     return Q(namespace=MEM0) | facts.are_facts()
 
 
@@ -43,7 +43,7 @@ def parsed(text: str, field: str = "memory_id") -> UUID:
 
 
 def place(caller: Caller, id: UUID) -> tuple[str, Address]:
-    """Return the namespace and the name of the memory with this id. Raises NotFound."""
+    """Return the namespace and the address (key or id) of the memory with this mem0 id. Raises NotFound."""
     for namespace, name in _candidates(caller, id):
         try:
             lookup.place(caller, namespace, name)

@@ -73,7 +73,7 @@ class Lenient(BaseModel):
     refused: ClassVar[tuple[str, ...]] = ()
 
     def accept(self, changes: Changes, at: str = "") -> None:
-        """Note the members that have no effect. Raises NotSupported for an option that would change the result."""
+        """Note the fields that have no effect. Raises NotSupported for an option that would change the result."""
         for name, value in (self.model_extra or {}).items():
             if value and name in self.refused:
                 raise NotSupported(f"{name} {NOT_HERE}")
@@ -146,8 +146,9 @@ class AddBody(Entities, Lenient):
 
     @property
     def said(self) -> list[tuple[str, str]]:
-        """Return the role and the text of each message, except for system messages and empty messages. Raises
-        InvalidInput.
+        """Return the role and the text of each message, except for system messages and empty messages.
+
+        Raises InvalidInput if no message is left.
         """
         if isinstance(self.messages, str):
             return [("user", self.messages)]
@@ -155,7 +156,7 @@ class AddBody(Entities, Lenient):
         said = [(message.role, message.text) for message in messages if message.role != "system"]
         said = [(role, text) for role, text in said if text.strip()]
         if not said:
-            raise InvalidInput("messages", "must contain a message with text that is not a system message")
+            raise InvalidInput("messages", "must contain at least one message with text, other than system messages")
         return said
 
 
@@ -190,7 +191,7 @@ class UpdateBody(Lenient):
 
     @property
     def changes(self) -> dict[str, Any]:
-        """Return the changes of `memories.lookup.patch`. Raises InvalidInput if there are none."""
+        """Return the changes to pass to `memories.lookup.patch`. Raises InvalidInput if there are none."""
         changes: dict[str, Any] = {}
         if self.text is not None:
             changes["payload"] = {"text": self.text}
@@ -220,7 +221,10 @@ class BatchDeleteBody(Lenient):
 
 
 class SourceParams(Params):
-    """`source`: the name of the client, sent by mem0's command line. Older clients send what `/v1/ping/` returned."""
+    """`source` is the name of the client, sent by mem0's command line.
+
+    Older clients send the ids that `/v1/ping/` returned.
+    """
 
     source: str = ""
     org_id: str = ""

@@ -1,1 +1,1 @@
-"""The contract of Sekha's clients, under `/sekha`."""
+"""The API that Sekha's clients expect, under `/sekha`."""

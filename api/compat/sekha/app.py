@@ -1,4 +1,4 @@
-"""The API of the layer."""
+"""The API object of the compatibility layer for Sekha's clients."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ router = LenientRouter("sekha", prefix=PREFIX)
 
 @router.post("/api/v1/conversations", out=None, limited=True)
 def create(request: Request, body: Json) -> HttpResponse:
-    """Create a conversation with any number of messages: all of them or none."""
+    """Create a conversation with any number of messages, in one transaction."""
     return created(request, body)
 
 

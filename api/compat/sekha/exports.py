@@ -1,4 +1,4 @@
-"""Exports as a single text, for clients that read `content`."""
+"""Return an export as a single string, for clients that expect it in the `content` field."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ExportParams(Params):
 
 
 def exported(request: Request) -> HttpResponse:
-    """Return an export as a single text. Raises InvalidInput if it is too large for one response."""
+    """Return an export as a single string. Raises InvalidInput if it is too large for one response."""
     query = parameters(request, ExportParams)
     if query.conversation_id is not None:
         selectors.get(request.caller, query.conversation_id)  # raises NotFound

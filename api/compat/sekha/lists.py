@@ -49,7 +49,10 @@ def page_of(request: Request) -> HttpResponse:
 
 
 def _rows(request: Request, query: ListParams, offset: int, size: int) -> tuple[list[JsonObject], int]:
-    """Return rows that begin within a page of our route, or that span several pages."""
+    """Return `size` rows, starting at `offset`, and the total number of rows.
+
+    Reads all pages of our own route that contain these rows.
+    """
     rows: list[JsonObject] = []
     first, total = offset // _PAGE, 0
     for number in range(first, (offset + size - 1) // _PAGE + 1):

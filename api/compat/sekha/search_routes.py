@@ -54,7 +54,7 @@ def assemble(request: Request, body: Json) -> HttpResponse:
 
 @router.get("/api/v1/export", out=None, long=True, limited=True)
 def export(request: Request) -> HttpResponse:
-    """Return an export as a single text in `content`."""
+    """Return an export as a single string in `content`."""
     return exported(request)
 
 

@@ -1,1 +1,1 @@
-"""The contract of SomaFractalMemory's clients, at the root, if SOMA_COMPAT_SOMAFRACTALMEMORY is set."""
+"""The API that SomaFractalMemory's clients expect, at the root, if SOMA_COMPAT_SOMAFRACTALMEMORY is set."""

@@ -25,7 +25,7 @@ from tenants.caller import Caller
 from tenants.models import DEFAULT_TENANT_SLUG
 
 TEST_NAMESPACE = "test_ns"
-# Our names for the stores, and SomaFractalMemory's.
+# Maps our names for the stores to SomaFractalMemory's names.
 _SERVICES = {"database": "postgresql", "cache": "redis", "vector_index": "milvus"}
 router = LenientRouter("somafractalmemory", prefix=ROOT, has_key=False)
 with_key = LenientRouter("somafractalmemory", prefix=ROOT)
@@ -60,7 +60,10 @@ def readyz(request: HttpRequest) -> HttpResponse:
 
 @router.get("/health", out=None)
 def full_health(request: HttpRequest) -> HttpResponse:
-    """Return our report, with SomaFractalMemory's names for the stores, but without its counts of all tenants."""
+    """Return our report, with SomaFractalMemory's names for the stores.
+
+    Unlike in SomaFractalMemory, the report does not contain counts of all tenants' data.
+    """
     response = health.full_health(request)
     body = orjson.loads(response.content)
     services = [

@@ -106,7 +106,7 @@ type ContextOptions = Omit<ContextBody, "query" | "format">;
 export class Context extends Resource {
   /** Select the best messages for the next prompt, within a token budget, best first. */
   async assemble(query: string, options?: ContextOptions & { format?: "items" }): Promise<ContextMessageOut[]>;
-  /** Return the context as one text for a prompt, or as messages for a language model. */
+  /** Return the context as a single text for a prompt, or as messages for a language model. */
   async assemble(query: string, options: ContextOptions & { format: "text" | "messages" }): Promise<ContextPromptOut>;
   async assemble(query: string, options: Omit<ContextBody, "query"> = {}): Promise<ContextMessageOut[] | ContextPromptOut> {
     return this.transport.json("POST", "/context/assemble", { json: { query, ...this.ids(), ...options }, repeatable: true });

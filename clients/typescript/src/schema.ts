@@ -210,7 +210,7 @@ export interface components {
        */
       status: "healthy" | "unhealthy";
     };
-    /** @description The source of one item of the text. */
+    /** @description The source of one item in the text. */
     CitationOut: {
       /** @description id of the conversation */
       conversation_id: string | null;
@@ -259,7 +259,7 @@ export interface components {
       /** @description only conversations in this folder and its subfolders */
       folder?: string | null;
       /**
-       * @description `text`: one text for a prompt; `messages`: messages for a model
+       * @description `text`: a single text for a prompt; `messages`: messages for a model
        * @enum {string}
        */
       format?: "items" | "messages" | "text";
@@ -386,7 +386,7 @@ export interface components {
       /** @description position in the conversation, starting at 1 */
       turn: number | null;
     };
-    /** @description A context as one text, or as messages for a model. */
+    /** @description A context as a single text, or as messages for a model. */
     ContextPromptOut: {
       /** @description time in the past: return the data as it was at this time; default: now */
       as_of: string;

@@ -444,7 +444,7 @@ class ManifestOut(TypedDict):
 
 
 class ContextPromptOut(TypedDict):
-    """A context as one text, or as messages for a model."""
+    """A context as a single text, or as messages for a model."""
 
     text: NotRequired[str | None]
     messages: NotRequired[list[dict[str, str]] | None]
@@ -1080,7 +1080,7 @@ class LeftOut(TypedDict):
 
 
 class CitationOut(TypedDict):
-    """The source of one item of the text."""
+    """The source of one item in the text."""
 
     number: int
     id: str

@@ -28,7 +28,7 @@ class AsyncContext:
         format: Literal["text", "messages"] = "text",
         **options: Unpack[types.ContextAssembleOptions],
     ) -> types.ContextPromptOut:
-        """Return the context as one text or as messages for a model's API, with citations."""
+        """Return the context as a single text or as messages for a model's API, with citations."""
         fields = {**options, "query": query, "format": format}
         return await self._caller.fetch(types.ContextPromptOut, "context.assemble", fields)
 
