@@ -2,8 +2,8 @@
 
 Several processes with eight writers each (with SQLite, one process with 32 writers) store memories, alternately without
 a coordinate and at a given one. The exit status is 0 if all allocated coordinates were free and different, and if the
-p99 of store operations that allocate one is at most 1.25 times that of the others, which shows that writers do not wait
-for each other.
+p99 of storing without a coordinate is at most 1.25 times the p99 of storing at a given one, which shows that writers do
+not wait for each other.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PAYLOAD = {"text": "Notes by many writers about the river, the weather and the p
 
 @dataclass
 class Times:
-    """Seconds taken to store without and with a coordinate, and the number of allocated coordinates."""
+    """Seconds taken to store without and with a coordinate, and the number of attempts to allocate a coordinate."""
 
     allocated: list[float] = field(default_factory=list)
     given: list[float] = field(default_factory=list)
@@ -42,7 +42,7 @@ def percentile(times: list[float], share: float) -> float:
 
 
 def work(number: int, threads: int, stores: int) -> Times:
-    """Store with several writers in this process; half of the store operations allocate a coordinate."""
+    """Store memories with several writers in this process. Half of the store operations allocate a coordinate."""
     from django.db import connection
 
     from memories import allocation, coordinates, services
@@ -100,7 +100,7 @@ def measure(processes: int, stores: int) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--database", help="a PostgreSQL server, on which a new database is created; default: SQLite")
-    parser.add_argument("--stores", type=int, default=200_000, help="half of them without a coordinate")
+    parser.add_argument("--stores", type=int, default=200_000, help="number of memories to store")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {

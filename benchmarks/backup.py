@@ -169,7 +169,7 @@ def come_back(server: Server, folder: pathlib.Path, memories: int, known: list[s
     if all_s > GOAL_S:
         yield f"recovery took {all_s:.0f} s; the goal is {GOAL_S} s"
     if same < 0.95:
-        yield "semantic search does not find all memories again"
+        yield "semantic search did not find all memories again"
 
 
 def main() -> int:

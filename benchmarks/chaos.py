@@ -105,7 +105,10 @@ class Chaos:
                 writer.join(40)
 
     def _turn(self, name: str, kill: Callable[[], object], start: Callable[[], object], until: int) -> None:
-        """Kill a component after a third of its share of the writes, and restart it after another third."""
+        """Kill a component after a sixth of its share of the writes, and restart it `down_s` seconds later.
+
+        Until the restart, the clients may send only two thirds of these writes.
+        """
         progress = self.progress
         first = progress.done
         third = max(1, (until - first) // 3)

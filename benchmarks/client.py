@@ -3,8 +3,8 @@
     python -m benchmarks.client
 
 It compares the clients with `http.client` on a kept-alive connection to a server that responds immediately. It also
-compares the embedded client with the application that it calls. Both run in alternating blocks. The results are
-medians.
+compares the embedded client with the application that it calls. The compared calls run in alternating blocks. The
+results are medians.
 """
 
 from __future__ import annotations

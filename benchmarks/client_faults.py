@@ -4,9 +4,9 @@
     python -m benchmarks.client_faults --operations 10000 --client typescript
 
 Each write stores a new memory or changes an existing one, using the synchronous and the asynchronous Python client in
-turn, or the TypeScript client, which `make typescript` builds. A memory's version must be the number of its
-acknowledged writes, plus at most the number of writes that ended with an error. The exit status is 1 if it is not, or
-if a call raises an exception that is not an error of the client.
+turn, or the TypeScript client, which `make typescript` builds. A memory's version must be at least
+the number of its acknowledged writes, and at most this number plus the number of its writes that ended with an error.
+The exit status is 1 if a version is wrong, or if a call raises an exception that is not an error of the client.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Report:
 
 
 class Ledger:
-    """The writes of a program: the number of acknowledged and of uncertain writes for each memory."""
+    """The number of acknowledged and of uncertain writes to each memory, as counted by the clients."""
 
     def __init__(self) -> None:
         self.certain: Counter[str] = Counter()
@@ -89,7 +89,7 @@ def chaos(
     workers: int = 1,
     client: str = "python",
 ) -> Report:
-    """Write through a faulty proxy, and compare the ledgers with what the server contains."""
+    """Write through a faulty proxy, and compare the ledgers with the versions on the server."""
     faults: list[str | None] = [*[name for name in FAULTS if name != SLOW] * 4, SLOW, *[None] * 30]
     report = Report()
     with FaultyProxy(server.port, lambda: random.choice(faults), slow_s) as proxy:
@@ -164,7 +164,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--operations", type=int, default=10_000)
     parser.add_argument("--client", choices=("python", "typescript"), default="python")
-    parser.add_argument("--kill-every-s", type=float, default=20.0, help="0: never")
+    parser.add_argument("--kill-every-s", type=float, default=20.0, help="0: never kill the server")
     options = parser.parse_args()
     began, stop = time.monotonic(), threading.Event()
     with tempfile.TemporaryDirectory() as folder, Server(Path(folder)) as server:

@@ -6,7 +6,7 @@ The benchmark assembles CONTEXTS contexts with a `user_id`, most of them for que
 and prints:
 
 - the number of items that belonged to another user; the exit status is 1 if there were any
-- the fraction of a user's evidence in a context of BUDGET tokens, by `user_id` and by the folder of the user
+- the fraction of a user's evidence in a context of BUDGET tokens that is limited by `user_id`, or by the user's folder
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Json = dict[str, Any]
 
 
 def sessions(conversation: Json, generated: Iterator[str]) -> Iterator[list[Json]]:
-    """Yield the messages of each session of a user, the generated ones last."""
+    """Yield the messages of each session of a user. Generated sessions come last."""
     turns = conversation["turns"]
     speakers = list(dict.fromkeys(turn["speaker"] for turn in turns))
     by_session = [list(group) for _, group in itertools.groupby(turns, key=lambda turn: turn["session"])]
@@ -72,7 +72,7 @@ def assemble(client: Client, question: str, latencies: list[float], **scope: str
 
 
 def measure(client: Client, conversations: list[Json]) -> int:
-    """Print the results, and return the number of items of other users."""
+    """Print the results, and return the number of items that belonged to other users."""
     chance = random.Random(7)
     questions = [
         (f"user-{at}", question)

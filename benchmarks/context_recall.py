@@ -1,8 +1,8 @@
 """Measure the fraction of evidence found in conversations: `python -m benchmarks.context_recall FILE`.
 
 FILE is JSON: `{"conversations": [{"name", "turns": [{"id", "speaker", "text", "date"}], "questions": [{"question",
-"evidence": [turn ids]}]}]}`, for example questions about real conversations (LoCoMo). Each item becomes a conversation
-in its own folder on a real server. Every question is then sent to two routes:
+"evidence": [turn ids]}]}]}`, for example questions about real conversations (LoCoMo). Each conversation is stored in
+its own folder on a real server. Every question is then sent to two routes, which are measured by:
 
 - `POST /query`, restricted to that folder: the fraction of the evidence among the first 10 messages
 - `POST /context/assemble`, without restrictions: the fraction of the evidence in the context, for each budget

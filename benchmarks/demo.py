@@ -37,7 +37,7 @@ def sections() -> Iterator[tuple[int, int, str, str, str]]:
 
 
 def _split(markdown: str) -> list[tuple[str, list[str]]]:
-    """Yield (heading, lines below it). A `#` inside a fenced block is a comment, not a heading."""
+    """Return a list of (heading, lines below it). A `#` inside a fenced block is a comment, not a heading."""
     found: list[tuple[str, list[str]]] = []
     fenced = False
     for line in markdown.splitlines():

@@ -5,7 +5,7 @@ time of all processes involved, the same with a filter that matches one memory i
 
     local      always
     pgvector   with --database, a PostgreSQL with pgvector on this machine, in which it creates and drops a table
-    milvus     as COMMAND of `python -m testing.milvus_server COMMAND`, which starts a server
+    milvus     if run as `python -m testing.milvus_server COMMAND`, which starts a server for COMMAND
 
 The files contain one text per line. Without a file of questions, every hundredth text is used as a question.
 """

@@ -23,7 +23,7 @@ from testing.server import Client, Server
 
 
 class Outcomes:
-    """The responses for each key, and the number of copies that had to be sent again."""
+    """The responses for each key, and how many copies took effect, were replayed, or had to be sent again."""
 
     def __init__(self, keys: int) -> None:
         self.answers: list[Counter[str]] = [Counter() for _ in range(keys)]

@@ -68,7 +68,7 @@ class Worst:
         return Sent("search", "POST", "/api/v1/memories/search", body)
 
     def large_needles(self) -> Sent:
-        """Search with 100 conditions for strings that almost occur in every large memory."""
+        """Search with 99 conditions for strings that almost occur in the large memories."""
         needle = self.chance.choice(("a" * 999 + "b", "b" + "a" * 999, "needle", "漢" * 999 + "字字"))
         conditions = [{"text": {"icontains": f"{needle}"[-1_000:]}} for _ in range(99)]
         body = {"query": "lorem", "prefix": [7], "filters": {"OR": conditions}, "top_k": 200}

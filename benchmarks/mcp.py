@@ -5,8 +5,8 @@ takes 1,500 tokens or more.
 cpu: the CPU time of the server for a search through MCP and for the same search through REST, alternately, with
 2,000 memories. Fails if the median ratio exceeds 1.15.
 writers: two assistants, each in its own process, write 100 memories each to one server, then to one data folder. Fails
-unless exactly 200 memories are stored. For comparison, two processes of @modelcontextprotocol/server-memory, which is
-installed from npm into var/server-memory, do the same with one file.
+unless each run stores exactly 200 memories. For comparison, two processes of @modelcontextprotocol/server-memory, which
+is installed from npm into var/server-memory, do the same with one file.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def tokens(server: Server) -> None:
         size = tokenizer.count([json.dumps(listed, separators=(",", ":"))])[0]
         print(f"{profile:16}{len(listed):>3} tools{size:>7,} tokens")
         if profile == "default" and (len(listed) > MAX_TOOLS or size >= MAX_TOKENS):
-            sys.exit(f"the default profile must have at most {MAX_TOOLS} tools and less than {MAX_TOKENS:,} tokens")
+            sys.exit(f"the default profile must have at most {MAX_TOOLS} tools and fewer than {MAX_TOKENS:,} tokens")
 
 
 # --- cpu ---------------------------------------------------------------------------------------------------------
@@ -137,7 +137,7 @@ def reference() -> None:
 
 
 class Assistant:
-    """A client of an MCP server process, which waits for each response."""
+    """An MCP client that starts its own server process, and waits for the response to each message."""
 
     def __init__(self, command: list[str], environment: dict[str, str]) -> None:
         self.process = subprocess.Popen(

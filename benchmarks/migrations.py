@@ -2,8 +2,9 @@
 
     python -m benchmarks.migrations [--memories 10000] [--database postgres://…] [mem0] [sekha] [somafractalmemory]
 
-Runs the commands of the migration guides against a new server. SomaFractalMemory's data is in PostgreSQL, so it needs
-the URL of a server on which a database can be created. The exit status is 0 if the counts and hashes are equal.
+Runs the commands of the migration guides against a new server. SomaFractalMemory's data is in PostgreSQL, so its
+migration needs the URL of a server on which a database can be created. The exit status is 0 if the counts and hashes
+are equal.
 """
 
 from __future__ import annotations
@@ -178,7 +179,7 @@ PRODUCTS: dict[str, Callable[[Path, Server, int, str], tuple[str, str]]] = {
 
 
 def run(server: Server, *words: str) -> str:
-    """Run a script with the settings of the server, and return what it prints. Raises CalledProcessError."""
+    """Run a script with the settings of the server, and return its output. Raises CalledProcessError if it fails."""
     environment = {**server.environment, "SOMA_API_KEY": server.key}
     done = subprocess.run(
         [sys.executable, *words], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True

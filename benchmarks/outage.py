@@ -68,7 +68,7 @@ class Searches:
         return failed, p99
 
     def wait_until(self, degraded: bool, timeout_s: float) -> float:
-        """Wait until twenty responses in a row match, and return how many seconds that took."""
+        """Wait until twenty consecutive responses are degraded, or not, and return how many seconds that took."""
         began = time.monotonic()
         while time.monotonic() - began < timeout_s:
             if len(self.seen) > 20 and all(search[3] == degraded and search[0] > began for search in self.seen[-20:]):

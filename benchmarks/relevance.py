@@ -1,17 +1,17 @@
 """Measure the relevance of hits: `python -m benchmarks.relevance FOLDER [--fit]`.
 
 FOLDER contains conversations in any format of `benchmarks.evaluation`. Each conversation becomes two namespaces,
-without context and with the previous turn as context, and messages in a folder. They contain answers to the
+without context and with the previous turn as context, and messages in a folder. All three contain answers to the
 conversation's own questions, but not to questions about other conversations. For each floor, the benchmark prints:
 
 - silent: the fraction of questions about other conversations for which no hit reaches the floor
 - apart: the same, for questions about conversations between other people, which certainly have no answer
 - lost: the fraction of recall@10 lost because no hit for a question with an answer reaches the floor
-- precision: the fraction of questions with an answer among those that are not silent, if half of all questions have one
+- precision: the fraction of questions with an answer among those that are not silent, if half of all have an answer
 
 `--fit` prints the constants of `memories.search.relevance`: the weights of a logistic regression, in which each
-namespace or folder of each file counts equally, adjusted so that the default floor costs at most COST in each of them.
-Those without a similarity are fitted to searches in keyword mode.
+namespace or folder of each file counts equally, adjusted so that the default floor loses at most the fraction COST of
+recall@10 in each of them. The constants for searches without a similarity are fitted to searches in keyword mode.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from memories.search.relevance import Signals
 
 FLOORS = (0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
-# Memories in the first person lack the name. For this fraction of the questions, the fit assumes that no memory has the
-# names.
+# Memories in the first person do not contain the speaker's name. The fit therefore repeats each question that contains
+# a name, with this weight, as if no memory contained the name.
 UNNAMED = 0.001
-PROPOSED = 60  # as for a context of up to 3,000 tokens
+PROPOSED = 60  # hits per search, as for a context of up to 3,000 tokens
 AS_IS, WITH_CONTEXT, IN_FOLDER = "as is", "with context", "in a folder"
 HYBRID, KEYWORD = "hybrid", "keyword"
 COST = 0.03
@@ -54,6 +54,7 @@ class Outcome:
     """The outcome of a question.
 
     recall: recall@10, or None if the question is about another conversation.
+    named: whether the question contains a name.
     apart: whether the other conversation has different speakers.
     """
 
@@ -124,7 +125,7 @@ def fitted(outcomes: Sequence[Outcome]) -> Floats:
 
 
 def features(signals: Signals) -> list[float]:
-    """Return the factors of the constants."""
+    """Return the factors by which the constants are multiplied."""
     return [1.0, signals.match, signals.missing, signals.length, signals.absent]
 
 
@@ -144,7 +145,7 @@ def regression(rows: Floats, answers: Floats, weights: Floats) -> Floats:
 
 
 def within_cost(weights: Floats, outcomes: Sequence[Outcome]) -> Floats:
-    """Change the intercept and the weight of the length, so that the default floor costs at most COST in each place.
+    """Change the intercept and the weight of the length, so that the default floor loses at most COST in each place.
 
     The weight of the length is chosen so that the same floor suits both short and long memories.
     """
@@ -169,7 +170,7 @@ def within_cost(weights: Floats, outcomes: Sequence[Outcome]) -> Floats:
 
 
 def highest_floor(weights: Floats, outcomes: Sequence[Outcome]) -> float:
-    """Return the highest logit that costs at most COST."""
+    """Return the highest logit that, as a floor, loses at most the fraction COST of the recall."""
     ranked = sorted((float(weights @ features(outcome.signals)), weight(outcome)) for outcome in outcomes)
     left = COST * sum(recall for _, recall in ranked)
     for logit, recall in ranked:

@@ -2,11 +2,11 @@
 
 It starts a server (embedded, or with --database and --redis on a new database), fills it with memories, and sends
 requests of each kind in rounds: first from one client, then from eight with keep-alive connections. It prints the
-median response time, the CPU time that all processes of the server used per request (with the index up to date again),
-and the rate. The CPU time hardly depends on the load of the machine; the other results do. `--save FILE` saves the
-results, and `--compare FILE` prints ratios to saved results. On a busy machine, `--against CHECKOUT` is more exact: it
-also runs the server of another checkout, and both take turns. PostgreSQL and Redis must run on this machine; otherwise,
-their CPU time is not included.
+median response time, the CPU time that all processes of the server used per request (until the index was up to date
+again), and the rate. The CPU time hardly depends on the load of the machine; the other results do. `--save FILE` saves
+the results, and `--compare FILE` prints ratios to saved results. On a busy machine, `--against CHECKOUT` is more exact:
+it also runs the server of another checkout, and measures both in turn. PostgreSQL and Redis must run on this machine;
+otherwise, their CPU time is not included.
 """
 
 from __future__ import annotations

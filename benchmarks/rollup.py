@@ -4,7 +4,7 @@
 
 FILE is JSON: `{"conversations": [{"name", "turns": [{"speaker", "text", "id", "session", "date"}], "questions":
 [{"question", "evidence"}]}]}`, for example LoCoMo's conversations. A session counts as covered if the context contains
-one of its messages, or a summary that covers its day. The benchmark uses a temporary data folder.
+one of its messages, or a summary of at least one of its messages. The benchmark uses a temporary data folder.
 """
 
 from __future__ import annotations
@@ -177,7 +177,10 @@ def _context(caller: Caller, sessions: Sessions, question: str, budget: int) -> 
 
 
 def _questions(dialogue: Dialogue, max_questions: int) -> list[tuple[str, list[str]]]:
-    """Return questions with the ids of the turns that answer them. With 0, return broad questions without evidence."""
+    """Return at most `max_questions` questions, each with the ids of the turns that answer it.
+
+    If `max_questions` is 0, return broad questions without such ids.
+    """
     if max_questions:
         return [(item["question"], item["evidence"]) for item in dialogue.get("questions", [])[:max_questions]]
     names = sorted({turn["speaker"] for turn in dialogue["turns"]})

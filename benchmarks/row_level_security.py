@@ -1,10 +1,10 @@
 """Measure the cost of row-level security: `python -m benchmarks.row_level_security --database postgres://…`.
 
 The database must be empty, and a superuser must have prepared it: `manage.py row_level_security on` prints the
-statements. The requests run in this process, alternately without and with row-level security, so that a busy machine
-affects both equally. "Alternating" is the worst case: each request comes from a different tenant than the previous one,
-so it needs an additional statement. Other work on the machine affects the times but hardly affects the CPU time, which
-includes this process and PostgreSQL.
+statements for this. The requests run in this process, alternately without and with row-level security, so that a busy
+machine affects both equally. "Alternating" is the worst case: each request comes from a different tenant than the
+previous one, so it needs an additional statement. Other work on the machine affects the times but hardly affects the
+CPU time, which includes this process and PostgreSQL.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Request = Callable[["Caller", int], object]
 
 
 def requests() -> dict[str, Request]:
-    """Return the requests by name. Each takes its caller and its number."""
+    """Return the kinds of requests by name. Each is a function of a caller and a number that varies the request."""
     from memories import coordinates, selectors, services
     from memories.filters import parse
     from memories.new_memory import NewMemory

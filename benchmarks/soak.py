@@ -6,8 +6,8 @@ Clients store, replace, read, search, link and delete memories, and append to, q
 a fixed set of addresses and words, so only the audit log and the history grow, and only a leak makes the server grow.
 Pages of the database file, which the system drops when it needs memory, do not count. The first half of the time is a
 warm-up and is not measured: each connection to SQLite keeps its last 64 statements and up to 4 MiB of pages, and other
-caches hold thousands of entries. In a test of two hours, the last step came in the 69th minute, so a shorter test may
-report growth that ends. Growth is the slope of a straight line through the second half.
+caches hold thousands of entries. In a test of two hours, the last increase came in the 69th minute, so a shorter test
+may report growth that would have stopped. Growth is the slope of a straight line through the second half.
 
 The exit status is 0 if no request failed, the memory of the server grew by at most 0.5% an hour after the warm-up, and
 the index matches the database at the end.

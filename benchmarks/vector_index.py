@@ -1,9 +1,10 @@
 """Measure the local vector index: `python -m benchmarks.vector_index [--sizes 10000 100000 1000000]`.
 
-For each size: the time of a search (with and without a filter for one of ten namespaces), the same by numpy over a
-float32 array, the recall of the first 10 and 200 hits, the time to add a point, to open the index, and to verify it
-after a restart of the machine, and the bytes of memory and disk space per point. The vectors come from sentences in
-this documentation (`language`) or form 200 dense clusters (`clusters`), in which neighbours are hardest to distinguish.
+For each size, it prints the time of a search (with and without a filter for one of ten namespaces), of the same search
+with numpy in a float32 array, the recall of the first 10 and 200 hits, the time to add a point, to open the index, and
+to verify it after a restart of the machine, and the bytes of memory and disk space per point. The vectors come from
+sentences in this documentation (`language`) or form 200 dense clusters (`clusters`), in which neighbours are hardest to
+distinguish.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ def sentences() -> list[str]:
 def language(count: int, rng: np.random.Generator) -> Iterator[Vector]:
     """Yield batches of vectors that resemble text embeddings.
 
-    Each is a weighted sum of the vectors of three sentences. It resembles the vector of a text, because WordLlama
-    averages the vectors of a text's words.
+    Each vector is a weighted sum of the vectors of three sentences. It resembles the vector of a text, because
+    WordLlama averages the vectors of a text's words.
     """
     base = np.asarray(embeddings.made("wordllama").embed(sentences()), np.float32)
     base /= np.linalg.norm(base, axis=1, keepdims=True)

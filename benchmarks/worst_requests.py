@@ -2,7 +2,7 @@
 
 It starts its own server, fills it with small memories, a hub of links, conversations and ten linked memories of 9.8 MB,
 and then sends random large requests: filters with 100 conditions, prefixes, boxes, maps, traversals, exports, imports,
-bulk operations and calls of tools. It runs on SQLite, or with --database on an empty PostgreSQL database.
+bulk operations and tool calls. It runs on SQLite, or with --database on an empty PostgreSQL database.
 
 It reports the peak of the server's memory above the baseline, the longest request in relation to its deadline, and the
 longest response time of `/readyz` during the run. Pages of files that were mapped before a request do not count. It
@@ -68,7 +68,7 @@ def fill(server: Server, count: int) -> None:
 
 
 def load(server: Server, options: argparse.Namespace) -> None:
-    """Fill the server, stop it, and note its secrets for later runs with the same data."""
+    """Fill the server, stop it, and save its secrets for later runs with the same data."""
     began = time.monotonic()
     fill(server, options.memories)
     if not options.no_index:
@@ -79,7 +79,7 @@ def load(server: Server, options: argparse.Namespace) -> None:
 
 
 class Probe:
-    """A process that calls `/readyz` repeatedly. In a thread, it would wait for the process that sends the requests."""
+    """Calls `/readyz` repeatedly in its own process. A thread would have to wait while another sends a request."""
 
     def __init__(self, server: Server) -> None:
         self.server = server

@@ -38,7 +38,7 @@ def main() -> int:
     parser.add_argument("--sizes", action="store_true", help="pictures in three widths and both themes")
     parser.add_argument("--explorer", type=int, default=0, metavar="COUNT")
     parser.add_argument("--tasks", action="store_true")
-    parser.add_argument("--data", type=pathlib.Path, help="data folder, not deleted, and reused if it exists")
+    parser.add_argument("--data", type=pathlib.Path, help="data folder to keep, and to reuse if it exists")
     parser.add_argument("--index", action="store_true", help="wait for the vector index first")
     options = parser.parse_args()
     with contextlib.ExitStack() as stack:
@@ -126,7 +126,7 @@ class Times:
 
 
 def response_times(browser: Browser, path: str) -> Times:
-    """Request a page as the signed-in user, without its files."""
+    """Measure requests for a page, without its files, as the signed-in user."""
     import http.client
 
     host = browser.base.partition("//")[2]
@@ -171,7 +171,7 @@ def take_pictures(base: str, folder: pathlib.Path) -> int:
 
 
 def settle(server: Server, for_s: float = 3.0, within_s: float = 600.0) -> None:
-    """Wait until the server is idle: when it starts, it compares the index with the database."""
+    """Wait until the server is idle. After it has started, it compares the index with the database."""
     until = time.monotonic() + within_s
     before = server.cpu_s()
     while time.monotonic() < until:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tenants.models import Tenant
 
 NAME, PASSWORD = "operator", "a walk through the pages"
-STAFF, READER = "staff-of-one", "reader-of-one"  # with all permissions, and with read only, for the default tenant
+STAFF, READER = "staff-of-one", "reader-of-one"  # both for the default tenant: all permissions, and read only
 BATCH = 500
 KINDS = ("episodic", "semantic")
 SUBJECTS = [
@@ -38,7 +38,10 @@ WORDS = [
 
 
 def places(chance: random.Random, count: int) -> Iterator[tuple[list[float], str, float]]:
-    """Yield coordinates with clusters by subject on two axes and a serial number on the third, text, and importance."""
+    """Yield the coordinate, text and importance of each memory.
+
+    On the first two axes, the coordinates form clusters by subject. The third axis is a serial number.
+    """
     centres = [(chance.uniform(-80, 80), chance.uniform(-50, 50), chance.uniform(1, 9)) for _ in range(24)]
     for number in range(count):
         at = chance.randrange(len(centres))
@@ -87,7 +90,7 @@ def create_installation(count: int, others: int = 6) -> None:
 
 
 def create_conversations(caller: Caller, chance: random.Random, count: int) -> None:
-    """Create conversations of 20 messages, and one more that is deleted again."""
+    """Create `count` conversations of 20 messages each, and another one that is deleted again."""
     from conversations import services
     from conversations.messages import NewMessage
     from conversations.services import NewConversation
@@ -102,7 +105,7 @@ def create_conversations(caller: Caller, chance: random.Random, count: int) -> N
 
 
 def link(caller: Caller, addresses: Sequence[Coordinate]) -> None:
-    """Link the first 4,000 addresses with some of those that follow them."""
+    """Link some of the first 4,000 addresses to addresses that follow them."""
     from graph import services
     from graph.services import NewLink
 

@@ -37,11 +37,11 @@ requestAnimationFrame(frame);
 
 @dataclass
 class Frames:
-    """Frames while the map moved.
+    """The frames that were drawn while the map moved.
 
     per_s: how many Chromium drew per second; it draws at most 60
     slowest_ms: the 95th percentile of the time between two frames
-    cpu_ms: of the page's main thread for each frame, which depends less on the load of the machine
+    cpu_ms: the CPU time of the page's main thread per frame, which depends less on the load of the machine
     """
 
     kind: str

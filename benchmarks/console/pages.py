@@ -21,7 +21,7 @@ class Page:
 
     view: the name of its URL
     ready: a JavaScript expression that is true when the page has drawn everything
-    permission: what staff users need to see it; "superuser" for pages of the installation
+    permission: the permission that staff users need to see the page; "superuser" for pages about the installation
     """
 
     name: str
@@ -86,7 +86,7 @@ def _pages_of_content(slug: str) -> list[Page]:
 
 
 def _pages_of_administration(slug: str) -> list[Page]:
-    """Return the pages about the tenant, and those of the user."""
+    """Return the pages about a tenant's administration, and the pages about the signed-in user's own account."""
     from console.models import OAuthGrant
     from memories.models import VectorEmbedding
     from tenants.models import ApiKey, AuditEvent, Tenant

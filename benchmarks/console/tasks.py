@@ -41,7 +41,7 @@ class SimulatedUser:
         self.browser.run("const [css, value] = arguments; document.querySelector(css).value = value", css, value)
 
     def ask(self, css: str, button: str) -> None:
-        """Type the question into a field, and submit the form."""
+        """Type QUESTION into a field, and submit the form."""
         self.type(css, QUESTION)
         self.click(button, "form button")
 

@@ -26,7 +26,7 @@ BUNDLED, BASELINE = "wordllama", "hashing"
 
 @dataclass(frozen=True)
 class Measured:
-    """The number of questions that were asked about a set, and the results of each row."""
+    """The number of questions asked about a set, the number of all its questions, and the results of each row."""
 
     asked: int
     of: int
@@ -97,7 +97,7 @@ def parser() -> argparse.ArgumentParser:
         "--context", action="store_true", help="store each memory with the previous turn as its context"
     )
     parser.add_argument("--database", default="", help="postgres://... URL of a server, instead of SQLite")
-    parser.add_argument("--provider", help=argparse.SUPPRESS)  # in the process of one model
+    parser.add_argument("--provider", help=argparse.SUPPRESS)  # set only in the process of each model
     return parser
 
 

@@ -63,7 +63,7 @@ class Conversation:
 def read(place: Path) -> dict[str, list[Conversation]]:
     """Return the conversations in a file, or in a folder and its subfolders, grouped by the name of their set.
 
-    Raises UnknownFormat.
+    Raises UnknownFormat if a file has none of the supported formats, or if there are no files.
     """
     sets: dict[str, list[Conversation]] = {}
     for path in [place] if place.is_file() else sorted([*place.rglob("*.json"), *place.rglob(MEMORIES)]):

@@ -14,7 +14,7 @@ def recall(found: Sequence[str], evidence: AbstractSet[str]) -> float:
 
 
 def ndcg(found: Sequence[str], evidence: AbstractSet[str], k: int = 10) -> float:
-    """Return the normalised discounted cumulative gain of the first `k`, with equal gains.
+    """Return the normalised discounted cumulative gain of the first `k` hits, with the same gain for each relevant hit.
 
     See Järvelin and Kekäläinen, TOIS 2002.
     """
@@ -36,7 +36,7 @@ def precision(answered: float, silent: float) -> float:
     """Return the fraction of answered questions that are answerable, if half of all questions are answerable.
 
     answered: the fraction of answerable questions that get an answer.
-    silent: the fraction of unanswerable questions that get none.
+    silent: the fraction of unanswerable questions that get no answer.
     """
     return answered / (answered + 1 - silent) if answered + 1 - silent > 0 else 0.0
 

@@ -28,10 +28,10 @@ class Row:
 
     recall: dict[int, list[float]] = field(default_factory=lambda: {k: [] for k in KS})
     ndcg: list[float] = field(default_factory=list)
-    answered: list[float] = field(default_factory=list)  # 1 if a question with an answer reaches the floor
-    kept: list[float] = field(default_factory=list)  # evidence of the questions that reach the floor, otherwise 0
-    whole: list[float] = field(default_factory=list)  # the same evidence without a floor
-    silent: list[float] = field(default_factory=list)  # 1 if a question without an answer gets nothing
+    answered: list[float] = field(default_factory=list)  # 1 if the hits for an answerable question reach the floor
+    kept: list[float] = field(default_factory=list)  # the recall if the hits reach the floor, otherwise 0
+    whole: list[float] = field(default_factory=list)  # the recall without a floor
+    silent: list[float] = field(default_factory=list)  # 1 if an unanswerable question gets no hits
     inside: dict[int, list[float]] = field(default_factory=lambda: {budget: [] for budget in BUDGETS})
     tokens: list[float] = field(default_factory=list)
     ms: list[float] = field(default_factory=list)
@@ -86,7 +86,7 @@ def load(name: str, conversations: Sequence[Conversation], *, with_context: bool
 
 
 def ask(name: str, store: Store, asked: Sequence[Task], names: Sequence[str], deadline: float) -> dict[str, Row]:
-    """Ask in each of these modes until the deadline (of `time.monotonic`). Every row has the same questions."""
+    """Ask the questions in each mode until the deadline (of `time.monotonic`). All rows have the same questions."""
     rows = {name: Row() for name in names}
     for number, task in enumerate(asked):
         if time.monotonic() > deadline:

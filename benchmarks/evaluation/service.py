@@ -22,7 +22,7 @@ LONG_PAGE = 100  # number of hits from which to fill the token budgets
 
 @dataclass(frozen=True)
 class Found:
-    """The ids and text of the hits, best first, and the duration.
+    """The ids and texts of the hits, best first, and the duration of the search.
 
     signals: the signals of a search, or None for a context.
     """
@@ -103,7 +103,7 @@ class Store:
             services.append(self.caller, created.id, messages[first : first + BATCH])
 
     def index(self) -> None:
-        """Wait until everything is in the vector index."""
+        """Add everything that is not yet indexed to the vector index."""
         from memories.index import drain
 
         while drain.drain():

@@ -1,8 +1,8 @@
 """Measure the cost and the benefit of each ranking signal: `python -m benchmarks.evaluation.signals FOLDER`.
 
 Each question is asked with all signals, and then without each of them. The gain is the loss of recall@10 without the
-signal. The cost is the CPU time per search that its absence saves (median over the questions). The questions are in a
-random order, so the results hardly change if time runs out.
+signal. The cost is the CPU time per search that is saved without the signal (median over the questions). The questions
+are in a random order, so the results hardly change if time runs out.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Without = dict[str, AbstractContextManager[object]]
 
 
 def without() -> Without:
-    """Return, for each signal, a context manager in which the ranking lacks it."""
+    """Return, for each signal, a context in which the ranking does not use it."""
     from memories.search.relevance import Signals
 
     return {
@@ -46,7 +46,11 @@ def without() -> Without:
 
 
 def measure(store: Store, tasks: Sequence[run.Task], name: str, deadline: float) -> dict[str, tuple[float, float]]:
-    """Return recall@10 and the milliseconds of CPU time of a search, without each signal, until the deadline."""
+    """Return, for each signal, recall@10 without it and the CPU milliseconds that a search saves without it.
+
+    For `ALL`, return recall@10 and the CPU milliseconds of a search with all signals. No question is asked after the
+    deadline.
+    """
     recalls: dict[str, list[float]] = defaultdict(list)
     cpu_ms: dict[str, list[float]] = defaultdict(list)
     for number, task in enumerate(tasks):

