@@ -16,9 +16,9 @@ from tenants.audit import verification
 from tenants.audit.verification import Problem, Report
 from tenants.models import AuditEvent, Tenant
 
-MAX_VERSIONS = 50  # versions of a memory to search for the one that an event wrote
+MAX_VERSIONS = 50  # maximum number of versions among which to look for the one that an event wrote
 VERIFICATION_TIMEOUT_S = 10.0
-MAX_PROBLEMS = 5  # in one message
+MAX_PROBLEMS = 5  # maximum number of problems in one message
 VERBS = {
     "memory.store": "stored the memory", "memory.patch": "changed the memory", "memory.delete": "deleted the memory",
     "memory.purge": "purged the memory", "memory.restore": "restored the memory",

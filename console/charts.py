@@ -19,7 +19,7 @@ class Bar:
 @dataclass(frozen=True)
 class Columns:
     bars: list[Bar]
-    most: int  # at the top of the chart
+    most: int  # the value at the top of the chart
 
 
 def columns(stacks: Sequence[tuple[str, dict[str, int]]]) -> Columns:

@@ -1,4 +1,7 @@
-"""The page of a conversation: some of its turns as a chat, with search, editing and export, by the API's services."""
+"""The page of a conversation: some of its turns as a chat, with search, editing and export.
+
+It uses the same services and selectors as the API.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ from tenants.caller import Caller
 
 PAGE = 50
 HITS = 30
-SHOWN = 20_000  # characters of a message
+SHOWN = 20_000  # maximum number of characters to show of a message
 FORMATS = {exporting.MARKDOWN: "md", exporting.JSON: "json"}  # with the file extension of each
 
 
@@ -58,7 +61,7 @@ def described(request: HttpRequest, conversation: Conversation) -> dict[str, Any
 
 
 def change(request: HttpRequest, conversation: Conversation) -> None:
-    """Set the label and the folder, like the API's PATCH. Raises InvalidInput, among others."""
+    """Set the label and the folder, as the API's PATCH route does, with the same errors, such as InvalidInput."""
     body = validated(ConversationPatch, {name: request.POST.get(name, "") for name in ("label", "folder")})
     services.change(staff.caller(request, conversation.tenant), conversation.id, body.required_changes())
 
@@ -131,7 +134,7 @@ def _turn(caller: Caller, turn: Turn, named: Mapping[str, Memory]) -> dict[str, 
 
 
 def _call(call: Any) -> dict[str, str]:
-    """Return the name and the arguments of a tool call, in OpenAI's format or any other."""
+    """Return the name and the arguments of a tool call, which may be in OpenAI's format or any other."""
     function = call.get("function", call) if isinstance(call, dict) else {}
     if not isinstance(function, dict):
         return {"name": "tool", "arguments": _indented(call)}

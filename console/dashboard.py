@@ -24,11 +24,11 @@ from tenants.models import DEFAULT_TENANT_SLUG, Tenant
 TOP = 8
 NOW = 5  # minutes
 MAX_BACKUP_AGE_S = 2 * 86_400
-OLD_S = 60  # a queue older than this needs attention
+OLD_S = 60  # a queue needs attention if its oldest entry is older than this
 
 
 def figures(request: HttpRequest) -> dict[str, Any]:
-    """Return figures for a superuser; other users get only the health and their own tenants."""
+    """Return the figures on the dashboard. Users who are not superusers get only the health and their own tenants."""
     whole = bool(getattr(request.user, "is_superuser", False))
     eye = Caller.command(Tenant.objects.get(slug=DEFAULT_TENANT_SLUG))
     shared = {

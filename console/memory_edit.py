@@ -24,7 +24,7 @@ from somamemory.json_pieces import indented
 from tenants.caller import Caller
 
 FORM, AS_JSON = MODES = ("form", "json")
-MAX_FIELDS = 100  # of a form; a payload with more members can be edited only as JSON
+MAX_FIELDS = 100  # maximum number of fields in a form; a payload with more members can be edited only as JSON
 MAX_LENGTH = 200_000  # characters of a payload as JSON
 _NEW = "new"  # the number of the field for adding a member
 

@@ -37,8 +37,8 @@ class SecondFactor(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, primary_key=True, related_name="second_factor"
     )
     secret = models.CharField(max_length=64)  # base32
-    last_step = models.BigIntegerField()  # of the last accepted code, which is not accepted again
-    recovery = models.JSONField(default=list)  # SHA-256 of the recovery codes that are left
+    last_step = models.BigIntegerField()  # time step of the last accepted code, which is not accepted again
+    recovery = models.JSONField(default=list)  # SHA-256 hashes of the unused recovery codes
 
     class Meta:
         db_table = "sfm_second_factors"
@@ -48,14 +48,17 @@ class SecondFactor(models.Model):
 
 
 class OAuthClient(models.Model):
-    """An app that users can connect. It has registered itself, or its id is the URL of its metadata document."""
+    """An app that users can connect.
+
+    Either the app has registered itself, or its `client_id` is the URL of its metadata document.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     client_id = models.CharField(max_length=MAX_URL_LENGTH, unique=True)
     name = models.CharField(max_length=200)
     redirect_uris = models.JSONField(default=list)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
-    fetched_at = models.DateTimeField(null=True)  # None: registered
+    fetched_at = models.DateTimeField(null=True)  # of the metadata document; None: the app has registered itself
 
     class Meta:
         db_table = "sfm_oauth_clients"
@@ -65,9 +68,9 @@ class OAuthClient(models.Model):
 
 
 class OAuthGrant(models.Model):
-    """The permissions that a staff user has given an app, its code, and its refresh token.
+    """The permissions that a staff user has granted to an app, together with the app's code and refresh token.
 
-    `key` is the access token: an API key that gets a new secret whenever the app refreshes it.
+    `key` is the access token: an API key that gets a new secret whenever the app refreshes the token.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -81,13 +84,13 @@ class OAuthGrant(models.Model):
     resource = models.CharField(max_length=MAX_URL_LENGTH)
     redirect_uri = models.CharField(max_length=MAX_URL_LENGTH)
     code_challenge = models.CharField(max_length=43)
-    # SHA-256 of a random code. Not unique, like the prefix of a key.
+    # SHA-256 of a random code. Like the prefix of a key, it has no unique constraint.
     code_digest = models.BinaryField(max_length=32, db_index=True)
     code_used_at = models.DateTimeField(null=True)
     refresh_digest = models.BinaryField(max_length=32, default=b"")
     generation = models.PositiveIntegerField(default=0)  # number of the current refresh token
     created_at = models.DateTimeField(default=timezone.now, editable=False)
-    expires_at = models.DateTimeField(db_index=True)  # of the code, then of the refresh token
+    expires_at = models.DateTimeField(db_index=True)  # expiry of the code or, once it was used, of the refresh token
     revoked_at = models.DateTimeField(null=True)
 
     exported = False  # belongs to this installation's console, not to the tenant's data

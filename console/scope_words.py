@@ -1,4 +1,4 @@
-"""Scopes in words."""
+"""Scopes, described in words."""
 
 from __future__ import annotations
 

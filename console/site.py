@@ -69,7 +69,7 @@ class SignInForm(AuthenticationForm):  # type: ignore[misc]
             )
 
     def _delay(self, delay_s: float) -> None:
-        """Slow down guesses from many addresses without locking out the user with that name."""
+        """Slow down guesses of a user's password from many addresses, without locking that user out."""
         if not _delayed.acquire(blocking=False):
             self._refuse(delay_s)
         try:
@@ -92,7 +92,7 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Filled in by `console.urls`, because its pages need the site.
+        # Set by `console.urls`, because the modules that define these need this site.
         self.figures: Callable[[HttpRequest], dict[str, Any]] = lambda request: {}
         self.pages: list[tuple[str, str, Callable[..., Any]]] = []
 

@@ -41,7 +41,7 @@ class Caller:
     def require_operator(self, scope: str = "admin") -> None:
         """Raise Forbidden unless the caller is an operator of the installation.
 
-        Viewing only requires the `read` scope.
+        The key also needs `scope`. For actions that only show data, `read` is sufficient.
         """
         if not self.operator:
             raise Forbidden("this action requires an operator key")
@@ -66,7 +66,10 @@ class Caller:
             raise Forbidden(f"this key is limited to user '{self.user_id}'; omit user_id or use another key")
 
     def unlimited(self) -> Caller:
-        """Return the caller with access to all users' data, for rows that belong to a row that the user owns."""
+        """Return the caller with access to all users' data.
+
+        Needed for rows that depend on a row of the caller's user but do not themselves belong to that user.
+        """
         return replace(self, tenant=self.tenant.narrowed_to(None))
 
     def acting_for(self, tenant: Tenant) -> Caller:

@@ -29,7 +29,7 @@ from tenants.models import DEFAULT_TENANT_SLUG, ErasedTenant, Tenant, is_slug
 log = logging.getLogger("soma.tenants")
 
 BATCH = 1_000
-# No job or request runs longer than this.
+# After this time, no job or request that was running during the erasure can still be running.
 CONFIRM_AFTER = timedelta(seconds=settings.CELERY_TASK_TIME_LIMIT + 60)
 
 Eraser = Callable[[Tenant], int]  # removes data outside the database and returns the number of items

@@ -188,7 +188,7 @@ def sweep(limit: int = 100_000) -> int:
 
 @transaction.atomic
 def _forget(batch: Sequence[tuple[int, UUID, int]]) -> None:
-    """Remove responses, given as (id, tenant, bytes), and stop counting them."""
+    """Remove responses, given as (id, tenant, bytes), and subtract their bytes from the usage of their tenants."""
     sizes: Counter[UUID] = Counter()
     for _, tenant, size in batch:
         sizes[tenant] += size

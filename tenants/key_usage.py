@@ -20,7 +20,7 @@ from tenants.models import ApiKey
 
 PRECISION = timedelta(hours=1)
 FLUSH_S = 5.0
-MAX_KEYS = 10_000  # in the buffer
+MAX_KEYS = 10_000  # maximum number of keys in the buffer
 
 _lock = threading.Lock()
 _unwritten: dict[UUID, datetime] = {}

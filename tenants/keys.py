@@ -85,8 +85,9 @@ def delegate(
     resource: str,
     expires_at: datetime,
 ) -> IssuedKey:
-    """Create a key for an app that the caller connects, for one URL (`resource`). It has no permission that the caller
-    lacks.
+    """Create a key for an app that the caller connects. The key is valid only at one URL (`resource`).
+
+    The key has no permission that the caller lacks.
 
     Raises Forbidden, InvalidInput and QuotaExceeded.
     """

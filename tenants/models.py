@@ -158,9 +158,9 @@ class AuditBlock(TenantOwned):
 
 
 class AuditCheckpoint(TenantOwned):
-    """Replaces the blocks and rows up to it after the retention period.
+    """A signed record that replaces all blocks up to `number`, and their rows, after the retention period.
 
-    Its signature covers the previous checkpoint.
+    The signature also covers the previous checkpoint.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -232,7 +232,7 @@ class IdempotencyKey(Leased, TenantOwned):
     answer = models.BinaryField()
     created_at = models.DateTimeField(default=timezone.now)
 
-    exported = False  # encrypted with the API key of the request
+    exported = False  # the response is encrypted with the API key of the request
 
     class Meta(TenantOwned.Meta):
         db_table = "sfm_idempotency_keys"

@@ -1,4 +1,4 @@
-"""Find tenants' models by inspection, so that new models are exported and erased automatically."""
+"""Find all models with a tenant by inspection, so that the rows of new models are exported and erased automatically."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def policies_of(tenant: Tenant) -> dict[str, Any]:
 
 
 def _checked_policies(policies: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the policies if valid.
+    """Return the policies. Raises InvalidInput if one of them is unknown or has an invalid value.
 
     `auto_label` is None or a confidence from 0 to 1, `extract_facts` is a bool, and `history_days` is None or a number.
     """

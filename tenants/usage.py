@@ -86,7 +86,10 @@ def is_limited(tenant: Tenant) -> bool:
 
 
 def add(tenant: Tenant, memories: int, bytes: int, *, enforced: bool = True) -> None:
-    """Record a change in memories and bytes, in its transaction. Raises QuotaExceeded if the quota is enforced."""
+    """Record a change in memories and bytes. Requires the transaction that makes the change.
+
+    enforced: whether to raise QuotaExceeded if the change would exceed a quota.
+    """
     if not is_limited(tenant) or not (memories or bytes):
         return
     if enforced and (memories > 0 or bytes > 0):

@@ -57,13 +57,16 @@ class FailedAdmin(Listed):
 
 
 def _failed(tenant: Tenant) -> list[dict[str, Any]]:
-    """Return the failed rows. Those with the most attempts come last, because they have the longest delay."""
+    """Return the failed rows, latest retry first.
+
+    The delay increases with each attempt, so the rows with the most attempts usually come first.
+    """
     soon = timezone.now() + timedelta(seconds=MAX_BACKOFF_S)
     rows: QuerySet[VectorEmbedding] = VectorEmbedding.objects.for_tenant(tenant)
     rows = rows.filter(generation=generations.active(), due_at__lte=soon, attempts__gte=FAILED_ATTEMPTS)
     failures = list(rows.defer("vector").order_by("-due_at")[:PAGE])
     ids: list[Any] = [row.memory_id for row in failures]
-    # purged memories are missing
+    # Purged memories are missing from this dictionary.
     memories = {memory.id: memory for memory in Memory.objects.for_tenant(tenant).filter(id__in=ids)}
     return [
         {"row": row, "memory": memories.get(id), "link": link(tenant.slug, id)}

@@ -124,7 +124,9 @@ def tls() -> ssl.SSLContext:
 
 
 def _get(parts: SplitResult, address: str) -> bytes:
-    """Return the body, or one byte more than is allowed. Redirects are rejected, because they lead to another address.
+    """Return the body, truncated to one byte more than is allowed.
+
+    Redirects are rejected, because they could lead to an address that was not checked.
 
     A server that sends one byte at a time never triggers the socket's timeout, so a timer closes the connection.
     """

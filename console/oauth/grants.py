@@ -1,4 +1,4 @@
-"""Grants: the permissions that a staff user gives an app, and the tokens that carry them.
+"""Grants: the permissions that a staff user grants to an app, and the tokens that carry them.
 
 An access token is an API key (`tenants.keys.delegate`) with the scopes, the namespaces and the user of the grant. It is
 valid for 15 minutes at one URL, and a refresh gives the key a new secret. Tenancy, scopes, limits, quotas and the audit
@@ -43,7 +43,10 @@ _signer = Signer(salt="console.oauth.refresh", sep=".")
 
 @dataclass(frozen=True)
 class Rights:
-    """The permissions of a grant. Without namespaces, they cover the whole tenant; without a user, all users."""
+    """The permissions of a grant.
+
+    If `namespaces` is empty, they cover the whole tenant. If `user_id` is None, they cover the data of all users.
+    """
 
     scopes: Sequence[str]
     namespaces: Sequence[str] = ()
@@ -196,7 +199,7 @@ def revoke_token(request: TokenRequest) -> None:
 
 
 def revoke(caller: Caller, grant: OAuthGrant) -> None:
-    """Disconnect the app. The calling code must have checked the caller's permissions."""
+    """Disconnect the app of a grant. The calling code must have checked the caller's permissions."""
     with transaction.atomic():
         _revoke(caller, OAuthGrant.objects.select_for_update().get(id=grant.id))
 

@@ -1,4 +1,4 @@
-"""The request of the playground as code to copy: curl, Python and TypeScript. Pure."""
+"""The playground's request as code to copy: curl, Python and TypeScript. Pure functions."""
 
 from __future__ import annotations
 

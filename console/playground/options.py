@@ -1,4 +1,4 @@
-"""The options of a search and of a context, as form controls. Pure.
+"""The options of a search and of a context, as form controls. Pure functions.
 
 The URL of the page contains the values. `body` turns them into the JSON body of the API's request, which contains only
 the options that differ from the API's defaults.
@@ -24,8 +24,8 @@ TEXT, NUMBER, RANGE, FLAG, CHOICE, WORDS, JSON, NAMES = (
 class Option:
     """One option. `name` is the field of the request, with dots between the names of nested fields.
 
-    words: a list, separated by commas. names: namespaces to choose from.
-    default: the value that an empty field stands for; it is shown, and left out of the request.
+    kind: the type of the control. `words` is a list separated by commas; `names` is a choice of namespaces.
+    default: the value that an empty field stands for. It is shown, but left out of the request.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Option:
     choices: Sequence[str] = ()
     low: str = "0"
     high: str = "1"
-    empty: str = "any"  # the name of the empty choice
+    empty: str = "any"  # the text shown for the empty choice
 
 
 @dataclass(frozen=True)

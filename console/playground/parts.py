@@ -10,8 +10,8 @@ from memories.search import analyzer
 from memories.search.scoring import QUESTION, Weights
 
 _WORD = re.compile(r"\w+(?:['\u2019]\w+)*")
-EXCERPT = 400  # characters
-_BEFORE = 120  # of them before the first match
+EXCERPT = 400  # length of an excerpt, in characters
+_BEFORE = 120  # how many of these characters come before the first match
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Contribution:
 
     @property
     def percent(self) -> int:
-        """Return the length of its bar."""
+        """Return the length of the component's bar, in percent."""
         return round(100 * abs(self.amount))
 
 

@@ -75,7 +75,7 @@ def compare(first: dict[str, Any], second: dict[str, Any]) -> None:
 
 
 def _weights(search: Search, degraded: Collection[str]) -> Weights:
-    """Return the weights that the search used: without the semantic component if it was not available."""
+    """Return the weights that the search used. If semantic search was not available, its weight is left out."""
     weights = search.effective_weights()
     if "semantic" in degraded:
         weights = replace(weights, semantic=0.0, keyword=weights.keyword or 1.0)

@@ -50,7 +50,7 @@ def record(caller: Caller, action: str, targets: Iterable[str | Change], namespa
 
 
 def events(caller: Caller, action: str, targets: Iterable[str | Change], namespace: str = "") -> Part:
-    """Return the rows that `record` would write, for a statement that also makes the change."""
+    """Return the rows that `record` would write, so that the statement that makes the change can also write them."""
     changes = [target if isinstance(target, Change) else Change(target) for target in targets]
     common = {
         "tenant_id": caller.tenant.id,
@@ -74,7 +74,10 @@ def events(caller: Caller, action: str, targets: Iterable[str | Change], namespa
 
 
 def fingerprint(*parts: Any) -> bytes:
-    """Return the SHA-256 of JSON values, times and UUIDs. The hash survives a round trip through either database."""
+    """Return the SHA-256 of JSON values, times and UUIDs.
+
+    The hash stays the same if the values are stored in either database and read back.
+    """
     digest = hashlib.sha256()
     for piece in _PIECES.of(parts):
         digest.update(piece.encode())

@@ -17,7 +17,7 @@ from tenants.models import AuditBlock, AuditSealer, ErasedTenant, Tenant
 
 
 def record(tenant: Tenant, slug_digest: bytes) -> None:
-    """Record that a tenant is being erased. Requires the transaction that adds this to the operators' log."""
+    """Record that a tenant is being erased. Requires the transaction that adds the erasure to the operators' log."""
     earlier = ErasedTenant.objects.filter(tenant_id=tenant.id).first()
     had_chain = earlier is not None and earlier.had_chain and is_signed(earlier)
     columns = {"slug_digest": slug_digest, "had_chain": had_chain, "signature": _signature(tenant.id, had_chain)}
@@ -27,8 +27,9 @@ def record(tenant: Tenant, slug_digest: bytes) -> None:
 def record_chain(tenant: Tenant) -> None:
     """Record whether an erased tenant has a chain. Must be called before the blocks are deleted.
 
-    Only a chain of this installation counts, and only in a signed record: otherwise, someone with access to the
-    database could add blocks, and the record would replace another tenant's chain.
+    Only a chain that this installation has signed counts, and only if the record is signed as well. Otherwise, someone
+    with access to the database could delete another tenant's chain and add blocks for an erased tenant, so that the
+    number of chains would stay the same.
     """
     with transaction.atomic():
         AuditSealer.objects.select_for_update().first()  # afterwards, the sealer adds no block for this tenant

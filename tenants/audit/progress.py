@@ -65,7 +65,7 @@ def require_continuing(sealer: AuditSealer, head: AuditBlock | None, tenant_id: 
     """Raise Tampered unless a tenant's chain reaches the recorded progress. Only then may a block be appended."""
     if head is not None and not chain.is_signed(head.signature, chain.sign(Position.of(head))):
         raise Tampered(f"block {head.number} of tenant {tenant_id} is not signed by this installation")
-    if head is not None and head.last_id > sealer.sealed_to:  # they are written in one transaction
+    if head is not None and head.last_id > sealer.sealed_to:  # one transaction writes the blocks and `sealed_to`
         raise Tampered("the sealer's progress was rolled back; run verify_audit")
     after = max(head.last_id if head else 0, sealer.accepted_to)
     between = AuditEvent.objects.filter(tenant_id=tenant_id, id__gt=after, id__lte=sealer.sealed_to)
@@ -92,7 +92,7 @@ def accept(caller: Caller) -> None:
 
 
 def chains() -> int:
-    """Return the number of chains, including those of erased tenants. A chain counts once, even during its erasure."""
+    """Return the number of chains, including those of erased tenants. Counts a chain that is being erased only once."""
     begun = set(AuditBlock.all_tenants.order_by().values_list("tenant_id", flat=True).distinct())
     erased = ErasedTenant.objects.filter(had_chain=True).iterator()
     return len(begun.union(gone.tenant_id for gone in erased if erasures.is_signed(gone)))

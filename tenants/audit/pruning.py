@@ -29,8 +29,8 @@ DELETE_BATCH = 1_000
 def prune() -> int:
     """Remove the expired rows of every tenant. Return the number of rows removed.
 
-    First writes a signed checkpoint that covers these rows. Without it, the database rejects their deletion. A
-    tenant's log that was tampered with is kept until an operator accepts it.
+    First writes a signed checkpoint that covers these rows. Without it, the database rejects their deletion. If a
+    tenant's log was tampered with, it is kept until an operator accepts it.
 
     Raises Tampered if the progress is not valid.
     """
@@ -54,7 +54,8 @@ def prune() -> int:
 def _last_expired(tenant: UUID, before: datetime, accepted_to: int) -> AuditBlock | None:
     """Return the last block that has expired together with all earlier blocks. Raises Tampered.
 
-    The head is never removed, and blocks that an operator has accepted are not verified again.
+    The last block of the chain is never removed, so it is never returned. Blocks that an operator has accepted are not
+    verified again.
     """
     head, checkpoint = sealing.head_of(tenant), _last_checkpoint(tenant)
     if head is None:
@@ -105,7 +106,8 @@ def _last_checkpoint(tenant: UUID) -> AuditCheckpoint | None:
 def _remove_covered(tenant: UUID) -> int:
     """Delete the blocks that the tenant's last checkpoint covers, each together with its rows. Can be resumed.
 
-    Until a block is deleted, its rows can therefore be verified. Afterwards, no row may have such a low id.
+    Until a block is deleted, its rows can therefore be verified. Afterwards, the log must not contain any rows of this
+    tenant with ids in the range of that block.
     """
     checkpoint = _last_checkpoint(tenant)
     if checkpoint is None:

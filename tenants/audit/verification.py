@@ -151,7 +151,7 @@ class _Walk:
         self._covered(blocks.filter(number__lte=self.number))
         for block in blocks.filter(number__gt=self.number).iterator(chunk_size=50):
             self._block(block)
-        if self.last_id > self.sealed_to and self.last_id > _sealed_to():  # it may have advanced since
+        if self.last_id > self.sealed_to and self.last_id > _sealed_to():  # the sealer may have made progress since
             self._report("forged", f"block {self.number} is newer than the sealer's progress, which was rolled back")
         for head in self.known.values():
             if head.number > self.number:
@@ -177,7 +177,7 @@ class _Walk:
             self._compare_with_export(self.number, self.hash)
 
     def _covered(self, blocks: Any) -> None:
-        """Verify what a checkpoint covers but the pruner has not removed yet: whole blocks, and no other rows."""
+        """Verify the blocks that a checkpoint covers but the pruner has not removed yet. Report rows outside them."""
         after = chain.BEFORE_ALL
         for block in blocks.iterator(chunk_size=50):
             self._contents(block, after)
@@ -196,7 +196,7 @@ class _Walk:
         self.number, self.last_id, self.hash = block.number, block.last_id, bytes(block.hash)
 
     def _contents(self, block: AuditBlock, after: int) -> None:
-        """Verify the signature of a block and its rows, which follow the row `after`."""
+        """Verify the signature of a block, and its rows. `after` is the id of the last row before the block."""
         deadline.check()
         self.report.blocks += 1
         digests = {row.id: chain.digest(row) for row in self._rows(after, block.last_id)}

@@ -19,9 +19,9 @@ from somamemory.caching import redis_breaker
 from tenants.limits.gcra import Limit, Taken, debt, granted, tokens_in, wait_for
 
 LEASE_S = 0.05
-LEASE_SHARE = 0.1  # maximum fraction of a bucket
+LEASE_SHARE = 0.1  # maximum fraction of a bucket that one lease may take
 LEASE_LIFETIME_S = 1.0
-# Beyond this number, the least recently used bucket is dropped, which resets it to full.
+# If there are more buckets, the least recently used one is dropped, which has the same effect as refilling it.
 MAX_BUCKETS = 100_000
 
 
