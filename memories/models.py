@@ -17,13 +17,13 @@ from somamemory.db.leases import Leased
 from tenants.models import MAX_ID_LENGTH
 from tenants.scoping import TenantOwned
 
-# After this many attempts, an outbox row counts as failed. It is still retried.
+# After this many attempts, an outbox row counts as failed, but it is still retried.
 FAILED_ATTEMPTS = 3
 IDS = ("user_id", "agent_id", "session_id")
 
 
 class Ids(TypedDict, total=False):
-    """The owner of a row, by field."""
+    """The user, agent and session to which a row belongs, by field."""
 
     user_id: str | None
     agent_id: str | None
@@ -44,7 +44,7 @@ class KeyField(models.CharField):  # type: ignore[type-arg]
 
 
 class JsonField(models.JSONField):
-    """JSON whose numbers are read back as the float64 or int64 values that were stored.
+    """JSON whose numbers have the same float64 or int64 values when they are read as when they were stored.
 
     PostgreSQL's jsonb writes 1e300 as an integer of 301 digits. If that were read as a Python int, it could not be sent
     to a client.
@@ -63,7 +63,7 @@ class JsonField(models.JSONField):
             return super().from_db_value(value, expression, connection)
         try:
             return payloads.decode(value)
-        except json.JSONDecodeError:  # NaN, or a lone surrogate, stored before they were rejected
+        except json.JSONDecodeError:  # contains NaN or a lone surrogate, stored by a release that did not reject these
             return super().from_db_value(value, expression, connection)
 
 
@@ -74,8 +74,8 @@ def has_passed(expires_at: datetime | None, now: datetime) -> bool:
 class UserOwned(TenantOwned):
     """A row that may belong to a user, an agent and a session of the tenant. None means that it belongs to none.
 
-    Missing ids are null instead of empty strings, so that the indexes can leave out rows without an id, and both
-    databases can tell from a comparison that such an index applies.
+    A missing id is null instead of an empty string, so that indexes can leave out rows without an id, and both
+    databases can tell from a condition such as `user_id = …` that such an index can be used.
     """
 
     user_id = KeyField(max_length=MAX_ID_LENGTH, null=True)
@@ -89,14 +89,14 @@ class UserOwned(TenantOwned):
 
     @property
     def ids(self) -> Ids:
-        """Return the ids by field, for rows that inherit them."""
+        """Return the ids by field, for creating another row with the same ids."""
         return Ids(user_id=self.user_id, agent_id=self.agent_id, session_id=self.session_id)
 
 
 class MemoryColumns(UserOwned):
     """The columns that a memory and its earlier versions share.
 
-    A new column also needs a migration for both tables, and `version_trigger.install` at its end.
+    A new column requires a migration that adds it to both tables and then runs `version_trigger.install`.
     """
 
     class Type(models.TextChoices):
@@ -105,8 +105,8 @@ class MemoryColumns(UserOwned):
 
     namespace = KeyField(max_length=255)
     coordinate_key = KeyField(max_length=coordinates.MAX_DIMENSIONS * coordinates.DIGITS_PER_NUMBER)
-    # A name chosen by the caller; see `addresses`. Null instead of an empty string: the index then contains only rows
-    # with a key.
+    # A name chosen by the caller; see `addresses`. If there is none, it is null instead of an empty string, so that the
+    # index contains only rows with a key.
     key = KeyField(max_length=addresses.MAX_KEY_LENGTH, null=True)
     payload = JsonField()
     metadata = JsonField(default=dict)
@@ -121,20 +121,21 @@ class MemoryColumns(UserOwned):
     )  # the start of this version, which is later than that of the previous one
     expires_at = models.DateTimeField(null=True)
     deleted_at = models.DateTimeField(null=True)
-    # Written by `read_counts`. Not indexed, because every write-back would then have to update all other indexes as
-    # well.
+    # These columns are written by `read_counts`. They are not indexed, because each write-back would then have to
+    # update all other indexes as well.
     access_count = models.BigIntegerField(default=0, db_default=0)
     last_accessed_at = models.DateTimeField(null=True)
     size = models.PositiveIntegerField(default=0, db_default=0)  # in bytes, as computed by `storage_usage.size`
-    # Set by `archiving`: the memory is not in the vector index, and searches include it only on request.
+    # Set if the memory is archived (see `archiving`): it is not in the vector index, and searches include it only on
+    # request.
     archived_at = models.DateTimeField(null=True)
-    # The period in which it is valid: see `validity`. None: no start, or no end.
+    # The period in which the memory is valid: see `validity`. None means that it has no start, or no end.
     valid_from = models.DateTimeField(null=True)
     valid_to = models.DateTimeField(null=True)
-    # Provenance, as stated by the writer: a string or an object, and how much to trust it, from 0 to 1.
+    # The provenance, as stated by the writer: a string or an object, and how much to trust it, from 0 to 1.
     source = JsonField(null=True)
     trust = models.FloatField(null=True)
-    written_by = models.CharField(max_length=64, null=True)  # noqa: DJ001 - the actor; None: an older release
+    written_by = models.CharField(max_length=64, null=True)  # noqa: DJ001 - the actor; None in rows written by older releases
 
     class Meta(UserOwned.Meta):
         abstract = True
@@ -155,10 +156,11 @@ class MemoryColumns(UserOwned):
 class Memory(MemoryColumns):
     """A memory at a coordinate."""
 
-    # An integer instead of the UUID, because SQLite's full-text index needs a rowid that does not change with VACUUM.
+    # The primary key is an integer, not the UUID, because SQLite's full-text index needs a rowid that VACUUM keeps.
     seq = models.BigAutoField(primary_key=True)
     id = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
-    # Not columns: the distance from the centre, in a list of the nearest memories, and whether `point_in_time` read it.
+    # These two are not columns: the distance from the centre, in a list of the nearest memories, and whether
+    # `point_in_time` has read the memory.
     distance: float | None = None
     past: bool = False
 
@@ -175,11 +177,11 @@ class Memory(MemoryColumns):
         indexes = [
             models.Index(fields=["tenant", "namespace", "created_at"], name="sfm_memories_created"),
             models.Index(fields=["tenant", "namespace", "updated_at"], name="sfm_memories_updated"),
-            # Thanks to the last columns, counts read only the index, which stores equal entries once.
+            # Because of the last two columns, counting reads only the index, which stores equal entries once.
             models.Index(
                 fields=["tenant", "namespace", "memory_type", "deleted_at", "expires_at"], name="sfm_memories_type"
             ),
-            # Most memories have no value here, and no query looks for memories without one.
+            # The following indexes leave out memories without a value: most have none, and no query looks for these.
             models.Index(
                 fields=["tenant", "namespace", "importance"],
                 name="sfm_memories_importance",
@@ -218,7 +220,7 @@ class Memory(MemoryColumns):
 
     @property
     def index_state(self) -> str:
-        """Return pending, failed, ready, archived, empty (nothing to index), or past (read with `as_of`).
+        """Return pending, failed, ready, archived, empty (there is nothing to index), or past (read with `as_of`).
 
         The memory must have been read with `with_index_state`. A memory that has just been written is pending.
         """
@@ -239,7 +241,7 @@ class MemoryVersion(MemoryColumns):
     """An earlier version of a memory, current from its `updated_at` to `until`. Written by `version_trigger`."""
 
     seq = models.BigAutoField(primary_key=True)
-    id = models.UUIDField(editable=False)  # of the memory
+    id = models.UUIDField(editable=False)  # the id of the memory
     until = models.DateTimeField()
 
     class Meta(MemoryColumns.Meta):
@@ -324,8 +326,8 @@ class Job(Leased):
     def __str__(self) -> str:
         return f"{self.kind} {self.state}"
 
-    # Longer than a step, or than the part of a step between two renewals. If a worker is killed, its job waits this
-    # long.
+    # This must be longer than a step, or than the time between two renewals in a long step. If a worker is killed, its
+    # job waits until the lease has expired.
     LEASE = timedelta(seconds=60)
 
     def renew(self) -> None:
@@ -339,8 +341,8 @@ class Job(Leased):
 class VectorEmbedding(Leased, TenantOwned):
     """A memory's vector and its outbox entry.
 
-    The entry records only *that* the index is out of date, never *what* to write there. A row with `due_at` is waiting
-    to be processed. It remains after a purge until the memory has also been removed from the index.
+    The entry records only *that* the index is out of date, never *what* to write there. A row is processed when
+    `due_at` has passed. After a purge, the row remains until the memory has also been removed from the index.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -354,10 +356,10 @@ class VectorEmbedding(Leased, TenantOwned):
         related_name="embeddings",
     )
     wanted_version = models.PositiveIntegerField()
-    indexed_version = models.PositiveIntegerField(null=True)  # None if not in the index
+    indexed_version = models.PositiveIntegerField(null=True)  # None if the memory is not in the index
     vector = models.BinaryField(null=True)  # float32, little endian, `generation.dimension` numbers
-    text_hash = models.BinaryField(null=True, max_length=32)  # hash of the text from which `vector` was made
-    own = models.BooleanField(default=False)  # supplied by the caller instead of made from the text
+    text_hash = models.BinaryField(null=True, max_length=32)  # SHA-256 of the text from which `vector` was made
+    own = models.BooleanField(default=False)  # whether the caller supplied `vector`; if so, there is no `text_hash`
     due_at = models.DateTimeField(null=True)
     attempts = models.PositiveSmallIntegerField(default=0)
     error = models.CharField(max_length=500, blank=True)
@@ -370,7 +372,7 @@ class VectorEmbedding(Leased, TenantOwned):
             models.UniqueConstraint(fields=["tenant", "generation", "memory"], name="sfm_embedding_of_memory"),
         ]
         indexes = [
-            # The generation comes first, so that finding the due rows of one generation does not scan those of another.
+            # The index begins with the generation, so that finding its due rows does not scan those of another one.
             models.Index(
                 fields=["generation", "due_at"], name="sfm_embeddings_queue", condition=models.Q(due_at__isnull=False)
             ),

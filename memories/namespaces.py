@@ -1,7 +1,7 @@
 """Namespaces: list them, find those below a prefix, and move all memories from one to another.
 
-A prefix ends at a segment: `users/ada` (or `users/ada/`) covers `users/ada` and `users/ada/notes`, but not
-`users/adam`. No character has a special meaning. A list takes one index lookup per namespace rather than per memory.
+A prefix covers whole segments: `users/ada` (or `users/ada/`) covers `users/ada` and `users/ada/notes`, but not
+`users/adam`. No character is a wildcard. Listing namespaces takes one index lookup per namespace, not per memory.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from somamemory.errors import Conflict, InvalidInput
 from tenants import audit
 from tenants.caller import Caller
 
-# The maximum number of memories that a list counts per namespace.
+# The number of memories up to which a list of namespaces counts exactly.
 COUNTED = 1_000
 # The maximum number of namespaces that one search or deletion by prefix can cover.
 MAX_BELOW = 100
 BATCH = 500
 # The maximum number of namespaces without live memories that a page of a list skips.
 _MAX_SKIPPED = 1_000
-_LAST = "~"  # sorts after every character of a namespace
+_LAST = "~"  # sorts after every character that a namespace can contain
 
 
 @dataclass(frozen=True)
 class Listed:
-    """A namespace and its number of live memories, which is a lower bound if `is_exact` is false."""
+    """A namespace and its number of live memories. If `is_exact` is false, there are more than that number."""
 
     name: str
     memories: int
@@ -49,7 +49,7 @@ class Page:
 
 
 def covers(prefix: str, namespace: str) -> bool:
-    """Return whether a namespace is the prefix itself or below it."""
+    """Return whether a prefix covers a namespace: whether the namespace is the prefix itself or below it."""
     stem = prefix.removesuffix("/")
     return namespace == stem or namespace.startswith(stem + "/")
 
@@ -111,7 +111,10 @@ def names(caller: Caller, prefix: str | None = None, after: str = "") -> Iterato
 
 
 def below(caller: Caller, prefix: str) -> tuple[str, ...]:
-    """Return the namespaces that a prefix covers, or the prefix itself if there are none. Raises InvalidInput."""
+    """Return the namespaces that a prefix covers, or the prefix itself if there are none.
+
+    Raises InvalidInput if there are more than `MAX_BELOW`.
+    """
     found = tuple(islice(names(caller, prefix), MAX_BELOW + 1))
     if len(found) > MAX_BELOW:
         raise InvalidInput("namespace_prefix", f"covers more than {MAX_BELOW} namespaces; use a longer prefix")
@@ -119,9 +122,10 @@ def below(caller: Caller, prefix: str) -> tuple[str, ...]:
 
 
 def move_batch(caller: Caller, old: str, new: str) -> int:
-    """Move up to BATCH memories, with their history, in one transaction. Return the number of moved memories.
+    """Move up to BATCH memories, with their history, in one transaction, and return how many were moved.
 
-    Their ids, coordinates and keys stay the same. Raises Conflict if one of their addresses is taken in `new`.
+    Their ids, coordinates and keys stay the same. Raises Conflict if one of their coordinates or keys is taken in
+    `new`.
     """
     caller.require("write", [old, new])
     caller.require_unlimited()
@@ -143,8 +147,8 @@ def _moved(caller: Caller, old: str, new: str) -> int:
     if not batch:
         return 0
     _refuse_taken(mine.filter(namespace=new), batch)
-    # This does not change the memories: the version increases only so that a worker does not mark the old state as
-    # indexed.
+    # The version is incremented although the memories themselves do not change, so that a worker that has read the old
+    # state does not mark the row as done.
     mine.filter(seq__in=[row.seq for row in batch]).update(namespace=new, version=F("version") + 1)
     versions = MemoryVersion.objects.for_tenant(caller.tenant).filter(id__in=[row.id for row in batch])
     versions.update(namespace=new)
@@ -166,15 +170,15 @@ def _refuse_taken(rows: QuerySet[Memory], batch: list[Memory]) -> None:
 
 
 def _groups(caller: Caller, prefix: str | None, depth: int | None, after: str) -> Iterator[tuple[str, str]]:
-    """Yield each namespace, truncated to `depth`, with the position after which the list continues."""
+    """Yield each distinct namespace, truncated to `depth`, with the position after which the list continues."""
     found = names(caller, prefix, after)
     while (name := next(found, None)) is not None:
         group = truncated(name, depth)
         if group == name:
             yield name, name
             continue
-        # The rest of the group follows, but the group's own name may have come much earlier, because `-` and `.` sort
-        # before `/`.
+        # The rest of the group directly follows `name`, but a namespace with the group's own name may have come much
+        # earlier, because `-` and `.` sort before `/`.
         position = f"{group}/{_LAST}"
         if not _exists(caller, group):
             yield group, position
@@ -182,7 +186,7 @@ def _groups(caller: Caller, prefix: str | None, depth: int | None, after: str) -
 
 
 def _exists(caller: Caller, name: str) -> bool:
-    """Return whether this is a namespace that the caller can access."""
+    """Return whether there is such a namespace and the caller can access it."""
     allowed = not caller.namespaces or name in caller.namespaces
     return allowed and Memory.objects.for_tenant(caller.tenant).filter(namespace=name).exists()
 

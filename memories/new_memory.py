@@ -31,9 +31,10 @@ Source = str | Json | None
 class NewMemory:
     """A memory as sent by a caller.
 
-    coordinate: None to use the key's coordinate or, without a key, a new one; `coordinate_assignment` sets it.
+    coordinate: None to use the coordinate that belongs to the key or, if there is no key, a new one; in that case,
+      `coordinate_assignment` sets it.
     embedding: a vector supplied by the caller, to be used instead of one made from the text.
-    supersedes: the memories of the namespace that this one replaces; see `supersession`.
+    supersedes: the addresses of the memories in the namespace that this one supersedes; see `supersession`.
     allocated: whether the coordinate was allocated for this memory, in which case nothing is stored there yet.
     """
 
@@ -46,7 +47,7 @@ class NewMemory:
     context: str = ""
     expires_at: datetime | None = None
     embedding: Vectors | None = None
-    created_at: datetime | None = None  # when it happened, if not now
+    created_at: datetime | None = None  # the time of the event; None means now
     user_id: str | None = None
     agent_id: str | None = None
     session_id: str | None = None
@@ -60,7 +61,7 @@ class NewMemory:
 
     @property
     def place(self) -> Coordinate:
-        """Return the coordinate of a memory that has been placed."""
+        """Return the coordinate of a memory to which one has been assigned."""
         if self.coordinate is None:
             raise ValueError("this memory has no coordinate yet; see coordinate_assignment.placed")
         return self.coordinate
@@ -73,9 +74,10 @@ class NewMemory:
 
 
 def checked(caller: Caller, item: NewMemory) -> NewMemory:
-    """Return the item if it can be stored, with the user to whom the caller is limited.
+    """Return the item if it can be stored, with defaults for its user and its validity.
 
-    Raises DimensionMismatch, InvalidInput or Forbidden.
+    If the caller is limited to a user, the memory belongs to that user. Raises InvalidInput if the item is not valid,
+    DimensionMismatch if its embedding has the wrong length, and Forbidden if it belongs to another user.
     """
     if caller.user_id is not None:
         caller.require_user(item.user_id or caller.user_id)
@@ -116,7 +118,7 @@ def prepared(items: Sequence[NewMemory]) -> list[Prepared]:
 
 
 def check_size(memory: Memory) -> None:
-    """Reject a memory that has grown, through patches, beyond the maximum size of a request body."""
+    """Raise PayloadTooLarge if a memory has become larger than a request body may be, which patches can cause."""
     size = len(orjson.dumps([memory.payload, memory.metadata]))
     if size > settings.MAX_BODY_BYTES:
         raise PayloadTooLarge(f"the memory would be {size} bytes long; the maximum is {settings.MAX_BODY_BYTES}")

@@ -1,7 +1,7 @@
 """Pages with numbers, newest memories first, for clients that do not use cursors.
 
-Reading a page also reads all rows before it, and the count reads all rows that match, so lists with cursors are
-preferable.
+Reading a page also reads all rows before it, and counting reads all rows that match, so clients should prefer lists
+with cursors.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ORDER = ("-created_at", "namespace", "coordinate_key")
 
 @dataclass(frozen=True)
 class NumberedPage:
-    """`count`: the total number of memories that match."""
+    """A page of memories. `count` is the number of memories that match, on all pages together."""
 
     count: int
     items: Sequence[Memory]

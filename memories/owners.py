@@ -1,4 +1,4 @@
-"""The users, agents, sessions and apps of memories. An app is the `app_id` field of a memory's source."""
+"""List the users, agents, sessions and apps that own memories. An app is the `app_id` field of a memory's source."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ FIELDS = ("user_id", "agent_id", APP, "session_id")
 
 @dataclass(frozen=True)
 class Owner:
-    """`first` and `last`: when its first memory was created, and when one of its memories was last changed."""
+    """A user, agent, session or app, with its number of memories.
+
+    first: when the oldest of these memories was created.
+    last: when one of them was last changed.
+    """
 
     field: str
     name: str
@@ -30,7 +34,7 @@ class Owner:
 
 @may_read_replica
 def owners(caller: Caller, namespaces: Sequence[str], field: str, limit: int) -> list[Owner]:
-    """Return the first `limit` owners of live memories, by name. Reads every memory that has such an owner.
+    """Return the first `limit` owners of live memories, by name. This reads every memory that has such an owner.
 
     field: one of FIELDS.
     """

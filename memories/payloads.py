@@ -11,7 +11,7 @@ import orjson
 
 Json = dict[str, Any]
 
-# If any of these fields are present, they contain the text of a memory, in reading order.
+# If a payload has any of these fields, they are the text of the memory, in this order.
 TEXT_FIELDS = ("title", "summary", "text", "content")
 MAX_TEXT_LENGTH = 32_768
 _SPEAKER_FIELDS = ("name", "speaker", "role")
@@ -24,13 +24,16 @@ _MAY_HOLD_STRINGS = {str, dict, list}
 
 
 def decode(text: str) -> Any:
-    """Parse JSON from the database, like `Decoder` but several times as fast."""
-    # orjson reads integers from 2**63 up to 2**64 as integers, and below -2**63 as floats.
+    """Parse JSON from the database, with the same result as `Decoder` but several times as fast."""
+    # If there are long numbers, orjson cannot be used, because it reads integers from 2**63 to 2**64 as integers.
     return _decoder.decode(text) if _has_long_number(text) else orjson.loads(text)
 
 
 def _has_long_number(text: str) -> bool:
-    """Search in overlapping chunks, because a search blocks other threads: for 0.1 s with 10 MB of text."""
+    """Return whether the text contains a number of 19 or more digits.
+
+    The text is searched in overlapping chunks, because searching 10 MB at once would block other threads for 0.1 s.
+    """
     if len(text) <= _CHUNK_LENGTH:
         return _LONG_NUMBER.search(text) is not None
     starts = range(0, len(text), _CHUNK_LENGTH)
@@ -38,9 +41,9 @@ def _has_long_number(text: str) -> bool:
 
 
 class Decoder(json.JSONDecoder):
-    """Decode integers beyond int64 as floats, which is how the client sent them.
+    """Decodes integers outside the int64 range as floats, because the client sent them as floats.
 
-    PostgreSQL's jsonb writes 1e300 with all its zeros.
+    PostgreSQL's jsonb writes 1e300, for example, as an integer of 301 digits.
     """
 
     def __init__(self) -> None:
@@ -58,10 +61,11 @@ _decoder = Decoder()
 
 
 def text_of(payload: Json) -> str:
-    """Return the text to index, at most MAX_TEXT_LENGTH characters.
+    """Return the text of a payload to index, at most MAX_TEXT_LENGTH characters.
 
-    It consists of `title`, `summary`, `text` and `content` if any of them is present, otherwise of every string. A
-    payload with a `role` is a message, whose text is its content only, even if that is blank.
+    The text consists of `title`, `summary`, `text` and `content` if any of them is present, otherwise of all strings in
+    the payload. In a message, which is a payload with `role` and `content`, other strings are ignored even if the
+    content is blank.
     """
     named = [payload[name] for name in TEXT_FIELDS if isinstance(payload.get(name), str) and payload[name].strip()]
     is_message = "role" in payload and isinstance(payload.get("content"), str)
@@ -75,7 +79,7 @@ def speakers_of(payload: Json) -> list[str]:
 
 
 def _first_strings(payload: Json) -> Iterator[str]:
-    """Yield strings until their total length reaches MAX_TEXT_LENGTH: a payload can contain millions of strings."""
+    """Yield strings until their total length reaches MAX_TEXT_LENGTH. A payload can contain millions of strings."""
     length = 0
     for text in _strings(payload):
         yield text
@@ -85,10 +89,10 @@ def _first_strings(payload: Json) -> Iterator[str]:
 
 
 def _strings(value: Any) -> Iterator[str]:
-    """Yield every string.
+    """Yield every string in a JSON value, except blank ones.
 
-    Object members are visited in order of their names, because jsonb does not preserve the original order. The JSON
-    parser of the API limits the depth.
+    Object members are visited in the order of their names, because jsonb does not preserve the original order. The
+    recursion is safe, because the API's JSON parser limits the depth.
     """
     if isinstance(value, str):
         if value.strip():
@@ -98,12 +102,12 @@ def _strings(value: Any) -> Iterator[str]:
             yield from _strings(value[name])
     elif isinstance(value, list):
         for item in value:
-            if type(item) in _MAY_HOLD_STRINGS:  # avoids creating a generator for each of a million numbers
+            if type(item) in _MAY_HOLD_STRINGS:  # otherwise, each of a million numbers would create a generator
                 yield from _strings(item)
 
 
 def merge_patch(target: Any, patch: Any) -> Any:
-    """Return the target with the patch applied (RFC 7396); null removes a member."""
+    """Return the target with the merge patch applied (RFC 7396). A null in the patch removes a member."""
     if not isinstance(patch, dict):
         return patch
     merged = dict(target) if isinstance(target, dict) else {}

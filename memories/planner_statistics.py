@@ -9,9 +9,10 @@ the same everywhere, and efficient where it matters.
 Format of `sqlite_stat1`: the number of rows in the index, then for each leading column how many rows share one value
 (https://www.sqlite.org/fileformat2.html#stat1tab).
 
-PostgreSQL collects statistics itself, but only once a minute. Until then, PostgreSQL uses the plans of a small table
-for one that has just been filled, and prepared statements keep these plans: a fetch took 8 ms instead of 2 ms. New
-statistics also discard prepared plans.
+PostgreSQL collects statistics itself, but only once a minute. Until then, PostgreSQL plans for a table that has just
+been
+filled as if it were small, and prepared statements keep these plans: a fetch took 8 ms instead of 2 ms. When new
+statistics are collected, PostgreSQL also discards the prepared plans.
 """
 
 from __future__ import annotations
@@ -24,21 +25,22 @@ from django.db import connection, connections, transaction
 from somamemory.scheduling import periodic
 
 _ROWS = 1_000_000
-# Number of distinct values per column. Any other column counts as nearly unique.
+# The assumed number of distinct values per column. Any other column counts as nearly unique.
 _DISTINCT = {
     "tenant_id": 10,
     "namespace": 4,
     "generation_id": 1,
     "memory_type": 2,
     "importance": 10,
-    # As a later column, nearly always NULL. As the first column, the index contains only the other values.
+    # These are nearly always NULL in an index with other columns before them. If one is the first column, the index
+    # leaves out NULL.
     "deleted_at": 1,
     "expires_at": 1,
     "archived_at": 1_000,
     "user_id": 1_000,
     "agent_id": 100,
     "session_id": 10_000,
-    # Columns of conversations.
+    # These are columns of conversations.
     "status": 3,
     "tier": 3,
     "label": 1_000,
@@ -49,19 +51,19 @@ _DISTINCT = {
 
 
 def fix_statistics(using: str, **signal: Any) -> None:
-    """Write the statistics for every index of our tables, after a migration."""
+    """Write SQLite's statistics for every index of the application's tables. Runs after each migration."""
     connection = connections[using]
     if connection.vendor != "sqlite":
         return
     with connection.cursor() as cursor:
-        cursor.execute("PRAGMA analysis_limit = 1")  # only creates the table of statistics
+        cursor.execute("PRAGMA analysis_limit = 1")  # so that ANALYZE does little but create sqlite_stat1
         cursor.execute("ANALYZE")
         cursor.execute("DELETE FROM sqlite_stat1 WHERE tbl LIKE 'sfm%'")
         for table in connection.introspection.table_names(cursor):
             if table.startswith("sfm_") and not table.startswith("sfm_memory_terms"):
                 rows = [(table, name, estimate) for name, estimate in _estimates(cursor, table)]
                 cursor.executemany("INSERT INTO sqlite_stat1 VALUES (%s, %s, %s)", rows)
-        cursor.execute("ANALYZE sqlite_schema")  # makes this connection read the new statistics, too
+        cursor.execute("ANALYZE sqlite_schema")  # makes this connection read the new statistics
 
 
 def _estimates(cursor: Any, table: str) -> list[tuple[str, str]]:
@@ -75,7 +77,7 @@ def _estimates(cursor: Any, table: str) -> list[tuple[str, str]]:
 
 
 def estimate(columns: list[str], unique: bool) -> str:
-    """Return the statistics for one index.
+    """Return the statistics of an index on these columns, in the format of `sqlite_stat1`.
 
     For a unique index on (tenant_id, namespace, coordinate_key), this is `"1000000 100000 25000 1"`.
     """
@@ -97,9 +99,9 @@ def estimate(columns: list[str], unique: bool) -> str:
     in_beat=False,
 )
 def analyze_grown() -> list[str]:
-    """Collect the statistics of tables that have at least doubled since the last time, and return their names.
+    """Collect PostgreSQL's statistics of tables that have at least doubled since the last time, and return their names.
 
-    After smaller changes, autovacuum collects them. Only one process at a time does this; the others skip it.
+    After smaller changes, autovacuum collects them. If another process is already doing this, return an empty list.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(_GROWN)

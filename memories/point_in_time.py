@@ -1,7 +1,8 @@
 """Read memories as they were at an earlier time (`as_of`).
 
-A version was current from its `updated_at` until that of the next one. Current rows and earlier versions are read in
-one statement, so a concurrent change cannot hide a memory. Purged memories also disappear from the past.
+A version was current from its own `updated_at` until the `updated_at` of the next version. Current rows and earlier
+versions are read in one statement, so a concurrent change cannot hide a memory. Purged memories also disappear from the
+past.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _COLUMNS = [
     for field in MemoryVersion._meta.concrete_fields
     if field.name not in ("seq", "until", "terms", *DOCUMENTS)
 ]
-Arms = tuple[QuerySet[Any], QuerySet[Any]]  # current rows and earlier versions
+Arms = tuple[QuerySet[Any], QuerySet[Any]]  # queries for current rows and for earlier versions
 Row = dict[str, Any]
 
 
@@ -45,7 +46,7 @@ class ListOptions(TypedDict, total=False):
 
 
 def check(tenant: Tenant, moment: datetime) -> None:
-    """Raise InvalidInput for a time in the future, and HistoryGone for one before the tenant's history begins."""
+    """Raise InvalidInput if a time is in the future, and HistoryGone if it is before the tenant's history begins."""
     now = timezone.now()
     if moment > now:
         raise InvalidInput("as_of", "must not be in the future")
@@ -62,9 +63,9 @@ def at(
     *,
     include_deleted: bool = False,
 ) -> Arms:
-    """Return the current rows and the earlier versions that were current at this time and match the conditions.
+    """Return queries for the current rows and earlier versions that were current at this time and match the conditions.
 
-    namespaces: None for all namespaces that the caller can access.
+    namespaces: the namespaces to read, or None for all namespaces that the caller can access.
     """
     caller.require("read", namespaces or [])
     check(caller.tenant, moment)
@@ -82,7 +83,7 @@ def at(
 def get(
     caller: Caller, namespaces: Sequence[str] | None, field: str, value: str | UUID, moment: datetime
 ) -> Memory | None:
-    """Return the memory that had this value in a unique field at this time. Does not count as a read."""
+    """Return the memory that had this value in a unique field at this time. This does not count as a read."""
     [memory] = in_order(caller, at(caller, namespaces, moment, Narrowing()), field, [value])
     return memory
 
@@ -90,7 +91,10 @@ def get(
 def list_memories(
     caller: Caller, namespace: str, narrowing: Narrowing, moment: datetime | None, **options: Unpack[ListOptions]
 ) -> Page:
-    """Return one page of a namespace, as it was at an earlier time or as it is now: see `selectors.list_memories`."""
+    """Return a page of a namespace, as it was at `moment` or, without one, as it is now.
+
+    See `selectors.list_memories`.
+    """
     if moment is None:
         return selectors.list_memories(caller, namespace, narrowing, **options)
     return _list_at(caller, namespace, narrowing, moment, **options)
@@ -132,7 +136,7 @@ def filtered(arms: Arms, condition: Q) -> Arms:
 
 
 def _outlines(arms: Arms) -> QuerySet[Any, Row]:
-    """Return the rows from both tables, with the documents of small rows only: see `large_rows`."""
+    """Return the rows of both queries, with the payload and metadata of small rows only (see `large_rows`)."""
     small: dict[str, Any] = {
         f"small_{name}": Case(When(size__lte=large_rows.SMALL, then=F(name)), output_field=JsonField())
         for name in DOCUMENTS
@@ -142,7 +146,7 @@ def _outlines(arms: Arms) -> QuerySet[Any, Row]:
 
 
 def in_order(caller: Caller, arms: Arms, field: str, values: Sequence[Any]) -> list[Memory | None]:
-    """Return the memory (or None) for each value of a unique field, up to the last one that fits into one response."""
+    """Return the memory (or None) with each value of a unique field. The list ends when one response would be full."""
     rows = {row[field]: row for row in _outlines(filtered(arms, Q(**{f"{field}__in": list(values)})))}
     count = fitting(rows[value]["size"] if value in rows else 0 for value in values)
     chosen = [rows[value] for value in dict.fromkeys(values[:count]) if value in rows]
@@ -156,7 +160,7 @@ def _filled(caller: Caller, rows: Sequence[Row]) -> list[Memory]:
     for row in rows:
         small = tuple(row.pop(f"small_{name}") for name in DOCUMENTS)
         found = documents.get((row["id"], row["version"])) if row["size"] > large_rows.SMALL else small
-        if found is not None:  # otherwise it has been purged since
+        if found is not None:  # otherwise, it has been purged in the meantime
             memories.append(_memory(row, found))
     return memories
 
@@ -168,9 +172,9 @@ def _memory(row: Row, documents: Sequence[Any]) -> Memory:
 
 
 def _documents(caller: Caller, rows: Iterable[Row]) -> dict[tuple[UUID, int], Sequence[Any]]:
-    """Read the documents of large rows.
+    """Return the payload and metadata of large rows, by id and version.
 
-    A version never changes, but a current row may have become an earlier version.
+    Both tables are read, because a row that was current may have become an earlier version in the meantime.
     """
     named = [Q(id=row["id"], version=row["version"]) for row in rows]
     if not named:

@@ -1,4 +1,4 @@
-"""Conditions for a write to one memory."""
+"""Preconditions for a write to a memory."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from somamemory.errors import PreconditionFailed
 
 @dataclass(frozen=True)
 class Precondition:
-    """A condition for a write: the memory is `present`, is `absent`, or has this `version`.
+    """A condition for a write: the memory must be `present`, be `absent`, or have this `version`.
 
-    id: the expected memory. A different memory that has since been stored at the coordinate does not count.
+    id: the id of the expected memory. If another memory has been stored at the coordinate since, the expected memory
+      counts as absent.
     """
 
     version: int | None = None
@@ -22,7 +23,7 @@ class Precondition:
     id: UUID | None = None
 
     def matching(self, memory: Memory | None) -> Memory | None:
-        """Return the memory if it is the expected one."""
+        """Return the memory if it is the expected one, otherwise None."""
         return memory if memory is None or self.id in (None, memory.id) else None
 
     def check(self, current: Memory | None) -> None:

@@ -24,9 +24,9 @@ _SHAPES = 256  # the maximum number of cached statements for pages of lists
 
 @dataclass(frozen=True)
 class PageShape:
-    """The parts of a page that determine its statement.
+    """The properties of a page that determine the text of its statement.
 
-    lookups: the conditions, each a field with an operator, such as `created_at__gt`.
+    lookups: the conditions without their values, such as `created_at__gt`.
     after: whether the page continues after a cursor.
     limited: whether the caller is limited to a user.
     """
@@ -40,7 +40,7 @@ class PageShape:
 
 
 def memory_at(connection: BaseDatabaseWrapper, tenant: Tenant, namespace: str, key: str) -> Memory | None:
-    """Return the memory at a coordinate, even if it is deleted or expired, with the columns of `index_state`."""
+    """Return the memory at a coordinate, even if it is deleted or expired, with the columns for `index_state`."""
     generation = generations.active().id
     values = {"namespace": namespace, "coordinate_key": key, "generation": generation}
     rows = _at(tenant.only_user is not None).rows(connection, **parameters_of(tenant), **values)
@@ -48,7 +48,7 @@ def memory_at(connection: BaseDatabaseWrapper, tenant: Tenant, namespace: str, k
 
 
 def page(connection: BaseDatabaseWrapper, shape: PageShape, tenant: Tenant, values: Mapping[str, Any]) -> list[Memory]:
-    """Return the outline of a page (see `large_rows`), with the columns of `index_state`.
+    """Return the rows of a page as an outline (see `large_rows`), with the columns that `index_state` needs.
 
     values: the values of the lookups, and the position of the cursor as `key` and `moment`.
     """
@@ -58,7 +58,7 @@ def page(connection: BaseDatabaseWrapper, shape: PageShape, tenant: Tenant, valu
 
 
 def with_index_state(memories: QuerySet[Memory], generation: EmbeddingGeneration | Parameter) -> QuerySet[Memory]:
-    """Add the columns that `Memory.index_state` needs."""
+    """Return the query with the columns that `Memory.index_state` needs."""
     row = FilteredRelation("embeddings", condition=Q(embeddings__generation=generation))
     return memories.annotate(
         row=row,
@@ -80,7 +80,7 @@ def after(order: str, key: Any, moment: Any) -> Q:
     time = time_of(order)
     if time is None:
         return later
-    # With the first condition, the database can seek in its index.
+    # The first condition follows from the second one. It is included so that the database can use its index.
     return Q(**{f"{time}__{beyond}e": moment}) & (Q(**{f"{time}__{beyond}": moment}) | later)
 
 
@@ -90,7 +90,7 @@ def sorted_by(memories: QuerySet[Memory, Row], order: str) -> QuerySet[Memory, R
 
 
 def time_of(order: str) -> str | None:
-    """Return the time by which a list is sorted, or None for the coordinate."""
+    """Return the name of the time by which a list is sorted, or None if it is sorted by coordinate."""
     return None if order.endswith("coordinate") else order.lstrip("-")
 
 

@@ -1,8 +1,7 @@
 """Read counts: how often and when a memory was last read, without a write per read.
 
-Each read increments a counter in this process, and a thread flushes the counters. Without Redis, it writes them to the
-database every few seconds. With Redis, it adds them to shared totals every second, and a job writes these to the
-database in batches.
+Each read increments a counter in this process. Without Redis, a thread writes the counts to the database every few
+seconds. With Redis, a thread adds them to shared totals every second, and a periodic task writes these to the database.
 
 Counts that are not yet in the database are lost if the process or Redis dies. A process loses the counts of up to one
 second, or of up to `SOMA_ACCESS_INTERVAL_S` without Redis; Redis loses those of up to `SOMA_ACCESS_INTERVAL_S`. If the
@@ -30,12 +29,12 @@ from somamemory.scheduling import periodic
 if TYPE_CHECKING:
     from redis import Redis
 
-MAX_MEMORIES = 20_000  # per process, and the same number in Redis
+MAX_MEMORIES = 20_000  # the maximum number of memories that one process counts; Redis holds up to twice that number
 FLUSH_S = 1.0
 BATCH = 500
 _TIMES, _LAST = "soma:1:access:times", "soma:1:access:last"
 
-# number of reads since the last write-back, and the time of the last one (seconds since 1970)
+# The number of reads since the last write-back, and the time of the last read (in seconds since 1970), by memory id.
 Counts = dict[UUID, tuple[int, float]]
 
 _lock = threading.Lock()
@@ -43,7 +42,7 @@ _counted: Counts = {}
 
 
 def count(memories: Iterable[Memory]) -> None:
-    """Count a read of these memories. Takes about a microsecond per memory."""
+    """Count one read of each of these memories. Takes about a microsecond per memory."""
     now = time.time()
     _add({memory.id: (1, now) for memory in memories})
 
@@ -65,9 +64,7 @@ def flush() -> None:
 
 
 def _writes_back_itself() -> bool:
-    """Return whether this process itself writes its counts to the database, instead of a Celery worker for all
-    processes.
-    """
+    """Return whether this process writes its counts to the database. If not, a Celery worker does so for all."""
     return not (caching.shared() and settings.INDEXER == "celery")
 
 
@@ -79,7 +76,7 @@ def _writes_back_itself() -> bool:
     at_stop=True,
 )
 def write_back() -> int:
-    """Write all counts to the database, and return how many memories were updated.
+    """Write the counts of this process and those in Redis to the database, and return how many memories were updated.
 
     Counts for rows that a writer has locked, and batches that the database rejects, are kept for the next write-back.
     """
@@ -130,7 +127,7 @@ def _into_redis(redis: Redis, counts: Counts) -> bool:
 
 
 def _out_of_redis(redis: Redis) -> Counts:
-    """Take all counts out of Redis. If two jobs run concurrently, one of them gets nothing."""
+    """Remove all counts from Redis, and return them. If two processes do so at once, one of them gets nothing."""
     with redis.pipeline(transaction=True) as together:
         together.hgetall(_TIMES)
         together.hgetall(_LAST)
@@ -140,7 +137,10 @@ def _out_of_redis(redis: Redis) -> Counts:
 
 
 def _update(counts: Counts) -> int:
-    """Update the rows that are not locked. Waiting for a writer of many rows could cause a deadlock."""
+    """Update the rows that are not locked, and keep the counts of the others. Return how many rows were updated.
+
+    Waiting for a writer that locks many rows could cause a deadlock.
+    """
     with transaction.atomic():
         rows = Memory.all_tenants.filter(id__in=list(counts))
         free = set(rows.select_for_update(skip_locked=True, no_key=True).values_list("id", flat=True))
@@ -148,15 +148,15 @@ def _update(counts: Counts) -> int:
             with connection.cursor() as cursor:
                 cursor.execute(_statement(len(free)), list(_parameters(counts, free)))
     if len(free) < len(counts):
-        held = set(rows.exclude(id__in=free).values_list("id", flat=True))  # the others have been purged
+        held = set(rows.exclude(id__in=free).values_list("id", flat=True))  # other memories have been purged
         _add({id: counts[id] for id in held})
     return len(free)
 
 
 def _statement(rows: int) -> str:
-    """Return the UPDATE statement.
+    """Return the statement that updates this many rows.
 
-    It sets no indexed column, so no index changes, and does not change version or updated_at.
+    It changes neither `version` nor `updated_at`. It sets no indexed column, so no index changes.
     """
     if connection.vendor == "postgresql":
         row, latest = "(%s::uuid, %s::bigint, %s::timestamptz)", "GREATEST(sfm_memories.last_accessed_at, seen.at)"
@@ -167,7 +167,7 @@ def _statement(rows: int) -> str:
         UPDATE sfm_memories
         SET access_count = sfm_memories.access_count + seen.times, last_accessed_at = {latest}
         FROM seen WHERE sfm_memories.id = seen.id
-    """  # noqa: S608 - only placeholders are put in
+    """  # noqa: S608 - contains only placeholders
 
 
 def _parameters(counts: Counts, ids: Iterable[UUID]) -> Iterator[Any]:

@@ -1,8 +1,8 @@
 """Reserved namespaces: every caller can read and search them, but only the code for conversations writes to them.
 
-Turns are numbered, and each message is indexed together with the previous one. A direct write to a single message would
-break the numbering and the index. Links in these namespaces connect summaries to their messages and facts to their
-entities. An entity is kept for as long as a fact mentions it.
+Messages are numbered, and each message is indexed together with the previous one. Writing to a single message directly
+would break the numbering and the index. Links in these namespaces connect summaries to their messages, and facts to
+their entities. An entity is kept for as long as a fact mentions it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def is_reserved(namespace: str) -> bool:
 
 
 def check_writable(caller: Caller, namespace: str) -> None:
-    """Raise InvalidInput for a reserved namespace unless `caller.writing_reserved()` allows the write."""
+    """Raise InvalidInput if the namespace is reserved, unless the caller comes from `caller.writing_reserved()`."""
     if not caller.writes_reserved and (route := _ROUTES.get(namespace)):
         raise InvalidInput(
             "namespace", f"namespace '{namespace}' is reserved and cannot be written to directly; use {route}"

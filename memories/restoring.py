@@ -28,7 +28,10 @@ def restore(
     version: int | None = None,
     precondition: Precondition | None = None,
 ) -> Memory:
-    """Restore an earlier version, or undo a soft delete. Raises NotFound or Conflict."""
+    """Restore an earlier version or, without a `version`, undo a soft delete.
+
+    Raises NotFound if there is no such memory or version, and Conflict if that version cannot be restored.
+    """
     condition = precondition or Precondition()
     if version is None:
         return services.restore(caller, namespace, coordinate, condition)
@@ -38,7 +41,7 @@ def restore(
 def restore_subtree(caller: Caller, namespace: str, root: Coordinate, deleted_since: datetime) -> int:
     """Undo the soft deletion of the memories at and below a coordinate that were deleted at `deleted_since` or later.
 
-    Requires a transaction. Return how many memories were restored.
+    Must be called in a transaction. Returns how many memories were restored.
     """
     low, high = root.subtree
     below = Q(coordinate_key__gte=low, coordinate_key__lt=high, deleted_at__gte=deleted_since)
@@ -46,7 +49,10 @@ def restore_subtree(caller: Caller, namespace: str, root: Coordinate, deleted_si
 
 
 def restore_at(caller: Caller, namespace: str, coordinates: Iterable[Coordinate]) -> int:
-    """Undo the soft deletion of memories. Requires a transaction. Return how many memories were restored."""
+    """Undo the soft deletion of the memories at these coordinates, and return how many were restored.
+
+    Must be called in a transaction.
+    """
     at = sorted({coordinate.key for coordinate in coordinates})
     batches = [at[start : start + retention.BATCH] for start in range(0, len(at), retention.BATCH)]
     return sum(_undelete(caller, namespace, Q(coordinate_key__in=keys, deleted_at__isnull=False)) for keys in batches)
@@ -58,7 +64,7 @@ def _undelete(caller: Caller, namespace: str, deleted: Q) -> int:
     rows = Memory.objects.for_tenant(caller.tenant).filter(deleted, namespace=namespace)
     ordered = rows.order_by("coordinate_key").select_for_update()
     count = 0
-    while batch := retention.batch_of(ordered):  # rows that have been restored no longer match
+    while batch := retention.batch_of(ordered):  # rows that have been restored no longer match the condition
         _undelete_batch(caller, namespace, batch)
         count += len(batch)
     return count
@@ -76,7 +82,7 @@ def _undelete_batch(caller: Caller, namespace: str, batch: Sequence[Memory]) -> 
         memory.version += 1
         memory.deleted_at = None
     outbox.enqueue(batch)
-    usage.add(caller.tenant, 0, sum(memory.size for memory in batch))  # the earlier versions keep their own sizes
+    usage.add(caller.tenant, 0, sum(memory.size for memory in batch))  # the new earlier versions count, too
     changes = [
         Change(memory.coordinate.text, old, audit_state.state(memory))
         for memory, old in zip(batch, before, strict=True)

@@ -26,17 +26,16 @@ _others: list[Forget] = []
 
 
 def when_removed(forget: Forget) -> None:
-    """Register `forget`, a function that removes data about memories that is stored elsewhere.
+    """Register a function that removes other data about purged memories, such as their links.
 
-    A purge calls it with the caller and the purged memories, in the same transaction, so that both are removed
-    together.
+    Each purge calls `forget` with the caller and the purged memories, in the transaction that removes the memories.
     """
     _others.append(forget)
 
 
 @periodic("memories.purge", every_s=lambda: settings.PURGE_INTERVAL_S, thread="index")
 def tidy() -> None:
-    """Purge old memories, earlier versions and idempotency keys."""
+    """Purge memories, earlier versions and idempotency keys whose retention periods have ended."""
     purge()
     history.prune()
     idempotency.sweep()
@@ -52,7 +51,7 @@ def purge(limit: int = 100_000) -> int:
             batch = batch_of(old.select_for_update(skip_locked=True))
             tenants = Tenant.objects.in_bulk({memory.tenant_id for memory in batch})
             for id in sorted({memory.tenant_id for memory in batch}):
-                # The tenant's row may already be gone, if the tenant is being erased.
+                # If the tenant is being erased, its row may already be gone.
                 caller = Caller.retention(tenants.get(id) or Tenant(id=id))
                 remove(caller, [memory for memory in batch if memory.tenant_id == id])
         if not batch:
@@ -62,7 +61,7 @@ def purge(limit: int = 100_000) -> int:
 
 
 def batch_of(rows: QuerySet[Memory]) -> list[Memory]:
-    """Return the first rows, without their terms: at most BATCH rows, and about BATCH_BYTES."""
+    """Return the first rows, without their terms: at most BATCH rows, and at most BATCH_BYTES if there are several."""
     chosen: list[int] = []
     total = 0
     for seq, size in rows.values_list("seq", "size")[:BATCH]:
@@ -74,9 +73,9 @@ def batch_of(rows: QuerySet[Memory]) -> list[Memory]:
 
 
 def remove(caller: Caller, memories: Sequence[Memory]) -> None:
-    """Purge the caller's rows and audit each of them. Requires a transaction.
+    """Purge these memories of the caller's tenant, and audit each of them. Must be called in a transaction.
 
-    Their outbox rows remain until the memories have been removed from the index.
+    The outbox rows of the memories remain until the memories have been removed from the index.
     """
     take_out(memories)
     history.forget(caller, memories)
@@ -89,9 +88,12 @@ def remove(caller: Caller, memories: Sequence[Memory]) -> None:
 
 
 def take_out(memories: Sequence[Memory]) -> None:
-    """Delete rows that are stored elsewhere. They still count towards quotas, and their addresses keep their links."""
+    """Delete the rows of memories, and queue their removal from the index.
+
+    If the rows are stored elsewhere, they still count towards quotas, and their addresses keep their links.
+    """
     Memory.all_tenants.filter(seq__in=[memory.seq for memory in memories]).delete()
-    # The version increases, so that a worker that has just read the memory cannot mark the row as done.
+    # The version is incremented so that a worker that has just read the memory cannot mark the row as done.
     VectorEmbedding.all_tenants.filter(memory_id__in=[memory.id for memory in memories]).update(
         wanted_version=F("wanted_version") + 1, due_at=timezone.now(), attempts=0
     )

@@ -1,4 +1,4 @@
-"""Lock the rows of memories by their addresses, and save them, with the statements of `somamemory.db.rows`."""
+"""Lock the rows of memories by their addresses, and save them, using the statements of `somamemory.db.rows`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SMALL_DOCUMENTS = ", ".join(
     f"CASE WHEN size <= {large_rows.SMALL} THEN {name} END" for name in ("payload", "metadata")
 )
 _JSON = JsonField()
-VERSION = ("version", "updated_at", "written_by")  # changed by every new version
+VERSION = ("version", "updated_at", "written_by")  # the columns that every new version changes
 ADDRESS = ("tenant_id", "namespace", "coordinate_key")
 _REPLACED_FIELDS = [
     "payload", "metadata", "memory_type", "importance", "context", "terms",
@@ -33,10 +33,10 @@ def at(caller: Caller, namespace: str, keys: Iterable[str]) -> dict[str, Memory]
 
 
 def outlines(caller: Caller, namespace: str, keys: Iterable[str]) -> dict[str, Memory]:
-    """Return the rows of `at` without their terms. Large rows have no documents either (see `documents_of`).
+    """Return the same rows as `at`, but without their terms and, if they are large, without payload and metadata.
 
-    Use this for changes that replace or delete the rows, whose documents together may take gigabytes. Never save such a
-    row.
+    Use this for changes that replace or delete the rows, because their payloads together may take gigabytes. To read
+    those of a large row, use `large_rows.documents_of`. Never save such a row.
     """
     where, parameters = _where(caller, namespace, keys)
     sql = f"SELECT {_OUTLINE.sql('sfm_memories')}, {_SMALL_DOCUMENTS} FROM sfm_memories {where}"  # noqa: S608 - constants
@@ -63,9 +63,9 @@ def _where(caller: Caller, namespace: str, keys: Iterable[str]) -> tuple[str, li
 
 
 def save(new: Sequence[Memory], old: Sequence[Memory], changed: Sequence[str] = _REPLACED_FIELDS) -> None:
-    """Insert new rows, and update the `changed` fields of locked ones.
+    """Insert the `new` rows, and update the `changed` fields of the `old` rows, which are locked.
 
-    Raises IntegrityError if a new row's address is taken.
+    Raises IntegrityError if the address of a new row is taken.
     """
     # If another caller has just created a memory at the same address, `retrying` runs the transaction again.
     TABLE.insert([vars(memory) for memory in new])

@@ -1,13 +1,14 @@
-"""The full-text index, which the database itself updates in the transaction of each change.
+"""Create the full-text index, which the database itself updates in the transaction of each change.
 
-Both engines index the same words (`Memory.terms`, made by `memories.search.analyzer`) plus one word for the scope
-(tenant and namespace), so that a query reads only its own entries, whatever other tenants have stored. The scope begins
-with a character that no word of a text can contain.
+Both databases index the same words (`Memory.terms`, which `memories.search.analyzer` computes) and one word for the scope
+(tenant and namespace), so that a query reads only entries of its own scope, whatever other tenants have stored. The word
+for the scope begins with a character that no word of a text can contain.
 """
 
 from django.db import migrations
 
-# Contentless: the words are already in sfm_memories.terms. `detail=none`: queries only check whether a word occurs.
+# `content=''`: the index does not store the words, because they are already in sfm_memories.terms. `detail=none`: queries
+# check only whether a word occurs.
 SQLITE = [
     """
     CREATE VIRTUAL TABLE sfm_memory_terms

@@ -1,7 +1,7 @@
-"""The number of times that a memory was read, and the time of the last read.
+"""Add the number of times that a memory has been read, and the time of the last read.
 
-ADD COLUMN on both engines: no row is rewritten, and the previous version can still insert. Django would rebuild
-SQLite's table for a column that is not null, which would remove its triggers.
+Both databases use ADD COLUMN, so no row is rewritten, and the previous version can still insert rows. For a column that
+is not null, Django would rebuild the table on SQLite, which would remove its triggers.
 """
 
 from django.db import migrations, models

@@ -1,4 +1,4 @@
-"""Indexes for filters and for the purge, and PostgreSQL storage settings for the tables that change most.
+"""Create indexes for filters and for the purge, and set PostgreSQL storage options for the tables that change most.
 
 tests/somamemory/test_plans.py shows which query uses which index.
 """
@@ -7,16 +7,17 @@ from django.db import migrations, models
 
 from somamemory.db.migration_operations import AddIndexOnline, RunOnPostgreSQL
 
-# Equality in payload and metadata: see memories.filters.
+# Indexes for conditions of equality in payload and metadata: see memories.filters.
 JSON_INDEXES = {
     column: [
-        f"DROP INDEX CONCURRENTLY IF EXISTS sfm_memories_{column}",  # left behind by an interrupted attempt
+        f"DROP INDEX CONCURRENTLY IF EXISTS sfm_memories_{column}",  # in case an interrupted attempt left one behind
         f"CREATE INDEX CONCURRENTLY sfm_memories_{column} ON sfm_memories USING gin ({column} jsonb_path_ops)",
     ]
     for column in ("payload", "metadata")
 }
-# Dead rows are removed and statistics renewed after 2% of the rows have changed, not 20%: with a million memories,
-# every 20,000 changes. Each outbox row is written three times. Where a page has room, counting reads changes no index.
+# Autovacuum removes dead rows and renews statistics after 2% of the rows have changed instead of 20%: with a million
+# memories, every 20,000 changes. Each outbox row is written three times. `fillfactor` leaves room in each page, so that
+# updating read counts does not change any index.
 TABLES = """
     ALTER TABLE sfm_memories SET (
         fillfactor = 90,

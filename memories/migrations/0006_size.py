@@ -1,6 +1,6 @@
-"""The size of a memory in bytes, for quotas.
+"""Add the size of each memory in bytes, for quotas.
 
-ADD COLUMN on both engines, as in 0003. The sizes of existing rows are computed in small batches.
+Both databases use ADD COLUMN, as in 0003. The sizes of existing rows are computed in small batches.
 """
 
 from django.db import migrations, models

@@ -1,4 +1,4 @@
-"""A name chosen by the caller. Existing memories have none."""
+"""Add the key of a memory, a name chosen by the caller. Existing memories have none."""
 
 from django.db import migrations
 

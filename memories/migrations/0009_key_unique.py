@@ -1,4 +1,4 @@
-"""Make keys unique within a namespace. The previous version stores none, so the constraint does not affect it."""
+"""Make keys unique within a namespace. The previous version stores no keys, so the constraint does not affect it."""
 
 from django.db import migrations, models
 
@@ -6,7 +6,7 @@ from somamemory.db.migration_operations import AddUniqueOnline
 
 
 class Migration(migrations.Migration):
-    atomic = False  # an index is built online, outside of transactions
+    atomic = False  # an index is built concurrently, which is not possible in a transaction
 
     dependencies = [("memories", "0008_key")]
 

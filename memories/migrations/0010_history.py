@@ -1,7 +1,7 @@
-"""Earlier versions of memories, the validity of a memory, and its source.
+"""Add earlier versions of memories, and the validity and source of each memory.
 
-The new columns are nullable, so both engines add them without rewriting the table, and the previous release can still
-insert rows. Its changes are recorded as soon as the trigger exists.
+The new columns are nullable, so both databases add them without rewriting the table, and the previous release can still
+insert rows. Changes made by the previous release are recorded as soon as the trigger exists.
 """
 
 import django.db.models.deletion
@@ -22,7 +22,7 @@ COLUMNS = {
 
 
 def begin_history(apps, schema_editor):
-    """Begin the history now, because it does not contain earlier changes by existing tenants."""
+    """Let each existing tenant's history begin now, because its earlier changes were not recorded."""
     apps.get_model("tenants", "Tenant").objects.filter(history_since=None).update(
         history_since=django.utils.timezone.now()
     )

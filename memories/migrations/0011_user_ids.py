@@ -1,4 +1,7 @@
-"""The user, agent and session of a memory. Nullable columns, so both engines add them without rewriting the table."""
+"""Add the user, agent and session of each memory.
+
+The columns are nullable, so both databases add them without rewriting the table.
+"""
 
 from django.db import migrations
 

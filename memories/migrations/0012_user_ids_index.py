@@ -10,7 +10,7 @@ INDEXES = {
 
 
 class Migration(migrations.Migration):
-    atomic = False  # an index is built online, outside of transactions
+    atomic = False  # an index is built concurrently, which is not possible in a transaction
 
     dependencies = [("memories", "0011_user_ids")]
 

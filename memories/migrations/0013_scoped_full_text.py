@@ -1,11 +1,12 @@
-"""A full-text index whose terms begin with their scope: the tenant and namespace.
+"""Let each term in the full-text index begin with its scope, which identifies a tenant and a namespace.
 
-SQLite: a query reads only the postings of its own namespaces. It used to intersect them with the list of all memories
-in the namespace (with 100,000 memories, this took most of a search's time). The frequency of a term is the length of
-its list. Each scope keeps its number of memories and words; its own number is never reused.
+SQLite: a query reads only the entries of its own namespaces. Before, it intersected the entries of each term with the
+list of all memories in the namespace, which took most of a search's time with 100,000 memories. The frequency of a term
+is now the number of its entries. Each scope has a number, which is never reused, and keeps its counts of memories and
+words.
 
-PostgreSQL: new entries go straight into the index instead of a list that every search reads until it is merged. The
-sample, a sixteenth of each namespace by random id, estimates frequent terms.
+PostgreSQL: new entries go straight into the index instead of a pending list, which every search would have to read until
+it is merged. An index on a sample, a sixteenth of each namespace by random id, is used to estimate how frequent terms are.
 """
 
 from importlib import import_module
@@ -73,7 +74,7 @@ SQLITE_REVERSE = [
     "DROP TABLE sfm_memory_terms_scoped",
     "DROP TABLE sfm_memory_terms_scopes",
 ]
-# The index of the previous version, which it uses until the restart: the table and its triggers.
+# The table and triggers of the previous version's index. The previous version uses the table until the restart.
 PREVIOUS = import_module("memories.migrations.0002_full_text").SQLITE
 DROP_PREVIOUS = [f"DROP TRIGGER IF EXISTS sfm_memory_terms_{event}" for event in ("insert", "update", "delete")]
 REFILL_PREVIOUS = [
@@ -90,7 +91,7 @@ SAMPLE = """
 
 
 def scope(apps, schema_editor):
-    """Build the new index. A database without memories has nothing that the previous version could find."""
+    """Build the new index. If there are no memories, also drop the previous index, in which nothing could be found."""
     if schema_editor.connection.vendor != "sqlite":
         return
     with schema_editor.connection.cursor() as cursor:
@@ -101,7 +102,7 @@ def scope(apps, schema_editor):
 
 
 def unscope(apps, schema_editor):
-    """Return to the previous index, which may lack triggers and memories."""
+    """Return to the previous index, after restoring any triggers and entries that it lacks."""
     if schema_editor.connection.vendor != "sqlite":
         return
     for statement in [*SQLITE_REVERSE, *DROP_PREVIOUS, *REFILL_PREVIOUS, *PREVIOUS[1:]]:

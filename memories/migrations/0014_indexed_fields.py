@@ -1,4 +1,4 @@
-"""SQLite: the full-text index also contains the fields of each memory's payload and metadata, for filters on them.
+"""Add the fields of each memory's payload and metadata to SQLite's full-text index, for filters on these fields.
 
 On PostgreSQL, 0005_indexes has created indexes for this purpose. `memories.filters.fields` describes the terms.
 """
@@ -9,8 +9,9 @@ from django.db import migrations
 
 scoped = import_module("memories.migrations.0013_scoped_full_text")
 
-# The fields of a document: every value but lists and objects, if its key is simple and its text is short. A number is
-# rounded towards zero, so that equal numbers have equal terms however they are written.
+# The terms for the fields of a document. A field has a term if its key is simple, its value is not a list or an object,
+# and its text is short. A number is rounded towards zero, so that equal numbers have the same term however they are
+# written.
 FIELDS = """
     CASE WHEN length({row}.{column}) > 65536 THEN ' ' || {scope} || '§§{column}' ELSE coalesce((
         SELECT group_concat(' ' || {scope} || '§§' || hex(substr('{column}', 1, 1) || '.' || key || CASE type
@@ -30,7 +31,7 @@ TERMS = " || ".join(
         *(FIELDS.replace("{column}", column) for column in ("payload", "metadata")),
     ]
 )
-SCOPE = "sfm_memory_terms_scopes.id"  # json_each has a column with the name id as well
+SCOPE = "sfm_memory_terms_scopes.id"  # qualified, because json_each has a column named id, too
 ENTER = scoped.ENTER.replace(scoped.SCOPED.format(row="new", scope="id"), TERMS.format(row="new", scope=SCOPE))
 LEAVE = scoped.LEAVE.replace(scoped.SCOPED.format(row="old", scope="id"), TERMS.format(row="old", scope=SCOPE))
 CHANGED = " OR ".join(f"old.{name} <> new.{name}" for name in ("terms", "payload", "metadata", "namespace", "tenant_id"))

@@ -1,10 +1,11 @@
 """The search analyzer: turn text into terms, independently of the database.
 
-SQLite and PostgreSQL only look up terms. This module defines the terms, so both databases produce the same ranking. Its
-steps are those of the classic English analyzer (Lucene's `EnglishAnalyzer`): fold, split, drop stop words, and stem.
+SQLite and PostgreSQL only look up terms. This module defines the terms, so the ranking is the same with both databases.
+Its steps are those of the classic English analyzer (Lucene's `EnglishAnalyzer`): fold, split, drop stop words, and
+stem.
 
-The last two steps raise the recall@10 of BM25 on LoCoMo questions from 57 to 62%, or from 67 to 74% if the previous
-turn is used as context.
+Dropping stop words and stemming raise the recall@10 of BM25 on LoCoMo questions from 57 to 62% or, if the previous turn
+is used as context, from 67 to 74%.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from memories.search import term_marks
 
 MAX_TERMS = 20_000  # per text
 MAX_TERM_LENGTH = (
-    64  # characters; longer strings are encoded data rather than words, and only their beginning is matched
+    64  # characters; a longer string is encoded data rather than a word, and only its beginning is matched
 )
 MAX_QUERY_TERMS = 64
 MAX_INDEXED_BYTES = 1_000_000  # per memory; a tsvector is limited to 1 MiB
-MIN_CONTEXT_TERMS = 20  # minimum number of context terms that are indexed with a short text
-MIN_CONTEXT_LENGTH = 100  # minimum number of context characters that are embedded with a short text
+MIN_CONTEXT_TERMS = 20  # the number of context terms that are indexed even if the text is shorter
+MIN_CONTEXT_LENGTH = 100  # the number of context characters that are embedded even if the text is shorter
 
-_PIECE_LENGTH = 65_536  # characters that are analysed at once
+_PIECE_LENGTH = 65_536  # the approximate number of characters that are analysed at a time
 _LONGEST_STEMMED = 32  # no English word is longer, and the time for stemming grows with the length
 
 # The Snowball project's English list, without "will", "can", "may" and "us", which are also names of people, things, a
@@ -48,12 +49,12 @@ _STOP_WORDS = """
 STOP_WORDS = frozenset(_STOP_WORDS.split())
 
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
-# ASCII and CJK punctuation, except the apostrophe: no word continues across it, and no accent combines it with the
-# character before it.
+# Characters at which a text can be cut into pieces: ASCII and CJK punctuation, except the apostrophe. No word continues
+# across them, and they never combine with the character before them.
 _CUT = re.compile(r"[\x00-&(-/:-@\[-`{-\x7f\u3000-\u3002]")
 _CLITIC = re.compile(r"'(?:s|m|d|re|ve|ll)$")
-# Scripts without spaces between words (kana, Han, Thai, Lao, Burmese and Khmer), and Hangul, which attaches particles
-# to words. As in Lucene's CJKAnalyzer, bigrams find a word inside a longer string without a dictionary.
+# Scripts without spaces between words (kana, Han, Thai, Lao, Burmese and Khmer), and Hangul, in which particles are
+# attached to words. As in Lucene's CJKAnalyzer, bigrams find a word inside a longer string without a dictionary.
 _UNSPACED = re.compile(
     "([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3"
     "\U00020000-\U0003ffff]+)"
@@ -65,7 +66,7 @@ _VOICING = "\u3099\u309a"  # these change a kana into a different one, so they a
 
 
 def _folding() -> dict[int, str | None]:
-    """Return the characters to replace or drop. The ranges cover all Unicode combining marks."""
+    """Return a table for `str.translate` that replaces apostrophes and drops Unicode combining marks."""
     marks = (c for c in chain(range(0x300, 0x20000), range(0xE0100, 0xE01F0)) if unicodedata.category(chr(c))[0] == "M")
     table: dict[int, str | None] = dict.fromkeys(marks)
     table |= dict.fromkeys(map(ord, _INVISIBLE))
@@ -81,7 +82,7 @@ _stemming = Lock()
 
 
 def fold(text: str) -> str:
-    """Return the text in Unicode form NFKC, case-folded, without accents and invisible characters."""
+    """Return the text in Unicode form NFKC, case-folded, without accents or invisible characters."""
     if text.isascii():
         return text.lower()
     # Remove combining marks first, because normalising a long run of them takes quadratic time. After normalisation,
@@ -112,15 +113,16 @@ def distinct_terms(text: str) -> list[str]:
 
 
 def content_terms(text: str) -> list[str]:
-    """Return the same terms as `terms`, but none for a text that consists only of stop words."""
+    """Return the same terms as `terms`, except that a text that consists only of stop words has none."""
     return _first_terms(text, STOP_WORDS)
 
 
 def index_terms(text: str, context: str = "", speakers: Iterable[str] = ()) -> str:
-    """Return the `terms` column of a memory: its own terms, its mark (`term_marks`), and the terms of its context.
+    """Return the `terms` column of a memory: the terms of its text, its mark (`term_marks`), and those of its context.
 
-    speakers: the speakers in addition to the name at the beginning of the text.
-    A context is truncated to the number of the text's own terms (but not to fewer than `MIN_CONTEXT_TERMS`), so that a
+    speakers: the speakers, in addition to any name at the beginning of the text.
+
+    The context is truncated to as many terms as the text has (but not to fewer than `MIN_CONTEXT_TERMS`), so that a
     short question does not match every word of the long reply before it.
     """
     own = terms(text)
@@ -154,7 +156,8 @@ def _first_terms(text: str, stop_words: frozenset[str]) -> list[str]:
 def _pieces(text: str) -> Iterator[str]:
     """Yield pieces of the text that have the same terms as the whole.
 
-    Other threads wait while a piece is folded and split into words. For 1,000,000 characters, this took 0.2 s.
+    Other threads have to wait while a piece is folded and split into words. For 1,000,000 characters at once, this took
+    0.2 s.
     """
     start = 0
     while len(text) - start > _PIECE_LENGTH and (cut := _CUT.search(text, start + _PIECE_LENGTH)):
@@ -193,7 +196,7 @@ def _any_terms(word: str) -> tuple[str, ...]:
 
 
 def _terms_of(word: str, stop_words: frozenset[str]) -> Iterator[str]:
-    """Yield the term of a word. A word in a script without spaces yields several terms, and a stop word yields none."""
+    """Yield the terms of a word: usually one, several in a script without spaces, and none for a stop word."""
     if word in stop_words:
         return
     if "'" in word:
@@ -207,8 +210,8 @@ def _terms_of(word: str, stop_words: frozenset[str]) -> Iterator[str]:
 
 
 def _split_unspaced(word: str) -> Iterator[str]:
-    """Yield words in scripts with spaces unchanged, and other words as overlapping pairs of characters."""
-    # Splitting with a capturing group alternates between spaced and unspaced parts.
+    """Yield the parts of a word in scripts with spaces as terms, and the other parts as overlapping character pairs."""
+    # Splitting at a capturing group yields parts in scripts with and without spaces, in turn.
     for position, part in enumerate(_UNSPACED.split(word)):
         if position % 2 == 0 or len(part) == 1:
             if part:

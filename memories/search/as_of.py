@@ -1,7 +1,8 @@
 """Search memories as they were at an earlier time.
 
-Memories that have not changed since are searched as usual. The earlier versions of changed memories are not indexed:
-they are read from the history, embedded, and ranked with the same formulas. Scores use today's term statistics.
+Memories that have not changed since that time are searched as usual. The earlier versions of changed memories are not
+indexed: they are read from the history, embedded, and ranked with the same formulas. Scores use the current term
+statistics.
 """
 
 from __future__ import annotations
@@ -34,14 +35,14 @@ from somamemory.errors import RowBudgetExceeded, Unavailable
 from somamemory.response_size import fitting
 from tenants.caller import Caller
 
-MAX_CHANGED = 20_000  # memories that have changed since then and are ranked one by one
-MAX_EMBEDDED = 1_000  # the number of these that are embedded: those whose terms match best
+MAX_CHANGED = 20_000  # the maximum number of changed memories, whose earlier versions are ranked one by one
+MAX_EMBEDDED = 1_000  # the maximum number of these that are embedded: those whose terms match best
 _COLUMNS = ("id", "namespace", "coordinate_key", "importance", "created_at", "terms")
 
 
 @dataclass(frozen=True)
 class _Found:
-    """A hit and, if it is unchanged, its memory."""
+    """A hit. `memory` is None for an earlier version, which is read only if it is on the page."""
 
     score: float
     coordinate_key: str
@@ -55,9 +56,10 @@ class _Found:
 
 
 def search(caller: Caller, query: Search) -> Results:
-    """Return the best memories for a query, as they were at `query.as_of` or as they are now.
+    """Return the best memories for a query, as they were at `query.as_of` or, without it, as they are now.
 
-    Raises HistoryGone, RowBudgetExceeded, IndexUnavailable or EmbedderUnavailable.
+    Raises HistoryGone if `as_of` is before the tenant's history begins, RowBudgetExceeded if too many memories have
+    changed since, and IndexUnavailable or EmbedderUnavailable in semantic mode.
     """
     if query.as_of is None:
         return hybrid.search(caller, query)
@@ -69,7 +71,7 @@ def _search(caller: Caller, query: Search, moment: datetime) -> Results:
     started = time.perf_counter()
     unchanged = Q(updated_at__lte=moment) & (query.narrowing.also or Q())
     narrowing = replace(query.narrowing, also=unchanged)
-    # The memories next to a hit may have changed since then.
+    # Neighbour evidence is not used, because the memories next to a hit may have changed since that time.
     everything = replace(
         query,
         narrowing=narrowing,
@@ -82,9 +84,9 @@ def _search(caller: Caller, query: Search, moment: datetime) -> Results:
     present = hybrid.search(caller, everything)
     earlier, signals, degraded = _changed(caller, query, moment, present)
     hits = [_Found(hit.score, hit.memory.coordinate_key, hit.memory.id, hit.memory, hit.scores) for hit in present.hits]
-    known = {hit.id for hit in earlier}  # one of the unchanged memories may have changed in the meantime
+    known = {hit.id for hit in earlier}  # a memory is in both if it has changed between the two searches
     merged = sorted([*earlier, *(hit for hit in hits if hit.id not in known)], key=lambda hit: hit.order)
-    if present.next_offset is not None:  # worse memories did not fit
+    if present.next_offset is not None:  # memories with lower scores did not fit into the response
         merged = [hit for hit in merged if hit.order <= hits[-1].order]
     signals = signals.combined(present.signals)
     best = merged[0].score if merged else 0.0
@@ -101,7 +103,7 @@ def _search(caller: Caller, query: Search, moment: datetime) -> Results:
 def _changed(
     caller: Caller, query: Search, moment: datetime, present: Results
 ) -> tuple[list[_Found], Signals, list[str]]:
-    """Return the ranked versions that were current then but no longer are, their signals, and the degraded legs."""
+    """Return the versions that were current at that time but no longer are, ranked, their signals and degraded legs."""
     stats = present.stats or Stats(0, 0.0, {})
     term_weights = scoring.term_weights(analyzer.query_terms(query.query)[0], stats)
     arms = _arms(caller, query, moment)
@@ -133,7 +135,7 @@ def _arms(caller: Caller, query: Search, moment: datetime) -> Arms:
     awake = Q() if query.include_archived else Q(archived_at=None)
     arms = point_in_time.at(caller, query.namespaces, moment, query.narrowing.of(caller))
     current, earlier = point_in_time.filtered(arms, awake & query.validity)
-    # Of the current rows, only those that have since expired; `hybrid` searches the others.
+    # Of the current rows, return only those that have expired since, because `hybrid` searches the others.
     return current.filter(expires_at__lte=timezone.now()), earlier
 
 
@@ -158,7 +160,7 @@ def _candidates(arms: Arms, query: Search, term_weights: dict[str, float], stats
 def _add_similarities(
     caller: Caller, query: Search, arms: Arms, candidates: list[Candidate], stats: Stats
 ) -> list[str]:
-    """Embed the versions and set their similarity. Return the degraded legs, if some versions could not be embedded."""
+    """Embed the candidates whose terms match best, and set their similarities. Return the legs that are degraded."""
     best = sorted(candidates, key=lambda candidate: -candidate.bm25)[:MAX_EMBEDDED]
     memories = point_in_time.in_order(caller, arms, "id", [as_uuid(candidate.id) for candidate in best])
     texts = [(candidate, _text(memory)) for candidate, memory in zip(best, memories, strict=False) if memory]
@@ -189,7 +191,7 @@ def _weights(query: Search, degraded: Sequence[str]) -> Weights:
 def _page(
     caller: Caller, query: Search, moment: datetime, merged: Sequence[_Found]
 ) -> tuple[list[SearchHit], int | None]:
-    """Return the page, and the offset to continue from if its memories are too large for one response."""
+    """Return the page and, if its memories are too large for one response, the offset at which to continue."""
     part = merged[query.offset : query.offset + query.top_k]
     ids = [hit.id for hit in part if hit.memory is None]
     read = point_in_time.in_order(caller, _arms(caller, query, moment), "id", ids) if ids else []
@@ -199,7 +201,7 @@ def _page(
         if hit.memory is None and hit.id not in earlier:
             return page, query.offset + at
         memory = hit.memory or earlier[hit.id]
-        if memory is not None:  # otherwise it has been purged since
+        if memory is not None:  # otherwise, it has been purged in the meantime
             page.append(SearchHit(memory, hit.score, hit.scores))
     count = fitting(hit.memory.size for hit in page)
     return page[:count], query.offset + count if count < len(page) else None

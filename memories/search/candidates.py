@@ -19,7 +19,7 @@ from memories.search.term_marks import Mark
 from memories.selectors import Narrowing
 from tenants.models import Tenant
 
-# The time as text: few searches need it, and SQLite's driver takes 3 µs to parse one.
+# `created_at` is read as text, because SQLite's driver takes 3 µs to parse a time, and few searches need it.
 _COLUMNS = """
     sfm_memories.id, sfm_memories.namespace, sfm_memories.coordinate_key, sfm_memories.importance,
     CAST(sfm_memories.created_at AS text), sfm_memories.terms, sfm_memories.user_id
@@ -28,18 +28,18 @@ _COLUMNS = """
 
 @dataclass(slots=True, eq=False)
 class Candidate:
-    """The fields of a confirmed memory that are needed for ranking."""
+    """A confirmed memory, with the fields that are needed for ranking."""
 
     id: StoredId
     namespace: str
     coordinate_key: str
     importance: float
-    created: str  # in UTC unless it has another time zone
+    created: str  # in UTC unless the text contains another time zone
     bm25: float
     vector: bytes | None = field(repr=False)  # None if the similarity is known, or the memory is not in the index yet
-    similarity: float | None = None  # None if it has no vector
-    graph: float = 0.0  # score added by an expansion
-    neighbours: float = 0.0  # BM25 added by the memories next to it
+    similarity: float | None = None  # None if the memory has no vector
+    graph: float = 0.0  # the score from an expansion
+    neighbours: float = 0.0  # the amount of BM25 that adjacent memories add
     mark: Mark = term_marks.NONE
     matched: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0), repr=False)  # `scoring.saturations`
     user_id: str | None = None
@@ -59,21 +59,19 @@ Candidates = dict[StoredId, Candidate]
 
 @dataclass(frozen=True)
 class Confirmation:
-    """Confirms candidates: the caller's live memories that pass every filter.
+    """Confirms candidates: reads those that are live memories of the caller and pass every filter, with BM25 scores.
 
-    Each gets its BM25 score.
-
-    generation: the source of the candidates' vectors, or None to read no vectors.
+    generation: the generation whose vectors are read with the candidates, or None to read no vectors.
     """
 
     selection: Selection
     narrowing: Narrowing
-    weights: Mapping[str, float]  # of the query's terms
+    weights: Mapping[str, float]  # the weight of each query term
     average_length: float
     generation: EmbeddingGeneration | None = None
 
     def of(self, ids: Iterable[StoredId], similarities: Mapping[StoredId, float] | None = None) -> Candidates:
-        """Return the candidates with these ids, and those with known similarities. The latter get no vectors."""
+        """Confirm the candidates in `ids` and in `similarities`. The latter are returned without vectors."""
         known = similarities or {}
         proposed = [*known, *(id for id in ids if id not in known)]
         if not proposed:
@@ -86,7 +84,7 @@ class Confirmation:
     def at(
         self, tenant: Tenant, visible: Selection, addresses: Sequence[Address]
     ) -> tuple[list[Candidate], list[Candidate]]:
-        """Return the `visible` memories at these addresses: those that pass every filter, and the others."""
+        """Return the `visible` memories at these addresses in two lists: those that pass every filter, and the others."""
         passes, parameters = f"CASE WHEN {self.selection.condition} THEN 1 ELSE 0 END", self.selection.parameters
         if visible is self.selection:
             passes, parameters = "1", []

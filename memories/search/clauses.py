@@ -1,6 +1,6 @@
-"""Choose the memories to rank by the combinations of query terms that they contain (pure).
+"""Choose the memories to rank, by the combinations of query terms that they contain. This module is pure.
 
-A memory can rank high only if the terms that it contains have enough weight in total. Memories with less weight are not
+A memory can rank high only if the query terms that it contains have enough weight in total. Other memories are not
 read. Several frequent terms can have as much weight as a rare one.
 """
 
@@ -18,10 +18,12 @@ _COMBINED = 8
 
 
 def choose(stats: Stats, weights: Mapping[str, float], few: int) -> tuple[list[Clause], bool]:
-    """Return the heaviest combinations of terms that about `few` memories contain, and whether they cover every match.
+    """Return combinations of terms, and whether every memory that contains a term contains one of the combinations.
+
+    The combinations are the heaviest ones, as many as about `few` memories contain together, but at least one if any
+    term occurs.
 
     weights: the weight of each term (`scoring.term_weights`).
-    At least one combination is returned if any term occurs.
     """
     occurring = sorted((count, term) for term, count in stats.frequency.items() if count)
     terms = [term for _, term in occurring]
@@ -38,7 +40,7 @@ def choose(stats: Stats, weights: Mapping[str, float], few: int) -> tuple[list[C
 
 
 def _heaviest_first(terms: list[str], weights: Mapping[str, float], stats: Stats) -> list[Clause]:
-    """Return single terms and combinations, heaviest first. A term in every memory adds nothing to a combination."""
+    """Return single terms and combinations, heaviest first. Frequent terms are not combined if there are others."""
     useful = [term for term in terms if stats.frequency[term] <= stats.documents * FREQUENT_SHARE] or terms
     clauses: list[Clause] = [(term,) for term in terms]
     for length in range(2, _LONGEST + 1):
@@ -47,7 +49,7 @@ def _heaviest_first(terms: list[str], weights: Mapping[str, float], stats: Stats
 
 
 def _expected(clause: Clause, stats: Stats) -> float:
-    """Return how many memories contain all of these terms if the terms are independent of each other."""
+    """Return the number of memories expected to have all of these terms if the terms are independent of each other."""
     expected = float(stats.documents)
     for term in clause:
         expected *= min(stats.frequency[term] / max(stats.documents, 1), 1.0)
@@ -55,7 +57,7 @@ def _expected(clause: Clause, stats: Stats) -> float:
 
 
 def _without_included(clauses: list[Clause]) -> list[Clause]:
-    """Leave out combinations that contain a shorter combination in the list."""
+    """Return the combinations except those that include another combination in the list."""
     shortest: list[Clause] = []
     for clause in sorted(clauses, key=len):
         if not any(set(shorter) <= set(clause) for shorter in shortest):

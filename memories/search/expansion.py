@@ -13,7 +13,7 @@ from typing import Protocol
 
 from tenants.caller import Caller
 
-# The number of best hits that are expanded (on any page), and the maximum number of addresses added.
+# The number of best hits that are expanded, whatever the page, and the maximum number of addresses that this adds.
 MAX_SEEDS = 10
 MAX_REACHED = 200
 
@@ -37,7 +37,7 @@ class Reached:
 class Expansion(Protocol):
     @property
     def weight(self) -> float:
-        """Return the weight of the score (see `scoring.Weights`), which is greater than 0."""
+        """Return the weight of the scores of the expansion (see `scoring.Weights`), which is greater than 0."""
 
     def reach(self, caller: Caller, seeds: Sequence[Seed]) -> Reached:
-        """Return the addresses related to the seeds."""
+        """Return the addresses that are related to the seeds, with their scores."""

@@ -1,4 +1,4 @@
-"""The search pipeline: from a query through two legs and confirmed candidates to a ranking and a page.
+"""The search pipeline, from a query to a page of results.
 
 1. *Query*: prepare `query.Search`, the terms of the query and their statistics (`statistics`).
 2. *Legs*: run two searches, in parallel if one of them is remote. `semantic` queries the vector index, which returns
@@ -47,8 +47,8 @@ class _Words:
     """The result of the lexical leg."""
 
     ids: Sequence[StoredId] = ()
-    matched: int = 0  # number of memories that were ranked by their terms
-    complete: bool = True  # False if more memories might rank high than were ranked
+    matched: int = 0  # the number of memories that were ranked by their terms
+    complete: bool = True  # False if memories that were not ranked might have ranked high
     degraded: bool = False
 
 
@@ -126,7 +126,10 @@ def _good(ranked: list[Ranked], query: Search, signals: Signals) -> list[Ranked]
 
 
 def _lexical_leg(caller: Caller, query: Search, selection: Selection, stats: Stats, *, all_terms: bool) -> _Words:
-    """Run the lexical leg. `all_terms`: whether `stats` includes every term of the query."""
+    """Run the lexical leg.
+
+    all_terms: whether `stats` includes every term of the query. If not, the leg is degraded.
+    """
     if query.mode == SEMANTIC:
         return _Words()
     alone = query.mode == KEYWORD
@@ -134,7 +137,7 @@ def _lexical_leg(caller: Caller, query: Search, selection: Selection, stats: Sta
     if alone:
         few = most = lexical.MAX_RANKED
     with metrics.leg_seconds.labels(KEYWORD).time(), tracing.span("search: words"):
-        # memories outside the ball are removed when candidates are confirmed
+        # With a ball, keep all matches, because those outside it are removed only when candidates are confirmed.
         in_ball_only = query.narrowing.ball is not None
         best = None if in_ball_only else query.pool
         matches = lexical.matches(selection, query.namespaces, stats, caller.tenant, few, most, best=best)
@@ -147,7 +150,10 @@ def _lexical_leg(caller: Caller, query: Search, selection: Selection, stats: Sta
 def _confirm(
     query: Search, confirmation: Confirmation, leg: SemanticLeg | None, words: _Words, weights: Weights
 ) -> tuple[Candidates, SemanticLeg | None, Weights]:
-    """Confirm the candidates of both legs, or those of the lexical leg alone if the semantic leg fails."""
+    """Confirm the candidates of both legs or, if the semantic leg fails, of the lexical leg alone.
+
+    Returns the candidates, the semantic leg (None if it failed), and the weights to rank with.
+    """
     if leg is not None:
         try:
             return leg.candidates(words.ids), leg, weights

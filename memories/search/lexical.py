@@ -1,8 +1,8 @@
-"""The lexical leg: the full-text index in the database supplies candidates, and our own BM25 ranks them.
+"""The lexical leg: the database's full-text index supplies candidates, and this module ranks them by BM25.
 
-The index is used only to find the memories that contain certain terms (`term_index`). The databases' own rankings
-differ from each other. They also depend on the words of other tenants, but a tenant's scores must not reveal what
-others have stored.
+The index is used only to find the memories that contain certain terms (`term_index`). The rankings built into the
+databases differ from each other. They also depend on the words of other tenants, but a tenant's scores must not reveal
+what others have stored.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from memories.search.selection import Selection, StoredId
 from memories.search.term_index import Clause
 from tenants.models import Tenant
 
-# The number of memories to rank for one query, chosen by the heaviest combinations of its terms. The actual number
-# differs, because this one is estimated.
+# The approximate number of memories to rank for one query: those that contain the heaviest combinations of its terms.
+# The actual number differs, because it is estimated from the frequencies of the terms.
 FEW = 400
-# The maximum, if the estimate was too low or even the heaviest combination is frequent. The newest memories are ranked.
+# The maximum number of memories to rank, if the estimate is too low or even the heaviest combination is frequent. The
+# newest of the memories are ranked.
 MAX_CANDIDATES = 1_000
-# The same for keyword mode, where only the terms determine the ranking.
+# The maximum number in keyword mode, where only the terms determine the ranking.
 MAX_RANKED = 20_000
 # The fields of `Match` except the score.
 _COLUMNS = """
@@ -37,9 +38,10 @@ _COLUMNS = """
 class Match(NamedTuple):
     """A memory that matches the query.
 
-    seq: its number in the database.
-    size: its size in bytes.
-    terms: its `terms` column.
+    seq: the memory's number in the database.
+    key: the key of its coordinate.
+    size: the memory's size in bytes.
+    terms: the memory's `terms` column.
     """
 
     seq: int
@@ -56,8 +58,8 @@ class Matches:
     """The best of the ranked memories, best first.
 
     count: the number of memories that were ranked.
-    pruned: whether memories that contain only lighter combinations of terms were not ranked.
-    cut: whether more memories contain the chosen combinations than were ranked.
+    pruned: whether there may be memories that were not ranked because they contain none of the chosen combinations.
+    cut: whether there are memories that were not ranked although they contain one of the chosen combinations.
     """
 
     ranked: Sequence[Match]
@@ -80,10 +82,11 @@ def matches(
     clauses: Sequence[Clause] | None = None,
     best: int | None = None,
 ) -> Matches:
-    """Rank memories of the `selection` that contain terms of the query (the keys of `stats.frequency`).
+    """Rank memories of the `selection` that contain terms of the query, which are the keys of `stats.frequency`.
 
-    About `few` memories are ranked, at most `most`.
-    clauses: the memories must contain all terms of at least one of these; by default, any term.
+    few: about how many memories to rank.
+    most: the maximum number of memories to rank.
+    clauses: rank memories that contain all terms of at least one of these; by default, the heaviest combinations.
     best: the maximum number of matches to return.
     """
     weights = scoring.term_weights(list(stats.frequency), stats)

@@ -1,11 +1,11 @@
 """Neighbour evidence: words in adjacent memories also count as matches.
 
-Memories are adjacent if their coordinates differ only in the last number, by one or two: turns of a conversation, lines
-of a log, or sections of a document. If a query word occurs in an adjacent memory, the memory gets a fraction (`SHARES`)
-of the word's weight there, unless it matches the word better itself. A context that repeats the previous memory
-therefore counts only once. This evidence is added to the hits with the best scores and to the memories adjacent to
-them, which are read and become candidates. Memories that the filters exclude still count as evidence, but only for the
-same caller and the same user.
+Two memories are adjacent if their coordinates differ only in the last number, by one or two, such as turns of a
+conversation, lines of a log, or sections of a document. If a word of the query occurs in an adjacent memory, a memory
+gets a fraction (`SHARES`) of the score that the adjacent memory has for that word, unless its own score for the word is
+higher. A context that repeats the previous memory therefore counts only once. This evidence is added to the best hits
+and to the memories adjacent to them, which are read and become candidates. Memories that the filters exclude still
+count as evidence if the caller can read them and they belong to the same user.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from memories.search.selection import Selection
 from memories.search.semantic import SemanticLeg
 from memories.selectors import Narrowing
 
-# The number of best hits, on any page. On the development sets, 10, 20 and 30 give the same recall@10 within 0.5
-# percentage points.
+# The number of best hits whose adjacent memories are read, whatever the page. On the development sets, 10, 20 and 30
+# give the same recall@10 within 0.5 percentage points.
 BEST = 20
-# The fraction by distance: -1 for the previous memory, 1 for the next.
+# The fraction by distance: -1 stands for the previous memory, 1 for the next.
 SHARES = {-1: scoring.CONTEXT, 1: 0.6, -2: 0.3, 2: 0.3}
-_Line = tuple[str, str, str | None]  # namespace, key without the last number, user
+_Line = tuple[str, str, str | None]  # namespace, coordinate key without the last number, user
 
 
 def add(query: Search, leg: SemanticLeg, ranked: Sequence[Ranked], candidates: Candidates) -> None:
-    """Add the memories adjacent to the best hits to the candidates, and set the neighbour evidence of both."""
+    """Add the memories next to the best hits to the candidates, and set the neighbour evidence of both."""
     best = [hit.candidate for hit in ranked if _applies_to(hit.candidate.namespace)]
     near = list(dict.fromkeys(address for candidate in best for address in _next_to(candidate)))
     if not near:
@@ -55,9 +55,9 @@ def add(query: Search, leg: SemanticLeg, ranked: Sequence[Ranked], candidates: C
 
 
 def spread(candidates: Sequence[Candidate], weights: Mapping[str, float]) -> None:
-    """Set the neighbour evidence of each candidate from the others (pure).
+    """Set the neighbour evidence of each candidate, from the other candidates.
 
-    weights: the weights of the query's terms.
+    weights: the weight of each query term.
     """
     own = np.concatenate([candidate.matched for candidate in candidates]).reshape(len(candidates), -1)
     together = own.copy()
@@ -71,9 +71,11 @@ def spread(candidates: Sequence[Candidate], weights: Mapping[str, float]) -> Non
 
 
 def _pairs(candidates: Sequence[Candidate], givers: Collection[int]) -> Iterator[tuple[int, list[int], list[int]]]:
-    """Yield each distance with the positions of the candidates that receive evidence and of those that provide it.
+    """Yield (distance, receivers, givers) for each distance: the pairs of candidates that are this far apart.
 
-    givers: the positions of the candidates that contain a word of the query.
+    Receivers and givers are positions in `candidates`; a receiver gets evidence from the giver at the same index.
+
+    givers: the positions of all candidates that contain a word of the query.
     """
     lines: dict[_Line, dict[float, int]] = defaultdict(dict)
     giving: dict[_Line, dict[float, int]] = defaultdict(dict)
@@ -102,7 +104,7 @@ def _next_to(candidate: Candidate) -> Iterator[Address]:
 
 @lru_cache(10_000)
 def _around(digits: str) -> Sequence[str]:
-    """Return the digits of the numbers next to the last number of a key."""
+    """Return the encoded numbers that are one or two less or greater than an encoded number."""
     number = coordinates.last_number(digits)
     return [coordinates.with_last_number(digits, number + by) for by in SHARES if number + by != number]
 
@@ -113,7 +115,7 @@ def _applies_to(namespace: str) -> bool:
 
 
 def _visible(leg: SemanticLeg, query: Search) -> Selection:
-    """Return the memories that the search could return without its filters, except the user filter."""
+    """Return the selection of memories that the search could return if it had no filters other than the user filter."""
     of_user = Narrowing(user_id=query.narrowing.user_id)
     if query.narrowing == of_user:
         return leg.confirmation.selection

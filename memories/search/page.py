@@ -16,9 +16,9 @@ from somamemory.response_size import fitting
 def page_of(
     selection: Selection, ranking: Ranking, ranked: Sequence[Ranked], search: Search, signals: Signals
 ) -> tuple[list[SearchHit], int | None]:
-    """Return the page, and the offset to continue from if its memories are too large for one response.
+    """Return the page and, if its memories are too large for one response, the offset at which to continue.
 
-    Skip memories that were removed after they were confirmed.
+    Memories that were removed after they had been confirmed are skipped.
     """
     page: list[SearchHit] = []
     at = search.offset
@@ -33,7 +33,7 @@ def page_of(
                 explained(hit, ranking, search),
                 signals.relevance(hit.score, ranked[0].score),
             )
-            for hit, row in zip(part, rows, strict=False)  # the rest does not fit
+            for hit, row in zip(part, rows, strict=False)  # the other hits do not fit into the response
             if row is not None
         ]
         if len(rows) < len(part):
@@ -42,7 +42,7 @@ def page_of(
 
 
 def _read(selection: Selection, part: Sequence[Ranked]) -> list[Memory | None]:
-    """Return the memory (or None) of each hit, up to the last one that fits into one response."""
+    """Return the memory (or None) of each hit. The list ends when one response would be full."""
     rows = selection.whole([hit.candidate.id for hit in part])
     ids = [as_uuid(hit.candidate.id) for hit in part]
     if rows is None:

@@ -22,8 +22,8 @@ from somamemory.errors import InvalidInput
 HYBRID, SEMANTIC, KEYWORD = "hybrid", "semantic", "keyword"
 GRAPH = "graph"
 
-# Number of candidates from each leg. On the development sets, 40, 60 and 100 give the same recall@10. Scores do not
-# depend on this number, so all pages that use the same number come from the same ranking.
+# The possible numbers of candidates from each leg. On the development sets, 40, 60 and 100 give the same recall@10. All
+# pages for which the same number is used come from the same ranking, because scores do not depend on the number.
 POOLS = (40, 200, 800, 3_000, 11_000)
 
 
@@ -31,7 +31,7 @@ POOLS = (40, 200, 800, 3_000, 11_000)
 class Search:
     query: str
     namespaces: tuple[str, ...] = ("default",)
-    namespace_prefix: str | None = None  # the namespaces that it covers, instead of `namespaces`
+    namespace_prefix: str | None = None  # search the namespaces that it covers, instead of `namespaces`
     narrowing: Narrowing = field(default_factory=Narrowing)
     mode: str = HYBRID
     top_k: int = 5
@@ -43,21 +43,21 @@ class Search:
     explain: bool = False
     expansion: Expansion | None = None
     include_archived: bool = False
-    valid_at: datetime | None = None  # only memories that are valid at this time; None: now
+    valid_at: datetime | None = None  # the time at which the memories must be valid; None means now
     include_superseded: bool = False  # whether to include memories that are not valid at that time
-    as_of: datetime | None = None  # as the memories were at this moment: see `search.as_of`
+    as_of: datetime | None = None  # search the memories as they were at this time (see `search.as_of`)
     neighbours: bool = True  # whether a hybrid search uses neighbour evidence; see `search.neighbours`
     shown: bool = True  # False if the results are only candidates, which do not count as reads
     stats: Stats | None = None  # from an earlier search for the same terms in the same namespaces
-    vector: Vectors | None = field(default=None, repr=False, compare=False)  # compared instead of embedding the query
+    vector: Vectors | None = field(default=None, repr=False, compare=False)  # used instead of embedding the query
 
     @property
     def validity(self) -> Q:
-        """Return the condition that a memory is valid at `valid_at`."""
+        """Return the condition for memories that are valid at `valid_at`; empty if superseded ones are included."""
         return Q() if self.include_superseded else validity.valid_at(self.valid_at or timezone.now())
 
     def wording(self, terms: Sequence[str]) -> Wording | None:
-        """Return the wording if it affects the score.
+        """Return the wording of the query, or None if it does not affect scores.
 
         terms: the terms of the query.
         """
@@ -69,7 +69,7 @@ class Search:
         return next((size for size in POOLS if self.offset + self.top_k <= size // 2), POOLS[-1])
 
     def effective_weights(self) -> Weights:
-        """Return the weights for the mode, with the overrides applied. Raises InvalidInput."""
+        """Return the weights for the mode, with the overrides applied. Raises InvalidInput if these are not valid."""
         weights = dict(self.weights)
         for part, mode in (("keyword", SEMANTIC), ("semantic", KEYWORD)):
             if self.mode == mode and weights.get(part):
@@ -91,7 +91,7 @@ class SearchHit:
     memory: Memory
     score: float
     scores: dict[str, float | None] | None
-    relevance: float = 0.0  # see `relevance`
+    relevance: float = 0.0  # see the module `relevance`
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Results:
     total: int = (
         0  # the number of memories that were ranked by their terms or in the final ranking, whichever is larger
     )
-    every_match: bool = True  # False if more memories might rank high than were ranked
+    every_match: bool = True  # False if memories that were not ranked might have ranked high
     stats: Stats | None = None
     signals: Signals = Signals()  # noqa: RUF009 - immutable
-    next_offset: int | None = None  # set if the memories were too large for one response
+    next_offset: int | None = None  # set if the page is incomplete because its memories are too large for one response

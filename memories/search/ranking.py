@@ -49,7 +49,7 @@ class Ranking:
         return cls(weights, math.fsum(term_weights.values()), now, wording)
 
     def rank(self, candidates: Iterable[Candidate], best: int | None = None) -> list[Ranked]:
-        """Return the candidates with their scores, best first. Equal scores are sorted by coordinate.
+        """Return the candidates with scores greater than 0, best first. Equal scores are sorted by coordinate.
 
         best: the maximum number of candidates to return.
         """
@@ -67,7 +67,10 @@ class Ranking:
         return {name: float(np.ravel(getattr(parts, name))[0]) for name in names}
 
     def _without_similarity(self, candidates: list[Candidate]) -> tuple[list[Candidate], Weights]:
-        """Return the ranking for memories that have not been indexed yet, which uses only their other scores."""
+        """Return the candidates without a similarity that can be ranked, and the weights for ranking them.
+
+        Memories that have not been indexed yet are ranked only by their other scores.
+        """
         if not self.weights.semantic:
             return candidates, self.weights
         if self.weights.keyword:
@@ -80,7 +83,7 @@ class Ranking:
         return np.zeros(len(candidates)) + scoring.fuse(self._parts(candidates, weights), weights)
 
     def _parts(self, candidates: Sequence[Candidate], weights: Weights) -> Scores:
-        """Return the components whose weight is not 0."""
+        """Return the components of the candidates' scores. Components whose weight is 0 are not computed."""
         bound = self.bound or math.inf
         semantic = keyword = neighbours = recency = importance = graph = _NOTHING
         if weights.semantic:
@@ -98,7 +101,7 @@ class Ranking:
         return Scores(semantic, keyword, recency, importance, graph, neighbours, speaker, question)
 
     def _wording(self, marks: Sequence[Mark]) -> tuple[Floats, Floats]:
-        """Return the contribution of each memory's speaker, and the proportion of its sentences that are questions."""
+        """Return, for each memory, the contribution of its speakers and the share of its sentences that are questions."""
         wording = self.wording
         if wording is None or marks.count(term_marks.NONE) == len(marks):
             return _NOTHING, _NOTHING

@@ -1,8 +1,9 @@
-"""The relevance of hits: the probability that a memory answers the query, scaled by the score of each hit.
+"""Estimate the relevance of hits: the probability that the hits answer the query, scaled by the score of each hit.
 
-The probability depends on the best candidates, but not on how the parts of a score are weighted, and hardly on the
-length of the query. Its constants were fitted by logistic regression on questions about three kinds of conversations,
-half of which the conversation cannot answer: `python -m benchmarks.relevance FOLDER --fit`.
+The probability depends on the best candidates. It does not depend on the weights of the parts of a score, and hardly on
+the length of the query. Its constants were fitted by logistic regression on questions about three kinds of
+conversations. Half of the questions cannot be answered from the conversation. To fit the constants, run `python -m
+benchmarks.relevance FOLDER --fit`.
 """
 
 from __future__ import annotations
@@ -21,15 +22,16 @@ from memories.search import analyzer, scoring
 from memories.search.term_marks import Mark
 from memories.search.wording import Wording
 
-# The intercept, and the weights of the match, the missing names, the length of the memories and the absent words. The
-# second tuple applies if no candidate has a similarity.
+# The intercept, and the weights of `Signals.match`, `missing`, `length` and `absent`. The second tuple applies if no
+# candidate has a similarity.
 WITH_SIMILARITY = (-2.29, 6.06, -7.41, -1.01, -2.53)
 WITHOUT = (-1.43, 8.02, -8.51, -1.62, -2.86)
-# With this number of absent words, `Signals.absent` is a half.
+# The number of absent words with which `Signals.absent` is one half.
 HALF_ABSENT = 2
-# The number of best hits that are considered, so that a probability hardly depends on the size of a page.
+# The number of best hits that are considered. It is fixed, so that the probability hardly depends on the page size.
 BEST = 40
-# A context has at least this relevance unless the request sets another floor: see docs/decisions/search.md.
+# A context contains only hits with at least this relevance, unless the request sets another minimum: see
+# docs/decisions/search.md.
 FLOOR = 0.3
 
 _SENTENCE = re.compile(r"(?<=[.?!])\s+")
@@ -52,7 +54,10 @@ _REQUESTS = frozenset(
 
 
 class Evidence(Protocol):
-    """A candidate's similarity to the query. `matched` has a positive number for each query term that it contains."""
+    """How well a candidate matches the query.
+
+    matched: a number for each query term, positive if the candidate contains the term.
+    """
 
     @property
     def similarity(self) -> float | None: ...
@@ -68,14 +73,15 @@ class Evidence(Protocol):
 class Signals:
     """Signals that show how well the candidates match the query.
 
-    similarity, coverage, other_speaker: those of the candidate with the best match. The similarity is its cosine, or
-    None if no candidate has one. The coverage is the fraction of the query's words that it contains, weighted by how
-    well the candidate matches each word (`scoring.saturations`). If the query is in the first person and the user wrote
-    another candidate but not this one, `other_speaker` is the amount that ranking adds for the user (`search.wording`).
+    similarity: the cosine similarity of the candidate with the best match, or None if no candidate has a similarity.
+    coverage: the fraction of the query's words that this candidate contains, weighted by how well it matches each word
+      (`scoring.saturations`).
+    other_speaker: if the query is in the first person, and the user wrote another candidate but not this one, the
+      amount that ranking adds to memories written by the user (`search.wording`); otherwise 0.
     missing: the fraction of the names in the query that no candidate contains.
-    length: 0 if the searched memories are short and 1 if they are long. Long ones contain more words of any query by
-    chance; see `scoring.length_share`.
-    absent: rises from 0 towards 1 with the number of the query's words that no candidate contains.
+    length: 0 if the searched memories are short, and 1 if they are long (`scoring.length_share`). Long memories contain
+      more words of any query by chance.
+    absent: a number that rises from 0 towards 1 with the number of the query's words that no candidate contains.
     """
 
     similarity: float | None = None
@@ -97,7 +103,7 @@ class Signals:
         return 1 / (1 + math.exp(-logit))
 
     def combined(self, other: Signals) -> Signals:
-        """Return the signals of both sets of candidates together."""
+        """Combine the signals of two sets of candidates into the signals of their union."""
         missing, absent = min(self.missing, other.missing), min(self.absent, other.absent)
         both = (replace(one, missing=missing, absent=absent) for one in (self, other))
         return max(both, key=lambda one: one.probability)
@@ -111,8 +117,9 @@ class Signals:
 
 
 def signals(query: str, terms: Sequence[str], candidates: Iterable[Evidence], average_length: float) -> Signals:
-    """Return the signals of the candidates, best first, for a query with these terms.
+    """Return the signals of the candidates for a query with these terms.
 
+    candidates: the candidates, best first.
     average_length: the average number of terms in the searched memories.
     """
     length = scoring.length_share(average_length)
@@ -120,7 +127,7 @@ def signals(query: str, terms: Sequence[str], candidates: Iterable[Evidence], av
     named = np.array([term in names for term in terms], dtype=bool)
     left_out = names | dates | _REQUESTS
     content = np.array([term not in left_out for term in terms], dtype=bool)
-    if not content.any():  # a query that consists only of names or of a request
+    if not content.any():  # if the query consists only of names, dates or words that ask for an answer
         content = np.ones(len(terms), dtype=bool)
     known = [candidate for candidate in islice(candidates, BEST) if len(candidate.matched) == len(terms)]
     if not known:
@@ -148,7 +155,7 @@ def _absent(words: NDArray[np.bool_]) -> float:
 
 
 def _other_speaker(query: str, candidates: Sequence[Evidence]) -> NDArray[np.float64]:
-    """Return `Signals.other_speaker` of each candidate."""
+    """Return the value of `Signals.other_speaker` for each candidate."""
     wording = Wording.of(query, terms=())
     preferred = np.array([wording.speaker(candidate.mark) for candidate in candidates])
     lacking: NDArray[np.float64] = preferred.max() - preferred
@@ -156,12 +163,12 @@ def _other_speaker(query: str, candidates: Sequence[Evidence]) -> NDArray[np.flo
 
 
 def names(query: str) -> set[str]:
-    """Return the terms of a query that appear to be names, because they begin with a capital letter."""
+    """Return the terms of a query that appear to be names, because their words begin with a capital letter."""
     return _names_and_dates(query)[0]
 
 
 def _names_and_dates(query: str) -> tuple[set[str], set[str]]:
-    """Return the terms of a query that are names, and those that are parts of dates."""
+    """Return the terms of a query that appear to be names, and the terms that are parts of dates."""
     names: set[str] = set()
     dates: set[str] = set()
     for sentence in _SENTENCE.split(query):

@@ -1,8 +1,8 @@
 """Scores of a memory for a query. All functions are pure and return scores in [0, 1]; higher is better.
 
-A score never depends on the other candidates, so paging, filters and limits never change the order of two memories. The
-quoted figures are recall@10 on LoCoMo questions (Maharana et al., ACL 2024) with the bundled embeddings, with and
-without the previous turn as context.
+A score never depends on the other candidates, so paging, filters and limits never change the order of two memories.
+Unless stated otherwise, the figures quoted in this module are recall@10 on LoCoMo questions (Maharana et al., ACL 2024)
+with the bundled embeddings, with or without the previous turn as context.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from numpy.typing import NDArray
 from memories.search import term_marks
 from memories.search.analyzer import content_terms
 
-# Anserini's defaults, which were chosen for short passages. On turns of a dialogue without context, recall is 1
-# percentage point higher than with Lucene's 1.2 and 0.75; with context, it is equal.
+# k1 and b are Anserini's defaults, which were chosen for short passages. On turns of a dialogue without context, recall
+# is 1 percentage point higher than with Lucene's 1.2 and 0.75; with context, it is equal.
 K1 = 0.9
 B = 0.4  # for memories of up to SHORT terms on average; see `length_normalisation`
 SHORT, LONG = 25.0, 200.0
 
-# The weight of a term that occurs only in the context, and of one that occurs in a context that asks a question.
+# The fraction that counts of a term that occurs only in the context, and of one in a context that asks a question.
 CONTEXT, ANSWER = 0.4, 0.7
 
-# Subtracted from the score of a memory that consists of questions. A question rarely answers another question.
+# The amount subtracted from the score of a memory that consists of questions, which rarely answer another question.
 QUESTION = 0.08
 
 FREQUENT_SHARE = 0.25
@@ -41,10 +41,13 @@ Floats = float | NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """The statistics that BM25 needs, for the tenant's memories in the searched namespaces only.
+    """The statistics that BM25 needs. They cover only the tenant's memories in the searched namespaces.
 
-    `average_length` is in terms per memory. `frequency` is the number of memories, out of all `documents`, that contain
-    each term of the query. The counts can be estimates.
+    documents: the number of memories.
+    average_length: the average number of terms per memory.
+    frequency: the number of memories that contain each term of the query.
+
+    All of these can be estimates.
     """
 
     documents: int
@@ -60,7 +63,7 @@ class Weights:
     """The weight of each component of the combined score. Only their ratios matter.
 
     The defaults are in the middle of a plateau: semantic weights between 0.2 and 0.3 change recall by less than 0.5
-    percentage points. A weight of 0.4 lowers it by 1 percentage point with context.
+    percentage points. With context, a semantic weight of 0.4 lowers it by 1 percentage point.
     """
 
     semantic: float = 0.25
@@ -77,7 +80,7 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """The components of one memory's score, each in [0, 1], or arrays with those of several memories."""
+    """The components of a memory's score, each in [0, 1], or arrays of the components of several memories' scores."""
 
     semantic: Floats = 0.0
     keyword: Floats = 0.0
@@ -86,7 +89,7 @@ class Scores:
     graph: Floats = 0.0  # derived from related hits; see search.expansion
     neighbours: Floats = 0.0  # added to `keyword`; see search.neighbours
     speaker: Floats = 0.0  # added to the weighted mean; see search.wording
-    question: Floats = 0.0  # proportion of the sentences that are questions
+    question: Floats = 0.0  # the proportion of sentences that are questions
 
 
 DEFAULT_WEIGHTS = Weights()
@@ -95,14 +98,14 @@ DEFAULT_WEIGHTS = Weights()
 def idf(documents: int, frequency: int) -> float:
     """Return the inverse document frequency, ln(1 + (N - n + .5) / (n + .5)), which is greater than 0.
 
-    As in Lucene; see Robertson and Zaragoza 2009.
+    The formula is the same as in Lucene; see Robertson and Zaragoza 2009.
     """
-    occurring = min(max(frequency, 0), documents)  # estimates can be inconsistent
+    occurring = min(max(frequency, 0), documents)  # clipped, because estimates can be inconsistent
     return math.log1p((documents - occurring + 0.5) / (occurring + 0.5))
 
 
 def term_weights(query: Sequence[str], stats: Stats) -> dict[str, float]:
-    """Return the maximum that each query term can contribute to BM25, idf · (k1 + 1). Computed once per search."""
+    """Return the maximum contribution of each query term to BM25, idf · (k1 + 1). Computed once per search."""
     return {term: idf(stats.documents, stats.frequency.get(term, 0)) * (K1 + 1) for term in query}
 
 
@@ -114,8 +117,9 @@ def length_share(average_length: float) -> float:
 def length_normalisation(average_length: float) -> float:
     """Return BM25's b for memories with this average number of terms.
 
-    Among short memories, length hardly matters. A long memory contains many words by chance and must be normalised
-    fully: on long assistant replies (BEAM), recall@10 rises from 41 to 50% with 1 instead of 0.4.
+    Among short memories, length hardly matters. A long memory contains many words by chance, so its length must be
+    fully
+    normalised: on long assistant replies (BEAM), recall@10 rises from 41 to 50% if b is 1 instead of 0.4.
     """
     return B + (1 - B) * length_share(average_length)
 
@@ -136,30 +140,30 @@ def bm25_all(memories: Sequence[str], weights: Mapping[str, float], average_leng
 
 
 def weighted(matched: NDArray[np.float64], weights: Mapping[str, float]) -> NDArray[np.float64]:
-    """Return Σ weight · saturation for each row."""
-    # A matrix product would round equal rows differently, depending on their position.
+    """Return the weighted sum of the saturations in each row."""
+    # A matrix product is not used, because it would round equal rows differently depending on their position.
     scores: NDArray[np.float64] = (matched * np.fromiter(weights.values(), float, len(weights))).sum(axis=1)
     return scores
 
 
 def saturations(memories: Sequence[str], query: Sequence[str], average_length: float) -> NDArray[np.float64]:
-    """Return how well each memory (row) matches each query term (column), in [0, 1).
+    """Return a matrix of how well each memory (row) matches each query term (column), in [0, 1).
 
-    It is tf / (tf + k1 · (1 - b + b · length / average length)), see Robertson et al., Okapi at TREC-3, 1994. A term
-    that occurs only in the context gets a fraction of that (`CONTEXT`, `ANSWER`).
+    The formula is tf / (tf + k1 · (1 - b + b · length / average length)), see Robertson et al., Okapi at TREC-3, 1994.
+    For a term that occurs only in the context, a fraction of that counts (`CONTEXT`, `ANSWER`).
     """
     padded = [f" {term} " for term in query]
     b = length_normalisation(average_length)
     shortest, per_term = K1 * (1 - b), K1 * b / max(average_length, 1.0)
     matched = array("d", bytes(8 * len(memories) * len(query)))
     for row, terms in enumerate(memories):
-        # Searching the text in C takes a third as long as splitting it.
+        # The text is searched, which C code does, instead of split, which would take three times as long.
         text = f" {terms} "
         found = [column for column, term in enumerate(padded) if term in text]
         if found:
             dampening = shortest + per_term * (text.count(" ") - 1)
             own, _, context = text.partition(term_marks.SIGN)
-            share = _context_share(terms) if context.count(" ") > 1 else 0.0  # otherwise only the mark
+            share = _context_share(terms) if context.count(" ") > 1 else 0.0  # otherwise, only the mark is left
             for column in found:
                 best = _saturation(padded[column], own, dampening)
                 if share:
@@ -173,9 +177,10 @@ def _context_share(terms: str) -> float:
 
 
 def _saturation(term: str, text: str, dampening: float) -> float:
-    """Return tf / (tf + dampening); the term and the text are padded with spaces.
+    """Return tf / (tf + dampening), where tf is the number of times that the term occurs in the text.
 
-    A term that is repeated immediately shares a space with its repetition, so `count` may miss one of them.
+    Both must be padded with spaces. Two adjacent occurrences of the term share a space, so `count` would miss one of
+    them if the spaces were not doubled.
     """
     occurrences = (_spread(text) if term + term[1:] in text else text).count(term)
     return occurrences / (occurrences + dampening) if occurrences else 0.0
@@ -183,12 +188,12 @@ def _saturation(term: str, text: str, dampening: float) -> float:
 
 @lru_cache(maxsize=2)
 def _spread(text: str) -> str:
-    """Return the text with two spaces between its terms. Cached for the other terms of the query."""
+    """Return the text with two spaces between its terms. The result is cached for the query's other terms."""
     return text.replace(" ", "  ")
 
 
 def keyword(score: float, weights: Mapping[str, float]) -> float:
-    """Return BM25 as a fraction of its upper bound for this query, in [0, 1].
+    """Return a BM25 score as a fraction of its upper bound for this query, in [0, 1].
 
     If few terms of a query match, all scores are low, and the semantic component determines the ranking. Using min-max
     normalisation or the best candidate's score instead of the upper bound would change recall by less than 1 percentage
@@ -199,12 +204,12 @@ def keyword(score: float, weights: Mapping[str, float]) -> float:
 
 
 def semantic(similarity: float) -> float:
-    """Convert a cosine in [-1, 1] to a score in [0, 1]. A negative cosine means unrelated, which scores 0."""
+    """Convert a cosine in [-1, 1] to a score in [0, 1]. A negative cosine means that the texts are unrelated: 0."""
     return min(max(similarity, 0.0), 1.0)
 
 
 def recency(age_s: float, half_life_s: float) -> float:
-    """Return 1 for now, ½ after one half-life, ¼ after two, and so on. A memory from the future scores 1."""
+    """Return a score for a memory's age: 1 if it is 0 or less, 1/2 after one half-life, 1/4 after two, and so on."""
     if not half_life_s > 0:
         raise ValueError("the half-life must be greater than 0")
     return math.exp2(-max(age_s, 0.0) / half_life_s)
@@ -218,7 +223,7 @@ def importance(value: float) -> float:
 def fuse(scores: Scores, weights: Weights = DEFAULT_WEIGHTS) -> Floats:
     """Return the weighted mean of the components, plus the contribution of the wording, in [0, 1].
 
-    Use a weight of 0 for a component that could not be computed.
+    The weight of a component that could not be computed must be 0.
 
     When both scores are known, a weighted sum is better than reciprocal rank fusion (Bruch, Gai and Ingber, ACM TOIS
     2023).
@@ -234,21 +239,21 @@ def fuse(scores: Scores, weights: Weights = DEFAULT_WEIGHTS) -> Floats:
     mean = weighted / together
     return np.minimum(
         np.maximum(mean - QUESTION * scores.question, mean / 2) + scores.speaker, 1.0
-    )  # so that no hit drops to 0
+    )  # at least half of the mean, so that no hit drops to 0
 
 
 def dense_query(query: str, stats: Stats) -> str:
     """Return the query to embed, without words that occur in more than a quarter of the namespace's memories.
 
-    Unlike BM25, a vector gives no less weight to frequent words. A name that occurs in half of the memories, such as a
-    speaker's, does not distinguish them but dominates the query's vector. Leaving out such words raises recall:
+    BM25 gives less weight to frequent words, but a vector does not. A name that occurs in half of the memories, such as
+    a speaker's, does not distinguish them but dominates the query's vector. Leaving out such words raises recall:
 
-    - semantic recall from 38 to 60% without context, and from 45 to 64% with it
-    - hybrid recall from 64 to 66% without context, and from 74 to 76% with it
+    - semantic recall from 38 to 60% without context, and from 45 to 64% with context
+    - hybrid recall from 64 to 66% without context, and from 74 to 76% with context
 
-    Any threshold from 15 to 50% has this effect. With up to `FREQUENT_FLOOR` memories, no word counts as frequent.
-    Stop words are kept because they connect the sentence, and a query that would lose all its content words is
-    embedded unchanged.
+    Any threshold from 15 to 50% has this effect. A word that occurs in at most `FREQUENT_FLOOR` memories never counts
+    as frequent. Stop words are kept because they hold the sentence together. A query that would lose all of its content
+    words is embedded unchanged.
     """
     limit = max(stats.documents * FREQUENT_SHARE, FREQUENT_FLOOR)
     kept: list[str] = []

@@ -1,10 +1,10 @@
 """The memories that a search can return, and the statements that read them.
 
-The condition of a search (its tenant, namespaces and filters) becomes part of each statement. Django compiles it: once
-for all searches of the same shape, and the filters for each search.
+The condition of a search (its tenant, namespaces and filters) becomes part of each statement. Django compiles the
+filters for each search, and the rest of the condition only once for all searches of the same shape.
 
 Each statement starts from the candidate rows, by term or by id, and checks the condition only for these rows.
-Otherwise, PostgreSQL reads the whole namespace while it has no statistics, such as right after a bulk import.
+Otherwise, PostgreSQL would read the whole namespace while it has no statistics, such as right after a bulk import.
 """
 
 from __future__ import annotations
@@ -39,10 +39,11 @@ from tenants.models import Tenant
 from tenants.scoping import parameters_of
 
 Row = tuple[Any, ...]
-# A memory's id as the database stores it. On SQLite, this is a string of digits, which is faster to hash and compare.
+# A memory's id as the database returns it. On SQLite, this is a string of digits, which is faster to hash and compare.
 StoredId = UUID | str
 _NOTHING, _EVERYTHING = "1 = 0", "1 = 1"
-# The vector of a candidate memory, unless the index has not received it yet. Archived memories are not in the index.
+# The vector of a candidate memory, or NULL if the memory is not in the index yet. Archived memories are never in the
+# index, but their vectors are used.
 _VECTOR = (
     "CASE WHEN indexed.indexed_version IS NOT NULL OR sfm_memories.archived_at IS NOT NULL THEN indexed.vector END"
 )
@@ -50,7 +51,8 @@ _WITH_VECTOR = """
     LEFT JOIN sfm_vector_embeddings AS indexed ON indexed.tenant_id = sfm_memories.tenant_id
     AND indexed.generation_id = %s AND indexed.memory_id = sfm_memories.id
 """
-# The rows at given addresses. Each is looked up in the unique index, whatever the planner estimates.
+# Table expressions for the rows at given addresses. Each row is looked up in the unique index, whatever the planner
+# estimates.
 _SQLITE_AT = """
     json_each(%s) AS place CROSS JOIN json_each(place.value) AS proposed CROSS JOIN sfm_memories
     ON sfm_memories.tenant_id = %s AND sfm_memories.namespace = place.key
@@ -66,9 +68,11 @@ _POSTGRESQL_AT = """
 
 @dataclass(frozen=True)
 class Selection:
-    """The condition of a search, compiled for the database that it reads from.
+    """The memories that a search can return, as a condition compiled for the database that the search reads from.
 
-    fields: combinations of terms of which every memory that passes contains at least one (`filters.fields`), or empty.
+    query: returns the same memories as a query.
+    fields: clauses such that every memory that passes the filters contains all terms of at least one
+      (`filters.fields`). They are empty if the index cannot find these memories.
     """
 
     connection: BaseDatabaseWrapper
@@ -85,7 +89,7 @@ class Selection:
 
     @classmethod
     def for_search(cls, caller: Caller, search: Search) -> Selection:
-        """Return the caller's live memories that the search may return."""
+        """Return the selection of the caller's live memories that the search may return."""
         connection, filters = replicas.connection(), search.narrowing.filters
         fields = clauses(filters) if filters and connection.vendor == "sqlite" else ()
         if not search.namespaces or not replace(search.narrowing, filters=None).has_only_lookups:
@@ -108,14 +112,18 @@ class Selection:
 
     @cached_property
     def memories(self) -> QuerySet[Memory]:
-        """The same memories as a queryset, for other queries."""
+        """Return the same memories as a queryset, for further queries."""
         return self.query()
 
     def stored(self, id: UUID) -> StoredId:
         return id.hex if self.connection.vendor == "sqlite" else id
 
     def rows(self, columns: str, source: str, parameters: Sequence[Any], rest: str = "") -> list[Row]:
-        """Return `columns` of the rows that pass the condition. `source` is a table expression named sfm_memories."""
+        """Return `columns` of the rows in `source` that meet the condition.
+
+        source: a table expression that is named sfm_memories.
+        rest: SQL to append, such as an order and a limit.
+        """
         sql = f"SELECT {columns} FROM {source} WHERE {self.condition} {rest}"  # noqa: S608 - constants and compiled SQL
         with self.connection.cursor() as cursor:
             cursor.execute(sql, [*parameters, *self.parameters])
@@ -125,7 +133,10 @@ class Selection:
     def with_vectors(
         self, columns: str, ids: Sequence[StoredId], first: int, generation: EmbeddingGeneration | None
     ) -> list[Row]:
-        """Return `columns` of the memories with these ids, and from position `first` onwards, their vectors or None."""
+        """Return `columns` and the vectors of the memories with these ids.
+
+        A vector is None if the memory has none in the index, or if the position of its id is less than `first`.
+        """
         source, parameters = self._proposed(ids)
         if generation is None or first == len(ids):
             return self.rows(f"{columns}, NULL", source, parameters)
@@ -143,7 +154,10 @@ class Selection:
         addresses: Sequence[Address],
         generation: EmbeddingGeneration | None,
     ) -> list[Row]:
-        """Return `columns`, which contain the `parameters`, of the memories at these addresses, and their vectors."""
+        """Return `columns` and the vectors of the memories at these addresses.
+
+        parameters: the parameters of the SQL in `columns`.
+        """
         values: list[Any]
         if self.connection.vendor == "sqlite":
             keys: dict[str, list[str]] = {}
@@ -158,7 +172,7 @@ class Selection:
         return self.rows(f"{columns}, {_VECTOR}", f"{source} {_WITH_VECTOR}", [*parameters, *values, vector_of])
 
     def whole(self, ids: Sequence[StoredId]) -> list[Memory] | None:
-        """Return the memories with these ids, without their terms, or None if one of them is large (`large_rows`)."""
+        """Return the memories with these ids, without their terms, or None if any of them is large (`large_rows`)."""
         columns, names, conversions, size_at = _reading(self.connection.vendor)
         source, parameters = self._proposed(ids)
         rows = self.rows(columns, source, parameters)
@@ -176,9 +190,10 @@ class Selection:
 
 @dataclass(frozen=True)
 class Shape:
-    """The parts of a search that determine its condition.
+    """The properties of a search that determine the text of its condition, except its filters.
 
-    lookups: the conditions of its narrowing, each a field with an operator.
+    namespaces: the number of namespaces.
+    lookups: the conditions of its narrowing without their values, such as `created_at__gt`.
     limited: whether the caller is limited to a user.
     """
 
@@ -213,7 +228,7 @@ def _parameter(name: str, field: str) -> Any:
 
 
 def as_uuid(value: StoredId) -> UUID:
-    """Convert an id as read from either database."""
+    """Convert an id, as either database returns it, to a UUID."""
     return value if isinstance(value, UUID) else _parsed(value)
 
 
@@ -221,14 +236,14 @@ def as_uuid(value: StoredId) -> UUID:
 def _parsed(digits: str) -> UUID:
     return UUID(
         hex=digits
-    )  # converting takes ten times as long as this lookup, and a search reads most ids several times
+    )  # cached, because converting takes ten times as long as a lookup, and a search reads most ids several times
 
 
 def _compiled(memories: QuerySet[Memory], connection: BaseDatabaseWrapper) -> tuple[str, Sequence[Any]]:
     query = memories.order_by().query
     if sum(count > 0 for count in query.alias_refcount.values()) <= 1:
         return _where(query, connection)
-    try:  # a condition on a joined table
+    try:  # the condition refers to a joined table, so use a subquery
         sql, parameters = memories.values("seq").query.get_compiler(connection=connection).as_sql()
         return f"sfm_memories.seq IN ({sql})", parameters
     except EmptyResultSet:
@@ -247,7 +262,11 @@ def _where(query: Query, connection: BaseDatabaseWrapper) -> tuple[str, Sequence
 
 @cache
 def _reading(vendor: str) -> tuple[str, list[str], Conversions, int]:
-    """Return the columns of a whole memory, their attributes, their conversions, and the position of the size."""
+    """Return what is needed to read whole memories.
+
+    These are the SQL of the columns, the names of their attributes, their conversions, and the index of the `size`
+    column.
+    """
     connection = next(found for found in connections.all() if found.vendor == vendor)
     fields = [field for field in Memory._meta.concrete_fields if field.name != "terms"]
     conversions = Conversions.of_columns(connection, [field.get_col("sfm_memories") for field in fields])

@@ -1,9 +1,11 @@
 """The semantic leg: the vector index finds memories that are similar to the query.
 
-If the filters leave only a few memories, all of them are compared, which gives exact results. A local index compares
-them; if the index is remote, this module does so, with vectors from the database. With filters on the payload or
-metadata, finding these few may require a scan, so such a search examines the nearest memories first. If enough of them
-pass, the result is exact as well. SQLite's index of fields, if it can apply the filters, yields the few without a scan.
+If only a few memories pass the filters, all of them are compared with the query, which gives exact results. A local
+index compares them; if the index is remote, this module does so, with vectors from the database. With filters on the
+payload or metadata, finding these few memories may require a scan, so such a search examines the nearest memories
+first. If enough of these pass, the result is exact as well. On SQLite, if the full-text index can apply the filters
+(`filters.fields`), the few memories are found without a scan.
+
 Archived memories are not in the index, so their vectors are always read from the database. Neither leg finds them
 unless the search includes archived memories.
 """
@@ -42,19 +44,20 @@ from tenants.caller import Caller
 
 log = logging.getLogger("soma.search")
 
-# If the filters leave at most this number of memories, all their vectors are compared.
+# If at most this many memories pass the filters, all of their vectors are compared with the query.
 EXACT = 2_000
-# A query to the index requests more hits, by this factor, than the estimated share that passes the filters requires.
+# If hits have to pass filters, the number of hits to request is estimated and then multiplied by this factor.
 _SPARE = 1.5
-# With a filter on the payload or metadata, and at least this number of memories, the search examines the nearest
-# memories (_SAMPLE pools of candidates) before it looks for all memories that pass the filter. Examining a memory by
-# its id takes as long as scanning _SCANNED memories.
+# If a search has a filter on the payload or metadata, and there are at least this many memories, it examines the
+# nearest memories (_SAMPLE pools of candidates) before it looks for all memories that pass the filter. Examining a
+# memory by its id takes as long as scanning _SCANNED memories.
 SAMPLED_FROM = 20_000
 _SAMPLE = 4
 _SCANNED = 8
-# Memories with the fields of a filter are counted up to the total divided by this: counting 100,000 takes 7 ms.
+# The memories that the full-text index finds for a filter are counted only up to the total divided by this number,
+# because counting 100,000 takes 7 ms.
 _COMMON = 10
-# If more memories than this are pending, `consistency=strong` is rejected instead of being slow.
+# If more memories than this await indexing, a search with `consistency=strong` is rejected, because it would be slow.
 MAX_PENDING = 1_000
 ANSWER_S = 15.0
 
@@ -63,7 +66,7 @@ _threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="soma-semantic"
 
 @dataclass(frozen=True)
 class Few:
-    """All memories that pass the filters: their ids if the index compares them, otherwise their vectors."""
+    """All memories that pass the filters: their ids if the index can compare them, otherwise their vectors."""
 
     ids: Sequence[StoredId] = ()
     vectors: Sequence[tuple[UUID, bytes]] | None = None
@@ -71,27 +74,27 @@ class Few:
 
 @dataclass
 class SemanticLeg:
-    """A query to the index. A remote one has been sent by `start`; others run when `candidates` is called."""
+    """A query to the vector index, which `start` sends if the index or the model is remote, or else `candidates`."""
 
     caller: Caller
     search: Search
     confirmation: Confirmation
     query: str
     generation: EmbeddingGeneration
-    pending: list[Memory] = field(default_factory=list)  # not in the index yet
+    pending: list[Memory] = field(default_factory=list)  # the memories that are not in the index yet
     few: Few | None = None  # all memories that pass the filters, if there are only a few
-    # If the nearest memories are examined first: the number of memories in the set from which the filters select.
+    # If the nearest memories are examined first, the number of memories that a search for all that pass would scan.
     sampled_of: int = 0
     limit: int = 0
-    vector: Vectors | None = None  # of the query, once `candidates` has it
+    vector: Vectors | None = None  # the query's vector, set by `candidates`
     _answer: Future[tuple[Vectors | None, list[Hit]]] | None = field(default=None, repr=False)
 
     @property
     def reads_vectors(self) -> bool:
-        """Return whether the vectors of a few memories are read from the database, because the index cannot compare."""
+        """Return whether few memories are compared here, with vectors from the database, instead of by the index."""
         try:
             return self.search.include_archived or not isinstance(index.of(self.generation), ComparesPoints)
-        except ConfigurationError:  # raised again when the leg runs
+        except ConfigurationError:  # will be raised again when the leg runs
             return True
 
     @property
@@ -99,9 +102,9 @@ class SemanticLeg:
         return self.confirmation.selection.memories
 
     def candidates(self, ids: Collection[StoredId]) -> Candidates:
-        """Return confirmed memories that are similar to the query, and those in `ids`, each with its similarity.
+        """Return the confirmed memories that are similar to the query or in `ids`, each with its similarity.
 
-        Raises Unavailable.
+        Raises Unavailable if the index or the model does not respond.
         """
         self.vector, hits = self._result()
         if self.vector is None:  # no word of the query is in the model's vocabulary
@@ -111,7 +114,7 @@ class SemanticLeg:
         return confirmed
 
     def add_similarities(self, candidates: Candidates) -> None:
-        """Replace each candidate's vector with its similarity."""
+        """Set the similarity of each candidate that has a vector."""
         stored = [(candidate, candidate.vector) for candidate in candidates.values() if candidate.vector]
         if self.vector is not None:
             similarities = vectors.cosines([vector for _, vector in stored], self.vector)
@@ -119,11 +122,10 @@ class SemanticLeg:
                 candidate.similarity = similarity
 
     def start(self) -> None:
-        """Query the index on another thread if it or the model is remote, so that the lexical leg can run in the
-        meantime.
+        """If the index or the model is remote, run the query on another thread while the lexical leg runs.
 
-        The thread gets this thread's context, so it cannot reach the rows of other tenants. For work under a
-        millisecond, another thread would cost more than it saves.
+        The thread gets this thread's context, so it cannot read the rows of other tenants. If neither is remote, the
+        query takes less than a millisecond, and another thread would cost more than it saves.
         """
         if self._is_remote():
             self._answer = _threads.submit(copy_context().run, tracing.carried(self._embed_and_ask))
@@ -132,7 +134,7 @@ class SemanticLeg:
         try:
             embeds_remotely = self.search.vector is None and not embeddings.of(self.generation).in_process
             return index.of(self.generation).remote or embeds_remotely
-        except (Unavailable, ConfigurationError):  # raised again when the leg runs
+        except (Unavailable, ConfigurationError):  # will be raised again when the leg runs
             return False
 
     def _result(self) -> tuple[Vectors | None, list[Hit]]:
@@ -144,7 +146,7 @@ class SemanticLeg:
             raise IndexUnavailable("the vector index did not respond in time; retry later") from None
 
     def _from_database(self, vector: Vectors) -> dict[UUID, float]:
-        """Return the similarities of memories that are not looked up in the index, or are not in it."""
+        """Return the similarities of the memories that are compared here: few, pending and archived memories."""
         similarities: dict[UUID, float] = {}
         if self.few is not None and self.few.vectors is not None:
             similarities = vectors.nearest(self.few.vectors, vector, self.search.pool)
@@ -157,7 +159,7 @@ class SemanticLeg:
     def _confirm_enough(
         self, hits: list[Hit], from_database: dict[UUID, float], ids: Collection[StoredId], vector: Vectors
     ) -> Candidates:
-        """Confirm the hits, and request more from the index while too many of them are rejected."""
+        """Confirm the hits, and request more from the index while too few of them pass the filters."""
         limit, pool = self.limit, self.search.pool
         similarities = self._stored(hits)
         confirmed = self.confirmation.of(ids, similarities | self._stored(from_database.items()))
@@ -168,7 +170,7 @@ class SemanticLeg:
                 self.few, self.sampled_of = _few(self), 0
                 if self.few is not None:
                     return self._confirmed(self._nearest_of_few(self.few, vector)) | confirmed
-            if limit == MAX_LIMIT:  # the filters reject most of the index's hits, so compare every vector
+            if limit == MAX_LIMIT:  # too few hits pass even with the maximum, so compare every vector
                 every = self._vectors(self.memories).iterator(chunk_size=EXACT)
                 return self._confirmed(vectors.nearest(every, vector, pool)) | confirmed
             limit = min(max(limit * 4, wanted), MAX_LIMIT)
@@ -192,7 +194,7 @@ class SemanticLeg:
         return compared | {hit.id: hit.similarity for hit in self._nearest_of(few, vector)}
 
     def _embed_and_ask(self) -> tuple[Vectors | None, list[Hit]]:
-        """Embed the query and query the index."""
+        """Embed the query, and query the index with its vector."""
         with metrics.leg_seconds.labels(SEMANTIC).time(), tracing.span("search: meaning"):
             vector = self.search.vector
             if vector is None:
@@ -205,7 +207,7 @@ class SemanticLeg:
         return self._ask_index(vector, self.limit) if self.few is None else self._nearest_of(self.few, vector)
 
     def _nearest_of(self, few: Few, vector: Vectors) -> list[Hit]:
-        """Return the nearest of a few memories that the index compares."""
+        """Return the nearest of few memories, compared by the index. Empty if the index cannot compare them."""
         engine = index.of(self.generation)
         if not few.ids or not isinstance(engine, ComparesPoints):
             return []
@@ -225,7 +227,7 @@ class SemanticLeg:
 
     def _vectors(self, memories: QuerySet[Memory]) -> QuerySet[Memory, tuple[UUID, Any]]:
         settled = Q(embeddings__indexed_version__isnull=False)
-        if self.search.include_archived:  # not in the index, but their vectors are still in the database
+        if self.search.include_archived:  # archived memories are not in the index, but the database has their vectors
             settled |= Q(archived_at__isnull=False, embeddings__vector__isnull=False)
         return memories.filter(settled, embeddings__generation=self.generation).values_list("id", "embeddings__vector")
 
@@ -234,7 +236,7 @@ class SemanticLeg:
         return rows.annotate(own=F("embeddings__own"), vector=F("embeddings__vector"))
 
     def _pending_similarities(self, vector: Vectors) -> dict[UUID, float]:
-        """Return the similarity of each pending memory, which is embedded in this request."""
+        """Return the similarity of each memory that awaits indexing. It is embedded in this request if necessary."""
         if not self.pending:
             return {}
         if len(self.pending) > MAX_PENDING or fitting(row.size for row in self.pending) < len(self.pending):
@@ -259,12 +261,12 @@ def _usable_index() -> Iterator[None]:
 
 
 def start(caller: Caller, search: Search, stats: Stats, confirmation: Confirmation) -> SemanticLeg:
-    """Prepare the semantic leg, and send its query if the index or the model is remote."""
+    """Prepare the semantic leg, and start its query if the index or the model is remote."""
     query = scoring.dense_query(search.query, stats)
     generation = generations.active()
     leg = SemanticLeg(caller, search, replace(confirmation, generation=generation), query, generation)
-    # Read before the index is queried, so that a memory indexed in the meantime appears in both results instead of in
-    # neither.
+    # Pending memories are read before the index is queried, so that a memory that is indexed in the meantime appears in
+    # both results instead of in neither.
     if search.strong:
         leg.pending = _pending(leg)
     leg.limit = _first_limit(search)
@@ -282,7 +284,11 @@ def start(caller: Caller, search: Search, stats: Stats, confirmation: Confirmati
 
 
 def _use_fields(leg: SemanticLeg, documents: int) -> None:
-    """Compare all memories with the filters' fields or, if there are many, request hits that likely include enough."""
+    """Choose how to search with filters that the full-text index can apply.
+
+    If it finds few memories, compare all that pass the filters. Otherwise, request so many hits that enough of them are
+    likely to pass.
+    """
     selection, pool = leg.confirmation.selection, leg.search.pool
     most = max(EXACT + 1, documents // _COMMON)
     found = term_index.count(selection.connection, leg.caller.tenant, leg.search.namespaces, selection.fields, most)
@@ -294,14 +300,14 @@ def _use_fields(leg: SemanticLeg, documents: int) -> None:
 
 
 def _pending(leg: SemanticLeg) -> list[Memory]:
-    """Return the memories that are not in the index yet, at most one more than MAX_PENDING."""
+    """Return the memories that are not in the index yet: all of them, or one more than MAX_PENDING."""
     behind = Q(embeddings__indexed_version=None) | ~Q(embeddings__indexed_version=F("version"))
     rows = leg._with_embeddings().filter(behind, embeddings__due_at__isnull=False)
     return list(large_rows.outline(rows)[: MAX_PENDING + 1])
 
 
 def _few(leg: SemanticLeg, most: int | None = None) -> Few | None:
-    """Return all memories that pass the filters if there are at most `most` (by default, EXACT), otherwise None."""
+    """Return all memories that pass the filters, or None if there are more than `most` (by default, EXACT)."""
     most = EXACT if most is None else most
     narrowing = leg.search.narrowing
     listed = narrowing.places.few if narrowing.places else None
@@ -309,7 +315,7 @@ def _few(leg: SemanticLeg, most: int | None = None) -> Few | None:
         memories = leg.memories.filter(listed)
         return Few(vectors=list(leg._vectors(memories))) if leg.reads_vectors else Few(_ids(memories))
     if narrowing == Narrowing(memory_type=narrowing.memory_type, places=narrowing.places):
-        return None  # already known to be too many
+        return None  # there are too many memories, or the index can apply all conditions
     if leg.reads_vectors:
         rows = list(leg._vectors(leg.memories)[: most + 1])
         return Few(vectors=rows) if len(rows) <= most else None
@@ -331,7 +337,10 @@ def _is_listed(search: Search) -> bool:
 
 
 def _first_limit(search: Search, pools: int = 1) -> int:
-    """Return how many hits to request so that those in the selected places are likely to fill this many pools."""
+    """Return how many hits to request so that enough of them are likely to be in the selected places.
+
+    pools: how many pools of candidates these hits should fill.
+    """
     places, pool = search.narrowing.places, min(search.pool * pools, MAX_LIMIT)
     if places is None or places.share * MAX_LIMIT <= pool or places.share >= 1:
         return pool

@@ -20,9 +20,9 @@ def similar(caller: Caller, memory: Memory, count: int) -> list[tuple[Memory, fl
     """Return the `count` nearest memories of the same namespace, each with its cosine similarity, nearest first.
 
     Only memories that a search would return are included, and only if their similarity is greater than 0. Returns None
-    if the memory has no vector. Does not count as a read.
+    if the memory has no vector. The memories do not count as read.
 
-    Raises IndexUnavailable.
+    Raises IndexUnavailable if the index does not respond.
     """
     vector = _vector(memory)
     if vector is None:
@@ -42,7 +42,7 @@ def similar(caller: Caller, memory: Memory, count: int) -> list[tuple[Memory, fl
 
 
 def _vector(memory: Memory) -> Vectors | None:
-    """Return the vector of the memory in the active generation."""
+    """Return the vector of the memory in the active generation, or None if there is no usable one."""
     rows = memory.embeddings.filter(generation=generations.active())
     stored = rows.exclude(vector=None).values_list("vector", flat=True).first()
     if not stored:

@@ -1,4 +1,4 @@
-"""Recent slow searches of this process, with the duration of each step. The text of a query is not stored."""
+"""Keep the recent slow searches of this process, with the duration of each step but without the text of the query."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from tenants.caller import Caller
 SLOW_MS = 200.0
 MAX_SEARCHES = 50
 
-Step = tuple[str, float]  # name and milliseconds
+Step = tuple[str, float]  # the name of a step, and its duration in milliseconds
 
 
 @dataclass(frozen=True)
 class SlowSearch:
-    """A search, described by its options, its sizes and the duration of its steps."""
+    """A slow search: its options, its numbers of words and candidates, and the durations of its steps."""
 
     at: datetime
-    tenant: str  # slug
+    tenant: str  # the tenant's slug
     request_id: str
     mode: str
     namespaces: Sequence[str]
-    words: int  # in the query
+    words: int  # the number of terms in the query
     is_filtered: bool
     top_k: int
     offset: int
@@ -41,7 +41,7 @@ class SlowSearch:
 
 
 class Stopwatch:
-    """Measures consecutive steps."""
+    """Measures the durations of consecutive steps."""
 
     def __init__(self) -> None:
         self.began = self._last = time.perf_counter()

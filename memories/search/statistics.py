@@ -1,9 +1,9 @@
 """Statistics of the searched namespaces: the number of memories, their average length, and the frequency of terms.
 
-SQLite keeps them with its full-text index. PostgreSQL counts: exactly in small namespaces and for rare terms. For
-frequent terms in large namespaces, it estimates the frequency from a random sample of the memories, so that neither the
-cost nor the meaning of a frequency depends on the size of the namespace. The relative frequencies of common terms are
-cached for a few minutes.
+SQLite keeps these numbers with its full-text index. PostgreSQL has to count: it does so in small namespaces and for
+rare terms. For frequent terms in large namespaces, it estimates the frequency from a random sample of the memories, so
+that the cost does not depend on the size of the namespace. The relative frequencies of common terms are cached for ten
+minutes.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ from memories.search.term_index import COUNTED, Size
 from somamemory.db import replicas
 from tenants.models import Tenant
 
-# Small namespaces are counted for every query. The sizes of large ones are cached for up to a minute.
+# Up to this number, memories are counted for every query. For larger namespaces, the number is cached for up to a
+# minute.
 _SMALL = 100
-# Counting a term that this many memories contain takes a millisecond or more. Such terms occur in many queries, and the
-# share of memories that contain them hardly changes.
+# If at least this many memories contain a term, the share of memories that contain it is cached: counting them takes a
+# millisecond or more, such terms occur in many queries, and the share hardly changes.
 COMMON = 1_000
 SHARES_S = 600
-# Terms that occur in fewer memories of the sample are counted exactly.
+# Terms that occur in fewer memories of the sample than this are counted instead of estimated.
 _RELIABLE = 20
-_OF_USER = 2_000  # the maximum number of one user's memories that are counted
+_OF_USER = 2_000  # the maximum number of a user's memories that are counted
 
 Places = tuple[UUID, tuple[str, ...]]
 _sizes: TTLCache[Places, Size] = TTLCache(maxsize=10_000, ttl=60)
@@ -40,7 +41,7 @@ _lock = threading.Lock()
 
 
 def statistics(tenant: Tenant, namespaces: Sequence[str], terms: Sequence[str]) -> Stats:
-    """Return the number of memories, deleted ones included, their average length, and the frequency of each term."""
+    """Return the number of memories, including deleted ones, their average length, and the frequency of each term."""
     if tenant.only_user is not None:
         return _of_user(tenant, namespaces, terms)
     places = (tenant.id, tuple(sorted(namespaces)))
@@ -61,9 +62,9 @@ def statistics(tenant: Tenant, namespaces: Sequence[str], terms: Sequence[str]) 
 
 
 def _of_user(tenant: Tenant, namespaces: Sequence[str], terms: Sequence[str]) -> Stats:
-    """Return statistics of the user's own memories, so that a score reveals no words of other users.
+    """Return the statistics of only the user's own memories, so that a score does not reveal words of other users.
 
-    With many memories, only the latest are counted, and any term is assumed to occur in one of the others.
+    If there are many memories, only the latest are counted, and each term is assumed to occur in at least one memory.
     """
     rows = Memory.objects.for_tenant(tenant).filter(namespace__in=namespaces).order_by("-seq")
     documents = [text.split() for text in rows.values_list("terms", flat=True)[:_OF_USER]]
@@ -86,7 +87,7 @@ def _keep_shares(places: Places, size: Size, counted: Mapping[str, int]) -> None
 
 
 def _size(tenant: Tenant, places: Places) -> Size:
-    """Return the size of the namespaces on PostgreSQL. In large namespaces, first take a new sample if one is due."""
+    """Return the size of the namespaces on PostgreSQL. If they are large, also take a new sample if one is due."""
     with _lock:
         size = _sizes.get(places)
     if size is None:
@@ -100,7 +101,7 @@ def _size(tenant: Tenant, places: Places) -> Size:
 
 
 def _keep_sample(places: Places, sample: Sequence[str]) -> None:
-    """Keep the shares of terms that occur in the sample often enough to be reliable."""
+    """Cache the shares of terms that occur in the sample often enough for a reliable estimate."""
     occurring = Counter(term for terms in sample for term in set(terms.split()))
     shares = {(places, term): count / len(sample) for term, count in occurring.items() if count >= _RELIABLE}
     with _lock:

@@ -1,11 +1,11 @@
-"""The full-text index of the database: find memories by combinations of terms, and count memories per term.
+"""Query the database's full-text index: find memories by combinations of terms, and count memories per term.
 
-The database updates the index in the transaction of each change. Both databases index the same terms (`Memory.terms`),
-and a query reads only those of its own tenant and namespaces:
+The database updates the index in the transaction of each change. Both databases index the same terms (`Memory.terms`).
+A query reads only entries of its own tenant and namespaces:
 
 - SQLite: each term begins with the number of its scope, which identifies a tenant and a namespace. The table of scopes
-  also keeps the number of memories and of words. The index also contains fields, for filters (`filters.fields`).
-- PostgreSQL: each memory also contains a scope word.
+  also keeps the number of memories and of words. The index also contains terms for fields (`filters.fields`).
+- PostgreSQL: the entry of each memory also contains a word that identifies its scope.
 
 No quoting is needed: a term contains only letters and digits (`search.analyzer`), and a namespace contains no quotes or
 backslashes.
@@ -22,20 +22,21 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from tenants.models import Tenant
 
-# Terms that one memory must contain. A term that ends with a star is a prefix.
+# Terms that a memory must all contain. A term that ends with a star is a prefix.
 Clause = tuple[str, ...]
 PREFIX = "*"
-# Exact counts up to this size of the namespaces; beyond it, PostgreSQL estimates the size and frequent terms.
+# If the namespaces contain more memories than this, PostgreSQL estimates their number and the frequency of frequent
+# terms.
 COUNTED = 20_000
 SAMPLE = 4_000
-_SAMPLED_SHARE = 1 / 16  # of the memories: those whose random id begins with a zero
+_SAMPLED_SHARE = 1 / 16  # the fraction of memories in the sample: those whose random id begins with a zero
 _NEWEST = 1_000
 
 _SCOPE = """
     SELECT id, documents, words FROM sfm_memory_terms_scopes
     WHERE tenant_id = %s AND namespace IN (SELECT value FROM json_each(%s))
 """
-# `~` is the number of the scope.
+# In the expression for MATCH, `~` stands for the number of the scope.
 _SQLITE_MATCH = f"""
     sfm_memory_terms_scoped MATCH (
         SELECT coalesce(group_concat(replace(%s, '~', id), ' OR '), '""') FROM ({_SCOPE})
@@ -76,7 +77,8 @@ _IN_SAMPLE = """
 """
 
 
-# SQLite reads the full-text index in this order. Sorting by the same column of the other table would sort all rows.
+# SQLite can read the full-text index in this order. If the order were by sfm_memories.seq instead, which has the same
+# values, SQLite would sort all rows.
 _NEWEST_FIRST = {"sqlite": "sfm_memory_terms_scoped.rowid DESC", "postgresql": "sfm_memories.seq DESC"}
 
 
@@ -95,10 +97,12 @@ def matching(
     clauses: Iterable[Clause],
     fields: Sequence[Clause] = (),
 ) -> tuple[str, list[Any]]:
-    """Return the table expression `sfm_memories`, with the memories that contain all terms of one of the clauses.
+    """Return a table expression for the memories that contain all terms of at least one clause, and its parameters.
 
-    On SQLite, all of these belong to the tenant and the namespaces. On PostgreSQL, the caller must check both.
-    fields: on SQLite, the memories must also contain all terms of one of these, if there are any.
+    The table expression is named sfm_memories. On SQLite, all of the memories belong to the tenant and the namespaces.
+    On PostgreSQL, the caller must check both.
+
+    fields: more clauses, for SQLite only. If there are any, the memories must also contain all terms of one of these.
     """
     if connection.vendor == "sqlite":
         expression = f"({_of_sqlite(clauses)}) AND ({_of_sqlite(fields)})" if fields else _of_sqlite(clauses)
@@ -110,7 +114,10 @@ def matching(
 def count(
     connection: BaseDatabaseWrapper, tenant: Tenant, namespaces: Sequence[str], fields: Sequence[Clause], most: int
 ) -> int:
-    """Count the memories, deleted ones included, with all terms of one of the clauses, up to `most`. SQLite only."""
+    """Count the memories, including deleted ones, that contain all terms of at least one clause, up to `most`.
+
+    For SQLite only.
+    """
     with connection.cursor() as cursor:
         cursor.execute(_SQLITE_COUNT, [_of_sqlite(fields), tenant.id.hex, json.dumps(namespaces), most])
         found: int = cursor.fetchone()[0]
@@ -118,7 +125,7 @@ def count(
 
 
 def newest_first(connection: BaseDatabaseWrapper) -> str:
-    """Return the order by which `matching` yields the newest memories first."""
+    """Return the SQL of an order in which the rows of `matching` are sorted from newest to oldest."""
     return _NEWEST_FIRST[connection.vendor]
 
 
@@ -143,7 +150,7 @@ def postgresql_counts(
 
 
 def postgresql_size(connection: BaseDatabaseWrapper, tenant: Tenant, namespaces: Sequence[str]) -> Size:
-    """Return the size of the namespaces: exact for up to `COUNTED` memories, otherwise estimated from the sample."""
+    """Return the size of the namespaces. The number of memories is exact up to `COUNTED`, and estimated above it."""
     places: list[Any] = [tenant.id, list(namespaces)]
     with connection.cursor() as cursor:
         cursor.execute(_POSTGRESQL_SIZE, [*places, COUNTED + 1, *places, _NEWEST])
@@ -155,7 +162,7 @@ def postgresql_size(connection: BaseDatabaseWrapper, tenant: Tenant, namespaces:
 
 
 def postgresql_sample(connection: BaseDatabaseWrapper, tenant: Tenant, namespaces: Sequence[str]) -> list[str]:
-    """Return the terms of up to `SAMPLE` random memories."""
+    """Return the `terms` columns of up to `SAMPLE` random memories."""
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT terms {_IN_SAMPLE} ORDER BY id LIMIT %s", [tenant.id, list(namespaces), SAMPLE])
         return [terms for (terms,) in cursor.fetchall()]
@@ -166,7 +173,11 @@ def _of_sqlite(clauses: Iterable[Clause]) -> str:
 
 
 def _any(clauses: Iterable[Clause], quoted: tuple[str, str], all_of: str, any_of: str) -> str:
-    """Return the clauses as an expression for the database. `quoted`: how to write a term and a prefix."""
+    """Return the clauses as a full-text expression for the database.
+
+    quoted: the templates for a term and for a prefix.
+    all_of, any_of: the operators.
+    """
     written = (
         all_of.join(quoted[term.endswith(PREFIX)].format(term.removesuffix(PREFIX)) for term in clause)
         for clause in clauses

@@ -1,10 +1,10 @@
-"""Marks: metadata in a memory's `terms` column. This module is pure.
+"""Write and read marks, which are metadata in a memory's `terms` column. This module is pure.
 
-A mark is an additional word between the terms of the text and those of its context: `§`, the proportion of the text's
-sentences that are questions (in eighths, rounded up), whether its context asks a question, and then each speaker after
-another `§`. For example, `§81§ada` marks a question that Ada asks after another question. No query contains `§`, so
-searches never match a mark. Memories without a speaker, a question or a context have no mark, nor do memories that were
-stored before marks existed.
+A mark is an additional word between the terms of the text and those of its context. It consists of `§`, the proportion
+of the text's sentences that are questions (in eighths, rounded up), 1 or 0 for whether its context asks a question, and
+each speaker after another `§`. For example, `§81§ada` marks a question that Ada asked after another question. No query
+contains `§`, so searches never match a mark. Memories without a speaker, a question or a context have no mark, and
+neither have memories that were stored before marks existed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from functools import lru_cache
 
 SIGN = "§"
 _EIGHTHS = 8
-_QUESTION_SIGNS = "?\uff1f\u061f"  # also full-width and Arabic
+_QUESTION_SIGNS = "?\uff1f\u061f"  # including the full-width and the Arabic question mark
 _SENTENCE = re.compile(rf"[^.!{_QUESTION_SIGNS}]+[.!{_QUESTION_SIGNS}]?")
 # A name of up to three words and a colon, such as "Ada: …" or "Ada L. Byron: …".
 _SPEAKER = re.compile(r"\s*([^\W\d_][\w'.-]{0,40})(?: [^\W\d_][\w'.-]{0,40}){0,2}:\s")
@@ -26,7 +26,9 @@ _SPEAKER = re.compile(r"\s*([^\W\d_][\w'.-]{0,40})(?: [^\W\d_][\w'.-]{0,40}){0,2
 class Mark:
     """The content of a mark.
 
-    questions: the proportion of the sentences that are questions, in [0, 1].
+    questions: the proportion of the text's sentences that are questions, in [0, 1].
+    follows_question: whether the context asks a question.
+    speakers: the speakers of the text, as terms.
     """
 
     questions: float = 0.0
@@ -38,7 +40,7 @@ NONE = Mark()
 
 
 def named_speaker(text: str) -> str:
-    """Return the first name of the speaker with whom the text begins, or an empty string."""
+    """Return the first name of the speaker if the text begins with a name and a colon, otherwise an empty string."""
     found = _SPEAKER.match(text)
     return found[1] if found else ""
 
@@ -46,7 +48,7 @@ def named_speaker(text: str) -> str:
 def written(text: str, context: str, speakers: Sequence[str]) -> list[str]:
     """Return the mark of a memory as a list with one word, or an empty list if there is nothing to mark.
 
-    Speakers are terms.
+    speakers: the speakers of the text, as terms.
     """
     eighths = _question_eighths(text)
     if not (eighths or speakers or context):
@@ -56,7 +58,10 @@ def written(text: str, context: str, speakers: Sequence[str]) -> list[str]:
 
 
 def own_terms(terms: str, has_context: bool) -> str | None:
-    """Return the memory's own terms from a `terms` column, or None if it was stored before marks existed."""
+    """Return the terms of the text from a `terms` column, or None if they cannot be told from those of the context.
+
+    This is the case for a memory with a context that was stored before marks existed.
+    """
     own, mark, _ = terms.partition(SIGN)
     return None if has_context and not mark else own.rstrip()
 

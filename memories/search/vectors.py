@@ -18,19 +18,19 @@ from somamemory.errors import VectorBudgetExceeded
 from tenants.models import Tenant
 
 BATCH = 2_000
-# The maximum number of vectors that a search compares one by one, which takes a second and, with 256 dimensions, reads
-# 1 GB.
+# The maximum number of vectors that a search compares one by one. Comparing that many takes a second and, with 256
+# dimensions, reads 1 GB.
 MAX_COMPARED = 1_000_000
 
 
 def stored(tenant: Tenant, ids: Sequence[UUID]) -> dict[UUID, Vectors]:
-    """Return the vectors of these memories in the active generation, by id. Memories without a vector are left out."""
+    """Return the vectors of these memories in the active generation, by id. Leaves out memories without a vector."""
     if not ids:
         return {}
     is_one, wanted = one_of("memory_id", [id_parameter(id) for id in ids])
     sql = f"""
     SELECT memory_id, vector FROM sfm_vector_embeddings
-    WHERE tenant_id = %s AND generation_id = %s AND vector IS NOT NULL AND {is_one}"""  # noqa: S608 - no value is put in
+    WHERE tenant_id = %s AND generation_id = %s AND vector IS NOT NULL AND {is_one}"""  # noqa: S608 - contains no values
     generation = generations.active()
     with replicas.connection().cursor() as cursor:
         cursor.execute(sql, [id_parameter(tenant.id), id_parameter(generation.id), wanted])
@@ -38,7 +38,7 @@ def stored(tenant: Tenant, ids: Sequence[UUID]) -> dict[UUID, Vectors]:
 
 
 def similarities(rows: Sequence[tuple[UUID, bytes]], vector: Vectors) -> dict[UUID, float]:
-    """Return the cosine similarity of each stored vector to `vector`, by id. Rows without a vector are left out."""
+    """Return the cosine similarity of each stored vector to `vector`, by id. Leaves out rows without a vector."""
     filled = [(id, raw) for id, raw in rows if raw]
     found = cosines([raw for _, raw in filled], vector)
     return {id: cosine for (id, _), cosine in zip(filled, found, strict=True)}
@@ -62,9 +62,9 @@ def cosine(one: Vectors, other: Vectors) -> float:
 
 
 def nearest(rows: Iterable[tuple[UUID, bytes]], vector: Vectors, count: int) -> dict[UUID, float]:
-    """Return the `count` nearest rows with their exact cosine similarities, reading one batch at a time.
+    """Return the exact cosine similarities of the `count` nearest rows, by id, reading one batch at a time.
 
-    Raises VectorBudgetExceeded.
+    Raises VectorBudgetExceeded if there are more than MAX_COMPARED rows.
     """
     compared = 0
     best: dict[UUID, float] = {}
