@@ -105,9 +105,9 @@ def _attempt(request: Request) -> Attempt | None:
 
 
 def _fingerprint(request: HttpRequest) -> bytes:
-    """Return a hash of everything that must be equal for two requests to count as the same.
+    """Return a hash of everything that must be equal for two requests to count as the same request.
 
-    `path_info` is below /api/v1 even if the client used an alias at the root.
+    This includes `path_info`, which begins with /api/v1 even if the client used an alias at the root.
     """
     head = f"{request.method} {request.path_info}?{request.META.get('QUERY_STRING', '')}\n"
     return head.encode("utf-8", "surrogateescape") + request.body

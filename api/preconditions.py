@@ -18,7 +18,7 @@ def etag(version: int) -> dict[str, str]:
 
 
 def of_write(request: HttpRequest) -> Precondition:
-    """Parse If-Match and If-None-Match. Raises MalformedRequest."""
+    """Parse If-Match and If-None-Match. Raises MalformedRequest if one of them is not valid for a write."""
     # Not `request.headers`, which would convert the names of all headers.
     if_match = request.META.get("HTTP_IF_MATCH")
     if_none_match = request.META.get("HTTP_IF_NONE_MATCH")

@@ -43,7 +43,7 @@ def require_memories(request: HttpRequest) -> None:
 
 
 def memory_id(request: HttpRequest) -> UUID:
-    """Return the id of the memory in the query. Raises InvalidInput."""
+    """Return the memory id in the query. Raises InvalidInput if it is not a UUID."""
     try:
         return UUID(request.GET.get("id", ""))
     except ValueError:

@@ -79,7 +79,8 @@ class KeysetChangeList(ChangeList):  # type: ignore[misc]
 def beyond(order: Sequence[str], position: Sequence[Any], *, backwards: bool = False) -> Q:
     """Return the condition for all rows after a position. All columns must be sorted in the same direction.
 
-    With the first condition, the database can start its index scan at the position.
+    With several columns, the first part of the condition is redundant, but lets the database start its index scan at
+    the position.
     """
     descending = order[0].startswith("-")
     further = "lt" if descending != backwards else "gt"

@@ -84,7 +84,10 @@ def save(request: HttpRequest, caller: Caller, memory: Memory) -> Draft | None:
 
 
 def merge_patch_from(old: Json, new: Json) -> Json:
-    """Return the merge patch that turns `old` into `new`. Pure function. Raises InvalidInput if there is none."""
+    """Return the merge patch that turns `old` into `new`. Pure function.
+
+    Raises InvalidInput if there is no such patch, because `new` contains a new null.
+    """
     patch = _patch_from(old, new)
     if _canonical_json(payloads.merge_patch(old, patch)) != _canonical_json(new):
         raise InvalidInput("payload", "cannot contain a new null; remove the member instead")
@@ -105,7 +108,7 @@ def _patch_from(old: Json, new: Json) -> Json:
 
 
 def _canonical_json(value: Any) -> str:
-    """Return a value as JSON. Python considers `False` and `0` equal, even within lists and objects."""
+    """Return a value as JSON, for comparisons: in Python, `False` equals `0`, even inside lists and objects."""
     return json.dumps(value, sort_keys=True)
 
 

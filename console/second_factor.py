@@ -36,7 +36,7 @@ def is_on(user: AbstractBaseUser) -> bool:
 
 
 def turn_on(user: AbstractBaseUser, secret: str, code: str, now: datetime) -> list[str]:
-    """Store the secret if the code proves that the user's app has it. Return the recovery codes, or []."""
+    """Store the secret if the code proves that the user's app has it. Return recovery codes, or [] if it does not."""
     step = _step_of(secret, code, now)
     if step is None:
         return []

@@ -43,7 +43,7 @@ def slugs(user: AbstractBaseUser | AnonymousUser) -> list[str]:
 
 
 def tenant_named(request: HttpRequest, slug: str) -> Tenant:
-    """Return the tenant. Raises NotFound, also for a tenant that the user cannot access."""
+    """Return the tenant with this slug. Raises NotFound if it does not exist or the user cannot access it."""
     tenant = tenants_of(request.user).filter(slug=slug).first()
     if tenant is None:
         raise NotFound(f"tenant '{slug}' does not exist")

@@ -14,7 +14,7 @@ Schema = TypeVar("Schema", bound=BaseModel)
 
 
 def validated(schema: type[Schema], given: Mapping[str, Any]) -> Schema:
-    """Return the input as an instance of a schema of the API. Raises InvalidInput."""
+    """Return the input as an instance of one of the API's schemas. Raises InvalidInput if it does not match."""
     try:
         return schema.model_validate(given)
     except ValidationError as error:

@@ -145,7 +145,7 @@ class NumberStripe(TenantOwned):
 
 
 class ImportedConversation(TenantOwned):
-    """Maps an imported conversation to the conversation in its source service."""
+    """Maps the id of a conversation in another service to the conversation that was imported from it."""
 
     id = models.BigAutoField(primary_key=True)
     source = models.CharField(max_length=16)
@@ -168,8 +168,8 @@ class ImportedConversation(TenantOwned):
 class Chore(Leased, TenantOwned):
     """A background task for a conversation, with its progress.
 
-    Appending a message sets `due_at` and the worker clears it. Both hold a lock on the conversation's row, so that no
-    message is missed in between.
+    Appending a message sets `due_at`, and the worker clears `due_at`. Both lock the conversation's row first, so that
+    the worker cannot miss a message that is appended at the same time.
     """
 
     class Kind(models.TextChoices):

@@ -102,7 +102,8 @@ def find(caller: Caller, id: UUID) -> Deleted:
 def restore(caller: Caller, id: UUID) -> Conversation:
     """Undo the deletion of a conversation, with its messages, summaries, facts and links.
 
-    Raises NotFound, Conflict if the external id is taken or some messages have been purged, and ColdFileDamaged.
+    Raises NotFound if it cannot be restored, Conflict if another conversation now has its external id or some of its
+    messages have been purged, and ColdFileDamaged if its cold file is missing.
     """
     caller.require("write", [CONVERSATIONS])
     caller.require("read", [CONVERSATIONS])  # the response contains the conversation
@@ -152,7 +153,7 @@ def _restore_memories(caller: Caller, conversation: Conversation, since: datetim
 
 
 def _reuse_file(caller: Caller, conversation: Conversation, since: datetime) -> None:
-    """Reuse the file that the deletion marked as unused. Raises ColdFileDamaged."""
+    """Put the cold file that the deletion marked as unused back into use. Raises ColdFileDamaged if it is missing."""
     files = ColdFile.objects.for_tenant(caller.tenant).filter(conversation_id=conversation.id)
     was_in_use = files.filter(dropped_at__gte=since, dropped_at__gt=F("written_at"))
     file = was_in_use.order_by("-dropped_at").select_for_update().first()

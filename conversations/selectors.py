@@ -109,9 +109,9 @@ def summary(caller: Caller, query: ConversationQuery) -> Summary:
 
 @may_read_replica
 def messages(caller: Caller, id: UUID, *, limit: int = 50, cursor: str | None = None) -> MessagePage:
-    """Return messages in the order of their turns. Messages of a cold conversation are read from its file.
+    """Return a conversation's messages in the order of their turns. They count as read, like the hits of a search.
 
-    The conversation is then restored. The messages count as read, just like messages found by a search.
+    The messages of a cold conversation are read from its file, after which the conversation is restored.
 
     Raises NotFound, ColdUnavailable.
     """

@@ -324,7 +324,7 @@ def _write(caller: Caller, conversation: Conversation, messages: Sequence[NewMes
 
 
 def _last_text(caller: Caller, conversation: Conversation) -> str:
-    """Return the searchable text of the last message. Appending may read it without the `read` scope."""
+    """Return the searchable text of the last message, without requiring the `read` scope."""
     if not conversation.last_turn:
         return ""
     rows = Memory.objects.for_tenant(caller.tenant).filter(
@@ -336,7 +336,7 @@ def _last_text(caller: Caller, conversation: Conversation) -> str:
 
 
 def _count(caller: Caller, conversation: Conversation) -> None:
-    """Count the change in size. Requires the transaction that makes the change. Raises QuotaExceeded."""
+    """Add the change in a conversation's size to the usage, in the same transaction. Raises QuotaExceeded."""
     before, conversation.bytes = conversation.bytes, conversation.size()
     usage.add(caller.tenant, 0, conversation.bytes - before)
 

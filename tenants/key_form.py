@@ -32,7 +32,7 @@ MAX_KEY_LENGTH = 512
 
 
 def generate(style: str = "soma", prefix: str = "") -> str:
-    """Return a new key, with this prefix or a random one."""
+    """Return a new key, with the given prefix or, if it is empty, a random one."""
     prefix = prefix or "".join(secrets.choice(_ALPHABET) for _ in range(_PREFIX_LENGTH))
     secret = "".join(secrets.choice(_ALPHABET) for _ in range(_SECRET_LENGTH))
     body = f"{STYLES[style]}{prefix}_{secret}"
@@ -48,7 +48,7 @@ def checksum(text: str) -> str:
 
 
 def prefix_of(token: str) -> str:
-    """Return the prefix used to find the row. For an imported secret it is derived from the digest."""
+    """Return the prefix used to find a key's row. For an imported secret, the prefix is derived from the digest."""
     if match := _FORM.fullmatch(token):
         return match[1]
     return "x" + digest_of(token).hex()[:11]
@@ -69,7 +69,7 @@ def is_possible(token: str) -> bool:
 
 
 def check_secret(secret: str) -> str:
-    """Return an imported secret if it is usable. Raises InvalidInput."""
+    """Return an imported secret. Raises InvalidInput if it cannot be used as a key."""
     if not MIN_IMPORTED_LENGTH <= len(secret) <= MAX_KEY_LENGTH:
         raise InvalidInput("secret", f"must have {MIN_IMPORTED_LENGTH} to {MAX_KEY_LENGTH} characters")
     if not secret.isascii() or not secret.isprintable() or " " in secret:

@@ -127,7 +127,7 @@ def renew(caller: Caller, key: ApiKey, scopes: Sequence[str], expires_at: dateti
 
 
 def _create(caller: Caller, tenant: Tenant | None, token: str, columns: dict[str, Any]) -> IssuedKey:
-    """Save a new key with this secret. Raises QuotaExceeded and Conflict."""
+    """Save a new key with this secret. Raises QuotaExceeded, and Conflict if a key with this secret exists."""
     columns = {**columns, "tenant": tenant, "prefix": key_form.prefix_of(token)}
     with transaction.atomic():
         if tenant is not None:
@@ -323,9 +323,10 @@ def _locked(prefix: str, tenant: Tenant | None) -> ApiKey:
 
 
 def _check_quota(tenant: Tenant, beyond: int = 0) -> None:
-    """Raise QuotaExceeded if the tenant has reached its quota of keys plus `beyond`.
+    """Raise QuotaExceeded if the tenant already has as many keys as its quota allows, plus `beyond`.
 
-    The check is exact, because creating a key locks the tenant's row. Nothing else locks it.
+    The check is exact, because creating a key locks the tenant's row. Other than that, only changes to the tenant
+    itself lock that row.
     """
     quota = Tenant.objects.select_for_update().values_list("quota_keys", flat=True).get(id=tenant.id)
     if quota is not None and (count := selectors.live_keys(tenant).count()) >= quota + beyond:

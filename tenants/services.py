@@ -35,7 +35,7 @@ def create_tenant(
     quotas: Mapping[str, int | None] = {},
     policies: Mapping[str, Any] = {},
 ) -> Tenant:
-    """Create a tenant. Raises Conflict and InvalidInput.
+    """Create a tenant. Raises InvalidInput, and Conflict if a tenant with this slug exists.
 
     quotas: keys from `QUOTAS`; None or absent means no limit.
     policies: keys from `POLICIES`; absent means off.
@@ -66,7 +66,7 @@ def update_tenant(
 ) -> Tenant:
     """Change the given fields. The keys of an inactive tenant are rejected within seconds, but its data is kept.
 
-    Raises NotFound, InvalidInput, and Conflict for suspending the operators' own tenant.
+    Raises NotFound, InvalidInput, and Conflict if the operators' own tenant would be suspended.
     """
     caller.require_operator()
     given = {"name": name, "tier": tier and _checked_tier(tier), "active": active}

@@ -165,7 +165,7 @@ os.register_at_fork(after_in_child=_reset_stripes)
 
 
 def _stripe() -> int:
-    """Return the stripe of this thread. Threads get different stripes while there are enough."""
+    """Return the stripe of this thread. Threads get different stripes as long as there are enough stripes."""
     if not hasattr(_own, "stripe"):
         _own.stripe = 1 + next(_numbers) % STRIPES
     stripe: int = _own.stripe

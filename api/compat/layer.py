@@ -37,7 +37,7 @@ without_key: set[str] = set()
 
 
 class CompatRouter(PolicyRouter):
-    """Declares routes that are not in the OpenAPI document, and whose responses report changes to the request.
+    """Declares routes that are not in the OpenAPI document. Their responses report how the request was changed.
 
     prefix: the path at which the routes are mounted
     """
@@ -76,7 +76,7 @@ def _reporting(view: Run) -> Run:
 
 
 def with_400(problem: HttpResponse, **members: object) -> HttpResponse:
-    """Add members to a problem in place, and use 400 for invalid input, as older products do."""
+    """Add members to a problem response in place. For invalid input, change its status to 400, as in older products."""
     if problem.status_code == HTTPStatus.UNPROCESSABLE_ENTITY:
         problem.status_code = HTTPStatus.BAD_REQUEST
     body = {**orjson.loads(problem.content), "status": problem.status_code, **members}

@@ -49,7 +49,7 @@ def context_message(item: ContextItem) -> JsonObject:
 
 
 def _recalled(item: ContextItem) -> JsonObject:
-    """Return the fields of a message. A memory has no turn and no conversation."""
+    """Return the fields of an item's message or memory. A memory has no turn and no conversation."""
     memory = item.message
     if item.conversation is not None and memory.namespace == CONVERSATIONS:
         return message(memory, item.conversation)

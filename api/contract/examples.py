@@ -23,7 +23,7 @@ SAMPLES = {
 
 @dataclass(frozen=True)
 class Example:
-    """A request.
+    """An example of a request.
 
     path, query: values of parameters.
     keeps: the placeholders that the response defines, each with the path of its value in the response.

@@ -45,7 +45,7 @@ def endpoint(request: HttpRequest, namespace: str = "default") -> HttpResponse:
 
 
 def _challenge(path: str) -> str:
-    """Return the header that directs an app to the authorization server (RFC 9728)."""
+    """Return the WWW-Authenticate header that directs an app to the authorization server (RFC 9728)."""
     known = path if _NAMESPACE.fullmatch(path) else "/mcp"
     return f'Bearer resource_metadata="{settings.OAUTH_URL}/.well-known/oauth-protected-resource{known}"'
 

@@ -251,7 +251,7 @@ def _at(request: HttpRequest, name: Name) -> tuple[str, dict[str, object]]:
 
 
 def at_id(id: str) -> str:
-    """Return the path of the route for the memory with this id. Raises ToolError."""
+    """Return the path of the route for the memory with this id. Raises ToolError if the id is not a UUID."""
     try:
         return f"/memories/by-id/{UUID(id)}"
     except ValueError:

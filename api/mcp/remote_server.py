@@ -14,7 +14,7 @@ _RETRIES = RetryPolicy(attempts=4, first_pause_s=0.25)
 
 
 class Unreachable(Exception):
-    """The server is not responding. The error message says what to do."""
+    """Raised if a server does not respond. The error message says what to do."""
 
 
 class RemoteServer:

@@ -56,7 +56,7 @@ class MemoryName(Body):
     id: Id | None = None
 
     def address(self) -> Address:
-        """Return the name. Raises InvalidInput unless there is exactly one."""
+        """Return the name. Raises InvalidInput unless exactly one of `coord`, `key` and `id` is given."""
         return one_address("coord", self.coord, self.key, self.id)
 
 
@@ -136,7 +136,7 @@ class BulkNamesBody(Body):
     namespace: NamespaceName | None = None
 
     def addresses(self) -> Sequence[Address]:
-        """Return the names. Raises InvalidInput unless there is exactly one list."""
+        """Return the names. Raises InvalidInput unless exactly one of `coords`, `keys` and `ids` is given."""
         lists: list[Sequence[Address]] = [names for names in (self.coords, self.keys, self.ids) if names is not None]
         if len(lists) != 1:
             raise InvalidInput("body", "must contain exactly one of coords, keys and ids")
@@ -383,7 +383,7 @@ class StatsOut(BaseModel):
 
 
 def ball(near: Coordinate | None, radius: float | None) -> Ball | None:
-    """Return the ball, if any. Raises InvalidInput if only one of `near` and `radius` is given."""
+    """Return the ball, or None if neither `near` nor `radius` is given. Raises InvalidInput if only one of them is."""
     if (near is None) != (radius is None):
         missing, other = ("radius", "near") if radius is None else ("near", "radius")
         raise InvalidInput(missing, f"is required when {other} is given")

@@ -101,7 +101,7 @@ class ConversationAdmin(OfTenant):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Match the label and other columns, or the messages by meaning and by keyword."""
+        """Search the labels and other columns, and search the messages by meaning and by keyword."""
         term = search_term.strip()
         tenant = tenant_asked_for(request)
         if not term or tenant is None:

@@ -84,7 +84,10 @@ def page(request: HttpRequest) -> HttpResponse:
 
 
 def _receiver(request: HttpRequest, parameters: dict[str, str]) -> tuple[Any, str]:
-    """Return the client and its redirect URI. Raises OAuthError and RateLimited."""
+    """Return the client and the redirect URI in a request.
+
+    Raises OAuthError if the client is unknown or has not registered the URI, and RateLimited.
+    """
     client = clients.resolved(parameters.get("client_id", ""), state_of(request).client_address)
     redirect_uri = parameters.get("redirect_uri", "")
     if not clients.allows(client, redirect_uri):

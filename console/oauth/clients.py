@@ -28,7 +28,7 @@ _REPLACED_METHODS = ("none", "client_secret_post", "client_secret_basic")
 
 
 def register(metadata: object, address: str) -> OAuthClient:
-    """Register a public client (RFC 7591). Raises OAuthError and RateLimited.
+    """Register a public client (RFC 7591). Raises OAuthError if the metadata is not valid, and RateLimited.
 
     address: the client address of the request. Each address may register only a few clients per minute.
     """
@@ -42,7 +42,7 @@ def register(metadata: object, address: str) -> OAuthClient:
 
 
 def known(client_id: str) -> OAuthClient:
-    """Return the client with this id. Raises OAuthError."""
+    """Return the client with this id. Raises OAuthError if there is none."""
     client = OAuthClient.objects.filter(client_id=client_id[: MAX_URL_LENGTH + 1]).first()
     if client is None:
         raise OAuthError("invalid_client", "unknown client_id; register the client first", 401)

@@ -73,7 +73,10 @@ def register(request: HttpRequest) -> HttpResponse:
 
 
 def _parameters(request: HttpRequest) -> dict[str, str]:
-    """Return the parameters in the body. Parameters in the URL would be written to logs. Raises OAuthError."""
+    """Return the parameters in the body.
+
+    Raises OAuthError if the body is not a form, or if there are parameters in the URL, which would be written to logs.
+    """
     tenant_scope.cross()  # the token determines the tenant
     if request.GET:
         raise OAuthError("invalid_request", "parameters must be in the body, not in the URL")

@@ -127,7 +127,10 @@ def approve(caller: Caller, user_id: int, request: AuthorizationRequest, rights:
 
 
 def exchange(request: TokenRequest) -> Tokens:
-    """Exchange a code for the first tokens. Raises OAuthError. Reusing a code revokes the grant."""
+    """Exchange a code for the first tokens. Raises OAuthError if the code is not valid.
+
+    Using a code twice also revokes the grant.
+    """
     with transaction.atomic():
         of_code = OAuthGrant.objects.filter(client=request.client, code_digest=_digest(request.secret))
         grant = of_code.select_for_update().first()
@@ -161,7 +164,10 @@ def _first_tokens(grant: OAuthGrant, request: TokenRequest) -> Tokens:
 
 
 def refresh(request: TokenRequest) -> Tokens:
-    """Replace the tokens of a grant. Raises OAuthError. A refresh token that is used again revokes the grant."""
+    """Replace the tokens of a grant. Raises OAuthError if the refresh token is not valid.
+
+    Using a refresh token twice also revokes the grant.
+    """
     grant_id, generation = _parsed(request.secret)
     with transaction.atomic():
         grant = _locked(request.client, grant_id)
@@ -249,7 +255,10 @@ def _next_refresh_token(grant: OAuthGrant) -> str:
 
 
 def _caller(grant: OAuthGrant, request: TokenRequest) -> Caller:
-    """Return the user who approved the app as a caller, with the user's current permissions. Raises OAuthError."""
+    """Return the user who approved the app as a caller, with the user's current permissions.
+
+    Raises OAuthError if the user no longer has access to the tenant, or if the tenant is suspended.
+    """
     try:
         caller = staff.caller_of(grant.approved_by, grant.tenant, request.request_id, request.address)
     except NotFound:

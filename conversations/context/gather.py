@@ -184,7 +184,7 @@ def _build_existing(limited: bool) -> QuerySet[Tenant]:
 
 
 def _max_messages(request: ContextRequest) -> int:
-    """Return how many messages to take from the search for this budget."""
+    """Return the maximum number of messages to take from a search, which depends on the request's budget."""
     fewest, most = _PROPOSED
     return min(max(fewest, request.budget // _TOKENS_A_PROPOSAL), most)
 
@@ -326,7 +326,7 @@ def _neighbour(row: Memory, candidate: Candidate) -> Proposal:
 def _excluded(
     caller: Caller, request: ContextRequest, scope: _Scope, stats: Stats | None
 ) -> tuple[list[Proposal], Sequence[str]]:
-    """Return the best messages that the exclusions remove, and the search legs that are degraded."""
+    """Return the best messages that the request's exclusions removed, and the degraded search legs."""
     if scope.allowed is None or not request.report_excluded:
         return [], []
     everything = replace(request, include_archived=True)

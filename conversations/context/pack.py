@@ -33,7 +33,7 @@ def pack(candidates: Sequence[Candidate], days: Days, request: ContextRequest) -
 def _fill(
     candidates: Sequence[Candidate], days: Days, request: ContextRequest
 ) -> tuple[list[Candidate], list[Candidate]]:
-    """Return (candidates that fit, candidates that do not)."""
+    """Fill the budget. Return (candidates that fit, candidates that do not)."""
     target, cut = request.target, _cut if request.truncate else None
     summaries = _worthwhile_summaries(candidates)
     if not summaries:

@@ -27,7 +27,7 @@ _IN_ATTRIBUTES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&q
 
 @dataclass(frozen=True)
 class Prompt:
-    """A rendered context. The number of a citation is the position of its item, counted from 1."""
+    """A rendered context. The text numbers the items by their position in `items`, starting at 1."""
 
     items: Sequence[ContextItem]
     text: str

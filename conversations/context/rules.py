@@ -137,7 +137,7 @@ class Distinct:
         return distinct, rejected
 
     def _repeated(self, candidate: Candidate, similar: Sequence[Candidate]) -> Candidate | None:
-        """Return the first of the similar candidates that is distinct and contains all words of this one, if any."""
+        """Return the first similar candidate that is distinct and contains all words of `candidate`, or None."""
         earlier = [other for other in similar if other.id in self._distinct]
         words = _words(candidate.content) if earlier else frozenset()
         # If there are no content words ("And then?"), the vector mostly describes the previous message.
@@ -202,7 +202,7 @@ def covering(
 
 
 def in_order(chosen: Iterable[Candidate], order: str) -> list[Candidate]:
-    """Sort by relevance (best first), or in chronological order (by time, then by turn)."""
+    """Sort candidates by score (best first), or in chronological order (by time, then by turn)."""
     if order == "chronological":
         return sorted(chosen, key=lambda candidate: (candidate.said_at, candidate.address, candidate.id))
     return best_first(chosen)

@@ -112,7 +112,7 @@ def correct(caller: Caller, id: UUID, changes: Json) -> Memory:
 
 
 def withdraw(caller: Caller, ids: Sequence[UUID]) -> set[Address]:
-    """Soft-delete facts in one transaction. Return the ids of those that existed."""
+    """Soft-delete facts in one transaction. Return the ids of the facts that existed."""
     return lookup.delete_many(caller.writing_reserved(), FACTS, ids)
 
 
@@ -131,7 +131,7 @@ def request(caller: Caller, id: UUID) -> Progress:
 
 
 def progress(caller: Caller, id: UUID) -> Progress:
-    """Return the state of the extraction. Raises NotFound."""
+    """Return the progress of a conversation's fact extraction. Raises NotFound."""
     caller.require("read", [CONVERSATIONS])
     conversation = find(caller, id)
     chore = queue.of(caller.tenant, id).filter(kind=Kind.FACTS).first()

@@ -62,20 +62,26 @@ def page(caller: Caller, state: str, limit: int, cursor: str | None = None) -> P
 
 
 def accept(caller: Caller, id: UUID) -> Proposed:
-    """Supersede the older fact.
+    """Accept a proposal: supersede the older fact.
 
-    Raises NotFound, and Conflict if the proposal is not open or a fact has been deleted.
+    Raises NotFound if the proposal does not exist, and Conflict if it is not open or one of its facts was deleted.
     """
     return _decide(caller, id, {State.OPEN}, State.ACCEPTED, _supersede)
 
 
 def reject(caller: Caller, id: UUID) -> Proposed:
-    """Keep both facts. Raises NotFound, and Conflict if the proposal is not open."""
+    """Reject a proposal: keep both facts.
+
+    Raises NotFound if the proposal does not exist, and Conflict if it is not open.
+    """
     return _decide(caller, id, {State.OPEN}, State.REJECTED, lambda caller, proposed: None)
 
 
 def undo(caller: Caller, id: UUID) -> Proposed:
-    """Reopen a proposal that was accepted or rejected. Raises NotFound, and Conflict if it is open."""
+    """Reopen a proposal that was accepted or rejected.
+
+    Raises NotFound if the proposal does not exist, and Conflict if it is already open.
+    """
     return _decide(caller, id, {State.ACCEPTED, State.REJECTED}, State.OPEN, _reinstate)
 
 

@@ -194,7 +194,10 @@ class _RollUp:
         return any(period.first <= day < period.end for day in self.days)
 
     def summary(self, period: Period) -> Summary:
-        """Return the summary of a period that has messages. Generates it, and those of the level below, if needed."""
+        """Return the summary of a period that has messages.
+
+        If necessary, generates this summary and those of the level below on which it is based.
+        """
         parts = [] if period.level == DAILY else [self.summary(part) for part in periods.parts(period, self.days)]
         turns = [turn for day, turns in self.days.items() if period.first <= day < period.end for turn in turns]
         source = _Source(turns, parts)
@@ -260,7 +263,7 @@ def _turns_by_day(caller: Caller, conversation: Conversation) -> dict[date, list
 
 
 def _stored(caller: Caller, conversation: Conversation) -> dict[str, Memory]:
-    """Return the summaries of a conversation by key."""
+    """Return the stored summaries of a conversation, keyed by their coordinate keys."""
     low, high = conversation.root.subtree
     rows = memories.live(caller, [SUMMARIES]).filter(coordinate_key__gte=low, coordinate_key__lt=high)
     return {row.coordinate_key: row for row in rows}

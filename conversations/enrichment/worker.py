@@ -81,7 +81,7 @@ def finish(caller: Caller, id: UUID) -> Progress:
 
 
 def retry_at(error: SomaError, attempts: int, now: datetime) -> datetime | None:
-    """Return when to retry after an error, or None if it is retried only on request. Pure function."""
+    """Return when to retry a task after an error, or None if the task is retried only on request. Pure function."""
     if isinstance(error, LlmBudgetExceeded):
         return now + timedelta(seconds=error.retry_after_s)
     if isinstance(error, LlmRefused | LlmAnswerInvalid) and attempts >= MAX_ATTEMPTS:

@@ -49,7 +49,7 @@ def pack(tenant: uuid.UUID, conversation: uuid.UUID, written_at: str, messages: 
 
 
 def unpack(data: bytes, tenant: uuid.UUID, conversation: uuid.UUID) -> list[Taken]:
-    """Return the messages in order.
+    """Return the messages in a cold file, in order.
 
     Raises ColdFileDamaged if the file is damaged or belongs to another conversation.
     """

@@ -177,7 +177,10 @@ class _Run:
         return self.report
 
     def _catch_up(self) -> None:
-        """Apply old statuses, at most one batch per run, because this is needed only after an upgrade."""
+        """Move conversations whose status was set by an older version of the service to the matching tier.
+
+        This is needed only after an upgrade, so a run moves at most one batch.
+        """
         behind = Q(tier=Tier.ACTIVE, status=Status.ARCHIVED) | Q(
             tier__in=[Tier.ARCHIVED, Tier.COLD], status__in=[Status.ACTIVE, Status.PINNED]
         )
@@ -249,7 +252,7 @@ class _Run:
             return 1
         try:
             moved = self._unless_index_is_behind(lambda row: bool(pruning.execute(self.caller, [row.id])), conversation)
-        except SomaError as error:  # it was deleted or pinned in the meantime
+        except SomaError as error:  # for example, the conversation was deleted or pinned in the meantime
             self._failed(conversation, error)
             return 0
         metrics.tier_moves.labels("archived").inc(moved)

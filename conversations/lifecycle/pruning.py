@@ -95,12 +95,15 @@ def evaluate(
 
 
 def execute(caller: Caller, ids: Sequence[UUID]) -> list[Conversation]:
-    """Archive all of these conversations, or none. Raises NotFound, and Conflict if one of them is pinned."""
+    """Archive all of these conversations, or none.
+
+    Raises NotFound if one of them does not exist, and Conflict if one of them is pinned.
+    """
     return _set_status(caller, ids, Status.ARCHIVED, "conversation.prune")
 
 
 def undo(caller: Caller, ids: Sequence[UUID]) -> list[Conversation]:
-    """Make all of these archived conversations active again, or none. Raises NotFound."""
+    """Make all of these archived conversations active again, or none. Raises NotFound if one of them does not exist."""
     return _set_status(caller, ids, Status.ACTIVE, "conversation.unprune")
 
 

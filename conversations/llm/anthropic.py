@@ -19,9 +19,9 @@ _TOOL = "answer"
 
 
 class AnthropicChat(HttpModel):
-    """Sends POST /v1/messages.
+    """A model that is called with POST /v1/messages.
 
-    Structured output is the input of a tool that the model must call; the tool is never run.
+    For structured output, the model must call a tool, and the input of the tool is the output. The tool is never run.
     """
 
     def __init__(self, *, model: str, base_url: str, api_key: str, timeout_s: float) -> None:

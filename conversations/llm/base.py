@@ -22,7 +22,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Completion:
-    """A model's response. The token counts come from the provider; None if it reported none."""
+    """A model's response. The token counts come from the provider; None means that the provider reported none."""
 
     text: str
     prompt_tokens: int | None = None

@@ -16,7 +16,7 @@ BASE_URL = "https://api.openai.com/v1"
 
 
 class OpenAIChat(HttpModel):
-    """Sends POST /chat/completions, with `response_format` for structured output."""
+    """A model that is called with POST /chat/completions, and with `response_format` for structured output."""
 
     def __init__(self, *, model: str, base_url: str, api_key: str, timeout_s: float) -> None:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}

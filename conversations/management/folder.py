@@ -16,7 +16,7 @@ from tenants.models import DEFAULT_TENANT_SLUG
 
 
 class FolderCommand(BaseCommand):
-    """`manage.py NAME FOLDER [--tenant SLUG]`"""
+    """Base class for commands of the form `manage.py NAME FOLDER [--tenant SLUG]`."""
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("folder", help="folder to process, including its subfolders; / for all conversations")

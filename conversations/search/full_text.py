@@ -96,7 +96,11 @@ def _ranked(
 
 
 def _indexed(matches: Sequence[Match]) -> dict[str, Text]:
-    """Return the texts of messages as indexed, by key. Messages stored before marks existed are left out."""
+    """Return the texts of messages, reconstructed from the index, by key.
+
+    Leaves out messages whose index entries do not separate their own terms from those of the previous message, because
+    they were stored before the index contained marks (see `memories.search.term_marks`).
+    """
     own = ((match.key, term_marks.own_terms(match.terms, match.has_context)) for match in matches)
     return {key: Text(terms) for key, terms in own if terms is not None}
 

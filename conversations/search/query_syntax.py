@@ -59,7 +59,10 @@ class WordQuery:
         return len(self.ranked) > analyzer.MAX_QUERY_TERMS
 
     def clauses(self, stats: Stats) -> list[Clause] | None:
-        """Return which terms to look up in the index, or None if any term is enough. Raises InvalidInput."""
+        """Return which terms to look up in the index, or None if any term is enough.
+
+        Raises InvalidInput if messages without any of the query's words could match.
+        """
         if self.any_word:
             return None
         clauses = self.condition.clauses(stats.frequency)
@@ -224,7 +227,7 @@ class _Parser:
         return self._tokens[self._at]["word"] or ""
 
     def _missing(self) -> str:
-        """Return the error for a missing word."""
+        """Return the error message for the position at which a word is missing."""
         before = self._tokens[self._at - 1]["word"] if self._at else None
         operator = before if before in _OPERATORS else self._next()
         if operator in _OPERATORS:

@@ -29,7 +29,7 @@ def search_messages(
     ids: Ids = NO_IDS,
     shown: bool = True,
 ) -> MessageResults:
-    """Return the messages that best match a query. Raises InvalidInput.
+    """Return the messages that best match a query. Raises InvalidInput if the filters are not valid.
 
     filters: JSON, see `conversations.search.filters`.
     ids: the user, agent and session of the messages.

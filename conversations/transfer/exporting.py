@@ -26,7 +26,7 @@ _PAGE = 500
 
 
 def export(caller: Caller, query: ConversationQuery, format: str) -> Iterator[bytes]:
-    """Yield the file in pieces, with conversations in the order of their numbers. The file is not a snapshot."""
+    """Yield the contents of the file, with conversations in the order of their numbers. The file is not a snapshot."""
     caller.require("read", [CONVERSATIONS])
     return _EXPORTS[format](caller, query)
 
@@ -64,7 +64,10 @@ def _markdown(caller: Caller, query: ConversationQuery) -> Iterator[bytes]:
 
 
 def _conversations(caller: Caller, query: ConversationQuery) -> Iterator[Conversation]:
-    """Read page by page, because a single query would keep a transaction open for as long as the client downloads."""
+    """Yield the conversations, reading them page by page.
+
+    A single query would keep a transaction open for as long as the client downloads the file.
+    """
     rows = Conversation.objects.for_tenant(caller.tenant).filter(query.condition()).order_by("key")
     page = list(rows[:_PAGE])
     while page:

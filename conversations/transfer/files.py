@@ -38,7 +38,7 @@ class OpenFile:
 
 
 def files(path: Path) -> Iterator[OpenFile | Broken]:
-    """Yield a file, or every file in a folder in order of name. Each is open until the next one is requested.
+    """Yield a file, or every file in a folder in order of name. Each file stays open until the next one is requested.
 
     Yields Broken for everything that cannot be opened safely.
     """
@@ -65,7 +65,7 @@ def _opened(path: Path, name: str, folder: int | None) -> Iterator[OpenFile | Br
 
 @contextmanager
 def _regular(name: str, folder: int | None) -> Iterator[BinaryIO]:
-    """Open a regular file. Raises _Refused."""
+    """Open a file. Raises _Refused if it is a symbolic link, is not a regular file, or cannot be opened."""
     try:
         descriptor = os.open(name, _FLAGS, dir_fd=folder)
     except OSError as error:

@@ -149,7 +149,7 @@ def _store_in_transaction(caller: Caller, item: Imported) -> tuple[str, int]:
 
 
 def _lock_row(caller: Caller, item: Imported) -> ImportedConversation:
-    """Return the row for this source and id, locked against concurrent imports of the same conversation.
+    """Return the row for the conversation's source and id, locked against concurrent imports of the same conversation.
 
     The row points to the conversation in this database, which may not exist yet or may have been deleted. In a
     SomaMemory export, the source id is the id of the original conversation, which may already exist here.

@@ -25,7 +25,7 @@ class Tampered(Exception):
 
 
 def begin(using: str = DEFAULT_DB_ALIAS) -> AuditSealer:
-    """Create the progress of a new installation. The sealer never calls this."""
+    """Create the row that records the sealer's progress in a new installation. The sealer itself never calls this."""
     sealer = AuditSealer(genesis=secrets.token_bytes(16))
     sealer.signature = _signature(sealer)
     sealer.save(force_insert=True, using=using)
@@ -105,7 +105,7 @@ def _signature(sealer: AuditSealer) -> bytes:
 def _uncovered(sealer: AuditSealer) -> int:
     """Return the id of the last row that is marked as sealed but not covered by a signed block, or 0.
 
-    During a rolling upgrade, the previous version advances `sealed_to` and signs only its blocks.
+    During a rolling upgrade, the previous version advances `sealed_to` without signing it, and signs only the blocks.
     """
     rows = AuditEvent.objects.filter(id__gt=sealer.signed_to, id__lte=sealer.sealed_to, tenant__isnull=False)
     for tenant_id, last in rows.order_by().values_list("tenant_id").annotate(Max("id")):

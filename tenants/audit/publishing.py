@@ -28,7 +28,10 @@ SYSLOG_PORT = 514
 
 
 def publish() -> int:
-    """Send the heads of all blocks that have not been sent yet. Return how many were sent. Raises Unavailable."""
+    """Send the heads of all blocks that have not been sent yet. Return the number of heads sent.
+
+    Raises Unavailable if the destination cannot be reached.
+    """
     sent = 0
     while settings.AUDIT_HEADS and (blocks := _unpublished()):
         _send(settings.AUDIT_HEADS, dump_heads(map(chain.head, blocks)))

@@ -68,7 +68,10 @@ def heads(caller: Caller) -> Iterator[Head]:
 
 
 def load_heads(lines: str) -> list[Head]:
-    """Read heads from JSON lines, either exported or copied from the sealer's log. Raises ValueError."""
+    """Read heads from JSON lines that were exported or copied from the sealer's log.
+
+    Raises ValueError if a line is not a head.
+    """
     names = [column.name for column in fields(Head)]
     try:
         objects = [json.loads(line) for line in lines.splitlines() if line.strip()]

@@ -90,7 +90,7 @@ class SharedBuckets:
         self._breaker = redis_breaker()
 
     def take(self, names: tuple[str, ...], limits: Sequence[Limit], cost: int, now: float) -> Decision | None:
-        """Return the decision, or None while Redis is not responding."""
+        """Return the decision on a request, or None while Redis is not responding."""
         lease = self._lease(names)
         with lease.lock:
             # Checked inside the lock, so that requests that waited for a failed call do not wait for another one.

@@ -24,7 +24,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class Taken:
-    """The number of tokens taken, and the debt of each bucket in seconds until it is full."""
+    """The number of tokens taken, and the debt of each bucket: the number of seconds until the bucket is full."""
 
     tokens: int
     debts: tuple[float, ...]

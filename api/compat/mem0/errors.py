@@ -19,6 +19,6 @@ class NotSupported(SomaError):
 
 
 def rendered(problem: HttpResponse) -> HttpResponse:
-    """Convert a problem in place. It contains `detail`, and clients ignore its other members."""
+    """Convert a problem response in place. It already contains `detail`, and clients ignore its other members."""
     problem["Content-Type"] = "application/json"
     return with_400(problem)

@@ -28,7 +28,11 @@ _MAX_DEPTH = 8
 
 @dataclass(frozen=True)
 class Conditions:
-    """`ids`: the condition on `memory_ids`; `names_entity`: whether the filter names a user, agent, app or run."""
+    """A translated filter.
+
+    ids: the condition on `memory_ids`, if any.
+    names_entity: whether the filter names a user, an agent, an app or a run.
+    """
 
     filter: Filter | None
     ids: Q | None

@@ -29,7 +29,7 @@ NOT_HERE = "is not supported by SomaMemory; omit it"
 
 
 def completed(text: str) -> str:
-    """Complete a date, or a time without an offset, to an RFC 3339 time."""
+    """Turn a date, or a time without an offset, into an RFC 3339 time in UTC."""
     if _DATE.fullmatch(text):
         return text + "T00:00:00Z"
     return text + "Z" if _LOCAL_TIME.fullmatch(text) else text

@@ -21,7 +21,10 @@ VERBATIM = "stored word for word, because no language model is configured (SOMA_
 
 @dataclass(frozen=True)
 class Added:
-    """`memories` is empty, and `status` is PENDING, until a language model has extracted the facts."""
+    """The result of storing messages.
+
+    If a language model has yet to extract the facts, `memories` is empty and `status` is PENDING.
+    """
 
     event_id: UUID
     status: str

@@ -8,5 +8,5 @@ from api.compat.layer import with_400
 
 
 def rendered(problem: HttpResponse) -> HttpResponse:
-    """Convert a problem in place. It already contains `error` and `message`."""
+    """Convert a problem response in place. It already contains `error` and `message`."""
     return with_400(problem, success=False)

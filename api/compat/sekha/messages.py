@@ -18,7 +18,10 @@ _ROLES = get_args(Role)
 
 
 def translated(messages: object, changes: Changes) -> list[object]:
-    """Return messages that our routes accept, as far as possible. Raises InvalidInput if there are too many."""
+    """Convert messages, as far as possible, to the form that our routes accept.
+
+    Raises InvalidInput if there are too many.
+    """
     if not isinstance(messages, list):
         return [messages] if messages else []
     if len(messages) > MAX_MESSAGES:

@@ -26,18 +26,21 @@ ALIASES = {"importanceScore": "importance_score", "conversationId": "conversatio
 
 
 def body_of(request: HttpRequest, body: JsonObject, schema: type[Schema]) -> Schema:
-    """Return a body without its unknown fields, and with adapted folders and scores. Raises InvalidInput."""
+    """Validate a body after dropping its unknown fields and adapting its folders and scores.
+
+    Raises InvalidInput if the result does not match the schema.
+    """
     changes = changes_of(request)
     return valid(schema, adapted(known(body, schema, changes, aliases=ALIASES), changes))
 
 
 def parameters(request: HttpRequest, schema: type[Schema]) -> Schema:
-    """Return the query parameters, without unknown and repeated ones. Raises InvalidInput."""
+    """Validate the query parameters like a body (see `body_of`). Only the last value of a repeated parameter counts."""
     return body_of(request, parameters_of(request), schema)
 
 
 def adapted(body: JsonObject, changes: Changes) -> JsonObject:
-    """Return the fields with folders and scores that our schemas accept, as far as possible."""
+    """Return the fields, with folders and scores changed, as far as possible, to values that our schemas accept."""
     result = dict(body)
     for name in ("importance_score", "importance_threshold"):
         if name in result:
@@ -68,7 +71,7 @@ def a_time(value: object, name: str, changes: Changes) -> object:
 
 
 def at_most(value: object, limit: int, name: str, changes: Changes) -> object:
-    """Return a number, or the limit if it is larger."""
+    """Return a number, or the limit if the number is larger."""
     if isinstance(value, int) and value > limit:
         changes.note(name, f"reduced to {limit}")
         return limit

@@ -71,13 +71,13 @@ def stats(request: Request) -> HttpResponse:
 
 @router.post("/mcp/memory/search", out=None, kind="search", limited=True)
 def search_plain(request: Request, body: Json) -> HttpResponse:
-    """Return the data of memory_query, for the MCP client of the Python SDK."""
+    """Return only the `data` of memory_query, as the MCP client in Sekha's Python SDK expects."""
     return reply(tools.query(request, body))
 
 
 @router.post("/mcp/memory/stats", out=None, kind="read", limited=True)
 def stats_plain(request: Request, body: Json) -> HttpResponse:
-    """Return the data of memory_stats, for the MCP client of the Python SDK."""
+    """Return only the `data` of memory_stats, as the MCP client in Sekha's Python SDK expects."""
     filters = body.get("filters")
     return reply(tools.stats(request, filters if isinstance(filters, dict) else {}))
 

@@ -11,7 +11,7 @@ from api.compat.somafractalmemory.memory_routes import router as memories
 
 
 def rendered(problem: HttpResponse) -> HttpResponse:
-    """Convert a problem in place: it already contains `detail`, and the status for invalid input is 400."""
+    """Convert a problem response in place. It already contains `detail`; for invalid input, the status becomes 400."""
     problem["Content-Type"] = "application/json"
     return with_400(problem)
 

@@ -63,7 +63,7 @@ class Imported:
 
 
 def checked(item: Imported) -> Imported:
-    """Return a conversation if it can be stored unchanged. Raises Unreadable."""
+    """Return the conversation. Raises Unreadable if it cannot be stored unchanged."""
     _check_text("id", item.source_id, MAX_SOURCE_ID_LENGTH)
     if not item.source_id:
         raise Unreadable("its id is missing")
@@ -105,7 +105,7 @@ def _check_message(turn: int, message: NewMessage) -> None:
 
 
 def _check_more(turn: int, more: Json) -> None:
-    """Apply the API's limits to the fields of a message besides its text."""
+    """Apply the API's limits to the fields of a message other than its text."""
     for name, value in more.items():
         what = f"{name} of message {turn}"
         if len(value) > (content_parts.MAX_NAME_LENGTH if isinstance(value, str) else content_parts.MAX_PARTS):
@@ -179,7 +179,7 @@ def _storable(text: str) -> bool:
 
 
 def _check_json(value: Any, what: str) -> None:
-    """Apply the API's limits to JSON that is stored unchanged. Raises Unreadable."""
+    """Apply the API's limits to JSON that is stored unchanged. Raises Unreadable if it exceeds one of them."""
     nodes = [(value, 0)]
     while nodes:
         node, depth = nodes.pop()

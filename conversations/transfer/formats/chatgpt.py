@@ -32,7 +32,7 @@ def is_one(item: Json) -> bool:
 
 
 def conversation(item: Json) -> Imported:
-    """Read a conversation. Raises Unreadable."""
+    """Read a conversation from ChatGPT's export. Raises Unreadable if it is not valid."""
     nodes: dict[str, Any] = item["mapping"]
     path = _path(nodes, item.get("current_node"))
     left_out: Counter[str] = Counter()

@@ -21,7 +21,7 @@ def is_one(item: Json) -> bool:
 
 
 def conversation(item: Json) -> Imported:
-    """Read a conversation. Raises Unreadable."""
+    """Read a conversation from Claude's export. Raises Unreadable if it is not valid."""
     left_out: Counter[str] = Counter()
     messages = [message for raw in item["chat_messages"] if (message := _message(raw, left_out)) is not None]
     source_id = item.get("uuid") or item.get("id")
@@ -86,7 +86,7 @@ def text_of(content: object, left_out: Counter[str]) -> Iterator[str]:
 
 
 def _json(value: Any) -> str:
-    """Return JSON with indentation, or on one line if it is so deep that the indentation would multiply its size."""
+    """Return JSON, indented unless it is so deeply nested that the indentation would multiply its size."""
     return json.dumps(value, ensure_ascii=False, indent=2 if _is_shallow(value) else None)
 
 

@@ -27,7 +27,7 @@ def is_one(item: Any) -> bool:
 
 
 def ours(item: Json) -> Imported:
-    """Read a conversation from our own export. Raises Unreadable."""
+    """Read a conversation from our own export. Raises Unreadable if it is not valid."""
     importance = item.get("importance_score", DEFAULT_IMPORTANCE)
     if isinstance(importance, bool) or not isinstance(importance, int | float) or not 1 <= importance <= 10:
         raise Unreadable("importance_score must be a number between 1 and 10")
@@ -46,7 +46,7 @@ def ours(item: Json) -> Imported:
 
 
 def conversation(item: Json) -> Imported:
-    """Read a conversation that another tool exported. Raises Unreadable."""
+    """Read a conversation that another tool exported. Raises Unreadable if it is not valid."""
     left_out: Counter[str] = Counter()
     messages = [message for raw in item["messages"] if (message := _message(raw, left_out)) is not None]
     label, full_title = label_of(item.get("label") or item.get("title") or item.get("name"))
@@ -65,7 +65,7 @@ def conversation(item: Json) -> Imported:
 
 
 def by_beginning(label: str, messages: list[NewMessage]) -> str:
-    """Return an id for a conversation without one. It does not change when messages are appended."""
+    """Return an id for a conversation without one. Appending messages to the conversation does not change this id."""
     first = messages[0].content if messages else ""
     return hashlib.sha256(f"{label}\0{first}".encode("utf-8", "surrogatepass")).hexdigest()
 

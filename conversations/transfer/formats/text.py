@@ -59,7 +59,7 @@ def parts(text: str) -> Iterator[tuple[str, str]]:
 
 
 def conversation(text: str, kind: str, name: str) -> Imported:
-    """Return the conversation of a file. `name` is its label if it has no title. Raises Unreadable."""
+    """Return the conversation in a file. `name` is its label if the text has no title. Raises Unreadable."""
     title = _TITLE.search(text) if kind == MARKDOWN else None
     if title and is_role(title[1].strip(": ")):
         title = None
@@ -93,7 +93,7 @@ def _named(match: re.Match[str]) -> str:
 
 
 def ours(text: str) -> Imported:
-    """Return a conversation from our own Markdown. Raises Unreadable."""
+    """Return a conversation from our own Markdown. Raises Unreadable if it is not valid."""
     head, *messages = re.split(rf"^(?={_MARK}message )", text, flags=re.MULTILINE)
     facts, _ = _marked(head)
     return simple.ours({**facts, "messages": [_message(message) for message in messages]})

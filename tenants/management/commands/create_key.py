@@ -70,7 +70,7 @@ class Command(BaseCommand):
 def _read_secret() -> str:
     """Read the secret from a pipe, or prompt for it without echoing it.
 
-    It is not a command-line argument, because other users could see it there.
+    The secret is not a command-line argument, because other users of the machine could see it there.
     """
     if sys.stdin.isatty():
         return getpass.getpass("Secret: ")
