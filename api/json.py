@@ -23,7 +23,7 @@ from somamemory.errors import InvalidInput, MalformedRequest, UnsupportedMediaTy
 JsonObject = dict[str, object]
 
 MAX_DEPTH = 32
-MAX_VALUES = 500_000  # parsing blocks all other threads
+MAX_VALUES = 500_000  # limited because parsing blocks all other threads
 # The response for a URL depends on the key and the tenant, and shared caches must not confuse responses.
 PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Authorization, X-API-Key, X-Tenant, X-Soma-Tenant"}
 _INT64 = 1 << 63

@@ -32,7 +32,7 @@ ANY_PROBLEM = (400, 401, 403, 404, 405, 409, 410, 411, 412, 413, 415, 422, 429, 
 # Errors that are sent before the route is known: an invalid host, a timeout, or a request line or headers too long.
 SERVER_PROBLEMS = (400, 408, 414, 431)
 _CONVERTER = re.compile(r"\{\w+:")  # in `{text:key}`, which OpenAPI calls `{key}`
-_MAX_SHOWN = 200  # characters of a parameter's name in an error
+_MAX_SHOWN = 200  # maximum number of characters of a parameter's name to show in an error
 
 
 class _AnyText(StringConverter):

@@ -22,7 +22,7 @@ from tenants.caller import Caller
 from tenants.models import DEFAULT_TENANT_SLUG, Tenant
 
 TOP = 8
-NOW = 5  # minutes
+NOW = 5  # current figures cover this number of minutes
 MAX_BACKUP_AGE_S = 2 * 86_400
 OLD_S = 60  # a queue needs attention if its oldest entry is older than this
 

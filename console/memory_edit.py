@@ -25,7 +25,7 @@ from tenants.caller import Caller
 
 FORM, AS_JSON = MODES = ("form", "json")
 MAX_FIELDS = 100  # maximum number of fields in a form; a payload with more members can be edited only as JSON
-MAX_LENGTH = 200_000  # characters of a payload as JSON
+MAX_LENGTH = 200_000  # maximum number of characters in a payload that can be edited, as JSON
 _NEW = "new"  # the number of the field for adding a member
 
 

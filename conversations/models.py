@@ -150,7 +150,7 @@ class ImportedConversation(TenantOwned):
     id = models.BigAutoField(primary_key=True)
     source = models.CharField(max_length=16)
     source_id = models.CharField(max_length=255)
-    conversation_id = models.UUIDField()  # it may be deleted before this row
+    conversation_id = models.UUIDField()  # the conversation may be deleted before this row
     imported_at = models.DateTimeField(default=timezone.now)
 
     class Meta(TenantOwned.Meta):
@@ -179,8 +179,8 @@ class Chore(Leased, TenantOwned):
     class State(models.TextChoices):
         QUEUED = "queued"
         RUNNING = "running"
-        WAITING = "waiting"  # it failed and will be retried
-        FAILED = "failed"  # it failed and will be retried on request or after the next append
+        WAITING = "waiting"  # the task failed and will be retried
+        FAILED = "failed"  # the task failed and will be retried only on request or after the next append
         DONE = "done"
 
     id = models.BigAutoField(primary_key=True)
@@ -262,7 +262,7 @@ class ColdFile(TenantOwned):
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    conversation_id = models.UUIDField()  # it may be deleted before this row
+    conversation_id = models.UUIDField()  # the conversation may be deleted before this row
     name = models.CharField(max_length=255)  # ends with the SHA-256 of the content
     bytes = models.PositiveBigIntegerField()  # size of the file
     memories = models.PositiveIntegerField()

@@ -17,7 +17,7 @@ class Caller:
     """An authenticated identity that acts for one tenant."""
 
     tenant: Tenant
-    actor: str  # "key:<prefix>", "staff:<name>", "command" or "retention"; recorded in the audit log
+    actor: str  # such as "key:<prefix>", "staff:<id>:<name>" or "command"; recorded in the audit log
     scopes: frozenset[str]
     namespaces: frozenset[str] = field(default_factory=frozenset)  # empty: all namespaces
     operator: bool = False

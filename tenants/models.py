@@ -16,7 +16,7 @@ from tenants.scoping import TenantOwned
 
 SLUG_PATTERN = r"^[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?$"
 DEFAULT_TENANT_SLUG = "default"
-MAX_ID_LENGTH = 255  # of a user, an agent or a session
+MAX_ID_LENGTH = 255  # maximum length of the id of a user, an agent or a session
 
 
 def is_slug(text: str) -> bool:
@@ -45,7 +45,7 @@ class Tenant(models.Model):
     name = models.CharField(max_length=255, blank=True)
     active = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
-    # A metric label, so it has only a few values and never one per tenant.
+    # Used as a metric label, so it has only a few values and never one per tenant.
     tier = models.CharField(max_length=16, choices=Tier.choices, default=Tier.STANDARD, db_default=Tier.STANDARD)
     # Empty: no limit. Enforced by `tenants.usage`.
     quota_memories = models.PositiveBigIntegerField(null=True, blank=True)
@@ -116,7 +116,7 @@ class AuditEvent(models.Model):
     # No database constraint, because every insert would lock the tenant's row.
     tenant = models.ForeignKey(Tenant, null=True, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False)
     at = models.DateTimeField(default=timezone.now, editable=False)
-    actor = models.CharField(max_length=64)  # "key:<prefix>", "staff:<name>" or "command"
+    actor = models.CharField(max_length=64)  # such as "key:<prefix>", "staff:<id>:<name>" or "command"
     action = models.CharField(max_length=64)  # for example "memory.store"
     namespace = models.CharField(max_length=255, blank=True)
     target = models.CharField(max_length=2048)

@@ -36,7 +36,7 @@ from somamemory.scheduling import periodic
 from tenants.models import DailyUsage, Tenant, UsageStripe
 
 STRIPES = 64
-COUNTED = 0  # the recount's stripe
+COUNTED = 0  # the stripe to which a recount adds its correction
 RECOUNT = timedelta(hours=1)
 FLUSH_S = 5.0
 REFRESH_S = 5.0

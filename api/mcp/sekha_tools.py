@@ -14,7 +14,7 @@ from api.mcp import results
 from api.mcp.routes import send
 
 MAX_TOKENS = 20_000
-_PAGE = 200  # messages
+_PAGE = 200  # messages per request
 
 server = MCPServer(name="somamemory", title="SomaMemory", version=somamemory.__version__, auth=public)
 

@@ -23,8 +23,8 @@ from console.oauth.protocol import OAuthError
 
 TIMEOUT_S = 5.0  # for resolving the name, and again for fetching the document
 MAX_BYTES = 16 * 1024
-# In older versions of Python, `is_global` is true for some addresses that are not public: site-local addresses and
-# IPv4 addresses inside IPv6, which are outside the first network, and a cloud's metadata service in the second one.
+# In older versions of Python, `is_global` is true for some addresses that are not public. Site-local addresses and IPv4
+# addresses embedded in IPv6 are outside the first network. The second network contains a cloud's metadata service.
 _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
 _SPECIAL = ipaddress.ip_network("192.0.0.0/24")
 # The system's resolver has no timeout parameter. A name server that does not respond keeps at most these threads busy.

@@ -35,7 +35,7 @@ from tenants.models import ApiKey
 CODE_LIFETIME = timedelta(minutes=1)
 ACCESS_LIFETIME = timedelta(minutes=15)
 REFRESH_LIFETIME = timedelta(days=30)
-GRANT_LIFETIME = timedelta(days=365)  # even if it is in use
+GRANT_LIFETIME = timedelta(days=365)  # afterwards, a grant expires even if it is in use
 MAX_TOKEN_LENGTH = 512
 _PREFIX = "soma_refresh_"
 _signer = Signer(salt="console.oauth.refresh", sep=".")

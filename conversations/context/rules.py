@@ -25,7 +25,7 @@ from memories.search.analyzer import content_terms
 BUDGET, DUPLICATE, EXCLUDED = "budget", "duplicate", "excluded"
 # The value of a message is its score raised to this power. Otherwise, many short, barely relevant messages would be
 # preferred to one relevant message, because value is compared per token. Share of the evidence (LoCoMo) in a context of
-# 1,000 tokens: .37 with 1, .66 with 2, .77 with 4, .78 with 8, .79 with 12.
+# 1,000 tokens: .37 with a power of 1, .66 with 2, .77 with 4, .78 with 8, .79 with 12.
 SHARPNESS = 8.0
 # Added to the number of tokens when values are compared per token, so that very short messages are not preferred only
 # because they are short. It does not count against the budget. On the development sets, values from 40 to 120 give the
@@ -72,7 +72,7 @@ class Candidate:
     score: float
     version: int = 1
     source: str = "search"
-    relevance: float | None = None  # None if no search found it
+    relevance: float | None = None  # None if no search found the candidate
     vector: Vectors | None = field(default=None, compare=False, repr=False)
     truncated: bool = False
 

@@ -47,9 +47,9 @@ from tenants.caller import Caller
 
 # A member of a conversation's metadata, `{"metadata": {...}, "source": {...}}`, which is copied to its facts.
 INHERITED = "for_facts"
-MAX_MESSAGES = 20  # messages in one question
-MAX_FACTS = 20  # facts in one answer
-MAX_PROMPT_TOKENS = 6_000  # tokens for the messages in one question
+MAX_MESSAGES = 20  # maximum number of messages in one prompt
+MAX_FACTS = 20  # maximum number of facts in one answer
+MAX_PROMPT_TOKENS = 6_000  # maximum number of tokens for the messages in one prompt
 MAX_MESSAGE_TOKENS = 4_000  # longer messages are truncated
 _CONTEXT_MESSAGES = 3
 _CONTEXT_TOKENS = 200  # maximum number of tokens in each context message
@@ -201,7 +201,7 @@ def _store(caller: Caller, chore: Chore, window: _Window, answers: Sequence[Fact
     by_turn = {excerpt.turn: excerpt for excerpt in window.messages}
     facts = _distinct(answer for answer in answers if answer.turn in by_turn)
     conversation = lock(caller, chore.conversation_id)
-    tiers.refuse_cold(conversation)  # its messages may have been missing when they were read
+    tiers.refuse_cold(conversation)  # in this case, messages may already have been missing when they were read
     current = queue.of(caller.tenant, conversation.id).select_for_update().filter(id=chore.id).first()
     if current is None or current.turn != window.begin:
         return 0

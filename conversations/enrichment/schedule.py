@@ -50,7 +50,7 @@ def _summarize(conversation: Conversation, tenant: Tenant, should_stop: ShouldSt
     # remain.
     unchanged = Conversation.objects.for_tenant(tenant).filter(id=conversation.id, last_turn=conversation.last_turn)
     if not unchanged.filter(summarise_at=conversation.summarise_at).update(summarise_at=now + _RETRY):
-        return 0  # another worker has taken it, or it has changed and is due again
+        return 0  # another worker has taken the conversation, or it has changed and is due again
     caller = Caller(tenant=tenant, actor="schedule", scopes=frozenset(("read", "write")))
     try:
         written, next_at = summaries.roll_up(caller, conversation, now, should_stop)

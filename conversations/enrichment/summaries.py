@@ -50,7 +50,7 @@ LINK_TYPE = "summarises"
 # least `_MIN_WORDS`.
 MAX_WORDS = {"daily": 60, "weekly": 80, "monthly": 110}
 _MIN_WORDS = 40
-MAX_MESSAGES = 10_000  # maximum for one day; `covers.left_out` counts the remaining messages
+MAX_MESSAGES = 10_000  # maximum number of messages per daily summary; `covers.left_out` counts the others
 MAX_PROMPT_TOKENS = 24_000
 _LINK_BATCH = 1_000
 _READ_BATCH = 1_000

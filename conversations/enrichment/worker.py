@@ -38,7 +38,7 @@ STEPS: Mapping[str, Callable[[Caller, Chore], object]] = {
 }
 MIN_PAUSE = timedelta(minutes=1)
 MAX_PAUSE = timedelta(hours=1)
-MAX_ATTEMPTS = 5  # if the model rejects the request or its answer is invalid
+MAX_ATTEMPTS = 5  # number of attempts if the model rejects the request or its answer is invalid
 
 
 @periodic("conversations.work", every_s=lambda: settings.CHORE_INTERVAL_S, thread="enrichment")

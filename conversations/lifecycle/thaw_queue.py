@@ -26,7 +26,7 @@ BATCH = 20
 EVERY_S = 5.0
 
 _lock = threading.Lock()
-_queue: dict[UUID, UUID] = {}  # tenant id by conversation id
+_queue: dict[UUID, UUID] = {}  # maps conversation ids to tenant ids
 
 
 def add(caller: Caller, conversation: Conversation) -> None:

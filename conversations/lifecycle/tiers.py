@@ -310,7 +310,7 @@ def messages(caller: Caller, conversation: Conversation) -> Iterator[Memory]:
         for message in page:
             yield message
             last, seen = message.coordinate_key, seen + 1
-    if seen < conversation.message_count:  # they have just been moved to cold storage
+    if seen < conversation.message_count:  # the others have just been moved to cold storage
         yield from (row for row in read(caller, conversation) or () if row.coordinate_key > last)
 
 

@@ -22,8 +22,8 @@ from somamemory.errors import InvalidInput
 MAX_PHRASES = 16
 MAX_EXCLUDED = 32
 MAX_PREFIXES = 8
-MAX_OPERANDS = 64  # in an expression with operators
-MAX_DEPTH = 16  # of parentheses
+MAX_OPERANDS = 64  # maximum number of words and phrases in an expression with operators
+MAX_DEPTH = 16  # maximum nesting depth of parentheses
 
 _OPERATORS = ("AND", "OR", "NOT")
 _PARTS = re.compile(r'(?P<excluded>(?<!\S)-)?(?:"(?P<phrase>[^"]*)"|(?P<word>[^\s"]+))')

@@ -144,7 +144,7 @@ def _store_in_transaction(caller: Caller, item: Imported) -> tuple[str, int]:
     known = conversations.filter(id=row.conversation_id).first()
     if known is None:
         return _create(caller, row, item)
-    tiers.refuse_cold(known)  # its messages are compared with the imported ones
+    tiers.refuse_cold(known)  # the stored messages are compared with the imported ones
     return _extend(caller, known, item)
 
 
@@ -192,7 +192,7 @@ def _extend(caller: Caller, conversation: Conversation, item: Imported) -> tuple
     for stored in read_messages(in_conversation(caller, conversation), chunk_size=_BATCH):
         message = next(imported, None)
         if message is None:
-            return UNCHANGED, 0  # the stored conversation has continued
+            return UNCHANGED, 0  # the stored conversation already has more messages than the imported one
         if (stored.role, stored.text) != (message.role, message.content):
             return DIVERGED, 0
     new = list(imported)

@@ -115,7 +115,7 @@ def _remove_covered(tenant: UUID) -> int:
     removed = 0
     covered = AuditBlock.all_tenants.filter(tenant_id=tenant, number__lte=checkpoint.number).order_by("number")
     while (block := covered.first()) is not None:
-        unsealed = _rows(tenant, chain.BEFORE_ALL, block.first_id - 1)  # an operator has accepted them
+        unsealed = _rows(tenant, chain.BEFORE_ALL, block.first_id - 1)  # rows that an operator accepted
         while ids := list(unsealed.values_list("id", flat=True)[:DELETE_BATCH]):
             removed += AuditEvent.objects.filter(id__in=ids).delete()[0]
         with transaction.atomic():
