@@ -1,10 +1,10 @@
-"""Claude Code hooks: recall memories at the start of a session and for each prompt, and store messages at the end.
+"""Claude Code hooks: recall memories for a new session and for each prompt, and store messages when Claude stops.
 
 Uses the REST API, and needs neither a language model nor any packages. Settings: SOMA_URL, SOMA_API_KEY,
 SOMA_TENANT. Without a server, the hooks do nothing, so that Claude can still work.
 
 Each prompt waits for a new Python process, so this file imports little: urllib.request and http.client alone would
-double its time, and ssl is imported only for https. `python -m benchmarks.prompt_hook` measures it.
+double the hook's time, and ssl is imported only for https. `python -m benchmarks.prompt_hook` measures this time.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def main(event: dict) -> dict | None:
 
 
 def on_start(event: dict) -> str:
-    """Recall sessions of the last seven days in this project."""
+    """Recall messages from earlier sessions in this project, such as those of the last seven days."""
     name = project(event)
     return recall(event, name, START_TOKENS, folder=folder(event), preferred_labels=[name], order="chronological")
 
@@ -110,7 +110,10 @@ def folder(event: dict) -> str:
 
 
 def request(method: str, path: str, body: dict, timeout_s: float, idempotency_key: str = "") -> dict:
-    """Return the server's JSON response. Raises OSError and ValueError."""
+    """Return the server's JSON response.
+
+    Raises OSError if no response arrives, and ValueError for an invalid setting, an error response or invalid JSON.
+    """
     scheme, host, port, prefix = address(os.environ.get("SOMA_URL", "http://127.0.0.1:9595"))
     content = json.dumps(body).encode()
     headers = {
@@ -135,7 +138,7 @@ def request(method: str, path: str, body: dict, timeout_s: float, idempotency_ke
 
 
 def address(url: str) -> tuple[str, str, int, str]:
-    """Return scheme, host, port and path of the server's URL. Raises ValueError."""
+    """Return the scheme, host, port and path of the server's URL. Raises ValueError if the URL is invalid."""
     scheme, separator, rest = url.partition("://")
     place, _, path = rest.rstrip("/").partition("/")
     host, colon, port = place.rpartition(":") if not place.endswith("]") else (place, "", "")
@@ -170,7 +173,7 @@ def received(response) -> bytes:
 
 
 def quoted(text: str) -> str:
-    """Return a percent-encoded path segment."""
+    """Return the text as a percent-encoded path segment."""
     return "".join(chr(byte) if byte in UNRESERVED else f"%{byte:02X}" for byte in text.encode())
 
 

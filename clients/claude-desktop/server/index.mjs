@@ -8,7 +8,7 @@ const PAUSES_MS = [250, 500, 1_000]; // between the attempts, if the server is r
 const NOT_SERVED = -32000;
 const VERSION = "io.modelcontextprotocol/protocolVersion";
 
-/** Claude Desktop passes the name of a setting, such as ${user_config.tenant}, if the user has left it empty. */
+/** Return a setting. If the user has left it empty, Claude Desktop passes its placeholder, such as ${user_config.tenant}. */
 function setting(name, otherwise = "") {
   const value = (process.env[name] ?? "").trim();
   return value === "" || value.startsWith("${") ? otherwise : value;
@@ -41,7 +41,7 @@ function headers(message) {
   };
 }
 
-/** Encode a header value that is not printable ASCII as base64, as the protocol requires. */
+/** Encode a header value as base64 unless it is printable ASCII, as the protocol requires. */
 function encoded(value) {
   const isPlain = /^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$/.test(value) && !value.startsWith("=?base64?");
   return isPlain ? value : `=?base64?${Buffer.from(value).toString("base64")}?=`;
@@ -95,7 +95,7 @@ async function answer(url, line) {
   }
 }
 
-process.stdout.on("error", () => process.exit(1)); // Claude Desktop has ended
+process.stdout.on("error", () => process.exit(1)); // Claude Desktop has exited
 const url = endpoint();
 for await (const line of createInterface({ input: process.stdin, crlfDelay: Infinity })) {
   if (line.trim() === "") continue;

@@ -1,4 +1,4 @@
-"""Run LangGraph's own tests of PostgresStore, unmodified, with our stores behind its names.
+"""Run LangGraph's own tests of PostgresStore, unmodified, with our stores in place of LangGraph's.
 
     pytest -p langgraph_suite --import-mode=importlib var/adapter-suites/langgraph
 
@@ -47,7 +47,9 @@ _module = ModuleType("tests.embed_test_utils")
 _code = compile((SUITE / "embed_test_utils.py").read_text(), "embed_test_utils.py", "exec")
 exec(_code, _module.__dict__)  # the suite's own embeddings
 EMBEDDINGS = _module.CharacterEmbeddings(dims=500)
-for letter in string.ascii_lowercase:  # each gets a random vector when it is first seen, here always in this order
+for (
+    letter
+) in string.ascii_lowercase:  # each letter gets a random vector when it is first seen, here always in this order
     EMBEDDINGS.embed_query(letter)
 
 

@@ -64,7 +64,7 @@ def answer(tool: Any, command: dict[str, object]) -> str:
         return str(tool.call(command))
     except ToolError as error:
         return f"refused: {error}"
-    except OSError:  # which the vendor's tool does not translate, such as a file below a file
+    except OSError:  # the vendor's tool does not translate this error, such as for a file below a file
         return "refused by the file system"
 
 
@@ -88,7 +88,7 @@ def compare(tool: SomaMemoryTool, folder: Path, seed: int) -> None:
 
 
 class Memory:
-    """The four operations that the tool uses, in memory."""
+    """An in-memory substitute for the operations that the tool uses."""
 
     def __init__(self) -> None:
         self.memories: dict[str, dict[str, Any]] = {}

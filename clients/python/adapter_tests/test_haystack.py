@@ -20,7 +20,7 @@ def document_store(client: Client, place: str) -> SomaDocumentStore:
 
 
 class TestSuite(DocumentStoreBaseExtendedTests):
-    """The suite of the framework. It leaves the default policy to the store."""
+    """The framework's suite, in which each store tests its own default policy."""
 
     @pytest.fixture
     def document_store(self, client: Client, place: str) -> SomaDocumentStore:  # type: ignore[override]

@@ -1,4 +1,4 @@
-"""LangChain's own tests of retrievers and vector stores, and ours of the chat history."""
+"""LangChain's own tests of retrievers and vector stores, and our tests of the chat history."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import { IDS, Resource } from "./scope.js";
 
 /** Namespaces of a tenant. */
 export class Namespaces extends Resource {
-  /** List namespaces with their counts. */
+  /** List the namespaces with the number of memories in each. */
   list(options: Omit<NamespacesListQuery, "cursor"> = {}): Pages<NamespaceOut> {
     this.refuse("namespaces.list", ...IDS, "namespace");
     return new Pages(async (cursor) => {
@@ -32,7 +32,7 @@ export class Namespaces extends Resource {
 
 /** Proposals to supersede facts, for uncertain cases. */
 export class Proposals extends Resource {
-  /** List the proposals in a state, newest first. By default, return the open ones. */
+  /** List the proposals in a given state, newest first. By default, list the open proposals. */
   list(options: Omit<ProposalsListQuery, "cursor"> = {}): Pages<ProposalOut> {
     this.refuse("proposals.list", ...IDS, "namespace");
     return new Pages(async (cursor) => {
@@ -79,7 +79,7 @@ export class Tenants extends Resource {
     });
   }
 
-  /** Return a tenant. Throws NotFound. */
+  /** Return a tenant. Throws NotFound if it does not exist. */
   async get(slug: string): Promise<TenantOut> {
     return this.transport.json("GET", tenantPath(slug));
   }
@@ -123,7 +123,7 @@ export class Keys extends Resource {
     });
   }
 
-  /** Replace a key. Both keys are valid for `overlap_hours`. */
+  /** Replace a key. The old key remains valid for `overlap_hours`. */
   async rotate(slug: string, prefix: string, options: RotateBody = {}): Promise<IssuedKeyOut> {
     return this.transport.json("POST", `${keyPath(slug, prefix)}/rotate`, { json: options, once: true });
   }
@@ -136,13 +136,13 @@ export class Keys extends Resource {
 
 /** Long-running jobs. */
 export class Jobs extends Resource {
-  /** Return the state of a job. Throws NotFound. */
+  /** Return the state of a job. Throws NotFound if it does not exist. */
   async get(id: string): Promise<JobOut> {
     return this.transport.json("GET", `/jobs/${encodeURIComponent(id)}`);
   }
 }
 
-/** Administration. Most calls need a key with the `admin` scope. */
+/** Administration. The calls need an operator's key. */
 export class Admin extends Resource {
   readonly tenants = new Tenants(this.transport, this.scope);
   readonly keys = new Keys(this.transport, this.scope);

@@ -11,7 +11,7 @@ const HEADER = "Relevant memories of earlier conversations. Use them if they hel
 const MAX_QUERY = 2000; // characters
 
 export interface MemoryMiddlewareOptions {
-  /** The external id of the conversation in which the messages are stored. If absent, the middleware only recalls. */
+  /** The external id of the conversation in which the messages are stored. If absent, no messages are stored. */
   conversation?: string;
   /** Maximum number of tokens in the recalled messages, 1,000 by default. */
   contextBudget?: number;

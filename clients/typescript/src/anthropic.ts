@@ -122,7 +122,7 @@ function numbered(name: string, text: string, range?: readonly number[]): string
   return `Here's the content of ${name} with line numbers:\n${shown.map((text, index) => line(start + index + 1, text)).join("\n")}`;
 }
 
-/** Return the index of the only line that contains a text. Throws Refused. */
+/** Return the index of the only line that contains a text. Throws Refused unless there is exactly one such line. */
 function onlyLine(name: string, text: string, old: string): number {
   const found = text.split("\n").flatMap((line, index) => (line.includes(old) ? [index] : []));
   if (found.length > 1) {

@@ -10,7 +10,7 @@ export function environment(name: string): string | undefined {
   }
 }
 
-/** Return the options. Throws InvalidArgument. */
+/** Return the options. Throws InvalidArgument if one of them is invalid. */
 export function validated(options: ClientOptions): ClientOptions {
   const { timeoutMs, maxRetries } = options;
   if (timeoutMs !== undefined && !(timeoutMs > 0 && timeoutMs < 2 ** 31)) {
@@ -30,7 +30,7 @@ function checkHeader(field: string, value: string | undefined): void {
   }
 }
 
-/** Return a URL without a trailing slash. Throws InvalidArgument. */
+/** Return a server's URL without a trailing slash and `/api/v1`. Throws InvalidArgument if the URL is invalid. */
 export function urlOf(text: string): string {
   const url = /^https?:\/\//.test(text) && URL.canParse(text) ? new URL(text) : undefined;
   if (!url || url.search || url.hash) throw new InvalidArgument("baseUrl", `must be a URL such as http://127.0.0.1:9595, not '${text}'`);
@@ -38,7 +38,7 @@ export function urlOf(text: string): string {
   return text.replace(/\/+$/, "").replace(/\/api\/v1$/, "");
 }
 
-/** Return the headers that have a value. Throws InvalidArgument. */
+/** Return the headers that have a value. Throws InvalidArgument if one of the values is invalid. */
 export function headersOf(values: Record<string, string | undefined>): Headers {
   const headers = new Headers();
   for (const [name, value] of Object.entries(values)) {
@@ -49,7 +49,7 @@ export function headersOf(values: Record<string, string | undefined>): Headers {
   return headers;
 }
 
-/** Return a value as JSON. Throws InvalidArgument for a value that JSON cannot represent, and names its field. */
+/** Return a value as JSON. If JSON cannot represent it, throws InvalidArgument with the name of the field. */
 export function jsonText(value: unknown): string {
   let field = "body";
   try {

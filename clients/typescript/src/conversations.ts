@@ -29,7 +29,7 @@ export class Conversations extends Resource {
     return this.transport.json("POST", "/conversations", { json, once: true });
   }
 
-  /** Return a conversation. Throws NotFound. */
+  /** Return a conversation without its messages. Throws NotFound if it does not exist. */
   async get(conversation: ConversationName): Promise<ConversationOut> {
     return this.transport.json("GET", pathOf(conversation));
   }
@@ -112,7 +112,7 @@ export class Context extends Resource {
     return this.transport.json("POST", "/context/assemble", { json: { query, ...this.ids(), ...options }, repeatable: true });
   }
 
-  /** Return which messages are in the context, which were left out, and why. */
+  /** Return the context, with the reason for including or leaving out each candidate. */
   async manifest(query: string, options: ContextOptions = {}): Promise<ManifestOut> {
     return this.transport.json("POST", "/context/assemble", { json: { query, ...this.ids(), ...options }, query: { manifest: true }, repeatable: true });
   }

@@ -8,7 +8,7 @@ import type {
 } from "./schema.js"; // prettier-ignore
 import { IDS, Resource } from "./scope.js";
 
-/** The payload of a memory: a text, or any JSON object. */
+/** The payload of a memory: text, or any JSON object. */
 export type Payload = string | Record<string, unknown>;
 export type StoreOptions = Omit<StoreBody, "payload" | "embedding"> & { embedding?: readonly number[] | null } & Conditions;
 export type SearchOptions = Omit<SearchBody, "query">;
@@ -67,7 +67,7 @@ function conditionsOf({ if_version, if_absent }: Conditions): Record<string, str
 
 /** Memories: store, find, change and delete them. */
 export class Memories extends Resource {
-  /** Store a memory: a text, or any JSON object. If a memory with its key or coordinate exists, replace it. */
+  /** Store a memory: text, or any JSON object. If a memory with its key or coordinate exists, replace it. */
   async store(payload: Payload, options: StoreOptions = {}): Promise<StoredOut> {
     const { if_version, if_absent, ...fields } = options;
     return this.transport.json("POST", "/memories", {
@@ -103,13 +103,13 @@ export class Memories extends Resource {
     return report;
   }
 
-  /** Return a memory. Throws NotFound. `as_of` returns the memory as it was at that time. */
+  /** Return a memory, optionally as it was at an earlier time (`as_of`). Throws NotFound if there is none. */
   async get(address: Address, options: { as_of?: string } = {}): Promise<MemoryOut> {
     const query = { ...options, ...this.#namespaceOf(address) };
     return (await this.transport.json<MemoryEnvelope>("GET", pathOf(address), { query })).memory;
   }
 
-  /** Return several memories, in the order of the addresses; `memory` is null if an address has none. */
+  /** Return several memories, in the order of the addresses. `memory` is null if there is no memory at an address. */
   async getMany(addresses: Addresses): Promise<BulkFound[]> {
     const items: BulkFound[] = [];
     const body = this.#names(addresses);

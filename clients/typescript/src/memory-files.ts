@@ -17,7 +17,7 @@ export interface Entry {
   version: number;
 }
 
-/** Return the path of a name below ROOT. Throws Refused. */
+/** Return the path of a name relative to ROOT. Throws Refused if the name is outside of ROOT. */
 export function located(name: string): string {
   if (!name.startsWith(ROOT)) throw new Refused(`Path must start with ${ROOT}, got: ${name}`);
   const path: string[] = [];
@@ -42,7 +42,7 @@ export class MemoryFiles {
     return new Map(listed.filter((memory) => memory.key).map((memory) => [memory.key as string, entryOf(memory)]));
   }
 
-  /** Return a file. Throws Refused. */
+  /** Return a file. Throws Refused if it does not exist or is a directory. */
   async file(name: string): Promise<Entry & { text: string }> {
     const path = located(name);
     const entry = path === "" ? { path, text: undefined, version: 0 } : await this.#entry(path);
@@ -51,7 +51,7 @@ export class MemoryFiles {
     return entry as Entry & { text: string };
   }
 
-  /** Store a new file, and the directories above it. Throws Refused. */
+  /** Store a new file, and the directories above it. Throws Refused if the file exists or cannot be created. */
   async create(name: string, text: string): Promise<void> {
     const path = located(name);
     await this.makeParents(path);
@@ -59,8 +59,8 @@ export class MemoryFiles {
   }
 
   /**
-   * Change the text of a file. After a concurrent change, apply the change to the new text.
-   * Throws Refused.
+   * Change the text of a file. If another client has changed it in the meantime, apply the change to the new text.
+   * Throws Refused if the file does not exist, or if others keep changing it.
    */
   async change<Result>(name: string, apply: (text: string) => { text: string; result: Result }): Promise<Result> {
     for (let attempt = 0; attempt < MAX_TRIES; attempt++) {
@@ -71,7 +71,7 @@ export class MemoryFiles {
     throw new Refused(`The file ${name} is being changed by others. View it, and try again.`);
   }
 
-  /** Delete a file, or a directory with everything in it. Throws Refused. */
+  /** Delete a file, or a directory with everything in it. Throws Refused if it does not exist. */
   async delete(name: string): Promise<void> {
     const path = located(name);
     if (path === "") throw new Refused(`Cannot delete ${ROOT_MUST_STAY}`);
@@ -82,7 +82,7 @@ export class MemoryFiles {
     }
   }
 
-  /** Move a file, or a directory with everything in it. Throws Refused. */
+  /** Move a file, or a directory with everything in it. Throws Refused if that is impossible. */
   async rename(name: string, newName: string): Promise<void> {
     const [path, target] = [located(name), located(newName)];
     if (path === "") throw new Refused(`Cannot rename ${ROOT_MUST_STAY}`);
@@ -94,7 +94,7 @@ export class MemoryFiles {
     for (const entry of entries.values()) await this.#move(entry, target + entry.path.slice(path.length));
   }
 
-  /** Store the directories above a path that do not exist. Throws Refused if one is a file. */
+  /** Store the missing directories above a path. Throws Refused if one of them is a file. */
   async makeParents(path: string): Promise<void> {
     const segments = path.split("/");
     const parents = segments.slice(1).map((_, index) => segments.slice(0, index + 1).join("/"));
@@ -128,7 +128,7 @@ export class MemoryFiles {
     }
   }
 
-  /** Move an entry. The new one is stored first, with any concurrent changes, so that the text is never missing. */
+  /** Move an entry. The new path is stored first, with any concurrent changes, so that the text is never missing. */
   async #move(entry: Entry, path: string): Promise<void> {
     if (!(await this.#store(path, entry.text))) throw new Refused(`The destination ${ROOT}/${path} already exists`);
     for (let attempt = 0; attempt < MAX_TRIES; attempt++) {

@@ -11,7 +11,7 @@ export interface Scope {
 
 export type Ids = Pick<Scope, "user_id" | "agent_id" | "session_id">;
 
-/** Part of the API. */
+/** Base class for groups of API calls. */
 export class Resource {
   constructor(protected readonly transport: Transport, protected readonly scope: Scope) {}
 

@@ -63,7 +63,7 @@ const VERSION_TIMEOUT_MS = 5000;
 const RETRIED = new Set([408, 425, 429, 500, 502, 503, 504, 529]);
 /** If the response has one of these statuses, the request had no effect. */
 const WITHOUT_EFFECT = new Set([408, 425, 429, 503]);
-/** Error codes with these statuses for which a retry does not help. */
+/** Error codes for which a retry does not help, although their statuses are in RETRIED. */
 const FINAL = new Set([
   "cold_file_damaged", "deadline_exceeded", "embedder_refused", "llm_budget_exceeded", "llm_refused", "quota_exceeded",
 ]); // prettier-ignore
@@ -141,7 +141,7 @@ export class Transport {
     }
   }
 
-  /** Return an error if the server may lack the route or the format, and reports another major version. */
+  /** Return an error if the server's major version differs, which may explain an unknown route or an invalid response. */
   async #versionError(error: unknown, { headers, signal }: Prepared): Promise<IncompatibleServer | undefined> {
     if (!(error instanceof InvalidResponse) && !isUnknownRoute(error)) return undefined;
     const timeout = AbortSignal.timeout(VERSION_TIMEOUT_MS);
@@ -181,7 +181,7 @@ function queryString(query: Record<string, QueryValue> = {}): string {
   return text && `?${text}`;
 }
 
-/** Return parsed JSON. Throws InvalidResponse. */
+/** Return the parsed JSON. Throws InvalidResponse if the text is not JSON. */
 function parsed(text: string, status: number): unknown {
   try {
     return JSON.parse(text);
@@ -202,7 +202,7 @@ async function errorOf(response: Response): Promise<Error> {
     return new ApiError({ status: response.status, detail: `a proxy responded with status ${response.status}` }, retryAfterS);
   }
   return new InvalidResponse(
-    `the response with status ${response.status} does not come from SomaMemory; check baseUrl, which must be the URL of the server`,
+    `the response with status ${response.status} did not come from SomaMemory; check baseUrl, which must be the URL of the server`,
   );
 }
 

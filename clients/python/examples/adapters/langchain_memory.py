@@ -1,4 +1,4 @@
-"""LangChain with a memory of documents and of the chat. Replace `answer` with a call to your chat model."""
+"""LangChain with a vector store for documents and a chat history. Replace `answer` with a call to your chat model."""
 
 from somamemory_client import Client
 from somamemory_client.adapters.langchain import SomaChatHistory, SomaRetriever, SomaVectorStore

@@ -15,7 +15,7 @@ MAX_BODY_BYTES = 1024 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """The URL of a server, in parts. `context` is set if it uses TLS. `path` is the prefix of a reverse proxy."""
+    """The URL of a server, in parts. `context` is set if the URL uses TLS. `path` is the prefix of a reverse proxy."""
 
     host: str
     port: int
@@ -24,7 +24,7 @@ class Address:
 
     @classmethod
     def parse(cls, url: str, context: ssl.SSLContext | None = None) -> Address:
-        """Parse a URL such as http://127.0.0.1:9595. Raises InvalidArgument."""
+        """Parse a URL such as http://127.0.0.1:9595. Raises InvalidArgument if it is invalid."""
         try:
             parts = urlsplit(url)
             port = parts.port
@@ -59,7 +59,7 @@ def not_connected(address: Address, error: OSError) -> ConnectionFailed:
 
 
 def broken(address: Address, request: Request, error: Exception) -> TransportError:
-    """Return the error for a request that was sent and got no complete response."""
+    """Return the error for a request that was sent but got no complete response."""
     what = f"{request.method} {request.target.partition('?')[0]}"
     if isinstance(error, TimeoutError):
         return ResponseTimeout(f"{what}: {address} did not respond in time")

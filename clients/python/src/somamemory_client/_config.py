@@ -37,7 +37,7 @@ class Config:
     def create(
         cls, api_key: str | None, tenant: str | None, timeout: float, max_retries: int, hooks: Iterable[Hook]
     ) -> Config:
-        """Create a configuration from arguments and the environment. Raises InvalidArgument."""
+        """Create a configuration from arguments and the environment. Raises InvalidArgument if a value is invalid."""
         headers = {"Accept-Encoding": "identity", "User-Agent": f"{USER_AGENT}/{VERSION}"}
         key = api_key or os.environ.get("SOMA_API_KEY")
         if key:
@@ -73,7 +73,10 @@ class Config:
         return replace(self, **changes)  # type: ignore[arg-type]
 
     def request(self, operation_id: str, fields: Fields) -> Request:
-        """Build the request of a call. Raises InvalidArgument."""
+        """Build the request of a call.
+
+        Raises InvalidArgument if a field is invalid, or if the call cannot be limited to the client's scope.
+        """
         operation = operation_named(operation_id)
         if self.scope:
             self._apply_scope(operation, fields)
@@ -123,7 +126,7 @@ def free_request(
     params: Mapping[str, object] | None,
     headers: Mapping[str, str] | None,
 ) -> Request:
-    """Build a request to a path below /api/v1, without the scope of the client. Raises InvalidArgument."""
+    """Build a request to a path below /api/v1, without the client's scope. Raises InvalidArgument if it is invalid."""
     if method not in METHODS:
         raise InvalidArgument("method", f"must be one of {', '.join(METHODS)}")
     if not path.startswith("/") or not path.isascii() or not path.isprintable() or " " in path:
@@ -140,7 +143,7 @@ def free_request(
 
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-# Routes that call a language model ignore the key, so the client does not retry them after a lost response.
+# Routes that call a language model ignore the Idempotency-Key, so the client does not retry them after a lost response.
 KEYED_PATHS = re.compile(
     "|".join(
         f"{operation.method} {re.sub('{[^}]*}', '.+', operation.template)}"
@@ -151,7 +154,7 @@ KEYED_PATHS = re.compile(
 
 
 def header_text(field: str, text: object) -> str:
-    """Return the text if it is valid in a header. Raises InvalidArgument."""
+    """Return the text if it is valid in a header. Otherwise, raise InvalidArgument."""
     if not isinstance(text, str) or not text.isascii() or not text.isprintable() or text != text.strip() or not text:
         raise InvalidArgument(field, "must be printable ASCII text without leading or trailing spaces")
     return text

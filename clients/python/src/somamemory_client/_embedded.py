@@ -15,7 +15,7 @@ from ._messages import Request, Response
 from .errors import InvalidArgument
 
 THREADS = 8
-Application = Callable[..., Any]  # of WSGI; to type checkers, Django's response is not an Iterable
+Application = Callable[..., Any]  # a WSGI application; to type checkers, Django's response is not an Iterable
 
 
 class EmbeddedTransport:
@@ -79,7 +79,7 @@ class AsyncEmbeddedTransport:
 
 
 class _Start:
-    """The `start_response` of WSGI."""
+    """WSGI's `start_response` callable, which stores the status and the headers."""
 
     status = 500
     headers: dict[str, str]

@@ -16,7 +16,7 @@ PROBLEM = "application/problem+json"
 
 @dataclass(slots=True)
 class Request:
-    """A request. `target` is the path with the query. `repeatable`: sending it again has no further effect."""
+    """A request. `target` is the path with the query. `repeatable`: whether sending it again has no further effect."""
 
     operation: str
     method: str
@@ -53,7 +53,7 @@ class Response:
         return self.headers.get("content-type", "").startswith("application/json")
 
     def json(self) -> Any:  # a JSON document; the client's methods declare its type
-        """Return the parsed body. Raises InvalidResponse."""
+        """Return the parsed body. Raises InvalidResponse if it is not JSON."""
         try:
             return json.loads(self.body)
         except ValueError:
@@ -63,10 +63,13 @@ class Response:
         return self.body.decode(errors="replace")
 
     def error(self) -> ApiError:
-        """Return the error for a response with status 400 or more. Raises InvalidResponse."""
+        """Return the error for a response with status 400 or more.
+
+        Raises InvalidResponse if the response did not come from SomaMemory.
+        """
         if not self.headers.get("content-type", "").startswith(PROBLEM):
             raise InvalidResponse(
-                f"the response with status {self.status} does not come from SomaMemory; check the URL and any "
+                f"the response with status {self.status} did not come from SomaMemory; check the URL and any "
                 f"proxies: {self.body[:200]!r}"
             )
         problem = self.json()
@@ -80,7 +83,7 @@ def _class_of(status: int) -> type[ApiError]:
 
 
 class Transport(Protocol):
-    """Sends requests. Raises ConnectionFailed, ConnectionLost or ResponseTimeout."""
+    """Sends requests. `send` raises ConnectionFailed, ConnectionLost or ResponseTimeout if there is no response."""
 
     def send(self, request: Request, timeout_s: float) -> Response: ...
 
@@ -88,7 +91,7 @@ class Transport(Protocol):
 
 
 class AsyncTransport(Protocol):
-    """Sends requests without blocking. Raises ConnectionFailed, ConnectionLost or ResponseTimeout."""
+    """Sends requests without blocking the event loop. `send` raises the same errors as `Transport.send`."""
 
     async def send(self, request: Request, timeout_s: float) -> Response: ...
 

@@ -113,7 +113,7 @@ def target(path: str, query: Mapping[str, object]) -> str:
 
 
 def encode(value: object, field: str = "body") -> bytes:
-    """Return a value as JSON. Raises InvalidArgument for a value that JSON cannot represent, and names its field."""
+    """Return a value as JSON. If JSON cannot represent it, raise InvalidArgument with the name of the field."""
     try:
         return _ENCODER.encode(value).encode()
     except (TypeError, ValueError, RecursionError) as error:
@@ -125,9 +125,9 @@ def encode(value: object, field: str = "body") -> bytes:
 
 
 def encodable(field: str, text: str) -> str:
-    """Return the text.
+    """Return the text if it can be encoded in UTF-8.
 
-    Raises InvalidArgument for half of a surrogate pair, such as Python creates from invalid bytes.
+    Raises InvalidArgument if it contains half of a surrogate pair, which Python creates from invalid bytes.
     """
     try:
         text.encode()
@@ -150,7 +150,7 @@ def _plain(value: object) -> object:
 
 
 def instant(moment: datetime) -> str:
-    """Return a time in RFC 3339 format. A time without a time zone is local, as is usual in Python."""
+    """Return a time in RFC 3339 format. A time without a time zone is a local time, as is usual in Python."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 

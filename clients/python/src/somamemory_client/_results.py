@@ -60,10 +60,10 @@ class Results(Sequence[T], Generic[T]):
 
 @dataclass
 class BulkReport:
-    """The progress of a bulk helper.
+    """The progress of a method that sends several bulk requests.
 
     done: the number of items processed so far, in the given order.
-    failures: the results of the items that were rejected. `index` counts all items.
+    failures: the results of the items that were rejected. `index` is the position among all given items.
     """
 
     stored: int = 0
@@ -81,7 +81,7 @@ class BulkReport:
 
 
 class BulkStopped(SomaError):
-    """A bulk helper could not continue. The items at index `report.done` and later may not have been stored."""
+    """A series of bulk requests could not continue. Items from index `report.done` on may not have been stored."""
 
     def __init__(self, report: BulkReport, cause: SomaError) -> None:
         super().__init__(f"stopped after {report.done} items: {cause}")
@@ -115,7 +115,7 @@ def batches(items: Iterable[Mapping[str, Any]], size: int) -> Iterator[list[Mapp
 
 
 def one_name(**names: object) -> str:
-    """Return the only name that is given. Raises InvalidArgument unless there is exactly one."""
+    """Return which of these arguments is given. Raises InvalidArgument unless exactly one is given."""
     given = [name for name, value in names.items() if value is not None]
     if len(given) != 1:
         raise InvalidArgument(given[1] if given else next(iter(names)), f"give exactly one of {', '.join(names)}")

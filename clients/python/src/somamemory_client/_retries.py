@@ -30,7 +30,7 @@ class Retries:
     """Wait about `first_s` before the first retry, and twice as long before each subsequent retry.
 
     limit: the maximum number of retries.
-    longest_s: the longest delay. If the server requests a longer one, its error is raised immediately.
+    longest_s: the longest delay. If the server requests a longer one, the server's error is raised immediately.
     """
 
     limit: int = 3
@@ -41,7 +41,7 @@ class Retries:
         """Return how long to wait before the next attempt, or None if the error is final."""
         if attempts > self.limit or not _is_transient(request, error):
             return None
-        # Jitter on the upper half, so that clients that failed at the same time do not retry at the same time.
+        # Randomise the upper half of the delay, so that clients that failed together do not retry together.
         pause = min(self.first_s * 2.0 ** (attempts - 1), self.longest_s) * random.uniform(0.5, 1)
         requested = error.retry_after_s if isinstance(error, ApiError) else None
         if requested is None:

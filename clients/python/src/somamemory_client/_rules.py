@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
-# The alternatives of a field: `{"type": "integer", "minimum": 1}`
+# One of the alternative rules for a field, such as `{"type": "integer", "minimum": 1}`
 Rule = Mapping[str, object]
 
 _KINDS: dict[str, tuple[str, Callable[[object], bool]]] = {
@@ -41,7 +41,7 @@ def _kind(rule: Rule) -> str:
 
 
 def _problem(value: object, rule: Rule) -> str | None:
-    """Return None if the rule allows the value, "" if it has the wrong type, or the limit that it exceeds."""
+    """Return None if the rule allows the value, "" if the value has the wrong type, or else the limit it violates."""
     kind = rule.get("type")
     if kind is None or rule.get("format") == "coordinate":
         return None if kind is None or isinstance(value, str | Sequence) else ""

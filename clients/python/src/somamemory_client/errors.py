@@ -5,7 +5,7 @@ SomaError
 ├── ConnectionFailed        no connection could be opened; nothing was sent
 ├── ConnectionLost          the connection ended before the response was complete
 ├── ResponseTimeout          the response did not arrive in time
-├── InvalidResponse         the response does not come from SomaMemory
+├── InvalidResponse         the response did not come from SomaMemory
 ├── IncompatibleServer      the server has a different major version
 └── ApiError                the server responded with an error; each code has its own class
 """

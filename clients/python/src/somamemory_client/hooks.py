@@ -1,4 +1,4 @@
-"""Hooks: functions that are called before and after each request, for logs, metrics and traces.
+"""Hooks: objects whose methods are called before and after each request, for logs, metrics and traces.
 
 client = Client(hooks=[LogHook(logging.getLogger("memory")), TraceHook(trace.get_tracer("memory"))])
 """

@@ -37,7 +37,7 @@ class AsyncTenants:
         return AsyncPages(self._caller, "tenants.list", {**options})
 
     async def get(self, slug: str) -> types.TenantOut:
-        """Return a tenant. Raises NotFound."""
+        """Return a tenant. Raises NotFound if it does not exist."""
         return await self._caller.fetch(types.TenantOut, "tenants.get", {"slug": slug})
 
     async def update(self, slug: str, /, **changes: Unpack[types.TenantsUpdateOptions]) -> types.TenantOut:
@@ -76,7 +76,7 @@ class AsyncKeys:
         return AsyncPages(self._caller, "keys.list", {**options, "slug": slug})
 
     async def rotate(self, slug: str, prefix: str, **options: Unpack[types.KeysRotateOptions]) -> types.IssuedKeyOut:
-        """Replace a key. Both keys are valid for `overlap_hours`."""
+        """Replace a key. The old key remains valid for `overlap_hours`."""
         fields = {**options, "slug": slug, "prefix": prefix}
         return await self._caller.fetch(types.IssuedKeyOut, "keys.rotate", fields)
 
@@ -92,7 +92,7 @@ class AsyncJobs:
         self._caller = caller
 
     async def get(self, id: str) -> types.JobOut:
-        """Return the state of a job."""
+        """Return the state of a job. Raises NotFound if it does not exist."""
         return await self._caller.fetch(types.JobOut, "jobs.get", {"id": id})
 
     async def rebuild_embeddings(self, **options: Unpack[types.EmbeddingsRebuildOptions]) -> types.RebuildOut:

@@ -31,7 +31,7 @@ class AsyncClient:
         client = AsyncClient("http://127.0.0.1:9595", api_key="…")
         await client.memories.store("Ada drinks coffee", user_id="ada")
 
-    Methods such as `user`, `tenant` and `with_options` return clients that share the connections of this one.
+    Methods such as `user`, `tenant` and `with_options` return clients that share this client's connections.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class AsyncClient:
         ssl_context: ssl.SSLContext | None = None,
         transport: AsyncTransport | None = None,
     ) -> None:
-        """Create a client. Raises InvalidArgument.
+        """Create a client. Raises InvalidArgument if an argument is invalid.
 
         base_url: the URL of the server; defaults to `SOMA_URL`, or else to http://127.0.0.1:9595.
         api_key: the API key; defaults to `SOMA_API_KEY`.
@@ -82,7 +82,8 @@ class AsyncClient:
         """Return a client that runs the service in this process, with its data in a folder and without a port.
 
         The `somamemory` package must be installed. A process can open only one folder, and only one process should open
-        a folder at a time. Requests use the service's deadlines instead of a timeout. Raises InvalidArgument.
+        a folder at a time.         Requests use the service's deadlines instead of a timeout. Raises InvalidArgument if
+        the service is not installed or cannot use the folder.
         """
         transport = AsyncEmbeddedTransport.open(Path(path))
         return cls(
@@ -94,8 +95,8 @@ class AsyncClient:
     def user(self, user_id: str) -> AsyncClient:
         """Return a client whose calls are limited to one user.
 
-        It adds the user id to calls that take one, and rejects lists and searches that cannot be limited to a user.
-        Calls for a single object, such as `get(key=…)`, are not limited. To limit them, use an API key with a
+        The client adds the user id to calls that take one, and rejects lists and searches that cannot be limited to a
+        user. Calls for a single object, such as `get(key=…)`, are not limited. To limit them, use an API key with a
         `user_id`.
         """
         return self._copy(self._caller.config.with_scope("user_id", user_id))
@@ -126,7 +127,7 @@ class AsyncClient:
     ) -> AsyncClient:
         """Return a client with other options.
 
-        idempotency_key: for one write. By default, each write gets a random key.
+        idempotency_key: the Idempotency-Key for one write. By default, each write gets a random key.
         """
         return self._copy(self._caller.config.with_options(timeout, max_retries, headers, idempotency_key))
 

@@ -31,23 +31,23 @@ class AsyncConversations:
         return await self._caller.fetch(types.ConversationOut, "conversations.create_once", fields)
 
     async def get(self, id: str | None = None, *, external_id: str | None = None) -> types.ConversationOut:
-        """Return a conversation without its messages. Raises NotFound."""
+        """Return a conversation without its messages. Raises NotFound if it does not exist."""
         operation, fields = _named("conversations.get", id, external_id)
         return await self._caller.fetch(types.ConversationOut, operation, fields)
 
     def list(self, **options: Unpack[types.ConversationsListOptions]) -> AsyncPages[types.ListedOut]:
-        """Return all conversations that match, most recently changed first. `limit` is the size of a page."""
+        """Return all conversations that match the options, most recently changed first. `limit` is the page size."""
         fields: Fields = {"limit": 100, **options}
         return AsyncPages(self._caller, "conversations.list", fields, "results")
 
     async def count(self, **options: Unpack[types.ConversationsCountOptions]) -> int:
-        """Count the conversations that match."""
+        """Count the conversations that match the options."""
         return (await self._caller.fetch(types.CountOut, "conversations.count", {**options}))["count"]
 
     async def append(
         self, messages: Sequence[types.MessageBody], *, id: str | None = None, external_id: str | None = None
     ) -> types.MessagesOut:
-        """Add messages at the end: all of them, or none."""
+        """Append messages to a conversation: all of them, or none."""
         operation, fields = _named("conversations.append", id, external_id)
         return await self._caller.fetch(types.MessagesOut, operation, {**fields, "messages": messages})
 
@@ -63,7 +63,7 @@ class AsyncConversations:
         return AsyncPages(self._caller, operation, {**options, **fields})
 
     async def update(self, id: str, /, **changes: Unpack[types.ConversationsUpdateOptions]) -> types.ChangedOut:
-        """Change the given fields and leave the others unchanged."""
+        """Change the given fields of a conversation, and leave the others unchanged."""
         return await self._caller.fetch(types.ChangedOut, "conversations.update", {**changes, "id": id})
 
     async def set_label(self, id: str, label: str) -> types.ChangedOut:
@@ -123,7 +123,7 @@ class AsyncConversations:
         return await self._caller.fetch(types.SummaryOut, "summaries.create_for_conversation", fields)
 
     async def suggest_labels(self, id: str) -> Suggestions:
-        """Suggest labels with the language model."""
+        """Suggest labels for a conversation with the language model."""
         return await self._caller.fetch(Suggestions, "labels.suggest_for_conversation", {"id": id})
 
     async def extract_facts(self, id: str) -> types.ExtractionOut:

@@ -16,7 +16,7 @@ class AsyncProposals:
         self._caller = caller
 
     def list(self, **options: Unpack[types.ProposalsListOptions]) -> AsyncPages[types.ProposalOut]:
-        """Return the proposals in a state, newest first. By default, return the open ones."""
+        """Return the proposals in a given state, newest first. By default, return the open proposals."""
         return AsyncPages(self._caller, "proposals.list", {**options})
 
     async def accept(self, id: str) -> types.ProposalOut:

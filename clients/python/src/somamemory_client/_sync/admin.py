@@ -38,7 +38,7 @@ class Tenants:
         return Pages(self._caller, "tenants.list", {**options})
 
     def get(self, slug: str) -> types.TenantOut:
-        """Return a tenant. Raises NotFound."""
+        """Return a tenant. Raises NotFound if it does not exist."""
         return self._caller.fetch(types.TenantOut, "tenants.get", {"slug": slug})
 
     def update(self, slug: str, /, **changes: Unpack[types.TenantsUpdateOptions]) -> types.TenantOut:
@@ -77,7 +77,7 @@ class Keys:
         return Pages(self._caller, "keys.list", {**options, "slug": slug})
 
     def rotate(self, slug: str, prefix: str, **options: Unpack[types.KeysRotateOptions]) -> types.IssuedKeyOut:
-        """Replace a key. Both keys are valid for `overlap_hours`."""
+        """Replace a key. The old key remains valid for `overlap_hours`."""
         fields = {**options, "slug": slug, "prefix": prefix}
         return self._caller.fetch(types.IssuedKeyOut, "keys.rotate", fields)
 
@@ -93,7 +93,7 @@ class Jobs:
         self._caller = caller
 
     def get(self, id: str) -> types.JobOut:
-        """Return the state of a job."""
+        """Return the state of a job. Raises NotFound if it does not exist."""
         return self._caller.fetch(types.JobOut, "jobs.get", {"id": id})
 
     def rebuild_embeddings(self, **options: Unpack[types.EmbeddingsRebuildOptions]) -> types.RebuildOut:

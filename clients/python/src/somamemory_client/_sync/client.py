@@ -32,7 +32,7 @@ class Client:
         client = Client("http://127.0.0.1:9595", api_key="…")
         client.memories.store("Ada drinks coffee", user_id="ada")
 
-    Methods such as `user`, `tenant` and `with_options` return clients that share the connections of this one.
+    Methods such as `user`, `tenant` and `with_options` return clients that share this client's connections.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Client:
         ssl_context: ssl.SSLContext | None = None,
         transport: Transport | None = None,
     ) -> None:
-        """Create a client. Raises InvalidArgument.
+        """Create a client. Raises InvalidArgument if an argument is invalid.
 
         base_url: the URL of the server; defaults to `SOMA_URL`, or else to http://127.0.0.1:9595.
         api_key: the API key; defaults to `SOMA_API_KEY`.
@@ -83,7 +83,8 @@ class Client:
         """Return a client that runs the service in this process, with its data in a folder and without a port.
 
         The `somamemory` package must be installed. A process can open only one folder, and only one process should open
-        a folder at a time. Requests use the service's deadlines instead of a timeout. Raises InvalidArgument.
+        a folder at a time.         Requests use the service's deadlines instead of a timeout. Raises InvalidArgument if
+        the service is not installed or cannot use the folder.
         """
         transport = EmbeddedTransport.open(Path(path))
         return cls(
@@ -95,8 +96,8 @@ class Client:
     def user(self, user_id: str) -> Client:
         """Return a client whose calls are limited to one user.
 
-        It adds the user id to calls that take one, and rejects lists and searches that cannot be limited to a user.
-        Calls for a single object, such as `get(key=…)`, are not limited. To limit them, use an API key with a
+        The client adds the user id to calls that take one, and rejects lists and searches that cannot be limited to a
+        user. Calls for a single object, such as `get(key=…)`, are not limited. To limit them, use an API key with a
         `user_id`.
         """
         return self._copy(self._caller.config.with_scope("user_id", user_id))
@@ -127,7 +128,7 @@ class Client:
     ) -> Client:
         """Return a client with other options.
 
-        idempotency_key: for one write. By default, each write gets a random key.
+        idempotency_key: the Idempotency-Key for one write. By default, each write gets a random key.
         """
         return self._copy(self._caller.config.with_options(timeout, max_retries, headers, idempotency_key))
 

@@ -19,11 +19,11 @@ class Graph:
         self._caller = caller
 
     def link(self, **ends: Unpack[types.GraphLinkOptions]) -> types.LinkOut:
-        """Link two addresses, such as `link(from_key="ada", to_coord="1,2", link_type="knows")`."""
+        """Link two addresses, as in `link(from_key="ada", to_coord="1,2", link_type="knows")`."""
         return self._caller.fetch(types.LinkOut, "graph.link", {**ends})
 
     def unlink(self, **ends: Unpack[types.GraphUnlinkOptions]) -> bool:
-        """Delete a link. Return whether there was one."""
+        """Delete a link. Return whether it existed."""
         return (self._caller.fetch(types.UnlinkedOut, "graph.unlink", {**ends}))["deleted"]
 
     def link_many(self, links: Sequence[types.NamedLinkBody], *, atomic: bool = False) -> types.BulkLinkedOut:

@@ -38,7 +38,7 @@ class Memories:
         id: str | None = None,
         **options: Unpack[types.MemoriesGetOptions],
     ) -> types.MemoryOut:
-        """Return a memory, optionally as it was at an earlier time (`as_of`). Raises NotFound."""
+        """Return a memory, optionally as it was at an earlier time (`as_of`). Raises NotFound if there is none."""
         operation, fields = _named("memories.get", coord, key, id, options)
         return (self._caller.fetch(types.MemoryEnvelope, operation, fields))["memory"]
 
@@ -51,7 +51,7 @@ class Memories:
         namespace: str | None = None,
         **changes: Unpack[types.MemoriesPatchByIdOptions],
     ) -> types.MemoryOut:
-        """Change the given fields and leave the others unchanged. In objects, None removes a field."""
+        """Change the given fields of a memory, and leave the others unchanged. In objects, None removes a field."""
         scope = {} if namespace is None else {"namespace": namespace}
         operation, fields = _named("memories.patch", coord, key, id, {**changes, **scope})
         return (self._caller.fetch(types.MemoryEnvelope, operation, fields))["memory"]
@@ -101,7 +101,7 @@ class Memories:
         return Results(body["memories"], body)
 
     def list(self, **options: Unpack[types.MemoriesListOptions]) -> Pages[types.MemoryOut]:
-        """Return all memories that match. `limit` is the size of a page."""
+        """Return all memories that match the options. `limit` is the page size."""
         return Pages(self._caller, "memories.list", {**options})
 
     def map(self, **options: Unpack[types.MemoriesMapOptions]) -> types.MapOut:
@@ -120,7 +120,7 @@ class Memories:
         ids: Sequence[str] | None = None,
         namespace: str | None = None,
     ) -> types.BulkGotOut:
-        """Return up to 1,000 memories, in the given order."""
+        """Return up to 1,000 memories, in the order of the given names."""
         fields = _many(coords, keys, ids, namespace)
         return self._caller.fetch(types.BulkGotOut, "memories.get_many", fields)
 
@@ -171,7 +171,7 @@ class Memories:
 def _named(
     operation: str, coord: Coordinate | None, key: str | None, id: str | None, options: Mapping[str, object]
 ) -> tuple[str, Fields]:
-    """Return the operation for this kind of name, and its fields.
+    """Return the operation for this kind of name, and the fields of the call.
 
     Raises InvalidArgument unless there is exactly one name.
     """

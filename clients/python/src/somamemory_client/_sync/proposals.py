@@ -17,7 +17,7 @@ class Proposals:
         self._caller = caller
 
     def list(self, **options: Unpack[types.ProposalsListOptions]) -> Pages[types.ProposalOut]:
-        """Return the proposals in a state, newest first. By default, return the open ones."""
+        """Return the proposals in a given state, newest first. By default, return the open proposals."""
         return Pages(self._caller, "proposals.list", {**options})
 
     def accept(self, id: str) -> types.ProposalOut:

@@ -74,7 +74,7 @@ def pages(operation: str, *, items: str = "items", most: int | None = None, **fi
 
 
 def memories(kind: str, names: Sequence[str], namespace: str | None = None) -> Calls[list[Any]]:
-    """Return the memory for each name, or None. `kind`: "keys" or "ids"."""
+    """Return the memory with each name, or None if it does not exist. `kind`: "keys" or "ids"."""
     found: list[Any] = []
     while len(found) < len(names):  # large memories can make a response end early
         some = names[len(found) : len(found) + MOST]

@@ -34,7 +34,7 @@ class Entry(NamedTuple):
 
 
 class Files:
-    """The files below a namespace. A path is relative to ROOT here, and "" is ROOT itself."""
+    """The files in a namespace. In this class, paths are relative to ROOT, and "" is ROOT itself."""
 
     def __init__(self, namespace: str) -> None:
         self.namespace = namespace
@@ -171,7 +171,7 @@ class Files:
 
 
 def located(name: str) -> str:
-    """Return the path of a name below ROOT. Raises Refused."""
+    """Return the path of a name relative to ROOT. Raises Refused if the name is outside of ROOT."""
     if not name.startswith(ROOT):
         raise Refused(f"Path must start with {ROOT}, got: {name}")
     full = posixpath.normpath(f"/base{ROOT}/{name[len(ROOT) :].lstrip('/')}")

@@ -10,7 +10,10 @@ _ESCAPED = re.compile(r":([0-9A-F]{2})")
 
 
 def segment(label: str) -> str:
-    """Return a label whose other characters are escaped: `:` and two hexadecimal digits for each byte of UTF-8."""
+    """Return a label as a segment. Characters other than letters, digits and `_ - .` are escaped.
+
+    An escape is `:` and two hexadecimal digits for each byte of the character in UTF-8.
+    """
     return "".join(chr(byte) if byte in _KEPT else f":{byte:02X}" for byte in label.encode())
 
 

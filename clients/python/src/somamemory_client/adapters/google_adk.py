@@ -33,7 +33,7 @@ _Object = Mapping[str, Any]
 class SomaMemoryService(BaseMemoryService):
     """The memories of users, one for each event that contains text.
 
-    namespace: contains a namespace for each app.
+    namespace: the namespace that contains one namespace for each app.
     options: additional fields for each search, such as `top_k` (10 by default) or `min_relevance`.
     """
 
@@ -80,7 +80,7 @@ class SomaMemoryService(BaseMemoryService):
     async def _add_events(
         self, app: str, user: str, events: Sequence[Event], session: str | None, metadata: Mapping[str, object]
     ) -> None:
-        """Store the events that are new. Those that were deleted are not stored again."""
+        """Store the events that have never been stored. Deleted events are not stored again."""
         known = {
             memory["metadata"].get("id")
             async for memory in self._client.memories.list(
@@ -102,9 +102,9 @@ class SomaMemoryService(BaseMemoryService):
 
 
 class SomaSessionService(BaseSessionService):
-    """The sessions of users. Processes that append to a session at the same time lose nothing.
+    """The sessions of users. If several processes append to a session at the same time, no event is lost.
 
-    namespace: contains the namespaces of each app.
+    namespace: the namespace that contains the namespaces of each app.
     """
 
     def __init__(self, client: AsyncClient, namespace: str = "google-adk") -> None:
@@ -174,7 +174,7 @@ class SomaSessionService(BaseSessionService):
         return _values((await run_async(self._client, memories("keys", keys, self._states(app_name))))[0])
 
     async def append_event(self, session: Session, event: Event) -> Event:
-        """Append an event to the stored session and to `session`. An event that is already stored changes nothing."""
+        """Append an event to the stored session and to `session`. If the event is already stored, do nothing."""
         if event.partial:
             return event
         place = {"namespace": self._events(session.app_name), "user_id": session.user_id, "session_id": session.id}
@@ -296,7 +296,7 @@ def _text(content: Content | None) -> str:
 
 
 def _payload(content: Content | None, author: str | None) -> dict[str, str]:
-    """Return what searches use: the text, but nothing of a tool call."""
+    """Return the payload, which searches use: the text of the content, without its tool calls."""
     text = _text(content)
     return {"text": text, "role": author or ""} if text else {}
 

@@ -28,7 +28,7 @@ _ORDERINGS = {">": "gt", ">=": "gte", "<": "lt", "<=": "lte"}
 
 
 class SomaDocumentStore:
-    """Documents as memories, whose keys are the ids. The service embeds their content.
+    """Stores documents as memories, with the documents' ids as keys. The service embeds the content.
 
     client: by default, a client with the settings from the environment. A pipeline that is loaded from a file always
     uses those settings.
@@ -56,8 +56,8 @@ class SomaDocumentStore:
     def filter_documents(self, filters: Filter | None = None) -> list[Document]:
         """Return the documents that match, in the order in which they were written.
 
-        The service applies the filters. Comparisons of dates, and filters on fields other than `meta`, are applied to
-        its results.
+        The service applies the filters, except comparisons of dates and filters on fields other than `meta`. These are
+        applied to the service's results.
         """
         conditions, _ = _translated(filters) if filters else (None, True)
         documents = map(_document, self._list(conditions))
@@ -66,7 +66,7 @@ class SomaDocumentStore:
     def write_documents(self, documents: list[Document], policy: DuplicatePolicy = DuplicatePolicy.NONE) -> int:
         """Store documents, up to 1,000 in one transaction.
 
-        The policies `NONE` and `FAIL` store nothing if an id exists.
+        With the policies `NONE` and `FAIL`, nothing is stored if one of the ids already exists.
         """
         if not isinstance(documents, list) or not all(isinstance(document, Document) for document in documents):
             raise ValueError("documents must be a list of Documents")
@@ -99,7 +99,7 @@ class SomaDocumentStore:
         return len(ids)
 
     def update_by_filter(self, filters: Filter, meta: dict[str, Any]) -> int:
-        """Change fields of `meta` in the documents that match."""
+        """Change fields of `meta` in the documents that match the filters. Return the number of documents."""
         documents = self.filter_documents(filters)
         for document in documents:
             document.meta.update(meta)
@@ -170,7 +170,7 @@ def _document(memory: Mapping[str, Any]) -> Document:
 
 
 def _translated(filters: Filter) -> tuple[Filter | None, bool]:
-    """Return conditions of the API that every matching document meets, and whether no other document does."""
+    """Return API conditions that every matching document meets, and whether only matching documents meet them."""
     if "field" in filters:
         return _comparison(filters)
     if "conditions" not in filters:

@@ -52,7 +52,7 @@ class SomaRetriever(BaseRetriever):
 
 
 class SomaVectorStore(VectorStore):
-    """Documents as memories, whose keys are the ids. The service embeds them.
+    """Stores documents as memories, with the documents' ids as keys. The service embeds the texts.
 
     mode: how searches work: "hybrid", "semantic" or "keyword".
     """
@@ -124,7 +124,7 @@ class SomaVectorStore(VectorStore):
         namespace: str = "langchain",
         mode: Mode = "hybrid",
     ) -> SomaVectorStore:
-        """Store texts. `embedding` must be None, because the service embeds them."""
+        """Return a store that contains the texts. `embedding` must be None, because the service embeds the texts."""
         if embedding is not None:
             raise InvalidArgument("embedding", "must be None; the service embeds the texts with its own model")
         store = cls(client, namespace, mode=mode)
@@ -133,9 +133,9 @@ class SomaVectorStore(VectorStore):
 
 
 class SomaChatHistory(BaseChatMessageHistory):
-    """The messages in a session, as the conversation whose `external_id` is the session's.
+    """The messages in a session, stored in the conversation whose `external_id` is the session's id.
 
-    options: the fields of the conversation, such as `user_id` or `label`, which apply when it is created.
+    options: the fields with which the conversation is created, such as `user_id` or `label`.
     """
 
     def __init__(self, client: Client, session_id: str, **options: Any) -> None:
@@ -158,7 +158,7 @@ class SomaChatHistory(BaseChatMessageHistory):
         self._client.conversations.append(bodies, external_id=self._id)
 
     def clear(self) -> None:
-        """Delete the conversation. This cannot be undone."""
+        """Delete the conversation. The service can restore it during the retention period."""
         with contextlib.suppress(NotFound):
             self._client.conversations.delete(self._client.conversations.get(external_id=self._id)["id"])
 

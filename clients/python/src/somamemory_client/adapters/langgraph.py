@@ -2,8 +2,9 @@
 
     graph = builder.compile(store=SomaStore(Client()))
 
-An item is a memory. Its namespace `("users", "ada")` is the `langgraph/users/ada` namespace, and its value is stored in
-the metadata as `value`, which filters can use. Searches use the strings in the value, or only those at `index`.
+Each item is stored as a memory. For example, the namespace `("users", "ada")` becomes `langgraph/users/ada`. An item's
+value is stored in the metadata as `value`, so that filters can use it. Searches use the strings in the value, or only
+those at `index`.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class _Translation:
         self.consistency = consistency
 
     def batch(self, ops: Sequence[Op]) -> Calls[list[Result]]:
-        """Return the results. As in LangGraph's own stores, reads precede writes, and the last write to a key wins."""
+        """Return the results of operations. As in LangGraph's stores, reads precede writes, and the last write wins."""
         results: dict[int, Result] = {}
         results |= yield from self._gets([(at, op) for at, op in enumerate(ops) if isinstance(op, GetOp)])
         for at, op in enumerate(ops):

@@ -4,7 +4,7 @@
     memory = Memory.from_defaults(session_id="thread-1", memory_blocks=[block])
 
 Messages that leave the short-term memory are appended to the conversation whose `external_id` is the session's id.
-Characters other than letters, digits, `.`, `_` and `-` are escaped.
+In this id, characters other than letters, digits, `.`, `_` and `-` are escaped.
 """
 
 from __future__ import annotations

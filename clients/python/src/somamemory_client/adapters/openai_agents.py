@@ -42,7 +42,7 @@ class SomaSession(SessionABC):
         return namespace(self._root, [self.session_id])
 
     async def get_items(self, limit: int | None = None) -> list[TResponseInputItem]:
-        """Return the items, or the latest `limit`, oldest first."""
+        """Return all items, or the latest `limit` items, oldest first."""
         if limit is None and self.session_settings is not None:
             limit = self.session_settings.limit
         if limit is not None and limit <= 0:
@@ -64,7 +64,7 @@ class SomaSession(SessionABC):
         return None
 
     async def clear_session(self) -> None:
-        """Delete all items."""
+        """Delete all items of the session."""
         while not (await self._client.memories.delete_matching(namespace=self._place, all=True))["complete"]:
             pass
 
@@ -78,7 +78,7 @@ def _item(memory: Any) -> TResponseInputItem:
 
 
 def _payload(item: Any) -> dict[str, object]:
-    """Return what searches use: the text of a message, and nothing for a tool call."""
+    """Return the payload, which searches use: the text of a message, or nothing for a tool call."""
     content = item.get("content")
     parts = [{"text": content}] if isinstance(content, str) else content if isinstance(content, list) else []
     text = "\n".join(str(part["text"]) for part in parts if isinstance(part, dict) and part.get("text"))

@@ -39,7 +39,7 @@ _RECORDS = TypeAdapter(ConversationRecord)
 class SomaConversationStore(ConversationStore):
     """A store of conversations, with the asynchronous client.
 
-    namespace: contains the namespaces of the records and of the entries.
+    namespace: the namespace that contains the namespaces of the records and of the entries.
 
     `delete` also deletes the entries, unless another conversation was forked from the same history. A fork that is
     saved at the same time can lose its history.
@@ -150,7 +150,7 @@ class SomaConversationStore(ConversationStore):
     async def _history_id(
         self, record: ConversationRecord, new: Sequence[ConversationEntry], stored: types.MemoryOut | None
     ) -> str:
-        """Return the `session_id` of the entries: that of the conversation or of its original, or a new one."""
+        """Return the `session_id` for new entries: that of the history they continue or, without one, a new one."""
         if record.head_id is not None and record.head_id not in {entry.id for entry in new}:
             try:
                 head = await self._entry_memory(record.head_id)
@@ -192,7 +192,7 @@ def _entry(memory: types.MemoryOut) -> ConversationEntry:
 
 
 def _payload(message: ModelMessage) -> Mapping[str, object]:
-    """Return what searches use: the text of a prompt or response, but nothing of a tool call."""
+    """Return the payload, which searches use: the text of a prompt or response, without tool calls."""
     texts = [text for part in message.parts for text in _texts(part)]
     role = "user" if message.kind == "request" else "assistant"
     return {"text": "\n".join(texts), "role": role} if texts else {}
