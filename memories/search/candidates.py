@@ -84,7 +84,7 @@ class Confirmation:
     def at(
         self, tenant: Tenant, visible: Selection, addresses: Sequence[Address]
     ) -> tuple[list[Candidate], list[Candidate]]:
-        """Return the `visible` memories at these addresses in two lists: those that pass every filter, and the others."""
+        """Return the `visible` memories at these addresses in two lists: those that pass every filter, and the rest."""
         passes, parameters = f"CASE WHEN {self.selection.condition} THEN 1 ELSE 0 END", self.selection.parameters
         if visible is self.selection:
             passes, parameters = "1", []
