@@ -45,7 +45,8 @@ def sentence(event: AuditEvent) -> str:
 def changes(request: HttpRequest, event: AuditEvent) -> dict[str, Any] | None:
     """Return the version of the memory that an event wrote, with its differences from the previous version.
 
-    None if the event changed no memory, if the user may not view memories, or if the version is no longer available.
+    Return None if the event changed no memory, if the user may not view memories, or if the version is no longer
+    available.
     """
     user: Any = request.user
     if event.tenant is None or event.after_hash is None or not event.action.startswith("memory."):

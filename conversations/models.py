@@ -293,7 +293,7 @@ class ColdFile(TenantOwned):
 class DeletedConversation(TenantOwned):
     """A soft-deleted conversation, with the data to purge or restore it.
 
-    The row exists for as long as its messages do.
+    The row exists for as long as the conversation's messages exist.
     """
 
     id = models.BigAutoField(primary_key=True)

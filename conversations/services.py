@@ -336,7 +336,7 @@ def _last_text(caller: Caller, conversation: Conversation) -> str:
 
 
 def _count(caller: Caller, conversation: Conversation) -> None:
-    """Add the change in a conversation's size to the usage, in the same transaction. Raises QuotaExceeded."""
+    """Add the change in a conversation's size to the tenant's usage. Raises QuotaExceeded if the quota is too small."""
     before, conversation.bytes = conversation.bytes, conversation.size()
     usage.add(caller.tenant, 0, conversation.bytes - before)
 

@@ -86,7 +86,7 @@ def is_limited(tenant: Tenant) -> bool:
 
 
 def add(tenant: Tenant, memories: int, bytes: int, *, enforced: bool = True) -> None:
-    """Record a change in memories and bytes. Requires the transaction that makes the change.
+    """Record a change in memories and bytes. Must be called in the transaction that makes the change.
 
     enforced: whether to raise QuotaExceeded if the change would exceed a quota.
     """

@@ -33,7 +33,10 @@ Send = Callable[[bytes, dict[str, str]], tuple[int, str, bytes]]
 
 @contextmanager
 def opened(path: str, api_key: str | None, tenant: str | None) -> Iterator[Send]:
-    """Yield a function that sends a message to the endpoint at `path`. Raises ConfigurationError."""
+    """Yield a function that sends a message to the endpoint at `path`.
+
+    Raises ConfigurationError if there is no key, or if the key or the tenant cannot be sent.
+    """
     key = api_key or _first_key()
     if key is not None and (running := _running(path, key, tenant)) is not None:
         yield running.send

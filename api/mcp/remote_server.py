@@ -39,7 +39,10 @@ class RemoteServer:
             self._headers["X-Tenant"] = tenant
 
     def send(self, body: bytes, headers: dict[str, str]) -> tuple[int, str, bytes]:
-        """Send a message. Return the status, the media type and the content of the response. Raises Unreachable."""
+        """Send a message. Return the status, the media type and the content of the response.
+
+        Raises Unreachable if the server does not respond.
+        """
         try:
             return _RETRIES.run(lambda: self.send_once(body, headers), lambda error: isinstance(error, Unreachable))
         except Unreachable as error:

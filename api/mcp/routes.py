@@ -51,7 +51,7 @@ def send(
     if_match: int | None = None,
     if_absent: bool = False,
 ) -> Any:
-    """Send a request to a route, and return the JSON of its response. Raises RouteError.
+    """Send a request to a route, and return the JSON of its response. Raises RouteError if the route returns an error.
 
     request: the MCP message.
     path: the path below /api/v1, not percent-encoded.

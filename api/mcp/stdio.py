@@ -33,7 +33,7 @@ def main(
     namespace: str | None = None,
     profile: str | None = None,
 ) -> None:
-    """Serve until the end of standard input. For the parameters, see `connected`. Raises ConfigurationError."""
+    """Serve until the end of standard input. For the parameters and errors, see `connected`."""
     source, out = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr  # only messages may appear on standard output
     with connected(url, api_key, tenant, namespace, profile) as send:
@@ -44,7 +44,9 @@ def main(
 def connected(
     url: str | None, api_key: str | None, tenant: str | None, namespace: str | None, profile: str | None
 ) -> Iterator[Send]:
-    """Yield a function that sends a message to the endpoint. Raises ConfigurationError.
+    """Yield a function that sends a message to the endpoint.
+
+    Raises ConfigurationError if the URL, the key or the tenant cannot be used.
 
     url: the server's URL. Without one, messages go to the server of this data folder or, if none is running, to this
     process, for which Django must be set up.

@@ -150,7 +150,7 @@ def _value(control: Control) -> Any:
 
 
 def _number(text: str) -> int | float | str:
-    """Return the number, or the text itself, which the schema rejects."""
+    """Return the number that a text represents or, if it is not a number, the text itself, which the schema rejects."""
     for kind in (int, float):
         try:
             return kind(text)

@@ -75,7 +75,7 @@ def mentioned(tenant: Tenant, root: Coordinate) -> list[str]:
 
 
 def forget(caller: Caller, keys: Sequence[str], *, purge: bool) -> None:
-    """Delete the given entities that no fact mentions any more. Requires a transaction."""
+    """Delete the given entities that no fact mentions any more. Must be called in a transaction."""
     orphans = [coordinates.from_key(key) for key in _unmentioned(caller.tenant, keys)]
     if orphans:
         stores.delete_many(caller.writing_reserved(), FACTS, orphans, purge=purge)

@@ -58,7 +58,10 @@ def changes(facts: Sequence[Memory]) -> Iterator[Change]:
 
 
 def apply(caller: Caller, stored: Sequence[Memory]) -> None:
-    """Supersede the facts that the newly stored ones make outdated, or propose to do so. Requires a transaction."""
+    """Supersede the facts that the newly stored ones make outdated, or propose to do so.
+
+    Must be called in a transaction.
+    """
     new = {memory.id for memory in stored if "attribute" in memory.payload}
     for key in sorted({_attribute(memory) for memory in stored if memory.id in new}):
         for change in changes(_about(caller, key, stored)):

@@ -52,7 +52,7 @@ def of(fact: Memory, user_id: str | None) -> Iterator[NewLink]:
 
 
 def recreate(caller: Caller, conversation: Conversation) -> None:
-    """Recreate the links and entities of a conversation's restored facts. Requires a transaction."""
+    """Recreate the links and entities of a conversation's restored facts. Must be called in a transaction."""
     low, high = conversation.root.subtree
     facts = selectors.live(caller, [FACTS]).filter(coordinate_key__gte=low, coordinate_key__lt=high)
     for page in large_rows.pages(facts, "coordinate_key", _PAGE):

@@ -88,7 +88,7 @@ def undo(caller: Caller, id: UUID) -> Proposed:
 def record(caller: Caller, newer: Memory, older: Memory, reason: str, confidence: float, is_certain: bool) -> None:
     """Record a change, unless it is already recorded. Supersede the older fact if the change is certain.
 
-    Requires a transaction.
+    Must be called in a transaction.
     """
     facts = {"newer_id": newer.id, "older_id": older.id}
     if _rows(caller).filter(**facts).exists():
@@ -103,7 +103,7 @@ def record(caller: Caller, newer: Memory, older: Memory, reason: str, confidence
 
 
 def set_user(caller: Caller, conversation: Conversation) -> None:
-    """Set the user of all proposals about a conversation's facts. Requires a transaction."""
+    """Set the user of all proposals about a conversation's facts. Must be called in a transaction."""
     low, high = conversation.root.subtree
     facts = Memory.objects.for_tenant(caller.tenant).filter(namespace=FACTS)
     newer = facts.filter(coordinate_key__gte=low, coordinate_key__lt=high).values("id")

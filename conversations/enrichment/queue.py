@@ -37,7 +37,10 @@ def messages_added(conversation: Conversation, before: int) -> None:
 
 
 def request(conversation: Conversation, kind: str) -> Chore:
-    """Make a task due now, even if it has failed. Requires a transaction that has locked the conversation's row."""
+    """Make a task due now, even if it has failed.
+
+    Must be called in a transaction that has locked the conversation's row.
+    """
     now = timezone.now()
     rows = of(conversation.tenant, conversation.id)
     rows.bulk_create([_new(conversation, kind, now)], ignore_conflicts=True)

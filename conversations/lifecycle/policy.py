@@ -313,7 +313,7 @@ class _Run:
 
 
 def _after(rows: QuerySet[Conversation], by: str, position: Sequence[Any] | None) -> QuerySet[Conversation]:
-    """Return the rows after a position, which is a time and a number."""
+    """Return the rows after a position, given as a time and a conversation number."""
     if not position:
         return rows
     at, number = times.parse(position[0]), position[1]

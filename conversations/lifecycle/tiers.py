@@ -70,8 +70,8 @@ Status, Tier = Conversation.Status, Conversation.Tier
 def settle(caller: Caller, conversation: Conversation) -> None:
     """Set the tier that matches the conversation's status, and archive or restore its messages.
 
-    Requires a transaction that has locked the row; the caller saves the row afterwards. Raises ConversationIsCold if
-    the messages must be restored from cold storage first.
+    Must be called in a transaction that has locked the conversation's row, and the calling code must then save the row.
+    Raises ConversationIsCold if the messages must be restored from cold storage first.
     """
     if conversation.status == Status.ARCHIVED:
         if conversation.tier != Tier.COLD:
@@ -268,7 +268,7 @@ def is_in_file(tenant: Tenant, id: UUID) -> bool:
 
 
 def forget(caller: Caller, id: UUID, *, at_once: bool) -> None:
-    """Mark the file of a conversation as unused. Requires the transaction that deletes the conversation.
+    """Mark the file of a conversation as unused. Must be called in the transaction that deletes the conversation.
 
     at_once: remove the file after the commit. Otherwise `sweep` removes it when the conversation can no longer be
     restored.

@@ -17,7 +17,10 @@ from tenants.models import AuditBlock, AuditSealer, ErasedTenant, Tenant
 
 
 def record(tenant: Tenant, slug_digest: bytes) -> None:
-    """Record that a tenant is being erased. Requires the transaction that adds the erasure to the operators' log."""
+    """Record that a tenant is being erased.
+
+    Must be called in the transaction that adds the erasure to the operators' log.
+    """
     earlier = ErasedTenant.objects.filter(tenant_id=tenant.id).first()
     had_chain = earlier is not None and earlier.had_chain and is_signed(earlier)
     columns = {"slug_digest": slug_digest, "had_chain": had_chain, "signature": _signature(tenant.id, had_chain)}

@@ -54,7 +54,7 @@ def require_valid(sealer: AuditSealer | None) -> AuditSealer:
 
 
 def advance(sealer: AuditSealer, sealed_to: int, new_chains: int) -> None:
-    """Sign and save the progress. Requires the transaction that writes the blocks."""
+    """Sign and save the progress. Must be called in the transaction that writes the blocks."""
     sealer.sealed_to = sealer.signed_to = sealed_to
     sealer.chains += new_chains
     sealer.signature = _signature(sealer)

@@ -52,7 +52,7 @@ def prune() -> int:
 
 
 def _last_expired(tenant: UUID, before: datetime, accepted_to: int) -> AuditBlock | None:
-    """Return the last block that has expired together with all earlier blocks. Raises Tampered.
+    """Return the last block that has expired together with all earlier blocks. Raises Tampered if one was changed.
 
     The last block of the chain is never removed, so it is never returned. Blocks that an operator has accepted are not
     verified again.

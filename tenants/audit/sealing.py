@@ -30,7 +30,10 @@ _PAUSE_S = 0.02
 
 
 def seal(limit: int = 200_000) -> int:
-    """Seal up to about `limit` rows. Return the number of rows sealed. Raises Tampered."""
+    """Seal up to about `limit` rows. Return the number of rows sealed.
+
+    Raises Tampered if the audit log was changed outside this service.
+    """
     sealer = progress.require_valid(AuditSealer.objects.first())
     # No transaction, because on SQLite it would wait for writers
     if not AuditEvent.objects.filter(id__gt=sealer.sealed_to).exists():

@@ -43,7 +43,7 @@ class RedisBuckets:
         self._script: Any = get_redis_connection("limits").register_script(_TAKE)
 
     def take(self, names: Sequence[str], limits: Sequence[Limit], least: int, most: int) -> Taken:
-        """Take tokens like `LocalBuckets.take`. Raises BucketsUnavailable."""
+        """Take tokens like `LocalBuckets.take`. Raises BucketsUnavailable if Redis does not respond."""
         numbers = [number for limit in limits for number in (limit.rate, limit.burst)]
         try:
             tokens, *debts = self._script([f"soma:limit:1:{name}" for name in names], [least, most, *numbers])

@@ -23,7 +23,10 @@ MAX_VERSIONS = 1_000
 
 
 def page(caller: Caller, filters: Mapping[str, object], number: int, size: int) -> NumberedPage:
-    """Return the newest memories that match mem0's filters. Raises InvalidInput."""
+    """Return a page of the memories that match mem0's filters, newest first.
+
+    Raises InvalidInput if the filters are not valid or name no entity.
+    """
     return numbered_page(caller, names.namespaces(caller), _narrowing(dict(filters)), number, size)
 
 

@@ -25,14 +25,14 @@ _TOO_LONG = f"it is longer than {MAX_ELEMENT_BYTES} bytes"
 
 @dataclass(frozen=True)
 class Element:
-    """The bytes of one item, and its position for error messages: 'item 3 (byte 1024)'."""
+    """The bytes of one item in a JSON file, and its position for error messages, such as 'item 3 (byte 1024)'."""
 
     place: str
     raw: bytes
 
 
 def elements(file: BinaryIO) -> Iterator[Element | Broken]:
-    """Yield the items of an array, or a sequence of objects."""
+    """Yield the items of a JSON array, or of a sequence of JSON objects."""
     scan = _Scan()
     while chunk := file.read(CHUNK_BYTES):
         yield from scan.feed(chunk)
@@ -126,7 +126,7 @@ class _Scan:
             self.floor = None
 
     def _forget(self) -> None:
-        """Drop the bytes that are no longer needed."""
+        """Drop the bytes in the buffer that are no longer needed."""
         if self.start is not None and self.at - self.start > MAX_ELEMENT_BYTES:
             self.too_long = True
         done = self.at if self.start is None or self.too_long else self.start

@@ -59,7 +59,10 @@ def parts(text: str) -> Iterator[tuple[str, str]]:
 
 
 def conversation(text: str, kind: str, name: str) -> Imported:
-    """Return the conversation in a file. `name` is its label if the text has no title. Raises Unreadable."""
+    """Return the conversation in a text file. Raises Unreadable if it is not valid.
+
+    name: the conversation's label if the text has no title.
+    """
     title = _TITLE.search(text) if kind == MARKDOWN else None
     if title and is_role(title[1].strip(": ")):
         title = None
