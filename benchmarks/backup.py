@@ -134,7 +134,7 @@ def flipped(folder: pathlib.Path, to: pathlib.Path) -> pathlib.Path:
 
 
 def verify(server: Server, folder: pathlib.Path, damaged: pathlib.Path) -> Iterator[str]:
-    """Verify both backups, and yield any problems."""
+    """Verify the intact backup and the damaged one, and yield any problems."""
     code, output, _ = manage(server, "verify_backup", str(damaged))
     is_found = code != 0 and "damaged" in output
     print(f"flipped bit: {'detected' if is_found else 'NOT DETECTED'}")
@@ -149,7 +149,7 @@ def verify(server: Server, folder: pathlib.Path, damaged: pathlib.Path) -> Itera
 def come_back(server: Server, folder: pathlib.Path, memories: int, known: list[set[str]]) -> Iterator[str]:
     """Restore the backup, search again, and yield any problems.
 
-    The command itself compares every table with the manifest.
+    The `restore` command itself compares every table with the manifest.
     """
     began = time.monotonic()
     code, output, took_s = manage(server, "restore", str(folder))

@@ -128,7 +128,7 @@ class Chaos:
         progress.wait_until(until, TURN_S)
 
     def _converge(self) -> None:
-        """Measure the time from the last restart until no memories wait and `reconcile` finds no differences."""
+        """Measure the time from the last restart until no memories await indexing and `reconcile` has finished."""
         place = self.place
         with contextlib.suppress(AssertionError):
             wait_for(self._nothing_waits, 3 * CONVERGE_S, 0.2)

@@ -134,7 +134,7 @@ def weight(outcome: Outcome) -> float:
 
 
 def regression(rows: Floats, answers: Floats, weights: Floats) -> Floats:
-    """Fit by Newton's method."""
+    """Fit a logistic regression by Newton's method, and return its coefficients."""
     solution = np.zeros(rows.shape[1])
     for _ in range(30):
         probability = 1 / (1 + np.exp(-rows @ solution))
@@ -145,7 +145,7 @@ def regression(rows: Floats, answers: Floats, weights: Floats) -> Floats:
 
 
 def within_cost(weights: Floats, outcomes: Sequence[Outcome]) -> Floats:
-    """Change the intercept and the weight of the length, so that the default floor loses at most COST in each place.
+    """Change the intercept and the weight of the length, so that the default floor loses at most COST of the recall.
 
     The weight of the length is chosen so that the same floor suits both short and long memories.
     """

@@ -74,7 +74,7 @@ class Slow:
 
 
 def slow_sockets(key: str, count: int) -> list[Slow]:
-    """Return this many slow sockets, in equal numbers of each kind."""
+    """Return `count` slow sockets, in equal numbers of each kind."""
     head = f"Host: localhost\r\nAuthorization: Bearer {key}\r\n".encode()
     body = b"Content-Type: application/json\r\nContent-Length: 100000\r\n\r\n"
     kinds: list[Callable[[], Slow]] = [

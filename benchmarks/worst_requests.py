@@ -134,7 +134,7 @@ def _status_mb(server: Server, name: str) -> float:
 
 
 def forget_peaks(server: Server) -> float:
-    """Begin a new measurement, and return `mapped_mb`."""
+    """Reset the peaks of the server's processes, and return `mapped_mb`."""
     for pid in server.pids():
         with contextlib.suppress(OSError):
             pathlib.Path(f"/proc/{pid}/clear_refs").write_text("5")
@@ -142,7 +142,7 @@ def forget_peaks(server: Server) -> float:
 
 
 def send(client: Client, sent: Sent) -> tuple[int, str]:
-    """Send a request, read the whole response, and return its status and error code, including that of a tool."""
+    """Send a request, read the whole response, and return its status and its error code, which may come from a tool."""
     headers = dict(client.headers)
     if sent.raw is not None:
         headers["Content-Type"] = "text/markdown"

@@ -53,7 +53,7 @@ def of_tenants(caller: Caller) -> tuple[dict[UUID, int], bool]:
     first_s=lambda: LIFETIME_S,
 )
 def measure_tenants() -> None:
-    """Record today's number of memories of each tenant. If it is estimated, only the largest tenants are recorded."""
+    """Record today's number of memories of each tenant or, if the numbers are estimates, of the largest tenants."""
     sizes, _ = _sizes()
     usage.record_memories(timezone.now().date(), sizes)
 

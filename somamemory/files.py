@@ -18,7 +18,7 @@ def create_privately() -> None:
     """Make all files and folders that this process and its children create readable by their owner only.
 
     Every process calls this first: commands, the server and the workers. SQLite gives its -wal and -shm files the mode
-    of the database.
+    of the database file.
     """
     os.umask(_OTHERS)
 
@@ -40,7 +40,7 @@ def make_private(folder: Path) -> list[str]:
 
 
 def sync(path: Path) -> None:
-    """Flush a file, or the entries of a folder, to disk, so that they survive a power failure. Raises OSError."""
+    """Flush a file, or the entries of a folder, to disk, so that they survive a power failure."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

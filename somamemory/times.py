@@ -35,7 +35,10 @@ def fixed_width(moment: datetime) -> str:
 
 
 def parse(text: str) -> datetime:
-    """Return the aware time in UTC. Raises MalformedTime or NoSuchTime."""
+    """Return the aware time in UTC.
+
+    Raises MalformedTime if the text has another format, and NoSuchTime if there is no such date or time.
+    """
     if not _RFC3339.fullmatch(text):
         raise MalformedTime
     try:

@@ -157,7 +157,7 @@ def give_key(secret: str) -> None:
 def fill(tenant: Tenant, namespace: str, count: int) -> None:
     """Add memories that a map can show, as fast as SQLite allows. They are not indexed for search.
 
-    There are up to 100,000 different points, with copies that differ in the last digits of the third number.
+    Beyond 100,000 memories, the rest are copies that differ only in the last digits of the third number.
     """
     from django.db import connection
 

@@ -48,5 +48,5 @@ def mean(values: Iterable[float]) -> float:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the value below which this fraction of the values lies, or NaN if there are no values."""
+    """Return the value below which the fraction `share` of the values lies, or NaN if there are no values."""
     return sorted(values)[min(int(len(values) * share), len(values) - 1)] if values else math.nan

@@ -55,7 +55,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Task:
-    """A question about a conversation, and a question about another one, which this conversation cannot answer."""
+    """A question about a conversation, and one about another conversation, which the first one cannot answer."""
 
     name: str
     question: Question
@@ -63,7 +63,7 @@ class Task:
 
 
 def tasks(conversations: Sequence[Conversation], share: float) -> list[Task]:
-    """Return this fraction of the questions, in a random but reproducible order."""
+    """Return the fraction `share` of the questions, in a random but reproducible order."""
     every = []
     for at, conversation in enumerate(conversations):
         others = [question for other in (*conversations[at + 1 :], *conversations[:at]) for question in other.questions]

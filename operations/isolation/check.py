@@ -46,7 +46,7 @@ class Send(Protocol):
 
 @dataclass
 class Result:
-    """`problems`: one line for each request that revealed or changed something."""
+    """The result of the check. `problems` contains a line for each request that revealed or changed something."""
 
     routes: int = 0
     requests: int = 0

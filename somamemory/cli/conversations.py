@@ -106,7 +106,7 @@ def search(target: Target, **fields: Any) -> None:
 @click.option("--yes", is_flag=True, help="Skip the confirmation prompt.")
 @targeted
 def delete(target: Target, id: str, yes: bool) -> None:
-    """Delete a conversation with its messages. This cannot be undone."""
+    """Delete a conversation with its messages. It can be restored during the retention period."""
     if not yes:
         click.confirm(f"Delete the conversation {id} with its messages?", abort=True, err=True)
     _show(target, target.call("conversations.delete", id=id))

@@ -38,7 +38,7 @@ PAGE = 100
 @click.option("--dry-run", is_flag=True, help="Only report what would be imported.")
 @targeted
 def import_(target: Target, path: Path, source: str | None, memories: bool, dry_run: bool) -> int:
-    """Import conversations (ChatGPT, Claude, Markdown, text, our export) or memories from a file or a folder."""
+    """Import conversations (ChatGPT, Claude, SomaMemory, Markdown, text) or memories from a file or a folder."""
     if memories:
         return _import_memories(target, path, dry_run)
     failed = 0

@@ -54,7 +54,7 @@ def contract() -> list[str]:
 
 
 def missing() -> list[str]:
-    """Return the missing migrations that this version needs before it can serve."""
+    """Return the unapplied migrations that this version needs before it can serve requests."""
     return list(_missing(frozenset(MigrationRecorder(connection).applied_migrations())))
 
 

@@ -177,7 +177,7 @@ def locked() -> str:
 def in_one_round_trip() -> AbstractContextManager[None]:
     """Send the statements in this context to PostgreSQL without waiting for the result of each.
 
-    Their errors are raised at the end of the context. The code inside must not read results.
+    Errors are raised at the end of the context. The code inside must not read results.
     """
     pipelined: Callable[[], AbstractContextManager[None]] = getattr(connection, "pipelined", nullcontext)
     return pipelined()

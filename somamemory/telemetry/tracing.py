@@ -83,7 +83,7 @@ def is_on() -> bool:
 
 
 def span(name: str, **attributes: Attribute) -> AbstractContextManager[Any]:
-    """Open a span within the current one."""
+    """Open a span within the current span."""
     if _tracer is None:
         return _off
     return _span(name, attributes)
@@ -129,7 +129,7 @@ def ask() -> None:
 
 
 def asked(name: str) -> AbstractContextManager[Any]:
-    """Open the span of a shared job. It belongs to the trace of its first requester and has links to the others."""
+    """Open the span of a shared job. It belongs to the first requester's trace and links to the other requesters."""
     if _tracer is None or not _askers:
         return _off
     from opentelemetry.trace import Link, NonRecordingSpan, SpanKind, set_span_in_context

@@ -13,7 +13,7 @@ MAX_HOPS = 32
 
 
 def networks(names: Sequence[str]) -> tuple[Network, ...]:
-    """Parse networks such as `10.0.0.0/8`, or single addresses. Raises ConfigurationError."""
+    """Parse networks such as `10.0.0.0/8`, or single addresses. Raises ConfigurationError if one is invalid."""
     try:
         return tuple(ipaddress.ip_network(name.strip()) for name in names)
     except ValueError as error:

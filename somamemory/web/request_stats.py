@@ -57,7 +57,7 @@ class Minute:
 
 
 def percentile(histogram: Sequence[int], share: float) -> float | None:
-    """Return the duration in ms that this fraction of requests does not exceed, interpolated within its bucket.
+    """Return the duration in ms that the fraction `share` of requests does not exceed, interpolated within its bucket.
 
     Returns None if there were no requests.
     """

@@ -126,7 +126,7 @@ def free_request(
     params: Mapping[str, object] | None,
     headers: Mapping[str, str] | None,
 ) -> Request:
-    """Build a request to a path below /api/v1, without the client's scope. Raises InvalidArgument if it is invalid."""
+    """Build a request to a path below /api/v1, without a scope. Raises InvalidArgument if an argument is invalid."""
     if method not in METHODS:
         raise InvalidArgument("method", f"must be one of {', '.join(METHODS)}")
     if not path.startswith("/") or not path.isascii() or not path.isprintable() or " " in path:

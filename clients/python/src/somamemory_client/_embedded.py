@@ -27,7 +27,10 @@ class EmbeddedTransport:
 
     @classmethod
     def open(cls, folder: Path) -> EmbeddedTransport:
-        """Start the service with its data in a folder, unless it is already running. Raises InvalidArgument."""
+        """Start the service with its data in a folder, unless it is already running.
+
+        Raises InvalidArgument if the service is not installed or cannot use the folder.
+        """
         try:
             from somamemory import embedded
             from somamemory.errors import ConfigurationError
@@ -67,7 +70,10 @@ class AsyncEmbeddedTransport:
 
     @classmethod
     def open(cls, folder: Path) -> AsyncEmbeddedTransport:
-        """Start the service with its data in a folder, unless it is already running. Raises InvalidArgument."""
+        """Start the service with its data in a folder, unless it is already running.
+
+        Raises InvalidArgument if the service is not installed or cannot use the folder.
+        """
         return cls(EmbeddedTransport.open(folder))
 
     async def send(self, request: Request, timeout_s: float) -> Response:

@@ -24,7 +24,7 @@ class AsyncConversations:
     async def create(
         self, *, external_id: str | None = None, **options: Unpack[types.ConversationsCreateOptions]
     ) -> types.ConversationOut:
-        """Create a conversation. If one with this `external_id` exists, return it unchanged."""
+        """Create a conversation. If a conversation with this `external_id` exists, return it unchanged."""
         if external_id is None:
             return await self._caller.fetch(types.ConversationOut, "conversations.create", {**options})
         fields = {**options, "external_id": external_id}
@@ -58,7 +58,7 @@ class AsyncConversations:
         external_id: str | None = None,
         **options: Unpack[types.ConversationsListMessagesOptions],
     ) -> AsyncPages[types.MessageOut]:
-        """Return the messages of a conversation in order. `limit` is the size of a page."""
+        """Return the messages of a conversation in order. `limit` is the page size."""
         operation, fields = _named("conversations.list_messages", id, external_id)
         return AsyncPages(self._caller, operation, {**options, **fields})
 
@@ -94,7 +94,7 @@ class AsyncConversations:
     def deleted(
         self, **options: Unpack[types.ConversationsListDeletedOptions]
     ) -> AsyncPages[types.DeletedConversationOut]:
-        """Return the deleted conversations that can still be restored. `limit` is the size of a page."""
+        """Return the deleted conversations that can still be restored. `limit` is the page size."""
         return AsyncPages(self._caller, "conversations.list_deleted", {**options})
 
     async def restore(self, id: str) -> types.ChangedOut:

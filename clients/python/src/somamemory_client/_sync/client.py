@@ -83,7 +83,7 @@ class Client:
         """Return a client that runs the service in this process, with its data in a folder and without a port.
 
         The `somamemory` package must be installed. A process can open only one folder, and only one process should open
-        a folder at a time.         Requests use the service's deadlines instead of a timeout. Raises InvalidArgument if
+        a folder at a time. Requests use the service's deadlines instead of a timeout. Raises InvalidArgument if
         the service is not installed or cannot use the folder.
         """
         transport = EmbeddedTransport.open(Path(path))

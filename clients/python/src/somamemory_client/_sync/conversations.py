@@ -25,7 +25,7 @@ class Conversations:
     def create(
         self, *, external_id: str | None = None, **options: Unpack[types.ConversationsCreateOptions]
     ) -> types.ConversationOut:
-        """Create a conversation. If one with this `external_id` exists, return it unchanged."""
+        """Create a conversation. If a conversation with this `external_id` exists, return it unchanged."""
         if external_id is None:
             return self._caller.fetch(types.ConversationOut, "conversations.create", {**options})
         fields = {**options, "external_id": external_id}
@@ -59,7 +59,7 @@ class Conversations:
         external_id: str | None = None,
         **options: Unpack[types.ConversationsListMessagesOptions],
     ) -> Pages[types.MessageOut]:
-        """Return the messages of a conversation in order. `limit` is the size of a page."""
+        """Return the messages of a conversation in order. `limit` is the page size."""
         operation, fields = _named("conversations.list_messages", id, external_id)
         return Pages(self._caller, operation, {**options, **fields})
 
@@ -93,7 +93,7 @@ class Conversations:
         return self._caller.fetch(types.ConversationDeletedOut, "conversations.delete", fields)
 
     def deleted(self, **options: Unpack[types.ConversationsListDeletedOptions]) -> Pages[types.DeletedConversationOut]:
-        """Return the deleted conversations that can still be restored. `limit` is the size of a page."""
+        """Return the deleted conversations that can still be restored. `limit` is the page size."""
         return Pages(self._caller, "conversations.list_deleted", {**options})
 
     def restore(self, id: str) -> types.ChangedOut:

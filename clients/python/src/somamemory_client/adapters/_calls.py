@@ -15,7 +15,7 @@ MOST = 1000  # names per request, and items per page
 
 
 class Call(NamedTuple):
-    """A call of an operation, named as in the OpenAPI document."""
+    """A call to an API operation, which has the same name as in the OpenAPI document."""
 
     operation: str
     fields: dict[str, object]

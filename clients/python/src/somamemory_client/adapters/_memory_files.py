@@ -128,9 +128,9 @@ class Files:
         return entry
 
     def _store(self, path: str, text: str | None, version: int | None = None) -> Calls[bool]:
-        """Store an entry if it still has this version or, without a version, if it does not exist.
+        """Store an entry if the stored one still has this version. Return whether it was stored.
 
-        Return whether it was stored.
+        If `version` is None, store the entry only if it does not exist.
         """
         condition = {"if_none_match": "*"} if version is None else {"if_match": version}
         payload = {} if text is None else {"text": text}

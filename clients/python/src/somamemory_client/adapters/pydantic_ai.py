@@ -111,7 +111,7 @@ class SomaConversationStore(ConversationStore):
         return _entry(await self._entry_memory(entry_id))
 
     async def read_history(self, head_id: str | None, *, limit: int | None = None) -> list[ConversationEntry]:
-        """Return the entries from the first one up to `head_id`, or the last `limit` of them.
+        """Return the entries from the first one up to `head_id`, or the last `limit` of these entries.
 
         Entries are read newest first, until the chain is complete.
         """
