@@ -14,9 +14,9 @@
 #   --root DIR   install everything below DIR and start nothing; for images and tests
 #   --venv DIR   use this Python environment instead of creating one; for images and tests
 #
-# Program: /opt/somamemory. To run a command of its manage.py, use /usr/local/sbin/somamemory COMMAND. Settings:
-# /etc/somamemory/environment (mode 600, created once, never changed by later runs). Data: /var/lib/somamemory. See
-# docs/operations/systemd.md for the next steps.
+# The program is in /opt/somamemory. To run a command of its manage.py, use /usr/local/sbin/somamemory COMMAND. The
+# settings are in /etc/somamemory/environment (mode 600), which is created once and never changed by later runs. The data
+# is in /var/lib/somamemory. For the next steps, see docs/operations/systemd.md.
 set -euo pipefail
 
 source="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -44,11 +44,11 @@ program="$root/opt/somamemory" settings="$root/etc/somamemory" data="$root/var/l
 units="$root/etc/systemd/system" commands="$root/usr/local/sbin" account=somamemory
 
 say() { printf '%s\n' "$*"; }
-run() { # runs a command that changes something, or prints it with --dry-run
+run() { # runs a command that changes something or, with --dry-run, only prints it
     if [ -n "$dry" ]; then say "would run: $*"; else "$@"; fi
 }
 systemd_runs() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
-# The files of the program, as in the image, and the documentation for operators.
+# The files to install: those that the Dockerfile copies into the image, and the documentation.
 PARTS="$(sed -nE 's/^COPY ([a-z_]+) .*/\1/p' "$source/Dockerfile" | grep -v '^requirements$') manage.py deploy docs requirements LICENSE"
 
 need_root() {
@@ -79,7 +79,7 @@ make_account() {
     run useradd --system --user-group --no-create-home --home-dir "$data" --shell /usr/sbin/nologin "$account"
 }
 
-copy_program() { # copies to a new folder, then replaces the old one, so that a partial copy is never run
+copy_program() { # copies the program to a new folder, then replaces the old folder, so that a partial copy is never run
     local new="$program.new"
     run rm -rf "$new"
     run mkdir -p "$new"
@@ -90,7 +90,7 @@ copy_program() { # copies to a new folder, then replaces the old one, so that a 
     if [ -n "$venv" ]; then
         run ln -s "$venv" "$new/.venv"
     elif [ -e "$program/.venv" ]; then
-        run mv "$program/.venv" "$new/.venv"  # can be moved, because its programs are called with `python -m`
+        run mv "$program/.venv" "$new/.venv"  # it can be moved, because its programs are run with `python -m`
     fi
     if [ -e "$program" ]; then
         run rm -rf "$program.old"
@@ -133,7 +133,8 @@ make_settings() {
 SOMA_SECRET_KEY=$(od -An -tx1 -N32 /dev/urandom | tr -d ' \n')
 SOMA_HOST=127.0.0.1
 SOMA_PORT=$port
-# This is enough for one machine. For several processes (worker and beat are started if SOMA_BROKER_URL is set):
+# The settings above are enough for one machine. For several processes, also set the following (worker and beat are started
+# only if SOMA_BROKER_URL is set):
 #SOMA_DATABASE_URL=postgres://soma:PASSWORD@127.0.0.1:5432/soma
 #SOMA_REDIS_URL=redis://127.0.0.1:6379/0
 #SOMA_BROKER_URL=redis://127.0.0.1:6380/0
@@ -174,7 +175,7 @@ start_services() {
         return 0
     fi
     run systemctl daemon-reload
-    run systemctl start somamemory-migrate.service  # before the new version runs; the old version works with the new schema
+    run systemctl start somamemory-migrate.service  # before the new version starts; the old version also works with the new schema
     run systemctl enable --quiet "${wanted[@]}"
     run systemctl start somamemory.socket  # keeps the port open, so that new connections wait
     run systemctl restart "${wanted[@]:1}"

@@ -30,9 +30,9 @@ from somamemory.errors import InvalidInput, NotFound
 from somamemory.response_size import fitting
 from tenants.caller import Caller
 
-# `near` sorts by distance outside the database, so a ball must not contain more memories than this.
+# The maximum number of memories in a ball, because `near` sorts them by distance outside the database.
 MAX_NEAR = 50_000
-# Returns the memory (or None) at each key, up to the last one that fits into one response.
+# A function that returns the memory (or None) at each coordinate key. The result ends when one response would be full.
 RowsAt = Callable[[Sequence[str]], Sequence[Memory | None]]
 ORDERS = ("coordinate", "-coordinate", "created_at", "-created_at", "updated_at", "-updated_at")
 
@@ -41,15 +41,15 @@ ORDERS = ("coordinate", "-coordinate", "created_at", "-created_at", "updated_at"
 class Places:
     """Subtrees selected by data other than the memories, such as the conversations in a folder."""
 
-    condition: Q  # a condition on a memory: it is in one of the subtrees
-    share: float = 1.0  # estimated fraction of the memories in these namespaces
-    # A condition that lists the memories in the subtrees by address, if there are only a few.
+    condition: Q  # the condition that a memory is in one of the subtrees
+    share: float = 1.0  # the estimated fraction of the memories in the namespaces that are in the subtrees
+    # If there are only a few memories in the subtrees, a condition that lists their addresses.
     few: Q | None = None
 
 
 @dataclass(frozen=True)
 class Narrowing:
-    """The conditions of a read. Every read applies all of them."""
+    """The conditions that a read applies in addition to tenant and namespace. A memory must meet all of them."""
 
     memory_type: str | None = None
     filters: Filter | None = None
@@ -68,24 +68,21 @@ class Narrowing:
 
     @property
     def index_can_apply_all(self) -> bool:
-        """Return whether there is no condition other than the memory type, which is also stored in the vector index."""
+        """Return whether the vector index can apply all conditions: whether there is none but the memory type."""
         return self == Narrowing(memory_type=self.memory_type)
 
     @property
     def is_empty(self) -> bool:
-        """Return whether every memory meets the conditions, which may be nested and empty."""
+        """Return whether every memory meets the conditions, such as when there are none or only an empty AND."""
         return replace(self, filters=None) == Narrowing() and (self.filters is None or constant(self.filters) is True)
 
     def of(self, caller: Caller) -> Narrowing:
-        """Return the conditions, including the user to whom the caller is limited.
-
-        The vector index cannot apply that condition.
-        """
+        """Return the conditions, and if the caller is limited to a user, add the condition for that user."""
         return self if caller.user_id is None or self.user_id else replace(self, user_id=caller.user_id)
 
     @property
     def lookups(self) -> dict[str, Any]:
-        """Return the conditions that compare a column with a value."""
+        """Return the conditions that compare a column with a value, as arguments for `filter`."""
         low, high = self.prefix.subtree if self.prefix else (None, None)
         lookups = {
             "memory_type": self.memory_type,
@@ -143,7 +140,7 @@ def stored(caller: Caller, namespaces: Sequence[str]) -> QuerySet[Memory]:
 
 @may_read_replica
 def get_memory(caller: Caller, namespace: str, coordinate: Coordinate) -> Memory:
-    """Return the memory at a coordinate, with its `index_state`. Raises NotFound."""
+    """Return the memory at a coordinate, with its `index_state`. Raises NotFound if there is none."""
     caller.require("read", [namespace])
     memory = prepared_reads.memory_at(replicas.connection(), caller.tenant, namespace, coordinate.key)
     if memory is None or not memory.is_live:
@@ -175,9 +172,9 @@ def list_memories(
     limit: int = 50,
     cursor: str | None = None,
 ) -> Page:
-    """Return one page of a namespace, sorted by `order`, or nearest first with `narrowing.ball`.
+    """Return a page of the memories in a namespace, sorted by `order`.
 
-    In the latter case, `memory.distance` is set.
+    If there is a `narrowing.ball`, they are sorted by distance instead, nearest first, and `memory.distance` is set.
     """
     caller.require("read", [namespace])
     if narrowing.ball is not None:
@@ -211,9 +208,9 @@ def list_memories(
 def page_of(
     memories: Sequence[Memory], namespace: str, narrowing: Narrowing, *, limit: int = 50, cursor: str | None = None
 ) -> Page:
-    """Return a page of memories stored elsewhere, in the same form as `list_memories`.
+    """Return a page of the given memories, which are stored elsewhere, in the same form as `list_memories`.
 
-    The cursors are interchangeable.
+    A cursor from either function can be used with the other.
     """
     of_list = cursors.list_id(namespace, narrowing, False, "coordinate")
     if cursor:
@@ -230,7 +227,7 @@ def page_of(
 def namespaces(caller: Caller, limit: int = 200) -> list[str]:
     """Return the first `limit` namespaces of the caller's tenant, by name.
 
-    Takes one index lookup per namespace rather than per memory.
+    This takes one index lookup per namespace, not per memory.
     """
     caller.require("read")
     if caller.namespaces:
@@ -256,9 +253,9 @@ _NAMESPACES = """
 
 @may_read_replica
 def inspect(caller: Caller, id: UUID) -> Memory:
-    """Return a memory by its id, even if it is deleted or expired. Does not count as a read.
+    """Return a memory by its id, even if it is deleted or expired. This does not count as a read.
 
-    Raises NotFound.
+    Raises NotFound if there is no such memory.
     """
     caller.require("read")
     rows = Memory.objects.for_tenant(caller.tenant)
@@ -271,12 +268,16 @@ def inspect(caller: Caller, id: UUID) -> Memory:
 
 
 def with_index_state(memories: QuerySet[Memory]) -> QuerySet[Memory]:
-    """Add the columns that `Memory.index_state` needs."""
+    """Return the query with the columns that `Memory.index_state` needs."""
     return prepared_reads.with_index_state(memories, generations.active())
 
 
 def _in_box(box: Box) -> list[Any]:
-    """Return conditions on the key alone. The database converts no numbers, and the first range uses the index."""
+    """Return the conditions for memories in a box.
+
+    They compare the digits of coordinate keys, so the database does not convert any numbers. The first one can use the
+    index.
+    """
     ranges = box.key_ranges
     conditions: list[Any] = [
         Q(coordinate_key__gte=ranges[0][0], coordinate_key__lt=ranges[0][1] + "g"),
@@ -291,7 +292,10 @@ def _in_box(box: Box) -> list[Any]:
 def nearest_page(
     every_key: QuerySet[Any, str], rows_at: RowsAt, ball: Ball, of_list: str, limit: int, cursor: str | None
 ) -> Page:
-    """Return the page, ordered by distance and then by coordinate."""
+    """Return a page of the memories in a ball, ordered by distance and then by coordinate.
+
+    every_key: the coordinate keys of the memories in the ball, and possibly of others near it.
+    """
     keys = list(every_key[: MAX_NEAR + 1])
     if len(keys) > MAX_NEAR:
         raise InvalidInput("radius", f"matches more than {MAX_NEAR} memories; use a smaller radius")
@@ -316,7 +320,7 @@ def _last_seen(cursor: str, of_list: str) -> tuple[float, str]:
 
 
 def position_of(cursor: str, of_list: str, time: str | None) -> dict[str, Any]:
-    """Return the position of a cursor: the last row's `key` and, in a list that is sorted by time, its `moment`."""
+    """Return the position in a cursor: the `key` of the last row and, if the list is sorted by time, its `moment`."""
     kinds = (str, str, datetime) if time else (str, str)
     made_for, key, *moments = cursors.decode(cursor, *kinds)
     if made_for != of_list:

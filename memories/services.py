@@ -1,4 +1,4 @@
-"""Write memories. Each change is a single transaction, and nothing here uses the network."""
+"""Write memories. Each change is a single transaction, and no function here calls another service."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Stored:
 def store(caller: Caller, new: NewMemory, precondition: Precondition | None = None) -> Stored:
     """Store a memory at its coordinate, replacing any memory that is already there.
 
-    Raises PreconditionFailed, DimensionMismatch, InvalidInput or Forbidden.
+    Raises PreconditionFailed if the precondition does not hold, and the same errors as `new_memory.checked`.
     """
     return store_many(caller, [new], precondition)[0]
 
@@ -66,7 +66,7 @@ def store_many(
     new = prepared([checked(caller, item) for item in items])
     condition = precondition or Precondition()
     may_be_new = len(new) == 1 and items[0].key is None and not condition.present and condition.version is None
-    may_be_new = may_be_new and is_small(items[0].payload)  # an attempt makes several copies of the row
+    may_be_new = may_be_new and is_small(items[0].payload)  # because an attempt makes several copies of the row
     if may_be_new and not items[0].supersedes and not usage.is_limited(caller.tenant):
         return _store_one(caller, new[0], condition)
     return retrying(lambda: _store(caller, new, condition))
@@ -81,8 +81,8 @@ def patch(
 ) -> Memory:
     """Update a memory. Payload and metadata are merged (RFC 7396); other fields are replaced.
 
-    A value of None resets metadata, importance, context or expires_at to its default. `supersedes` names the memories
-    that this one replaces (see `supersession`).
+    In `changes`, None resets metadata, importance, context or expires_at to its default. `supersedes` contains the
+    addresses of the memories that this one supersedes (see `supersession`).
     """
     caller.require("write", [namespace])
     caller.require("read", [namespace])  # the response includes the memory
@@ -95,7 +95,7 @@ def patch(
 
 
 def _patch(caller: Caller, namespace: str, coordinate: Coordinate, changes: Json, condition: Precondition) -> Memory:
-    """Run the transaction of `patch`."""
+    """Make the changes of `patch`, within one transaction."""
     memory = _live_for_update(caller, namespace, coordinate, condition)
     condition.check(memory)
     before = audit_state.state(memory)
@@ -115,7 +115,7 @@ def _patch(caller: Caller, namespace: str, coordinate: Coordinate, changes: Json
 def save_version(caller: Caller, memory: Memory, action: str, before: bytes | None, changed: Collection[str]) -> None:
     """Save a locked row as the next version of its memory.
 
-    before: its state before the change, for the audit log.
+    before: the state of the memory before the change, for the audit log.
     changed: the fields that have been changed.
     """
     text = payloads.text_of(memory.payload)
@@ -126,7 +126,7 @@ def save_version(caller: Caller, memory: Memory, action: str, before: bytes | No
     memory.updated_at = history.moment_after([memory])
     memory.written_by = caller.actor
     vectors = outbox.vector_of_changed(memory, text)
-    usage.add(caller.tenant, 0, memory.size)  # the earlier version keeps its own size
+    usage.add(caller.tenant, 0, memory.size)  # the earlier version counts, too
     with rows.in_one_round_trip():
         row_locks.save([], [memory], sorted({*changed, "terms", "size", *row_locks.VERSION}))
         outbox.enqueue([memory], vectors)
@@ -142,13 +142,13 @@ def delete(
     purge: bool = False,
     precondition: Precondition | None = None,
 ) -> bool:
-    """Soft-delete a memory, or delete it permanently with `purge`. Return whether there was one to delete."""
+    """Soft-delete a memory or, if `purge`, delete it permanently. Return whether there was one to delete."""
     caller.require("delete", [namespace])
     reserved_namespaces.check_writable(caller, namespace)
 
     def once() -> bool:
-        # Read once for both the condition and the deletion. Between two reads, another memory could be stored, which
-        # would then be deleted without having been checked.
+        # The memory is read only once, for both the condition and the deletion. Otherwise, another memory could be
+        # stored between two reads, and be deleted without having been checked.
         condition = precondition or Precondition()
         memory = condition.matching(row_locks.outlines(caller, namespace, [coordinate.key]).get(coordinate.key))
         live = memory if memory is not None and memory.is_live else None
@@ -167,7 +167,7 @@ def delete_many(
     *,
     purge: bool = False,
 ) -> set[Coordinate]:
-    """Delete memories in one transaction. Return the coordinates that had a memory."""
+    """Delete the memories at these coordinates in one transaction. Return the coordinates at which there was one."""
     caller.require("delete", [namespace])
     reserved_namespaces.check_writable(caller, namespace)
     at = list(coordinates)
@@ -175,7 +175,7 @@ def delete_many(
 
 
 def _delete_many(caller: Caller, namespace: str, coordinates: Iterable[Coordinate], purge: bool) -> set[Coordinate]:
-    """Run the transaction of `delete_many`."""
+    """Delete the memories of `delete_many`, within one transaction."""
     known = row_locks.outlines(caller, namespace, [coordinate.key for coordinate in coordinates])
     gone = [memory for memory in known.values() if purge or memory.is_live]
     remove(caller, namespace, gone, purge)
@@ -183,9 +183,9 @@ def _delete_many(caller: Caller, namespace: str, coordinates: Iterable[Coordinat
 
 
 def delete_subtree(caller: Caller, namespace: str, root: Coordinate, *, purge: bool = False) -> int:
-    """Delete the memory at a coordinate and all memories below it, in one transaction. Return how many there were.
+    """Delete the memory at a coordinate and all memories below it in one transaction, and return how many there were.
 
-    The deletion is soft, or permanent with `purge`, which includes memories that were already soft-deleted.
+    If `purge`, they are deleted permanently, including memories that were already soft-deleted.
     """
     caller.require("delete", [namespace])
     reserved_namespaces.check_writable(caller, namespace)
@@ -198,7 +198,7 @@ def delete_subtree(caller: Caller, namespace: str, root: Coordinate, *, purge: b
     ordered = below.order_by("coordinate_key").select_for_update()
     gone = 0
     with transaction.atomic():
-        while batch := retention.batch_of(ordered):  # rows that have been deleted no longer match
+        while batch := retention.batch_of(ordered):  # rows that have been deleted no longer match the condition
             remove(caller, namespace, batch, purge)
             gone += len(batch)
     return gone
@@ -221,7 +221,7 @@ def restore(caller: Caller, namespace: str, coordinate: Coordinate, precondition
 
 
 def retry_failed(caller: Caller) -> int:
-    """Make the tenant's failed index rows due now, and return how many there were."""
+    """Retry the tenant's memories that could not be indexed now, and return how many there are."""
     caller.require("admin")
     failed = VectorEmbedding.objects.for_tenant(caller.tenant).filter(due_at__isnull=False, attempts__gt=0)
     with transaction.atomic():
@@ -233,7 +233,7 @@ def retry_failed(caller: Caller) -> int:
 
 
 def _store_one(caller: Caller, item: Prepared, condition: Precondition) -> list[Stored]:
-    """Store a memory, as a new one if possible, which on PostgreSQL takes a single statement."""
+    """Store a memory. If there is none at its address, this takes a single statement on PostgreSQL."""
     if rows.one_statement() and (created := retrying(lambda: _created(caller, item), within=nullcontext)):
         return [created]
 
@@ -245,7 +245,7 @@ def _store_one(caller: Caller, item: Prepared, condition: Precondition) -> list[
 
 
 def _created(caller: Caller, new: Prepared) -> Stored | None:
-    """Store a memory in one statement. Do nothing if there already is one at its address, even a deleted one."""
+    """Store a new memory in one statement. Return None if there is one at its address already, even a deleted one."""
     (new,) = coordinate_assignment.placed(caller, new.item.namespace, [new])
     memory = _replaced(caller, None, True, new)
     change = Change(memory.coordinate.text, None, audit_state.state(memory))
@@ -266,7 +266,7 @@ def _created(caller: Caller, new: Prepared) -> Stored | None:
 
 
 def _store(caller: Caller, items: Sequence[Prepared], precondition: Precondition) -> list[Stored]:
-    """Run the transaction of `store_many`."""
+    """Store the memories of `store_many`, within one transaction."""
     by_namespace: dict[str, list[Prepared]] = {}
     for new in items:
         by_namespace.setdefault(new.item.namespace, []).append(new)
@@ -314,7 +314,10 @@ def _store_in(caller: Caller, namespace: str, items: Sequence[Prepared], precond
 
 
 def _replaced(caller: Caller, current: Memory | None, created: bool, new: Prepared) -> Memory:
-    """Return the new row, as a new object, so that every result of a batch keeps its own version."""
+    """Return the row to store, which replaces the `current` one if there is one.
+
+    It is always a new object, so that each result of a batch keeps its own version.
+    """
     item, now = new.item, history.moment_after([current] if current else [])
     memory = Memory(
         tenant=caller.tenant,
@@ -375,7 +378,7 @@ def _soft_delete(caller: Caller, namespace: str, memories: Sequence[Memory]) -> 
         memory.version += 1
         memory.deleted_at = now
     outbox.enqueue(memories)
-    # No quota prevents a deletion, although the earlier versions still count.
+    # Quotas are not enforced, so that a deletion is always possible, although the earlier versions count towards them.
     usage.add(caller.tenant, 0, sum(memory.size for memory in memories), enforced=False)
     changes = [
         Change(memory.coordinate.text, was, audit_state.state(memory))

@@ -1,4 +1,4 @@
-"""Measure a tenant's storage usage, and erase its words and vectors."""
+"""Measure a tenant's storage usage, and erase a tenant's words and vectors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from memories.index import generations
 from memories.models import Memory
 from tenants.models import Tenant
 
-# Statements that return (memories, bytes) stored outside the table, with one placeholder for the tenant.
+# Statements that return (memories, bytes) for data outside the table of memories, with one placeholder for the tenant.
 _elsewhere: list[str] = []
 _COUNT = """
     SELECT kept.memories{memories}, kept.bytes{bytes}, noted.memories, noted.bytes
@@ -23,7 +23,10 @@ _COUNT = """
 
 
 def also_count(statement: str) -> None:
-    """Also count rows stored outside the table: `SELECT … AS memories, … AS bytes … WHERE tenant_id = %s`."""
+    """Register a statement that counts data outside the table of memories, so that `count` includes it.
+
+    Its form is `SELECT … AS memories, … AS bytes … WHERE tenant_id = %s`.
+    """
     if statement not in _elsewhere:
         _elsewhere.append(statement)
 
@@ -35,7 +38,7 @@ def size(memory: Memory) -> int:
 
 
 def difference(before: Iterable[Memory | None], after: Iterable[Memory | None]) -> tuple[int, int]:
-    """Return how many memories and bytes a change adds.
+    """Return how many memories and how many bytes a change adds to the tenant's usage.
 
     Deleted memories count until they are purged, and replaced versions count while they are in the history.
     """
@@ -44,7 +47,10 @@ def difference(before: Iterable[Memory | None], after: Iterable[Memory | None]) 
 
 
 def count(tenant: Tenant) -> tuple[int, int, int, int]:
-    """Return (memories, bytes), as stored and as recorded, read in a single statement so that they are consistent."""
+    """Return the stored memories and bytes, and the recorded memories and bytes.
+
+    A single statement reads all four, so that they are consistent.
+    """
     id = tenant.id if connection.features.has_native_uuid_field else tenant.id.hex
     names = [f"away{number}" for number in range(len(_elsewhere))]
     statement = _COUNT.format(
@@ -59,9 +65,9 @@ def count(tenant: Tenant) -> tuple[int, int, int, int]:
 
 
 def forget_words(tenant: Tenant) -> int:
-    """Erase deleted words.
+    """Erase words that have been deleted from the full-text index.
 
-    SQLite only marks them as deleted. They remain in its files until the full-text index is optimised.
+    SQLite only marks words as deleted. They remain in the file until the index is optimised.
     """
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:
@@ -73,7 +79,10 @@ def forget_words(tenant: Tenant) -> int:
 
 
 def forget_vectors(tenant: Tenant) -> int:
-    """Remove the tenant from the vector index, and return how many vectors there were. Raises Unavailable."""
+    """Remove the tenant from the vector index, and return how many vectors there were.
+
+    Raises IndexUnavailable if the index does not respond.
+    """
     forgotten = 0
     for generation in generations.in_use():
         target = index.of(generation)

@@ -1,7 +1,7 @@
-"""Supersession: a memory replaces others, which remain valid only until the new one becomes valid.
+"""Supersession: a memory supersedes older ones, which remain valid only until the new one becomes valid.
 
-The older memories stay readable: by name, in the history, and in searches with `valid_at` or `include_superseded`.
-Packages that link memories register with `when_superseded`.
+The older memories can still be read by their addresses, in the history, and in searches with `valid_at` or
+`include_superseded`. Packages that record supersessions, for example as links, register with `when_superseded`.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from tenants import audit, usage
 from tenants.audit import Change
 from tenants.caller import Caller
 
-MAX_SUPERSEDED = 100  # by one memory
+MAX_SUPERSEDED = 100  # the maximum number of memories that one memory can supersede
 MAX_IN_BATCH = 1_000
 Names = Sequence[Address]
 
 
 @dataclass(frozen=True)
 class Replacement:
-    """A memory that replaces an older one in its namespace, with the reason to record, if any."""
+    """A memory that supersedes an older one in the same namespace, and the reason to record, if there is one."""
 
     newer: Memory
     older: Memory
@@ -45,15 +45,17 @@ _records: list[Record] = []
 
 
 def when_superseded(record: Record) -> None:
-    """Register `record`, which records replacements elsewhere, within the same transaction."""
+    """Register a function that records replacements elsewhere. It is called within the same transaction."""
     _records.append(record)
 
 
 def supersede(caller: Caller, superseding: Iterable[tuple[Memory, Names]], reason: str = "") -> None:
-    """End the validity of the memories that each of these stored memories supersedes. Requires a transaction.
+    """End the validity of older memories. Must be called in a transaction.
 
-    Raises InvalidInput if a name does not identify another memory in the same namespace, or if that memory's validity
-    starts later.
+    superseding: stored memories, each with the addresses of the memories that it supersedes.
+
+    Raises InvalidInput if an address does not identify another memory in the same namespace, or if the validity of that
+    memory does not start before that of the newer memory.
     """
     by_namespace: dict[str, list[tuple[Memory, Names]]] = {}
     for memory, names in superseding:
@@ -64,10 +66,10 @@ def supersede(caller: Caller, superseding: Iterable[tuple[Memory, Names]], reaso
 
 
 def reinstate(caller: Caller, newer: Memory, older: Memory, valid_to: datetime | None) -> None:
-    """Undo a supersession: make the older memory valid until `valid_to` again.
+    """Undo a supersession: make the older memory valid until `valid_to` again. Must be called in a transaction.
 
-    Requires a transaction. Does nothing if its validity now ends at a different time, because another memory supersedes
-    it.
+    Does nothing if the older memory's validity no longer ends when that of the newer one starts, because another memory
+    has superseded it.
     """
     row = _locked(older, row_locks.at(caller, older.namespace, [older.coordinate_key]))
     if row is not None and row.valid_to == newer.valid_from:
@@ -77,9 +79,9 @@ def reinstate(caller: Caller, newer: Memory, older: Memory, valid_to: datetime |
 
 
 def without_problems(caller: Caller, items: Sequence[NewMemory | SomaError]) -> list[NewMemory | SomaError]:
-    """Replace each item that `supersede` would reject with its InvalidInput, so that the others can be stored.
+    """Replace each item that `supersede` would reject with the InvalidInput, so that the others can be stored.
 
-    The named memories must already exist. Raises InvalidInput if there are more than 1,000 names.
+    The superseded memories must already exist. Raises InvalidInput if there are more than `MAX_IN_BATCH` of them.
     """
     results = list(items)
     new = [(at, item) for at, item in enumerate(items) if isinstance(item, NewMemory) and item.supersedes]
@@ -104,7 +106,7 @@ def _problem(item: NewMemory, named: Mapping[Address, Memory]) -> InvalidInput |
 
 
 def _check(older: Memory | None, name: Address, begins: datetime, *, is_itself: bool) -> Memory:
-    """Return the memory if a memory whose validity starts at `begins` can supersede it. Raises InvalidInput."""
+    """Return the older memory if a memory that is valid from `begins` can supersede it. Raises InvalidInput if not."""
     if older is None or not older.is_live:
         raise InvalidInput("supersedes", f"does not identify a memory in this namespace: {_kind(name)} '{name}'")
     if is_itself:
@@ -118,7 +120,7 @@ def _check(older: Memory | None, name: Address, begins: datetime, *, is_itself: 
 
 
 def _named(caller: Caller, namespace: str, names: Iterable[Address]) -> dict[Address, Memory]:
-    """Return the memories with these names, including deleted ones, with the fields that a check needs."""
+    """Return the memories at these addresses, including deleted ones, with only the fields that `_check` needs."""
     wanted = set(names)
     rows = Memory.objects.for_tenant(caller.tenant).filter(
         Q(id__in=[name for name in wanted if isinstance(name, UUID)])
@@ -159,13 +161,13 @@ def _supersede_in(caller: Caller, namespace: str, superseding: Sequence[tuple[Me
 
 
 def _locked(seen: Memory | None, locked: dict[str, Memory]) -> Memory | None:
-    """Return the row of a memory that is still at its address."""
+    """Return the locked row of a memory, or None if the memory is no longer at its address."""
     row = None if seen is None else locked.get(seen.coordinate_key)
     return row if row is not None and seen is not None and row.id == seen.id else None
 
 
 def _end(memory: Memory, moment: datetime) -> bool:
-    """Limit a memory's validity to before this time, and return whether it was valid for longer."""
+    """End a memory's validity at this time, unless it ends earlier. Return whether its validity has changed."""
     if memory.valid_to is not None and memory.valid_to <= moment:
         return False
     memory.valid_to = moment
@@ -183,7 +185,7 @@ def _save(
         memory.updated_at = history.moment_after([memory])
         memory.written_by = caller.actor
     row_locks.save([], memories, ["valid_to", *row_locks.VERSION])
-    outbox.enqueue(memories)  # their vectors stay the same
+    outbox.enqueue(memories)  # without vectors, because these stay the same
     usage.add(caller.tenant, 0, sum(memory.size for memory in memories))
     changes = [
         Change(memory.coordinate.text, before[memory.coordinate_key], audit_state.state(memory)) for memory in memories

@@ -1,8 +1,8 @@
-"""The trigger that keeps earlier versions of memories, in the statement that changes them.
+"""The trigger that keeps earlier versions of memories. It runs as part of the statement that changes a memory.
 
-A change sets a higher `version` and a later `updated_at`; the trigger then copies the old row to `sfm_memory_versions`.
-Moving a memory to the archive and back is not a change: it does not change `updated_at`. A trigger costs less than a
-separate statement, and no writer can forget it.
+If a statement sets a higher `version` and a later `updated_at`, the trigger copies the old row to
+`sfm_memory_versions`. Archiving a memory does not change `updated_at`, so it does not create an earlier version. A
+trigger costs less than a separate statement, and no writer can forget to run it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _POSTGRESQL = """
 
 
 def install(apps: Any, schema_editor: BaseDatabaseSchemaEditor) -> None:
-    """Create or replace the trigger, for the columns that both tables have now. Call it in a migration."""
+    """Create or replace the trigger, for the columns that both tables have at this point. For use in migrations."""
     names = _shared_columns(schema_editor)
     columns = ", ".join(f'"{name}"' for name in names)
     values = ", ".join(f'old."{name}"' for name in names)

@@ -1,4 +1,4 @@
-"""The history of a memory: its versions, newest first, with the author, time and changes of each."""
+"""Read the history of a memory: its versions, newest first, with the author, time and changes of each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from somamemory.db.replicas import may_read_replica
 from somamemory.response_size import fitting
 from tenants.caller import Caller
 
-# The fields that a caller can set, apart from the address and the owner. `restoring` brings these back.
+# The fields that a caller can set, apart from the address and the owner. `restoring` restores these.
 CONTENT = (
     "payload", "metadata", "memory_type", "importance", "context", "expires_at", "valid_from", "valid_to", "source",
     "trust",
@@ -24,11 +24,11 @@ _COMPARED = (*CONTENT, "user_id", "agent_id", "session_id", "key")
 
 @dataclass(frozen=True)
 class Version:
-    """A version, and how it differs from the previous one.
+    """A version of a memory, and how it differs from the previous one.
 
-    until: when the next version replaced it; None for the current version.
+    until: when the next version replaced it, or None for the current version.
     action: create, update, delete or restore.
-    changed: fields, such as `importance` or `payload.city`; None if the previous version is not kept.
+    changed: the fields that differ, such as `importance` or `payload.city`; None if the previous version is not known.
     """
 
     row: MemoryColumns
@@ -45,7 +45,7 @@ class Versions:
 
 @may_read_replica
 def page(caller: Caller, rows: QuerySet[Memory], limit: int, cursor: str | None = None) -> Versions | None:
-    """Return the history of the memory in `rows`, even if it is deleted. None if there is no memory."""
+    """Return a page of the history of the memory in `rows`, even if it is deleted, or None if there is no memory."""
     current = rows.defer("terms").order_by().first()
     if current is None:
         return None
@@ -55,7 +55,7 @@ def page(caller: Caller, rows: QuerySet[Memory], limit: int, cursor: str | None 
     older = MemoryVersion.objects.for_tenant(caller.tenant).filter(id=current.id, version__lt=before)
     sizes = [row.size for row in newest]
     sizes += older.order_by("-version").values_list("size", flat=True)[: limit + 1 - len(newest)]
-    count = max(fitting(sizes), min(2, len(sizes)))  # the last one is only compared, unless it is the oldest
+    count = max(fitting(sizes), min(2, len(sizes)))  # includes one more, to compare with, unless it is the oldest
     found = [*newest, *older.defer("terms").order_by("-version")[: count - len(newest)]]
     shown = count if count == len(sizes) <= limit else count - 1
     items = [_version(row, before) for row, before in zip(found, [*found[1:], None], strict=True)][:shown]
@@ -84,7 +84,7 @@ def _action(row: MemoryColumns, before: MemoryColumns | None) -> str:
 
 
 def differences(before: MemoryColumns, after: MemoryColumns) -> list[str]:
-    """Return the fields that differ.
+    """Return the names of the fields that differ.
 
     Fields inside payload and metadata are named individually, such as `payload.city`.
     """

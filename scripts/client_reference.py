@@ -85,7 +85,7 @@ def methods(kind: type[Any]) -> Iterator[str]:
 
 
 def parameters(function: Any) -> str:
-    """Return the parameters and the result, without `self` and without the options."""
+    """Return the parameters and the result type of a method, without `self` and without the names of its options."""
     shown = []
     for parameter in inspect.signature(function).parameters.values():
         if parameter.name == "self":
@@ -101,7 +101,7 @@ def parameters(function: Any) -> str:
 
 
 def options(function: Any) -> str:
-    """Return the names of the options, if the method takes some."""
+    """Return a sentence with the names of a method's options, or an empty string if it takes none."""
     for name, annotation in getattr(function, "__annotations__", {}).items():
         if match := re.fullmatch(r"Unpack\[types\.(\w+)\]", str(annotation)):
             from somamemory_client import types
@@ -112,7 +112,7 @@ def options(function: Any) -> str:
 
 
 def first(value: Any) -> str:
-    """Return the first paragraph of the documentation. Every public name must have one."""
+    """Return the first paragraph of a docstring. Raises ValueError if there is none."""
     text = inspect.getdoc(value)
     if not text:
         raise ValueError(f"{value.__qualname__} needs a docstring")

@@ -1,6 +1,6 @@
 """Generate the synchronous Python client from the asynchronous one, by replacing names.
 
-`make reference` runs this. Both clients therefore have the same names, documentation and behaviour.
+`make reference` runs this script. Both clients therefore have the same names, documentation and behaviour.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def converted(text: str) -> str:
 
 
 def files() -> dict[Path, str]:
-    """Return the text of each file of the synchronous client, unformatted."""
+    """Return the text of each file of the synchronous client, before formatting."""
     return {
         TARGET / path.name: HEAD.format(name=path.name) + converted(path.read_text(encoding="utf-8"))
         for path in sorted(SOURCE.glob("*.py"))

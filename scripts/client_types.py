@@ -1,7 +1,7 @@
 """Generate the typed contract of the Python client from the OpenAPI document and the error classes.
 
-`make reference` runs this together with the reference pages. tests/contract/test_reference.py fails if a file is out of
-date. Each schema becomes a TypedDict, each operation a row of `OPERATIONS`, and each error code a class.
+`make reference` runs this script when it generates the reference pages. tests/contract/test_reference.py fails if a
+file is out of date. Each schema becomes a TypedDict, each operation a row of `OPERATIONS`, and each error code a class.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ TYPES_IMPORTS = (
 )
 COMMON_HEADERS = ("X-Tenant", "traceparent", "Idempotency-Key")
 SIMPLE = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None"}
-# Fields that determine the form of the response. The client's methods set them.
+# Fields that determine the form of the response. Callers cannot set them, because the client's methods do.
 DECIDED = {"context.assemble": ("format", "manifest")}
-ITEMS = ("StoreBody", "NamedLinkBody")  # of bulk requests, whose items are validated by the route
+ITEMS = ("StoreBody", "NamedLinkBody")  # the items of bulk requests; their bodies do not refer to these schemas
 LIMITS = ("enum", "minimum", "maximum", "exclusiveMinimum", "minLength", "maxLength", "minItems", "maxItems", "pattern")
 
 Schema = Mapping[str, Any]
@@ -36,7 +36,7 @@ Schema = Mapping[str, Any]
 
 
 class Types:
-    """Translates schemas to annotations. Values in requests accept more types than values in responses."""
+    """Translates schemas to annotations. A value in a request (`sent`) accepts more types than one in a response."""
 
     def __init__(self, components: Mapping[str, Schema]) -> None:
         self.components = components
@@ -79,7 +79,7 @@ class Types:
     def components_used(self) -> Iterator[str]:
         written: dict[str, None] = {}
         position = 0
-        while position < len(self.used):  # grows while components refer to others
+        while position < len(self.used):  # `used` grows when a component refers to others
             name, sent = list(self.used)[position]
             position += 1
             if name not in written:
@@ -92,7 +92,7 @@ def typed_dict(
 ) -> str:
     kinds = {field: types.annotation(schema, sent=sent) for field, schema in fields}
     kinds = {field: kind if field in required else f"NotRequired[{kind}]" for field, kind in kinds.items()}
-    if any(iskeyword(field) for field in kinds):  # such as `from`, which a class cannot declare
+    if any(iskeyword(field) for field in kinds):  # a class cannot declare a field such as `from`
         return f"{name} = TypedDict({name!r}, {kinds!r})\n"
     lines = [f"class {name}(TypedDict):", docstring(text or about(name)), ""]
     return "\n".join([*lines, *(f"    {field}: {kind}" for field, kind in kinds.items())]) + "\n"
@@ -103,7 +103,7 @@ def about(name: str) -> str:
 
 
 def docstring(text: str) -> str:
-    """Return the first paragraph of a text as a docstring of a class."""
+    """Return the first paragraph of a text, formatted as the docstring of a class."""
     lines = textwrap.wrap(text.strip().split("\n\n")[0].replace("\\", "\\\\"), 108)
     end = '"""' if len(lines) == 1 else '\n    """'
     return '    """' + "\n    ".join(lines) + end
@@ -113,7 +113,7 @@ def docstring(text: str) -> str:
 
 
 class Operation:
-    """An operation in the OpenAPI document, with the fields of a call."""
+    """An operation in the OpenAPI document, with the fields that a call can send."""
 
     def __init__(self, method: str, path: str, operation: Schema, components: Mapping[str, Schema]) -> None:
         self.id: str = operation["operationId"]
@@ -133,10 +133,10 @@ class Operation:
         return [*parameters, *self.body.get("required", ())]
 
     def options(self, types: Types) -> str:
-        """Return the TypedDict of the optional fields. Methods take the required ones as parameters."""
+        """Return the TypedDict of the optional fields. The client's methods take the required fields as parameters."""
         left_out = {*self.required(), *self.named("path"), *DECIDED.get(self.id, ())}
         fields = {name: schema for name, schema in self.fields().items() if name not in left_out}
-        if self.method != "GET":  # a method returns a value, never a 304
+        if self.method != "GET":  # conditional GETs are not supported, because a method must return a value, not a 304
             fields |= {header_field(name): HEADER for name in self.named("header")}
         name = options_name(self.id)
         return typed_dict(name, fields.items(), set(), types, sent=True, text=f"Optional parameters of `{self.id}`.")
@@ -171,7 +171,7 @@ def body_of(operation: Schema, components: Mapping[str, Schema]) -> Schema:
 
 
 def rule(schema: Schema) -> tuple[dict[str, Any], ...]:
-    """Return the checks of a value before it is sent: the alternatives, with their types and limits."""
+    """Return the rule for checking a value before it is sent: the alternatives, with their types and limits."""
     parts = [part for several in ("anyOf", "oneOf", "allOf") for part in schema.get(several, ())]
     if parts:
         return tuple(choice for part in parts for choice in rule(part))
@@ -213,7 +213,7 @@ def contract_text(operations: list[Operation], version: str) -> str:
 
 
 def errors_text(classes: Mapping[str, list[type[Any]]]) -> str:
-    """Return a class for each code, with the same names and bases as in the service."""
+    """Return the code of a class for each error code, with the same names and bases as in the service."""
     ours = {kind for kinds in classes.values() for kind in kinds}
     written: dict[str, str] = {}
 
@@ -236,7 +236,10 @@ def errors_text(classes: Mapping[str, list[type[Any]]]) -> str:
 
 
 def files(contract: Schema, error_classes: Mapping[str, list[type[Any]]]) -> dict[Path, str]:
-    """Return the text of each generated file, unformatted. `contract` has paths without a prefix."""
+    """Return the text of each generated file, before formatting.
+
+    contract: the OpenAPI document, whose paths have no prefix.
+    """
     components = contract["components"]["schemas"]
     operations = [
         Operation(method, "/" + path.lstrip("/"), operation, components)
@@ -251,7 +254,7 @@ def files(contract: Schema, error_classes: Mapping[str, list[type[Any]]]) -> dic
 
 
 def formatted(texts: Mapping[Path, str]) -> dict[Path, str]:
-    """Return Python code with its imports sorted and its lines wrapped, as `make lint` requires."""
+    """Return the files formatted as `make lint` requires, with sorted imports and wrapped lines."""
     root = FOLDER.parent.parent.parent.parent
     with tempfile.TemporaryDirectory() as folder:
         copies = {path: Path(folder) / path.relative_to(root) for path in texts}

@@ -1,11 +1,11 @@
-"""The reference page of the management commands; scripts/reference.py writes it."""
+"""Generate the reference page of the management commands. scripts/reference.py writes it."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
 
-Sentence = Callable[[str], str]  # turns a help text into a sentence
+Sentence = Callable[[str], str]  # joins the lines of each paragraph in a help text
 
 
 def page(sentence: Sentence) -> str:

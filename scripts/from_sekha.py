@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 
 def conversations(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield each conversation in SomaMemory's export format. Raises sqlite3.Error."""
+    """Yield each conversation in SomaMemory's export format. Raises sqlite3.Error if the database cannot be read."""
     with sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True) as database:
         database.row_factory = sqlite3.Row
         for row in database.execute("SELECT * FROM conversations ORDER BY created_at, id"):
@@ -57,12 +57,15 @@ def _message(row: sqlite3.Row) -> dict[str, Any]:
 
 
 def _id(value: str | bytes) -> str:
-    """Return the id as text. Depending on Sekha's version, ids are stored as text or as 16 bytes."""
+    """Return an id as text. Depending on the version, Sekha stores ids as text or as 16 bytes."""
     return str(uuid.UUID(bytes=value)) if isinstance(value, bytes) else value
 
 
 def digest(path: Path) -> str:
-    """Describe a file of this script or an export of SomaMemory (`format=jsonl`), in any order of conversations."""
+    """Describe the conversations in a file, whatever their order.
+
+    The file is either one that this script has written, or an export of SomaMemory (`format=jsonl`).
+    """
     messages, hashes = 0, []
     with path.open(encoding="utf-8") as lines:
         for line in lines:

@@ -27,7 +27,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 AT_ONCE = 500
-MARK = "somafractalmemory"  # in the metadata of copied memories and links
+MARK = "somafractalmemory"  # the field that is added to the metadata of copied memories and links
 MEMORIES = """
     SELECT id, namespace, coordinate, memory_type, payload, metadata, importance, created_at FROM sfm_memories
     WHERE tenant = %s AND NOT is_deleted ORDER BY created_at, id
@@ -86,14 +86,14 @@ class Digest:
         self.memories, self.links, self.sum, self.namespaces = 0, 0, 0, set[str]()
 
     def add_memory(self, memory: dict[str, Any]) -> None:
-        """Add a memory as we send it or as the target returns it."""
+        """Add a memory, either as it is sent or as the target returns it."""
         coordinate = memory.get("coordinate") or memory["coord"]
         content = [memory["namespace"], numbers(coordinate), memory["memory_type"], memory["payload"]]
         self.memories += 1
         self._add(memory["namespace"], [*content, float(memory["importance"]), memory["metadata"]])
 
     def add_link(self, link: dict[str, Any]) -> None:
-        """Add a link as we send it or as the target returns it."""
+        """Add a link, either as it is sent or as the target returns it."""
         content = [link["namespace"], numbers(link["from_coord"]), numbers(link["to_coord"]), link["link_type"]]
         self.links += 1
         self._add(link["namespace"], [*content, float(link["strength"]), link["metadata"]])
@@ -113,9 +113,9 @@ def numbers(coordinate: str | list[float]) -> list[float]:
 
 
 class Target:
-    """A SomaMemory server.
+    """The SomaMemory server to copy to.
 
-    Raises OSError if it cannot be reached, and SystemExit if it rejects a whole request.
+    Its methods raise OSError if the server cannot be reached, and SystemExit if it rejects a whole request.
     """
 
     def __init__(self, url: str, key: str, tenant: str) -> None:
@@ -184,7 +184,7 @@ def main() -> int:
     given = parser.parse_args()
     sent = Digest()
     target = Target(given.target, os.environ["SOMA_API_KEY"], given.tenant)
-    # Server-side cursors, so that the rows of a large table are not held in memory.
+    # Use server-side cursors, so that the rows of a large table are not held in memory.
     with psycopg.connect(given.source, row_factory=dict_row) as connection:
         for path, name, statement, made, add in (
             ("/api/v1/memories/bulk", "items", MEMORIES, memory, sent.add_memory),

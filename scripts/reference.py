@@ -68,7 +68,7 @@ GROUPS: dict[str, list[str]] = WORDS["groups"]
 # Headers that every route accepts: docs/reference/rest-api.md describes them.
 COMMON_HEADERS = ("X-Tenant", "traceparent")
 BODY = ("length_required", "payload_too_large", "unsupported_media_type")
-Route = tuple[str, str]  # method, path
+Route = tuple[str, str]  # the method and the path
 ONCE = ("still_running", "idempotency_key_reused")
 
 
@@ -120,7 +120,7 @@ def errors_page() -> str:
 
 
 class Page:
-    """Generates the page for the routes with one tag, including the objects that they use."""
+    """Generates the page for the routes with one tag, including the objects in their requests and responses."""
 
     def __init__(self, contract: Mapping[str, Any], needs: Mapping[Route, str], policies: Mapping[Route, Any]) -> None:
         self.objects: Mapping[str, Any] = contract["components"]["schemas"]
@@ -170,7 +170,7 @@ class Page:
         return ", ".join(dict.fromkeys(kinds))
 
     def described(self) -> Iterator[str]:
-        for name in self.used:  # grows while objects refer to other objects
+        for name in self.used:  # `used` grows when an object refers to others
             schema = self.objects[name]
             about = sentence(schema["description"]) + "\n\n" if schema.get("description") else ""
             fields = self.sent(name, schema) if is_sent(name, schema) else self.received(name, schema)
@@ -188,7 +188,7 @@ class Page:
             yield f"| `{field}` | {self.kind(value)} | {meaning(name, field)} |"
 
     def kind(self, schema: Mapping[str, Any]) -> str:
-        """Describe the type of a value, with links to objects."""
+        """Return a description of the type of a value, with links to the objects that it contains."""
         if "$ref" in schema:
             name = schema["$ref"].rsplit("/", 1)[1]
             if name not in self.used:
@@ -218,7 +218,7 @@ class Page:
 
 
 def is_sent(name: str, schema: Mapping[str, Any]) -> bool:
-    """Return whether an object is part of a request. Only there do defaults matter."""
+    """Return whether an object is part of a request. Only then does the page show the defaults of its fields."""
     return (
         name.endswith(("Body", "Patch"))
         or name in ("Quotas", "Policies", "Weights")
@@ -265,7 +265,7 @@ def meaning(owner: str, name: str) -> str:
 def error_codes(
     method: str, path: str, operation: Mapping[str, Any], policy: Any, objects: Mapping[str, Any]
 ) -> list[str]:
-    """Return the codes, beyond `common`, that a route may return, ordered by status."""
+    """Return the error codes that a route may return in addition to `COMMON`, ordered by status."""
     names = {parameter["name"] for parameter in operation.get("parameters", ())}
     for value in operation.get("requestBody", {}).get("content", {}).values():
         reference = value.get("schema", {}).get("$ref", "").rsplit("/", 1)[-1]
@@ -303,7 +303,7 @@ def route_pages() -> Iterator[tuple[str, str]]:
 
 
 def pages() -> dict[Path, str]:
-    """Yield every generated page with its path."""
+    """Return the text of every generated file, by path."""
     found = dict(route_pages())
     found["errors.md"] = errors_page()
     found["commands.md"] = commands_page()

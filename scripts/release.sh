@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Build the wheels and the source distributions in dist/, check them, and try them in new environments. `make release`
-# calls this script. The version is in somamemory/__init__.py only.
+# calls this script. The version is defined only in somamemory/__init__.py.
 #
-#   scripts/release.sh               with every Python from 3.11 to 3.13 that is installed
-#   scripts/release.sh python3.12    with these Pythons
+#   scripts/release.sh               try them with every installed Python from 3.11 to 3.13
+#   scripts/release.sh python3.12    try them with the given Pythons
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 tools="$PWD/.cache/release/bin/python"

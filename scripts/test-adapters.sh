@@ -21,7 +21,7 @@ if [ "$(cat $env/stamp 2>/dev/null)" != "$stamp" ]; then
     echo "$stamp" >$env/stamp
 fi
 
-# fetch NAME REPOSITORY COMMIT FOLDER FILE...: puts files of a repository into $suites/NAME
+# fetch NAME REPOSITORY COMMIT FOLDER FILE...: copies files from a folder of a repository into $suites/NAME
 fetch() {
     local name=$1 repository=$2 commit=$3 folder=$4 clone="$sources/$2" new=
     shift 4
@@ -40,14 +40,14 @@ fetch() {
     [ -z "$new" ] || rm -rf "$clone"
 }
 
-# run TITLE PYTEST-ARGUMENT...: prints the counts
+# run TITLE PYTEST-ARGUMENT...: runs pytest with these arguments, below the title
 run() {
     local title=$1 status=0
     shift
     echo "--- $title"
     $python -m pytest -q -rs -p no:cacheprovider -p no:recording -p no:socket -c clients/python/adapter_tests/pytest.ini \
         --rootdir . "$@" || status=$?
-    # 5: no test was selected, which is an error unless the arguments of the script select tests
+    # Status 5 means that no test was selected, which is an error unless the arguments of the script select tests.
     if [ $status -ne 0 ] && ! { [ $status -eq 5 ] && [ -n "$selection" ]; }; then failed=1; fi
 }
 
@@ -55,7 +55,7 @@ export PYTHONPATH=clients/python/src:clients/python/adapter_tests:. MYPYPATH=cli
 echo "--- types of the adapters"
 $python -m mypy --strict --config-file= -p somamemory_client.adapters || failed=1
 run "our tests and examples" clients/python/adapter_tests "$@"
-# suite NAME TITLE PLUGIN: runs the files that were fetched
+# suite NAME TITLE PLUGIN: runs the files that `fetch` has copied into $suites/NAME
 suite() {
     local name=$1 title=$2 plugin=$3
     shift 3

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Run the unmodified clients of other products against a new server, and count the checks that pass.
+#
+#   scripts/test-compat.sh [PRODUCT...]    check these products, such as `sekha`; by default, all of them
+#
 # Each file scripts/compat/*.sh installs the clients of one product and runs their checks. Clients on PyPI and npm are
-# installed into COMPAT_DIR, outside the checkout. Clients that are only in repositories are used if there is a clone in
-# COMPAT_SOURCES, and skipped otherwise.
-# COMPAT_RECORD=FILE writes the exchanges to a file: see scripts/compat/record.py. Use it with one product only.
-# Arguments: names of products, such as `sekha`; all of them by default.
+# installed into COMPAT_DIR, outside the checkout. Clients that are available only in repositories are used if there is a
+# clone in COMPAT_SOURCES; otherwise, they are skipped. If COMPAT_RECORD is set, the exchanges are written to that file
+# (see scripts/compat/record.py). In this case, pass only one product.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export COMPAT_DIR=${COMPAT_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/somamemory-compat}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Generate clients from the OpenAPI document with openapi-python-client and @hey-api/openapi-ts, compile them, and run the
-# steps of the tutorial with both (clients/generated/). The generators are installed in var/generated.
+# Generate clients from the OpenAPI document with openapi-python-client and @hey-api/openapi-ts, compile them, and use both
+# to run the steps of the tutorial (clients/generated/). The generators are installed in var/generated.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PYTHONPATH="$PWD"

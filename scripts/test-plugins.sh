@@ -11,7 +11,7 @@ python=.venv/bin/python
 
 mkdir -p "$folder" dist
 source scripts/node.sh
-package() { # NAME@VERSION NPM-OPTION...: install a package unless it is installed
+package() { # NAME@VERSION NPM-OPTION...: install a package unless this version is installed already
     local name=${1%@*} version=${1##*@}
     shift
     if grep -qs "\"version\": \"$version\"" "$folder/node_modules/$name/package.json"; then return; fi
@@ -32,7 +32,7 @@ if [ "$(cat .cache/plugins/stamp 2>/dev/null)" != "$stamp" ]; then
     .cache/plugins/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/plugins.txt
     echo "$stamp" >.cache/plugins/stamp
 fi
-lint() { # PATH TYPE...: check everything under a path, as packages of these types; warnings are errors
+lint() { # PATH TYPE...: check everything below a path, as packages of these types, and treat warnings as errors
     local path=$1
     shift
     echo "skillsaw $path: ${*/#/}"

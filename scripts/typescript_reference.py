@@ -1,4 +1,4 @@
-"""Generate the reference page of the TypeScript client from its sources. `make reference` runs this."""
+"""Generate the reference page of the TypeScript client from its source code. `make reference` runs this script."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def fields(text: str, interface: str) -> Iterator[str]:
 
 
 def methods(owner: str, body: str) -> Iterator[str]:
-    """Yield a row for each public method. Raises ValueError for one without documentation."""
+    """Yield a row for each public method. Raises ValueError if a method has no documentation."""
     seen = set()
     for match in _METHOD.finditer(body):
         name = match["name"]

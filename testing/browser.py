@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-# Chromium's driver, which Debian packages separately.
+# Chromium's driver, which Debian has in a separate package.
 BROWSER = shutil.which("chromedriver")
 
 
@@ -17,10 +17,11 @@ BROWSER = shutil.which("chromedriver")
 class Visit:
     """A page visit, or an action on a page.
 
-    loaded_s: until the page had loaded
-    ready_s: until it had drawn the data that it fetched
-    painted_s: until Chromium painted the first content, 0 for an action
-    script_bytes: of all scripts that the page loaded, uncompressed
+    loaded_s: the time until the page had loaded
+    ready_s: the time until the page had drawn the data that it fetched
+    painted_s: the time until Chromium painted the first content; 0 for an action
+    script_bytes: the uncompressed size of all scripts that the page loaded
+    transferred_bytes: the compressed size of these scripts
     """
 
     name: str
@@ -34,8 +35,8 @@ class Visit:
     transferred_bytes: int = 0
 
 
-# Chromium reports the paint up to a frame after the load event, so `paint` may be missing at first. On a busy machine,
-# it may report no resources, so the sizes of the scripts come from its cache.
+# Chromium reports the first paint up to a frame after the load event, so `paint` may be missing at first. On a busy
+# machine, Chromium may report no resources, so the sizes of the scripts are taken from its cache.
 _FIGURES = """
 const [page] = performance.getEntriesByType('navigation');
 const paint = performance.getEntriesByName('first-contentful-paint')[0];
@@ -81,7 +82,7 @@ class Browser:
             *self.options,
         ):
             options.add_argument(option)
-        if self.phone:  # a window has at least 500 pixels
+        if self.phone:  # emulated, because a window cannot be narrower than 500 pixels
             screen = {"width": self.size[0], "height": self.size[1], "pixelRatio": 1}
             options.add_experimental_option("mobileEmulation", {"deviceMetrics": screen})
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
@@ -132,7 +133,7 @@ class Browser:
             time.sleep(0.005)
 
     def act(self, name: str, do: Callable[[], object], ready: str) -> Visit:
-        """Measure an action on the current page."""
+        """Perform an action on the current page, and measure how long it takes until `ready` (JavaScript) is true."""
         began = time.perf_counter()
         do()
         self.until(lambda: self.run(f"return {ready}"))
@@ -159,11 +160,11 @@ class Browser:
             time.sleep(0.01)
 
     def complaints(self) -> list[str]:
-        """Return errors from scripts, the content security policy, and resources that failed to load."""
+        """Return the errors and warnings that the browser has logged, such as script errors and failed resources."""
         return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
 
     def use_theme(self, theme: str) -> None:
-        """Switch to "light" or "dark", and finish the transition."""
+        """Switch to the theme "light" or "dark", and skip to the end of the transition."""
         self.run("Alpine.evaluate(document.documentElement, `switchTheme('${arguments[0]}')`)", theme)
         is_dark = "return document.documentElement.classList.contains('dark')"
         self.until(lambda: self.run(is_dark) == (theme == "dark"))

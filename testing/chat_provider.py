@@ -1,4 +1,4 @@
-"""A language model provider for tests: a real local server that uses the providers' formats, correctly or not."""
+"""A language model provider for tests: a real local server that responds in the providers' formats, or with errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Behaviour = Callable[[Body], Answer]
 
 
 class ChatProvider:
-    """A server that returns the responses in `script`, one per request, and then those of `default`."""
+    """A server that responds to each request with the next behaviour in `script` or, after the last one, `default`."""
 
     def __init__(self) -> None:
         self.requests: list[Body] = []
@@ -73,14 +73,14 @@ class ChatProvider:
         self.thread.join(60)
 
     def prompt(self, at: int = -1) -> str:
-        """Return the user's part of a request, which is the material as JSON."""
+        """Return the user's message in a request, which contains the data for the model as JSON."""
         messages = [message for message in self.requests[at]["messages"] if message["role"] == "user"]
         content: str = messages[0]["content"]
         return content
 
 
 class Dead(Exception):
-    """Raised to cut the connection."""
+    """Raised by a behaviour to close the connection without a response."""
 
 
 class Hanging(Exception):
@@ -89,7 +89,7 @@ class Hanging(Exception):
 
 
 def says(value: Any, tokens: tuple[int, int] | None = (100, 20)) -> Behaviour:
-    """Return a behaviour that responds like OpenAI's chat completions. Values other than strings are sent as JSON."""
+    """Return a behaviour that responds like OpenAI's chat completions. A value that is not a string is sent as JSON."""
     text = value if isinstance(value, str) else json.dumps(value)
     usage = {} if tokens is None else {"usage": {"prompt_tokens": tokens[0], "completion_tokens": tokens[1]}}
     message = {"role": "assistant", "content": text}
@@ -107,7 +107,7 @@ def says(value: Any, tokens: tuple[int, int] | None = (100, 20)) -> Behaviour:
 
 
 def claude_says(value: Any) -> Behaviour:
-    """Return a behaviour that responds like Anthropic's Messages API when the model has to use a tool."""
+    """Return a behaviour that responds like Anthropic's Messages API if the model has to use a tool."""
     block = {"type": "tool_use", "id": "toolu_1", "name": "answer", "input": value}
     usage = {"input_tokens": 90, "output_tokens": 10}
     return lambda body: (200, {"type": "message", "role": "assistant", "content": [block], "usage": usage}, {})
@@ -119,7 +119,7 @@ def fails(status: int, **headers: str) -> Behaviour:
 
 
 def answers(content: Any) -> Behaviour:
-    """Return a behaviour that responds with status 200 and any content."""
+    """Return a behaviour that responds with status 200 and the given content, whether or not it is valid."""
     return lambda body: (200, content, {})
 
 

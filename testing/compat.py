@@ -1,8 +1,8 @@
 """Run commands against a server, with keys for clients of other products: `python -m testing.compat COMMAND...`.
 
-The commands find the server in COMPAT_SERVER, and the keys of a tenant and of an operator in COMPAT_KEY and
-COMPAT_OPERATOR_KEY. The server has a new data folder and stops afterwards. `SOMA_` variables in the environment that
-begin with `COMPAT_SOMA_` are passed to it without `COMPAT_`.
+The command finds the URL of the server in COMPAT_SERVER, a key of a tenant in COMPAT_KEY, and an operator's key in
+COMPAT_OPERATOR_KEY. The server has a new data folder, and is stopped afterwards. To set a variable such as SOMA_WORKERS
+for the server, set COMPAT_SOMA_WORKERS.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def main() -> int:
 
 
 def key(server: Server, whose: str) -> str:
-    """Create a key that clients of every product accept."""
+    """Create an API key in a form that the clients of all products accept."""
     command = [server.python, str(server.root / "manage.py"), "create_key", whose, "--style", "sekha"]
     created = subprocess.run(command, env=server.environment, check=True, capture_output=True, text=True)
     return created.stdout.strip()

@@ -1,9 +1,9 @@
 """Run work that reaches failpoints, in forked processes: `python -m testing.crossings`, or `Crossings` in a test.
 
-The server process loads Django once and opens no connection. It reads one JSON order per line, forks a child to run it,
-and writes the outcome. A crash therefore costs a fork, not the start of a program. Each scenario has three parts:
-`prepare`, `act` (reaches the failpoints) and `check` (finishes the work as a restart would, then asserts the
-invariants).
+The server process loads Django once and opens no connection. It reads one JSON order per line, forks a child process to
+run it, and writes the outcome. A test of a crash therefore costs only a fork, not the start of a program. Each scenario
+has three parts: `prepare`, `act` (reaches the failpoints) and `check` (finishes the work as a restart would, then
+asserts the invariants).
 """
 
 from __future__ import annotations
@@ -29,7 +29,11 @@ KILLED = -9
 
 
 class Crossings:
-    """The client side. `data` is an empty folder. `database_url` is an empty database, or "" for SQLite."""
+    """Starts the server process, and sends orders to it.
+
+    data: an empty folder.
+    database_url: the URL of an empty database, or "" for SQLite.
+    """
 
     def __init__(self, data: Path, database_url: str, redis_url: str = "") -> None:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("SOMA_")}
@@ -51,7 +55,12 @@ class Crossings:
         )  # fmt: skip
 
     def run(self, scenario: str, part: str, slug: str, plan: dict[str, str] | None = None) -> dict[str, Any]:
-        """Run a part. Return `{"status", "error", "reached"}`; status is the child's exit code, -9 after a kill."""
+        """Run one part of a scenario in a child process, and return `{"status", "error", "reached"}`.
+
+        status: the exit code of the child process, which is -9 if it was killed.
+        error: the error that the part raised, or "".
+        reached: the failpoints that it reached.
+        """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         order = {"scenario": scenario, "part": part, "slug": slug, "plan": plan or {}}
@@ -94,7 +103,7 @@ def serve() -> None:
 
 
 def _run(order: dict[str, Any], report: Any, make: Callable[[str], Scenario]) -> None:
-    """Run one part in the child, write its outcome, and end the process without cleaning up."""
+    """Run one part of a scenario in the child process, write its outcome, and exit without cleaning up."""
     from somamemory import failpoints
     from somamemory.errors import Unavailable
 
@@ -104,9 +113,9 @@ def _run(order: dict[str, Any], report: Any, make: Callable[[str], Scenario]) ->
     error = ""
     try:
         getattr(make(order["slug"]), order["part"])()
-    except Unavailable as unavailable:  # the injected error, or its translation
+    except Unavailable as unavailable:  # the error that a failpoint raised, or an error that was raised because of it
         error = str(unavailable)
-    except BaseException:  # noqa: BLE001 - the test shows it
+    except BaseException:  # noqa: BLE001 - the test reports it
         error = traceback.format_exc()
     json.dump({"error": error, "reached": plan.reached}, report)
     report.flush()

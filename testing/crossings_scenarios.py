@@ -1,4 +1,4 @@
-"""The work that reaches the failpoints, and the invariants to check after a restart."""
+"""The scenarios of `testing.crossings`: work that reaches failpoints, and the invariants to check after a restart."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Scenario(Protocol):
 
 
 class Installation:
-    """Create the database and its first generation, once."""
+    """Creates the database and its first generation. It runs once, before the other scenarios."""
 
     def __init__(self, slug: str) -> None:
         pass
@@ -56,7 +56,7 @@ class Installation:
 
 
 class Memories:
-    """Five memories, one of which is deleted and one replaced. The base class for all scenarios."""
+    """Stores five memories, then deletes one and replaces another. It is the base class of the other scenarios."""
 
     def __init__(self, slug: str) -> None:
         self.slug = slug
@@ -111,7 +111,7 @@ class Rebuild(Memories):
 
 
 class Tiers(Memories):
-    """A conversation is moved to cold storage, restored, and purged at the end of `check`."""
+    """Moves a conversation to cold storage and restores it, in `act` and again in `check`."""
 
     SAID = ("the aardvark digs", "the badger sleeps", "the camel drinks")
 
@@ -204,7 +204,7 @@ class Erase(Memories):
 
 
 def drain_all() -> None:
-    """Bring the index up to date, as a server does after its start."""
+    """Bring the index up to date, as a server does after it has started."""
     for _ in range(ATTEMPTS):
         drain.release_leases()
         while drain.drain():
@@ -215,14 +215,14 @@ def drain_all() -> None:
 
 
 def _hurry() -> None:
-    """Do not wait for other processes' caches to expire: there is only one process."""
+    """Do not wait until the caches of other processes expire, because there is only one process."""
     settings.GENERATION_CACHE_S = 0
     rebuild.GRACE_S, jobs.BEAT_S = 0, 0.01
     generations._cache = TTLCache(maxsize=1, ttl=0.01)
 
 
 def _advance() -> None:
-    """Run all steps of the job, with a drain after each."""
+    """Run all steps of the open job, with a drain after each."""
     until = time.monotonic() + 60
     while Job.objects.filter(jobs.OPEN).exists():
         assert time.monotonic() < until, list(Job.objects.values("data", "error"))

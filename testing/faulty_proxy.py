@@ -1,4 +1,4 @@
-"""A proxy that fails in all the ways that networks and proxies can fail."""
+"""A proxy for tests that fails in all the ways in which networks and proxies can fail."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from collections import Counter
 from collections.abc import Callable
 from http.client import HTTPConnection, HTTPException
 
-# Before the request is forwarded, so that it has no effect
+# Faults that occur before the request is forwarded, so that it has no effect.
 DROP, BUSY, UNAVAILABLE = "drop", "busy", "unavailable"
-# After the server has answered
+# Faults that occur after the server has responded.
 LOSE, TRUNCATE, CUT_HEAD, SLOW, GATEWAY = "lose", "truncate", "cut head", "slow", "gateway"
 FAULTS = (DROP, BUSY, UNAVAILABLE, LOSE, TRUNCATE, CUT_HEAD, SLOW, GATEWAY)
 _REFUSALS = {BUSY: (429, "rate_limited"), UNAVAILABLE: (503, "database_busy")}
 
 
 class FaultyProxy:
-    """Forwards requests to a local port. `next_fault` names the fault of the next request, or None.
+    """Forwards requests to a local port, with faults.
 
-    slow_s: the delay of a slow response. If it is longer than the client waits, the request times out.
+    next_fault: called for each request; returns the fault for it, or None.
+    slow_s: how long a slow response is delayed. If this is longer than the client's timeout, the request times out.
     """
 
     def __init__(self, port: int, next_fault: Callable[[], str | None], slow_s: float = 1.0) -> None:
@@ -35,7 +36,7 @@ class FaultyProxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
-        with contextlib.suppress(OSError):  # closed
+        with contextlib.suppress(OSError):  # the listener has been closed
             while True:
                 connection, _ = self._listener.accept()
                 threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
@@ -52,7 +53,7 @@ class FaultyProxy:
                     return
 
     def _answer(self, connection: socket.socket, line: str, headers: dict[str, str], body: bytes) -> bool:
-        """Answer one request, and return whether the connection stays open."""
+        """Respond to one request, and return whether the connection stays open."""
         fault = self.next_fault()
         self.faults[fault or "none"] += 1
         if fault == DROP:
@@ -95,7 +96,10 @@ class FaultyProxy:
 
 
 def problem(status: int, code: str, **more: str) -> bytes:
-    """Return an error response as the service sends it. `more`: additional headers."""
+    """Return an error response in the service's format.
+
+    more: additional headers, with underscores instead of hyphens.
+    """
     body = json.dumps(
         {"type": "about:blank", "title": code, "status": status, "detail": code, "code": code, "request_id": "r1"}
     ).encode()

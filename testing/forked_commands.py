@@ -1,10 +1,10 @@
-"""Run commands by forking a process that has loaded Django: `forked_commands.py SOCKET PROGRAM COMMAND ...`.
+"""Run a command by forking a process that has already loaded Django: `forked_commands.py SOCKET PROGRAM COMMAND ...`.
 
 The program is `manage.py` or `somamemory`.
 
-A command then costs a tenth of the CPU time of a new process. The client only passes its arguments, folder, variables
-and standard streams to the server, and exits with the code of the command. A command with different settings runs in a
-new process.
+The command then takes a tenth of the CPU time that a new process would take. The client passes its arguments, folder,
+environment variables and standard streams to the server, and exits with the exit code of the command. If the client's
+settings differ from those of the server, the command runs in a new process.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sys
 
 
 def call(path: str, arguments: list[str]) -> int:
-    """Run one command through the server that listens at `path`, and return its exit code."""
+    """Let the server that listens at `path` run a command, and return the exit code of the command."""
     order = json.dumps({"arguments": arguments, "folder": os.getcwd(), "environment": dict(os.environ)})
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(path)
@@ -34,7 +34,7 @@ def serve(path: str) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen()
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no process waits for the children
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # leaves no zombies, although nothing waits for children
         while True:
             connection, _ = listener.accept()
             if os.fork() == 0:
@@ -45,7 +45,7 @@ def serve(path: str) -> None:
 
 
 def _run(connection: socket.socket) -> int:
-    """Run the command that the client asks for, with its streams, and return the exit code."""
+    """Run the command that a client has sent, with the client's streams, and return the exit code."""
     _, streams, _, _ = socket.recv_fds(connection, 1, 3)
     with connection.makefile("rb") as received:
         order = json.loads(received.read())

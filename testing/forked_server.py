@@ -1,8 +1,8 @@
-"""Start a server by forking a process that has loaded the application: `python -m testing.forked_server`.
+"""Start servers by forking a process that has already loaded the application: `python -m testing.forked_server`.
 
-A start then costs a tenth of the CPU time of `manage.py serve`. The process never serves anything itself. For each line
-that it reads, it forks a process that runs gunicorn in its own process group, and writes the id and, at its end, the
-exit code of that process.
+Starting a server then takes a tenth of the CPU time that `manage.py serve` takes. The process never serves requests
+itself. For each line that it reads, it forks a child process, which runs gunicorn in its own process group. It writes
+the id of the child process and, when the child process has exited, its exit code.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ COMMAND = ["gunicorn", "--config", str(ROOT / "deploy" / "gunicorn.conf.py"), "s
 
 
 class ForkedServers:
-    """The client side: `start` a server, and `wait` for its end before starting the next."""
+    """Starts servers with such a process. Call `wait` after each `start`, before starting the next server."""
 
     def __init__(self, environment: dict[str, str], log: Path) -> None:
         with log.open("ab") as output:
@@ -30,13 +30,13 @@ class ForkedServers:
             )  # fmt: skip
 
     def start(self) -> int:
-        """Start a server. Return the id of its process, which is also that of its process group."""
+        """Start a server, and return the id of its process, which is also the id of its process group."""
         assert self._process.stdin is not None
         print("start", file=self._process.stdin, flush=True)
         return self._read()
 
     def wait(self, timeout_s: float) -> int:
-        """Return the exit code of the server, or the negative number of the signal that ended it."""
+        """Wait until the server has exited, and return its exit code, which is negative if a signal has ended it."""
         assert self._process.stdout is not None
         ended, _, _ = select.select([self._process.stdout], [], [], timeout_s)
         assert ended, "the server is still running"
@@ -52,8 +52,8 @@ class ForkedServers:
 
 def serve() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        # The metrics library decides on import whether processes share their metrics. gunicorn.conf.py sets the
-        # folder of each server.
+        # prometheus_client decides when it is imported whether processes share their metrics, so the variable must be
+        # set before that. gunicorn.conf.py sets the actual folder of each server.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         _load()
         for _ in sys.stdin:
@@ -66,7 +66,7 @@ def serve() -> None:
 
 
 def _load() -> None:
-    """Import what a server needs, and load the model, without opening a connection or starting a thread."""
+    """Import what a server needs, and create the embedder, without opening a connection or starting a thread."""
     import gunicorn.app.wsgiapp
     import gunicorn.arbiter  # noqa: F401
 

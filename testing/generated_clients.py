@@ -1,6 +1,6 @@
 """Run programs with generated clients, each on a new server: `python -m testing.generated_clients COMMAND ...`.
 
-A command gets the URL of the server and a key as its last arguments. The exit status is 1 if one of them fails.
+Each command gets the URL of its server and a key as its last arguments. The exit status is not 0 if a command fails.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def main() -> int:
 
 
 def run(command: list[str]) -> int:
-    """Run the command, and return its exit status, which is 0 or positive."""
+    """Run a command with a new server, and return its exit status. After a signal, this is the number of the signal."""
     with tempfile.TemporaryDirectory(prefix="soma-generated-") as folder, Server(pathlib.Path(folder)) as server:
         url = f"http://127.0.0.1:{server.port}"
         return abs(subprocess.run([*command, url, server.key], timeout=TIMEOUT_S).returncode)

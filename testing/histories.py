@@ -1,6 +1,6 @@
-"""Record the requests of concurrent clients to one coordinate, and model the expected responses.
+"""Record the requests that concurrent clients send to one coordinate, and model the expected responses.
 
-The model covers versions, conditions, soft deletion, restoring and purging.
+The model covers versions, conditional requests, soft deletion, restoring and purging.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from typing import Any
 
 from testing.linearizability import Operation, linearization
 
-KINDS = {"fetch": 30, "store": 25, "patch": 20, "delete": 10, "restore": 10, "purge": 5}  # weights by kind of request
-# (version, text, whether it is soft-deleted), or None if there is no row.
+KINDS = {"fetch": 30, "store": 25, "patch": 20, "delete": 10, "restore": 10, "purge": 5}  # relative frequencies
+# The state of the coordinate: (version, text, whether the memory is soft-deleted), or None if there is no memory.
 State = tuple[int, str, bool] | None
 
 
 class Unanswered(Exception):
-    """Raised for a request that got no response but may have reached the server."""
+    """Raised if a request got no response but may have reached the server."""
 
 
 @dataclass(frozen=True)
 class Request:
     """A request to one coordinate.
 
-    condition: a version for If-Match, `*` for `If-Match: *`, `absent` for `If-None-Match: *`, or empty.
+    condition: a version or `*` to send as If-Match, `absent` to send `If-None-Match: *`, or empty for no condition.
     """
 
     kind: str
@@ -37,7 +37,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """The parts of a response that the model predicts. For a deletion, `text` shows whether a memory existed."""
+    """The parts of a response that the model predicts. For a deletion, `text` is "deleted" or "none"."""
 
     status: int
     version: int | None = None
@@ -45,12 +45,13 @@ class Answer:
 
 
 History = list[Operation[Request, Answer]]
-# Sends method, path, body and headers; returns status and body. Raises Unanswered.
+# Sends a request with this method, path, body and these headers, and returns the status and body of the response.
+# Raises Unanswered if there is none.
 Send = Callable[[str, str, Any, dict[str, str]], tuple[int, Any]]
 
 
 def apply(state: State, request: Request) -> tuple[State, Answer]:
-    """Return the state after a request, and the response to it."""
+    """Return the state after a request, and the response that the request should get."""
     live = state if state and not state[2] else None
     version = state[0] if state else 0
     if request.kind == "fetch":
@@ -86,24 +87,24 @@ def _holds(condition: str, live: State) -> bool:
 
 
 def explains(history: History) -> bool:
-    """Return whether the history is linearizable, starting with an unused coordinate."""
+    """Return whether a history is linearizable if the coordinate was unused at first."""
     return linearization(history, None, apply) is not None
 
 
 @dataclass
 class Recorder:
-    """Clients that send requests to one coordinate at the same time. Every client is a thread that calls `work`."""
+    """Records the requests of clients to one coordinate. Each client is a thread that calls `work`."""
 
     coord: str
     operations: int
     seed: int
     history: History = field(default_factory=list)
     begun: int = 0
-    version: int = 1  # the last one that a client has seen
+    version: int = 1  # the last version that a client has seen in a response
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def work(self, client: int, send: Send) -> None:
-        """Send requests until all clients together have sent `operations`."""
+        """Send requests until all clients together have sent as many as `operations`."""
         chance = random.Random(f"{self.seed} {self.coord} {client}")
         while (number := self._next()) is not None:
             request = self._request(chance, f"{client}.{number}")

@@ -1,4 +1,4 @@
-"""Install with `deploy/install.sh --root` into a folder, and run the commands of its units as systemd would."""
+"""Install into a folder with `deploy/install.sh --root`, and run the commands of the units as systemd would."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from socket import socket
 from testing.processes import HOME, Process
 from testing.server import free_port
 
-# Does what systemd does for socket activation: passes the listening socket to the process as descriptor 3.
+# Passes a listening socket to a program as descriptor 3, as systemd does for socket activation.
 _WITH_SOCKET = """
 import os, sys
 os.dup2(int(sys.argv[1]), 3)
@@ -26,13 +26,13 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 
 def install(root: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run the installer for a folder, in the tests' environment."""
+    """Run the installer for a folder, with the Python environment of the tests."""
     command = [str(HOME / "deploy" / "install.sh"), "--root", str(root), "--venv", sys.prefix, *options]
     return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
 
 
 def with_socket(listening: socket, words: list[str]) -> list[str]:
-    """Return a command that passes the socket on, as systemd does for a socket-activated service."""
+    """Return a command that runs `words` with the listening socket, as systemd runs a socket-activated service."""
     return [sys.executable, "-c", _WITH_SOCKET, str(listening.fileno()), *words]
 
 
@@ -57,11 +57,11 @@ class Tree:
         return self.root / "usr/local/sbin/somamemory"
 
     def rooted(self, text: str) -> str:
-        """Replace the paths of an installation with paths below our folder."""
+        """Replace the paths of a real installation with paths below `root`."""
         return re.sub(r"/(opt|var/lib|etc)/somamemory", lambda place: f"{self.root}{place.group()}", text)
 
     def unit(self, name: str) -> ConfigParser:
-        """Parse a unit. If a key occurs more than once, the last value counts."""
+        """Parse a systemd unit. If a key occurs more than once, only its last value is returned."""
         parsed = ConfigParser(strict=False, interpolation=None)
         parsed.optionxform = str  # type: ignore[assignment,method-assign]
         parsed.read_string(self.rooted(self.units[name].read_text()))
@@ -73,7 +73,7 @@ class Tree:
             line for line in Path(service["EnvironmentFile"]).read_text().splitlines() if line[:1] not in ("", "#")
         ]
         given = dict(word.split("=", 1) for word in [*shlex.split(service["Environment"]), *lines])
-        # Otherwise each process would compile the program again, which takes 2 s of CPU time.
+        # With this variable, each process would compile the program again, which takes 2 s of CPU time.
         del given["PYTHONDONTWRITEBYTECODE"]
         return {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **given}
 
@@ -81,7 +81,7 @@ class Tree:
         return shlex.split(self.unit(name)["Service"][key])
 
     def run(self, name: str, key: str = "ExecStart") -> subprocess.CompletedProcess[str]:
-        """Run a command that exits, such as that of a one-shot service or ExecStartPost."""
+        """Run a command of a unit that exits, such as the one of a one-shot service or of ExecStartPost."""
         return subprocess.run(
             self.words(name, key),
             env=self.environment(name),
@@ -93,7 +93,7 @@ class Tree:
         )
 
     def process(self, name: str, listening: socket | None = None, more: Mapping[str, str] | None = None) -> Process:
-        """Return the process of a service, not started yet."""
+        """Return the process of a service, which has not been started yet."""
         words = self.words(name)
         return Process(
             with_socket(listening, words) if listening else words,

@@ -1,8 +1,9 @@
 """Check recorded histories for linearizability.
 
-A history is linearizable if its operations can be ordered so that an operation that ended before another began comes
-first, and a sequential model gives every recorded response. We use the search of Wing and Gong (1993), and remember the
-visited configurations, as proposed by Lowe (2017).
+A history is linearizable if its operations can be put in an order with two properties: if one operation ended before
+another began, it comes first; and a sequential model that executes the operations in this order gives every recorded
+response. This module uses the search of Wing and Gong (1993), and remembers the visited configurations, as proposed by
+Lowe (2017).
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ State = TypeVar("State", bound=Hashable)
 
 @dataclass(frozen=True)
 class Operation(Generic[Request, Answer]):
-    """One call of a client, with its times in seconds.
+    """A request of a client and its response, with the times at which the client sent and received them, in seconds.
 
-    ended: infinite for a call without a response. It may have taken effect at any time after it began, or never.
+    ended: infinite if there was no response. The request may then have taken effect at any time after `began`, or
+      never.
     """
 
     request: Request
@@ -39,9 +41,10 @@ def linearization(
     initial: State,
     apply: Callable[[State, Request], tuple[State, Answer]],
 ) -> list[Operation[Request, Answer]] | None:
-    """Return an order of the operations that explains the history, or None if there is none.
+    """Return the operations in an order that explains the recorded responses, or None if there is no such order.
 
-    apply: the model. Returns the new state and the response to the request.
+    initial: the state before the first operation.
+    apply: the sequential model, which returns the new state and the response to a request.
     """
     operations = sorted(history, key=lambda operation: operation.began)
     needed = sum(1 << at for at, operation in enumerate(operations) if operation.is_answered)
@@ -49,7 +52,7 @@ def linearization(
     order: list[int] = []
     levels = [
         (_possible(operations, 0), 0, initial)
-    ]  # the possible next operations, the operations so far, and the state
+    ]  # for each level of the search: the possible next operations, the operations so far (as bits), and the state
     while levels:
         choices, done, state = levels[-1]
         if done & needed == needed:
@@ -72,10 +75,10 @@ def linearization(
 
 
 def _possible(operations: Sequence[Operation[Request, Answer]], done: int) -> list[int]:
-    """Return the remaining operations that may come next. The one that ended first comes last."""
+    """Return the remaining operations that may come next. The one that ended first is the last in the list."""
     first_end = math.inf
     possible = []
-    for at in range((~done & (done + 1)).bit_length() - 1, len(operations)):  # from the first one that is not done
+    for at in range((~done & (done + 1)).bit_length() - 1, len(operations)):  # starts at the first one not done
         operation = operations[at]
         if operation.began > first_end:
             break

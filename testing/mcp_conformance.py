@@ -1,6 +1,6 @@
-"""Serve the tools that the MCP conformance suite calls, through our endpoint: `python -m testing.mcp_conformance PORT`.
+"""Serve the tools that the MCP conformance suite calls: `python -m testing.mcp_conformance PORT`.
 
-The suite sends no key, so this server adds one to each message. Otherwise, it behaves like `/mcp`.
+The server uses the service's own MCP endpoint. The suite sends no API key, so the server adds one to each request.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ NOTHING: dict[str, Any] = {"type": "object", "properties": {}, "additionalProper
 
 
 def register() -> None:
-    """Make the suite's tools the default profile."""
+    """Register the tools that the suite calls as the default profile of the endpoint."""
     from django_mcpz.server import Audio, EmbeddedResource, Image, MCPServer, Text, ToolError, public
 
     from api.mcp import endpoint

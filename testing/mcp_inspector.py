@@ -1,7 +1,7 @@
-"""Use a server through the MCP inspector's command line: `python -m testing.mcp_inspector RELAY`.
+"""Call a server's MCP tools with the command line of the MCP inspector: `python -m testing.mcp_inspector RELAY`.
 
-The environment variable INSPECTOR contains the command of the inspector, and RELAY is the program in the bundle for
-Claude Desktop. `scripts/test-plugins.sh` runs this.
+The environment variable INSPECTOR contains the command that runs the inspector. RELAY is the path of the program in the
+bundle for Claude Desktop. `scripts/test-plugins.sh` runs this module.
 """
 
 from __future__ import annotations
@@ -23,7 +23,11 @@ CONTENT = "The ship sails from Gdańsk in May"
 
 
 class Inspector:
-    """The inspector, connected to a server: to a URL or a command (`target`), with `options`."""
+    """Runs the inspector.
+
+    target: the server to connect to, as a URL or a command.
+    options: the options for this connection.
+    """
 
     def __init__(self, command: list[str], target: list[str], options: list[str]) -> None:
         self._command, self._target, self._options = command, target, options
@@ -44,7 +48,7 @@ class Inspector:
 
 
 def check(inspector: Inspector) -> str:
-    """List the tools, and store, find and delete a memory. Return a summary. Raises RuntimeError."""
+    """List the tools, store, find and delete a memory, and return a summary. Raises RuntimeError if a step fails."""
     tools = inspector.ask("tools/list")["tools"]
     stored = inspector.call("memory_store", content=CONTENT)
     found = inspector.call("memory_search", query="ship Gdańsk", limit="1")["memories"]

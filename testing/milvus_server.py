@@ -2,7 +2,7 @@
 
     python -m testing.milvus_server COMMAND …    run the command with SOMA_TEST_MILVUS_URI set to the server
 
-The package has its own environment, installed by `scripts/test-milvus.sh`. Nothing is imported from it here.
+`scripts/test-milvus.sh` installs the package in an environment of its own, so this module does not import it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ CACHE = ROOT / ".cache" / "milvus"
 PYTHON = CACHE / "venv" / "bin" / "python"
 START_TIMEOUT_S = 90
 
-# The package's own launcher leaves its child process behind when it is stopped. It also cannot bind a port for a minute
-# after a stop, because it checks the port without SO_REUSEADDR. So the launcher only unpacks files and writes the
-# configuration, and we run the server ourselves.
+# When the package's own launcher is stopped, it leaves its child process behind. After a stop, it also cannot use the
+# same port for a minute, because it checks the port without SO_REUSEADDR. Therefore, the launcher is used only to
+# unpack files and write the configuration, and this module runs the server.
 _PREPARE = """
 import json, sys, milvus
 folder, unpacked, options = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
@@ -37,7 +37,7 @@ for name, value in options.items():
 milvus._initialize_data_files(unpacked)
 config.resolve()
 """
-# The embedded etcd always uses the ports 2379 and 2380, so a second server could not start.
+# By default, the embedded etcd always uses the ports 2379 and 2380, so a second server could not start.
 _ETCD = """name: default
 listen-client-urls: {client}
 advertise-client-urls: {client}
@@ -56,9 +56,9 @@ class Missing(RuntimeError):
 
 
 class MilvusServer:
-    """A server with its own folder. It can be killed and restarted on the same port with its data.
+    """A server with its own folder. It can be killed, and started again on the same port with the same data.
 
-    options: options of the package, such as tls_mode, server_pem_path or server_key_path.
+    options: options of the package's configuration, such as tls_mode, server_pem_path or server_key_path.
     """
 
     def __init__(self, folder: pathlib.Path, **options: object) -> None:
@@ -158,7 +158,7 @@ def main(command: list[str]) -> int:
         except (Missing, OSError, subprocess.CalledProcessError) as error:
             print(f"the Milvus server cannot run on this machine: {error}", file=sys.stderr)
             return 2
-        # If this process is terminated, the server must be stopped, too.
+        # Exit normally if this process is terminated, so that the server is stopped as well.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         try:
             return subprocess.run(command, env=os.environ | {"SOMA_TEST_MILVUS_URI": server.uri}).returncode

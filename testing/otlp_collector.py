@@ -1,4 +1,4 @@
-"""A trace collector that is real enough for our exporter."""
+"""A trace collector for tests, which implements what the service's exporter needs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 
 class Collector(HTTPServer):
-    """A server that responds to every request with a given status, and keeps the requests until `close`."""
+    """A server that responds to every request with the same status, and keeps the spans that it receives."""
 
     def __init__(self, status: int = 200) -> None:
         super().__init__(("127.0.0.1", 0), _Answer)

@@ -1,6 +1,6 @@
 """Run the real processes of an installation: two Redis servers, and the commands from docker-compose.yml.
 
-Each process has its own process group, and is stopped or killed by the id of that group.
+Each process has its own process group. Stopping or killing a process sends the signal to the whole group.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Value = TypeVar("Value")
 
 
 def wait_for(ask: Callable[[], Value], timeout_s: float = 180, pause_s: float = 0.05) -> Value:
-    """Call `ask` repeatedly until it returns a true value, and return that value. Network errors are ignored."""
+    """Call `ask` repeatedly until it returns a true value, and return that value. Ignores network errors."""
     deadline = time.monotonic() + timeout_s
     while True:
         answer: Any = None
@@ -53,14 +53,14 @@ def wait_for(ask: Callable[[], Value], timeout_s: float = 180, pause_s: float = 
 
 @dataclass
 class Process:
-    """A command in its own process group, which writes its output to `log`."""
+    """A command that runs in its own process group and writes its output to `log_file`."""
 
     command: list[str]
     environment: dict[str, str]
     log_file: Path
     running: subprocess.Popen[bytes] | None = None
     folder: Path = HOME
-    descriptors: tuple[int, ...] = ()  # its inherited file descriptors
+    descriptors: tuple[int, ...] = ()  # the file descriptors that the process inherits
 
     @property
     def log(self) -> str:
@@ -84,7 +84,7 @@ class Process:
             os.killpg(self.running.pid, how)
 
     def stop(self, how: signal.Signals = signal.SIGTERM, timeout_s: float = 90) -> int | None:
-        """Stop the process, and return its exit code when the whole group has exited, or None if it was not running."""
+        """Stop the process, wait until its whole group has exited, and return its exit code. None if it did not run."""
         if self.running is None:
             return None
         self.send(how)
@@ -109,7 +109,7 @@ class Process:
 
 
 class RedisServer(Process):
-    """A Redis server that stores nothing on disk."""
+    """A Redis server on a free port that does not store its data on disk."""
 
     def __init__(self, folder: Path, name: str = "redis") -> None:
         self.port = free_port()
@@ -134,7 +134,7 @@ def compose() -> dict[str, Any]:
 
 @dataclass
 class Installation:
-    """Web, worker and beat processes as in docker-compose.yml, with their own database, Redis servers and folder."""
+    """The processes in docker-compose.yml (web, worker and beat), with their own database, Redis servers and folder."""
 
     folder: Path
     database_url: str
@@ -170,7 +170,7 @@ class Installation:
         }
 
     def command(self, service: str) -> list[str]:
-        """Return the same command as in the image, for the current Python."""
+        """Return the command of a service in docker-compose.yml, for the current Python."""
         python, *rest = compose()["services"][service]["command"]
         assert python == "python"
         return [sys.executable, *rest]
@@ -259,11 +259,11 @@ class Installation:
 def installation(
     folder: Path, broker_url: str | None = None, database_url: str = "", **more: str
 ) -> Iterator[Installation]:
-    """Create an installation with a migrated database. Its processes are not started yet.
+    """Create an installation with a migrated database, without starting its processes.
 
-    The cache uses its own Redis server, and so does the broker without `broker_url`. The database is created on the
-    same server as `database_url`, which defaults to the one in the settings. It is a copy of the template, if the tests
-    have one.
+    The cache has its own Redis server and, unless `broker_url` is given, so has the broker. The database is created on
+    the same server as `database_url`, by default the one in the settings. If the tests have a template, it is a copy of
+    that.
     """
     database_url = database_url or settings.DATABASE_URL
     name = f"soma_installation_{os.getpid()}_{random.randrange(10**9)}"
@@ -286,7 +286,10 @@ def installation(
 
 
 def broker_of_the_leg() -> str | None:
-    """Return an empty database on the broker that scripts/test.sh has started, one per test process."""
+    """Return the URL of this test process's own database on the broker that scripts/test.sh has started, and empty it.
+
+    If there is no such broker, return None.
+    """
     if not (url := os.environ.get("SOMA_TEST_BROKER_URL")):
         return None
     number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 16

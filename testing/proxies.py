@@ -1,4 +1,4 @@
-"""Run the reverse proxies in deploy/ with their real configuration, except for ports and certificates."""
+"""Run reverse proxies with the configuration in deploy/, except for ports, certificates and the like."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from testing.processes import HOME, Process, wait_for
 from testing.server import free_port
 
 NAME = "memory.example.org"
-# Debian installs them in a folder that is only in root's PATH.
+# Debian installs these programs in a folder that is only in root's PATH.
 _PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 NGINX, CADDY = (shutil.which(name, path=_PATH) for name in ("nginx", "caddy"))
 
@@ -32,7 +32,7 @@ def certificate(folder: Path) -> tuple[Path, Path]:
 
 
 class Proxy:
-    """A proxy for `NAME` over HTTPS on a local port, and over plain HTTP on another."""
+    """A proxy for the host `NAME`, which listens for HTTPS on one local port and for plain HTTP on another."""
 
     def __init__(self, folder: Path, command: list[str], test: list[str], port: int, plain_port: int) -> None:
         self.certificate, self.port, self.plain_port, self.test = certificate(folder)[0], port, plain_port, test
@@ -40,7 +40,7 @@ class Proxy:
         self.process = Process(command, environment, folder / "proxy.log", folder=folder)
 
     def check(self) -> subprocess.CompletedProcess[str]:
-        """Return the proxy's report about its own configuration."""
+        """Let the proxy check its own configuration, and return the result."""
         return subprocess.run(
             self.test, env=self.process.environment, capture_output=True, text=True, timeout=180, check=False
         )
@@ -61,7 +61,7 @@ class Proxy:
         self.process.start()
         try:
             wait_for(self._answers)
-        except BaseException:  # __exit__ is not called after an error here: leave no process behind
+        except BaseException:  # after an error here, __exit__ is not called, so stop the process here
             self.process.stop()
             raise
         return self
@@ -90,7 +90,7 @@ class _Here(HTTPSConnection):
 
 
 def nginx(folder: Path, backends: Sequence[int], upstream: str = "upstream.conf") -> Proxy:
-    """Return nginx, configured as in deploy/nginx, in front of servers on these local ports."""
+    """Return nginx with the configuration in deploy/nginx, as a proxy for servers on these local ports."""
     assert NGINX
     port, plain_port, (made, key) = free_port(), free_port(), certificate(folder)
     servers = "".join(f"server 127.0.0.1:{backend} max_fails=3 fail_timeout=2s;\n" for backend in backends)
@@ -111,7 +111,7 @@ def nginx(folder: Path, backends: Sequence[int], upstream: str = "upstream.conf"
     temporary = "".join(
         f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
-    as_root = "user root;\n" if os.geteuid() == 0 else ""  # otherwise its workers could not access the folder
+    as_root = "user root;\n" if os.geteuid() == 0 else ""  # otherwise, nginx's workers could not access the folder
     main = folder / "nginx.conf"
     main.write_text(
         f"{as_root}daemon off;\nmaster_process on;\nworker_processes 1;\npid {folder}/nginx.pid;\n"
@@ -123,7 +123,7 @@ def nginx(folder: Path, backends: Sequence[int], upstream: str = "upstream.conf"
 
 
 def caddy(folder: Path, backends: Sequence[int]) -> Proxy:
-    """Return Caddy, configured as in deploy/caddy, in front of servers on these local ports."""
+    """Return Caddy with the configuration in deploy/caddy, as a proxy for servers on these local ports."""
     assert CADDY
     port, plain_port, (made, key) = free_port(), free_port(), certificate(folder)
     text = (HOME / "deploy" / "caddy" / "Caddyfile").read_text()
@@ -138,7 +138,7 @@ def caddy(folder: Path, backends: Sequence[int]) -> Proxy:
 
 
 def _once(text: str, line: str) -> str:
-    """Keep only the first of several matching lines."""
+    """Return the text with only the first of the lines that match a pattern."""
     first = re.search(line, text)
     assert first
     return text[: first.end()] + re.sub(line, "", text[first.end() :])

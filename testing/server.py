@@ -23,9 +23,9 @@ START_TIMEOUT_S = 180  # on a busy machine; startup usually takes 3 s
 
 
 class Server:
-    """`manage.py serve` on a free local port. Its process group can be stopped or killed."""
+    """Runs `manage.py serve` on a free local port, in its own process group."""
 
-    root = ROOT  # the checkout whose server is run
+    root = ROOT  # the checkout whose server to run
     python = sys.executable
 
     def __init__(self, data_dir: pathlib.Path, **settings: str) -> None:
@@ -74,7 +74,7 @@ class Server:
         return Client(self.port, self.key, tenant, timeout_s)
 
     def stop(self, how: int = signal.SIGINT) -> int:
-        """Send the signal to the whole group, wait until it has exited, and return the exit code."""
+        """Send a signal to the whole process group, wait until the server has exited, and return its exit code."""
         assert self.process is not None
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, how)
@@ -87,7 +87,7 @@ class Server:
         return (self.data_dir / "server.log").read_text(errors="replace")
 
     def cpu_s(self) -> float:
-        """Return the CPU seconds that the server's processes have used so far (Linux)."""
+        """Return the CPU time that the server's processes have used so far, in seconds. Works only on Linux."""
         assert self.process is not None
         ticks = 0
         for folder in pathlib.Path("/proc").glob("[0-9]*"):
@@ -98,11 +98,11 @@ class Server:
         return ticks / os.sysconf("SC_CLK_TCK")
 
     def rss_mb(self) -> float:
-        """Return the resident memory of the server's processes in MiB, counting shared memory once (Linux)."""
+        """Return the resident memory of the server's processes in MiB, counting shared memory once. Linux only."""
         return self._memory_mb("Pss")
 
     def own_mb(self) -> float:
-        """Return `rss_mb` without the pages of mapped files, which the system drops when it needs memory."""
+        """Return the same as `rss_mb`, but without mapped files, whose pages the system can drop at any time."""
         return self._memory_mb("Pss_Anon")
 
     def _memory_mb(self, name: str) -> float:
@@ -114,7 +114,7 @@ class Server:
         return kib / 1024
 
     def pids(self) -> list[int]:
-        """Return the ids of the server's processes (Linux)."""
+        """Return the ids of the server's processes. Works only on Linux."""
         assert self.process is not None
         found = []
         for folder in pathlib.Path("/proc").glob("[0-9]*"):
@@ -133,14 +133,14 @@ class Server:
 
 
 class Client:
-    """A client with one keep-alive connection."""
+    """An HTTP client with a single keep-alive connection."""
 
     def __init__(self, port: int, key: str, tenant: str, timeout_s: float, host: str = "127.0.0.1") -> None:
         self.connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
         self.headers = {"Authorization": f"Bearer {key}", "X-Tenant": tenant, "Content-Type": "application/json"}
 
     def call(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> tuple[int, Any]:
-        """Return (status, response). Raises OSError or http.client.HTTPException if there is no response."""
+        """Send a request, and return (status, body). Raises OSError or HTTPException if there is no response."""
         sent = self.headers | (headers or {})
         self.connection.request(method, path, None if body is None else json.dumps(body), sent)
         response = self.connection.getresponse()
@@ -154,7 +154,7 @@ class Client:
         return self._good(*self.call("POST", path, body))
 
     def wait_until_indexed(self, timeout_s: float = 600) -> float:
-        """Wait until nothing is pending, and return how many seconds that took."""
+        """Wait until no memory awaits indexing, and return how many seconds that took."""
         began = time.monotonic()
         while self.get("/stats")["index"]["pending"]:
             if time.monotonic() - began > timeout_s:
@@ -171,8 +171,8 @@ class Client:
 def free_port() -> int:
     """Return a free local port that is never assigned to outgoing connections.
 
-    The system assigns ports from 32768 up to outgoing connections. If a server used one of these and was killed, its
-    port could be in use when it is started again.
+    The system assigns ports from 32768 upwards to outgoing connections. If a server used one of these and was killed,
+    the port could be in use by the time the server is started again.
     """
     while True:
         port = random.SystemRandom().randrange(10_240, 32_768)

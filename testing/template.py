@@ -1,4 +1,4 @@
-"""A migrated database that is copied for each test database.
+"""A template: a migrated database that is copied for each test database.
 
 The migrations take 3 s of CPU time. scripts/test.sh runs them once for each stage and names the result in
 SOMA_TEST_TEMPLATE: the path of an SQLite file, or the name of a PostgreSQL database. Without that variable, every
@@ -23,7 +23,7 @@ def of_sqlite() -> Path | None:
 
 
 def of_postgresql(database_url: str) -> str:
-    """Return the name of the template on the test server, or "" if there is none."""
+    """Return the name of the template if it is on the same server as this database, otherwise ""."""
     tests = os.environ.get("SOMA_DATABASE_URL", "")
     same_server = tests.rpartition("/")[0] == database_url.rpartition("/")[0]
     return NAME if same_server and "/" not in NAME else ""
@@ -35,20 +35,20 @@ def environment() -> dict[str, str]:
 
 
 def copy_sqlite(to: Path) -> None:
-    """Copy the template to this path, which no process may have open."""
+    """Copy the template, if there is one, to this path. No process may have a database open there."""
     if template := of_sqlite():
         shutil.copyfile(template, to)
 
 
 def copy_clause(database_url: str) -> str:
-    """Return the end of a CREATE DATABASE statement."""
+    """Return the end of a CREATE DATABASE statement that copies the template, or "" if there is no template."""
     name = of_postgresql(database_url)
     return f" TEMPLATE {name}" if name else ""
 
 
 @contextmanager
 def unused() -> Iterator[None]:
-    """Start with empty databases, for tests of the first start."""
+    """Ignore the template while this context is active, for tests of the first start with an empty database."""
     global NAME
     before, NAME = NAME, ""
     try:

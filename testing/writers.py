@@ -1,4 +1,4 @@
-"""Clients that retry each write until it is acknowledged, and record what must be stored."""
+"""Clients for tests that retry each write until it is acknowledged, and record what the server must have stored."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GIVE_UP_S = 120  # a write that has not been acknowledged after this time is not
 
 @dataclass
 class Progress:
-    """Counts the writes that clients may start and have finished, and lists problems. Shared by all threads."""
+    """Counts the writes that clients may begin and have finished, and lists problems. All clients share one object."""
 
     acknowledged: int = 0
     unanswered: int = 0
@@ -47,7 +47,7 @@ class Progress:
             self._changed.notify_all()
 
     def may_begin(self) -> bool:
-        """Wait until a write is allowed. Return False if no more writes will be allowed."""
+        """Wait until another write may begin, and return True, or return False if no more writes may begin."""
         with self._changed:
             self._changed.wait_for(lambda: self.stopped or self._begun < self._allowed)
             self._begun += not self.stopped
@@ -72,22 +72,27 @@ class Progress:
             self._changed.notify_all()
 
     def wait_until(self, done: int, timeout_s: float) -> None:
-        """Wait until this many writes are done or the time is up."""
+        """Wait until this many writes are done, or until the timeout."""
         with self._changed:
             self._changed.wait_for(lambda: self.done >= done, timeout_s)
 
 
 @dataclass
 class Memory:
-    """A client's record of one of its addresses."""
+    """What a client expects to be stored at one of its addresses.
 
-    number: int | None = None  # None if deleted or never stored
+    number: the number of the write that stored the memory; None if the memory is deleted or was never stored.
+    effects: the number of acknowledged writes.
+    certain: whether every write was acknowledged.
+    """
+
+    number: int | None = None
     effects: int = 0
     certain: bool = True
 
 
 class Writer(threading.Thread):
-    """A client that stores, replaces and deletes memories at its own addresses until each write is acknowledged."""
+    """A client that stores, replaces and deletes memories at its own addresses, and retries until acknowledged."""
 
     def __init__(self, at: int, port: int, progress: Progress, addresses: int) -> None:
         super().__init__(name=f"writer {at}", daemon=True)
@@ -145,7 +150,7 @@ class Writer(threading.Thread):
             status, answer = self._send(method, path, body, good)
             if status in good:
                 return status or 0, answer
-            # A rejected write has no effect. A write that failed with a server error or got no response may have one.
+            # A rejected write has had no effect. A write that got a server error or no response may have had one.
             self.sent_again = self.sent_again or status is None or status >= 500
             if status is not None and status < 500 and status not in (409, 429):
                 break

@@ -1,4 +1,7 @@
-"""Run named checks of a client and count them. Needs only the standard library: it runs in the client's environment."""
+"""Run named checks of a client, and count those that pass.
+
+This module needs only the standard library, because it runs in the client's own environment.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ Check = Callable[[], Any]
 def run(client: str, checks: dict[str, Check], expected: int, known: dict[str, str] | None = None) -> None:
     """Run the checks, print those that failed, and exit with 1 if fewer than `expected` pass.
 
-    known: failures caused by a bug of the client, with the reason.
+    known: the names of checks that may fail because of a bug in the client, with the reason.
     """
     passed = 0
     for name, check in checks.items():

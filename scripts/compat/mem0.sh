@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# mem0's clients: see scripts/test-compat.sh. Run in the root of the checkout.
+# Check mem0's clients: see scripts/test-compat.sh. Run this script in the root of the checkout.
 set -euo pipefail
 env=$COMPAT_DIR/mem0
 checks=$PWD/scripts/compat
 packages=(mem0ai==2.2.1 mem0-cli==0.2.13)
 older=(0.1.67 0.1.118 1.0.11)
-# What the integration suites of the TypeScript client need, instead of all its optional vector stores.
+# The packages that the integration suites of the TypeScript client need, without its optional vector stores.
 node_packages=(jest@29 ts-jest@29 typescript@5.5.4 axios@1 dotenv@16 zod@3 uuid@9 @types/jest@29 @types/node@20 @types/uuid@9)
 
 if [ "$(cat "$env/stamp" 2>/dev/null)" != "${packages[*]} ${older[*]} ${node_packages[*]}" ]; then
@@ -38,7 +38,7 @@ if [ -d "$COMPAT_SOURCES/mem0/mem0-ts" ]; then
     rm -rf "$env/mem0-ts"
     cp -R "$COMPAT_SOURCES/mem0/mem0-ts" "$env/mem0-ts"
     cd "$env/mem0-ts"
-    # The suites have no setting for the host.
+    # The suites have no setting for the host of the server, so change the client's default.
     sed -i 's#options.host || "https#options.host || process.env.MEM0_HOST || "https#' src/client/mem0.ts
     "$env/node_modules/.bin/jest" --config jest.integration.config.js --forceExit \
         client/tests/integration/crud client/tests/integration/batch client/tests/integration/search \

@@ -1,6 +1,6 @@
-"""Every method of mem0's Python clients, synchronous and asynchronous. Runs in the environment of the client.
+"""Check every method of mem0's Python clients, synchronous and asynchronous. Runs in the environment of the client.
 
-SOMA_DOCS: a document whose Python blocks are also run.
+SOMA_DOCS: the path of a document whose Python blocks are run as well.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ loop = asyncio.new_event_loop()
 
 
 class Checks:
-    """The checks of one client, in order: later ones use what earlier ones have stored."""
+    """The checks of one client. They must run in order, because later checks use what earlier ones have stored."""
 
     def __init__(self, client: Any, name: str) -> None:
         self.client, self.user = client, f"{name}-user"
@@ -192,7 +192,7 @@ class Checks:
 
 
 def document(path: str) -> dict[str, Callable[[], bool]]:
-    """Return a check for each Python block of a document, with the server and the key of this run."""
+    """Return a check for each Python block of a document. Each block runs with the server and the key of this run."""
     with open(path) as file:
         blocks = re.findall(r"^```python\n(.*?)^```$", file.read(), re.MULTILINE | re.DOTALL)
 

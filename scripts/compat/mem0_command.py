@@ -1,4 +1,4 @@
-"""The commands of mem0-cli. The first argument is the path of `mem0`; it finds the server and the key in MEM0_…."""
+"""Check the commands of mem0-cli. The first argument is the path of `mem0`, which reads MEM0_… variables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from checks import run
 
 
 def mem0(*arguments: str) -> Any:
-    """Run a command and return its data."""
+    """Run a command, and return the `data` in its output."""
     command = [sys.argv[1], "--json", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603 - from above
     if done.returncode:

@@ -1,4 +1,4 @@
-"""Check older Python clients of mem0, which use older paths. Runs with the client on PYTHONPATH."""
+"""Check older Python clients of mem0, which use older paths of the API. The client must be on PYTHONPATH."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FILTERS = {"filters": {"AND": [{"user_id": USER}]}}
 
 
 def rows(answer: Any) -> list[dict[str, Any]]:
-    """Return the rows of a list, which newer versions wrap in `results`."""
+    """Return the rows of a list. Newer versions of the API return them in `results`."""
     found: list[dict[str, Any]] = answer["results"] if isinstance(answer, dict) else answer
     return found
 

@@ -1,12 +1,14 @@
 """Record the exchanges between clients and a server: `python record.py FORM FILE COMMAND...`.
 
-Runs the command with COMPAT_SERVER set to a proxy in front of the server, and writes each exchange as a line of JSON.
-Needs only the standard library. Exchanges with an operator's key or an invalid key are not recorded.
+This runs the command with COMPAT_SERVER set to a proxy in front of the server, and writes each exchange as a line of
+JSON. Exchanges with an operator's key or an invalid key are not recorded. It needs only the standard library.
 
-FORM `answers`: whole answers, with ids numbered in the order in which they appear ("#1#"), for clients whose answers
-depend only on the requests. `tests/compat/test_mem0_exchanges.py` replays them. FORM `shapes`: the first 300 exchanges
-with the fields and types of the answers, and the ids in them, for other clients. The first line contains the shapes.
-`tests/compat/test_recorded.py` replays them.
+If FORM is `answers`, whole answers are written, for clients whose answers depend only on the requests. Ids are numbered
+in the order in which they appear ("#1#"). `tests/compat/test_mem0_exchanges.py` replays these files.
+
+If FORM is `shapes`, only the first 300 exchanges are written, for other clients. Of each answer, they contain the
+fields and their types (its shape) and the ids. The first line contains the shapes. `tests/compat/test_recorded.py`
+replays these files.
 """
 
 from __future__ import annotations
@@ -47,7 +49,10 @@ class Exchange:
 
 @dataclass
 class Answers:
-    """Whole answers. `server`: its host and port, which differ at each start."""
+    """Writes whole answers.
+
+    server: the host and port of the server, which differ at each start and are therefore replaced.
+    """
 
     server: str
     ids: dict[str, str] = field(default_factory=dict)
@@ -72,7 +77,7 @@ class Answers:
 
 
 class Shapes:
-    """Fields and types of answers. Each shape is written once, and each exchange has the number of its shape."""
+    """Writes the shapes of answers. Each shape is written once, and each exchange contains the number of its shape."""
 
     def __init__(self, server: str) -> None:
         self.server = server
@@ -89,7 +94,7 @@ class Shapes:
             text = compact(shape(json.loads(exchange.answer))) if exchange.status < 400 else '"any"'
         except ValueError:
             return '"any"'
-        return text if len(text) <= MAX_BODY else '"any"'  # such as OpenAPI documents
+        return text if len(text) <= MAX_BODY else '"any"'  # the shape of an OpenAPI document, for example, is too long
 
     def _line(self, exchange: Exchange, number: int) -> str:
         ids = list(dict.fromkeys(ID.findall(exchange.answer.decode())))[:20] if exchange.status < 400 else []
@@ -107,7 +112,7 @@ class Shapes:
 
 
 def shape(value: Any) -> Any:
-    """Return the names of fields and the types of values. Lists have the shape of their first item."""
+    """Return the shape of a value: the names and types of its fields. A list has the shape of its first item."""
     if isinstance(value, dict):
         return {name: "any" if name in _FREE_FORM else shape(item) for name, item in sorted(value.items())}
     if isinstance(value, list):

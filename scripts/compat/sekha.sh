@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Sekha's clients: see scripts/test-compat.sh. Run in the root of the checkout.
+# Check Sekha's clients: see scripts/test-compat.sh. Run this script in the root of the checkout.
 set -euo pipefail
 env=$COMPAT_DIR/sekha
 checks=$PWD/scripts/compat
-# sekha-mcp does not start with version 2 of the MCP SDK. The last three are for sekha-proxy.
+# sekha-mcp does not start with version 2 of the MCP SDK. The last three packages are for sekha-proxy.
 packages=(sekha-python-sdk==0.2.0 sekha-mcp==0.2.0 "mcp<2" fastapi python-dotenv aiofiles)
 
 if [ "$(cat "$env/stamp" 2>/dev/null)" != "${packages[*]}" ]; then

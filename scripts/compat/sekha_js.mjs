@@ -1,4 +1,4 @@
-// Every method of Sekha's JavaScript SDK 0.2 (from its repository), with its options: 63 checks.
+// Check every method of Sekha's JavaScript SDK 0.2 (from its repository) with its options: 63 checks.
 // Usage: COMPAT_URL=… COMPAT_KEY=… node sekha_js.mjs BUNDLE
 import { pathToFileURL } from "node:url";
 

@@ -1,4 +1,4 @@
-"""sekha-proxy (from its repository), between a language model and the controller: 4 checks."""
+"""Check sekha-proxy (from its repository), between a language model and the controller: 4 checks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ logging.disable(logging.CRITICAL)
 
 
 def bridge(request: httpx.Request) -> httpx.Response:
-    """Answer like Sekha's LLM bridge."""
+    """Return the same responses as Sekha's LLM bridge."""
     if request.url.path == "/api/v1/route":
         return httpx.Response(200, json={"model_id": "m", "provider_id": "p", "estimated_cost": 0.0})
     answer = {"role": "assistant", "content": "Noted: the heron nests in the reeds"}
@@ -27,7 +27,7 @@ async def chat(content: Any, **more: Any) -> dict[str, Any]:
     proxy.bridge_client = httpx.AsyncClient(base_url="http://bridge", transport=httpx.MockTransport(bridge))
     response: dict[str, Any] = await proxy.forward_chat({"messages": [{"role": "user", "content": content}], **more})
     others = asyncio.all_tasks() - {asyncio.current_task()}
-    await asyncio.gather(*others)  # stores the conversation
+    await asyncio.gather(*others)  # wait until the conversation is stored
     return response
 
 

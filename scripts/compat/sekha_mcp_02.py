@@ -1,4 +1,4 @@
-"""The seven tools of sekha-mcp 0.2 (PyPI) with their options: 10 checks."""
+"""Check the seven tools of sekha-mcp 0.2 (from PyPI) with their options: 10 checks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every method of Sekha's Python SDK 0.2 (PyPI), with its options: 62 checks."""
+"""Check every method of Sekha's Python SDK 0.2 (from PyPI) with its options: 62 checks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every method of Sekha's Python SDK 0.5 (from its repository), with its options: 38 checks."""
+"""Check every method of Sekha's Python SDK 0.5 (from its repository) with its options: 38 checks."""
 
 from __future__ import annotations
 

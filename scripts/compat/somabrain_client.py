@@ -1,4 +1,4 @@
-"""SomaBrain's MemoryClient (from its repository): 14 checks."""
+"""Check SomaBrain's MemoryClient (from its repository): 14 checks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ settings.configure(
 for name, value in {"memory_http_endpoint": SERVER, "memory_http_token": KEY, "namespace": "default"}.items():
     setattr(settings, name, value)
 logging.disable(logging.CRITICAL)
-from somabrain.memory.client import MemoryClient  # noqa: E402 - reads the settings
+from somabrain.memory.client import MemoryClient  # noqa: E402 - reads the settings when it is imported
 
 
 def client() -> Any:

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# SomaFractalMemory's routes and its own tests over HTTP: see scripts/test-compat.sh. Run in the root of the checkout.
+# Check SomaFractalMemory's routes, and run its own tests over HTTP: see scripts/test-compat.sh. Run this script in the
+# root of the checkout.
 set -euo pipefail
 env=$COMPAT_DIR/somafractalmemory
 checks=$PWD/scripts/compat
-# The others are for SomaBrain's client.
+# The first three packages are for these tests, and the others for SomaBrain's client.
 packages=(pytest requests "django>=5.2,<5.3" httpx numpy opentelemetry-api prometheus-client)
 
 if [ "$(cat "$env/stamp" 2>/dev/null)" != "${packages[*]}" ]; then

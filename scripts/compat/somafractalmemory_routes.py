@@ -1,4 +1,4 @@
-"""Every route of SomaFractalMemory with its options, with the response fields of its source code: 37 checks."""
+"""Check every route of SomaFractalMemory with its options, and the response fields in its source code: 37 checks."""
 
 from __future__ import annotations
 
