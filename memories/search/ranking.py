@@ -101,7 +101,7 @@ class Ranking:
         return Scores(semantic, keyword, recency, importance, graph, neighbours, speaker, question)
 
     def _wording(self, marks: Sequence[Mark]) -> tuple[Floats, Floats]:
-        """For each memory, return the contribution of its speakers and the share of sentences that are questions."""
+        """Return each memory's contribution from its speakers, and the fraction of sentences that are questions."""
         wording = self.wording
         if wording is None or marks.count(term_marks.NONE) == len(marks):
             return _NOTHING, _NOTHING

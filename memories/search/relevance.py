@@ -2,8 +2,8 @@
 
 The probability depends on the best candidates. It does not depend on the weights of the parts of a score, and hardly on
 the length of the query. Its constants were fitted by logistic regression on questions about three kinds of
-conversations. Half of the questions cannot be answered from the conversation. To fit the constants, run `python -m
-benchmarks.relevance FOLDER --fit`.
+conversations. Half of the questions cannot be answered from the conversation. To fit the constants again:
+`python -m benchmarks.relevance FOLDER --fit`.
 """
 
 from __future__ import annotations
