@@ -42,7 +42,7 @@ except ConfigurationError as error:
     raise SystemExit(f"error: {error}") from None
 
 bind = f"{settings.HOST}:{settings.PORT}"
-# With SQLite, one process by default, which needs the least memory. Threads mostly wait for the database.
+# With SQLite, the default is one process, which needs the least memory. Its threads mostly wait for the database.
 workers = settings.WORKERS
 worker_class = "somamemory.web.gunicorn_worker.BufferingWorker"
 worker_connections = 500  # per process; any further connection closes the one that has been idle for the longest time
@@ -53,16 +53,16 @@ preload_app = True
 timeout = settings.WORKER_TIMEOUT_S
 graceful_timeout = settings.STOP_TIMEOUT_S
 keepalive = 75
-# Replacing processes frees leaked memory, and the jitter avoids replacing all at once. New connections wait in the
-# socket in the meantime.
+# Replacing a process after this many requests frees leaked memory. The jitter avoids replacing all processes at once.
+# While a process is replaced, new connections wait in the socket.
 max_requests = settings.MAX_REQUESTS
 max_requests_jitter = max_requests // 10
 # By default, gunicorn uses the C parser gunicorn_h1c if it is installed. It saves 10 µs per request, but there are no
 # wheels for it, and the tests of malformed requests cover the parser that is part of every installation.
 http_parser = "python"
-limit_request_line = 8190  # gunicorn's maximum; send longer queries as a POST search
-# gunicorn accepts SCRIPT_NAME and PATH_INFO from trusted peers, even as headers, so any local program could change the
-# route of a request. An environment variable SCRIPT_NAME would move all routes.
+limit_request_line = 8190  # gunicorn's maximum; clients can send a longer query in the body of a POST request
+# By default, gunicorn accepts SCRIPT_NAME and PATH_INFO from trusted peers as headers, so any local program could
+# change the route of a request. The environment variable SCRIPT_NAME would move all routes.
 forwarder_headers = ""
 os.environ.pop("SCRIPT_NAME", None)
 # Trust X-Forwarded-Proto from the same proxies as X-Forwarded-For, and from this machine.

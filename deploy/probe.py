@@ -1,4 +1,4 @@
-"""Wait until a URL returns 200: `python deploy/probe.py URL [SECONDS]`. Exits with 1 if it does not return 200 in time.
+"""Wait until a URL returns status 200: `python deploy/probe.py URL [SECONDS]`. Exits with status 1 after the timeout.
 
 systemd runs this after it has started the web server, so that `systemctl start` fails if the server is not available.
 """

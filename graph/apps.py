@@ -1,4 +1,4 @@
-"""Connect the graph to the memories app, which does not import it."""
+"""Connect the graph app to the memories app, which does not import the graph app."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Export a graph as a file in chunks, with at most one page in memory."""
+"""Export links as a JSON or GraphML file, in chunks, with at most one page of links in memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from somamemory.times import rfc3339_or_none
 
 PIECE = 500  # links per chunk
 _NAMESPACE = "http://graphml.graphdrawing.org/xmlns"
-# Maps each name to its GraphML type.
+# The fields of an edge in GraphML, with their types.
 _DATA = {
     "link_type": "string",
     "strength": "double",

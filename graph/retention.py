@@ -36,7 +36,10 @@ def forget(caller: Caller, purged: Sequence[Memory]) -> None:
 
 
 def forget_subtree(caller: Caller, namespace: str, root: Coordinate) -> None:
-    """Remove the links at an address and below it, even where there was no memory. Requires a transaction."""
+    """Remove the links to and from an address and all addresses below it, even if there was no memory.
+
+    Must be called in a transaction.
+    """
     low, high = root.subtree
     touching = Q(from_key__gte=low, from_key__lt=high) | Q(to_key__gte=low, to_key__lt=high)
     _remove(caller, namespace, touching)
@@ -53,7 +56,7 @@ def forget_batch(caller: Caller, namespace: str) -> int:
 
 
 def set_user(caller: Caller, namespace: str, root: Coordinate, user_id: str | None) -> None:
-    """Set the user of the links that begin at an address or below it. Requires a transaction."""
+    """Set the user of the links that begin at an address or below it. Must be called in a transaction."""
     low, high = root.subtree
     for model in (Link, LinkVersion):
         links = model.objects.for_tenant(caller.tenant).filter(namespace=namespace)

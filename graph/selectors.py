@@ -176,7 +176,7 @@ def _memories_at(
 
 @dataclass(frozen=True)
 class Network:
-    """The links around an address, for drawing.
+    """The addresses around another one, with their memories and the links between them, for drawing.
 
     nodes: (key, hops, memory or None), starting with the address itself.
     links: all links between two of the nodes, at most MAX_DRAWN.
@@ -249,7 +249,7 @@ class Subgraph:
     rows: QuerySet[Link]
 
     def addresses(self) -> Iterator[Coordinate]:
-        """Yield each linked address once, in order."""
+        """Yield each address that has a link, once, in the order of their keys."""
         last = ""
         while True:
             page = sorted({key for column in ("from_key", "to_key") for key in self._keys(column, last)})

@@ -40,7 +40,7 @@ class NewLink:
     metadata: Json = field(default_factory=dict)
     valid_from: datetime | None = None
     valid_to: datetime | None = None
-    user_id: str | None = None  # of the conversation that the link belongs to
+    user_id: str | None = None  # the user of the conversation to which the link belongs
 
     @property
     def key(self) -> Key:
@@ -162,7 +162,7 @@ def _link_in(caller: Caller, namespace: str, items: Sequence[NewLink], again: bo
 
 
 def _take_turns(caller: Caller, namespace: str) -> None:
-    """Make writers that have collided on the same links take turns, so that they do not collide again."""
+    """Let writers that have collided on the same links take turns, so that they do not collide again."""
     if connection.vendor == "postgresql":  # SQLite allows only one writer anyway
         with connection.cursor() as cursor:
             whose = f"links of {caller.tenant.id} in {namespace}"

@@ -50,7 +50,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """A neighbour. `path` contains the steps to it; the last step is the link that the response shows."""
+    """A neighbour. `path` contains the steps that lead to it, the last of which is shown in the response."""
 
     key: str
     path: tuple[Step, ...]
@@ -152,7 +152,7 @@ def _arrivals(read: Iterable[tuple[bool, Iterable[Row]]], seen: Collection[str])
 
 
 def _steps_to(key: str, seen: Mapping[str, Arrival | None]) -> list[Step]:
-    """Return the steps to `key` from the start of the traversal."""
+    """Return the steps from the start of a traversal to `key`. `seen` contains the best link to each address."""
     steps = []
     while (arrival := seen[key]) is not None:
         strength, link_type, before, backwards = arrival
@@ -162,7 +162,7 @@ def _steps_to(key: str, seen: Mapping[str, Arrival | None]) -> list[Step]:
 
 
 def _steps_from(key: str, seen: Mapping[str, Arrival | None]) -> list[Step]:
-    """Return the steps from `key` to the start of a traversal in the reverse direction."""
+    """Return the steps from `key` to the goal, where a reverse traversal has started."""
     steps = []
     while (arrival := seen[key]) is not None:
         strength, link_type, after, backwards = arrival
@@ -172,7 +172,7 @@ def _steps_from(key: str, seen: Mapping[str, Arrival | None]) -> list[Step]:
 
 
 def _steps_back(rounds: list[dict[str, tuple[float, Arrival]]], goal: str) -> list[Step]:
-    """Return the steps from the start of the first round to `goal`, which the last round has reached."""
+    """Return the steps from the start to `goal`, going back through the rounds. The last round has reached the goal."""
     steps = []
     for improved in reversed(rounds):
         strength, link_type, before, backwards = improved[goal][1]
@@ -258,7 +258,7 @@ class _CheapestWalk:
         return self.best
 
     def _improved(self, frontier: Mapping[str, float], hop: int) -> dict[str, tuple[float, Arrival]]:
-        """Return the addresses that are cheaper to reach with one more hop and may be on a cheaper path."""
+        """Return the addresses that one more hop reaches at a lower cost and that may be on a cheaper path."""
         improved: dict[str, tuple[float, Arrival]] = {}
         for before, after, price, arrival in self.links.of(frontier):
             spent = frontier[before] + price

@@ -37,7 +37,7 @@ def key(text: str) -> Key:
     if any(unicodedata.category(character) == "Cc" for character in text):
         raise ValueError("must not contain control characters")
     if {".", ".."}.intersection(text.split(SEPARATOR)):
-        # Clients and proxies resolve these in paths, so the request would reach a different memory.
+        # Clients and proxies resolve these segments in the path of a URL, so a request would reach a different memory.
         raise ValueError("must not contain the segments '.' and '..'")
     return Key(text)
 
@@ -50,13 +50,13 @@ class KeyPrefix:
 
     @property
     def range(self) -> tuple[str, str]:
-        """Return a half-open range that includes every key with the prefix, and possibly others (see `contains`)."""
+        """Return a half-open range that includes every key that the prefix contains, and possibly others."""
         stem = self.text.removesuffix(SEPARATOR)
         return self.text, stem + _AFTER_SEPARATOR
 
     @property
     def below(self) -> str:
-        """Return the first possible key below the prefix."""
+        """Return the text with which every key below the prefix begins."""
         return self.text.removesuffix(SEPARATOR) + SEPARATOR
 
     def contains(self, key: str) -> bool:

@@ -36,14 +36,17 @@ _TIMES = ("created_at", "updated_at", "last_accessed_at", "valid_from", "valid_t
 
 
 def archive_subtree(caller: Caller, namespace: str, root: Coordinate) -> int:
-    """Archive the live memories below an address and return how many there were. Requires a transaction."""
+    """Archive the memories at an address and below it that are not deleted, and return how many there were.
+
+    Must be called in a transaction.
+    """
     return _moved(caller, namespace, root, timezone.now())
 
 
 def wake_subtree(caller: Caller, namespace: str, root: Coordinate) -> int:
-    """Put the archived memories below an address back into the index, and return how many there were.
+    """Put the archived memories at an address and below it back into the index, and return how many there were.
 
-    Requires a transaction.
+    Must be called in a transaction.
     """
     return _moved(caller, namespace, root, None)
 

@@ -58,7 +58,7 @@ class Coordinate:
 
 
 def parse(text: str) -> Coordinate:
-    """Parse text such as `"1,2.5"` into a coordinate. Raises InvalidCoordinate."""
+    """Parse text such as `"1,2.5"` into a coordinate. Raises InvalidCoordinate if the text is not valid."""
     if len(text) > _MAX_TEXT:
         raise InvalidCoordinate(f"a coordinate must have at most {_MAX_TEXT} characters")
     parts = text.split(",")
@@ -69,7 +69,7 @@ def parse(text: str) -> Coordinate:
 
 
 def of(numbers: Iterable[float]) -> Coordinate:
-    """Create a coordinate from finite numbers. Raises InvalidCoordinate."""
+    """Create a coordinate from numbers. Raises InvalidCoordinate if they are not finite, or too few or too many."""
     values = list(numbers)
     if not 1 <= len(values) <= MAX_DIMENSIONS:
         raise InvalidCoordinate(f"a coordinate must have 1 to {MAX_DIMENSIONS} numbers; this one has {len(values)}")
@@ -127,7 +127,7 @@ def encode(numbers: Sequence[float]) -> str:
 
 
 def decode(key: str) -> list[float]:
-    """Decode a key into its numbers; the inverse of `encode`."""
+    """Decode a key into its numbers. This is the inverse of `encode`."""
     return [_decoded(key[at : at + DIGITS_PER_NUMBER]) for at in range(0, len(key), DIGITS_PER_NUMBER)]
 
 
@@ -141,7 +141,8 @@ def with_last_number(key: str, number: float) -> str:
     return key[:-DIGITS_PER_NUMBER] + _encoded(number)
 
 
-# A search converts the last numbers of its candidates and their neighbours several times.
+# Conversions are cached, because a search converts the last numbers of its candidates and their neighbours several
+# times.
 @lru_cache(10_000)
 def _decoded(digits: str) -> float:
     return _from_sortable(int(digits, 16))
@@ -175,7 +176,7 @@ class Box:
 
     @classmethod
     def parse(cls, text: str) -> Box:
-        """Parse text such as `"0,0;1,1"` into a box. Raises InvalidCoordinate."""
+        """Parse text such as `"0,0;1,1"` into a box. Raises InvalidCoordinate if the text is not valid."""
         corners = [parse(corner).numbers for corner in text.split(";")]
         if len(corners) != 2 or len(corners[0]) != len(corners[1]):
             raise InvalidCoordinate("a box must be two coordinates of the same length, separated by a semicolon")
@@ -207,7 +208,7 @@ class Ball:
         )
 
     def distance(self, key: str) -> float:
-        """Return the Euclidean distance from the centre.
+        """Return the Euclidean distance between the centre and the coordinate with this key.
 
         `math.dist` scales its input, so it does not overflow or underflow early.
         """

@@ -24,7 +24,7 @@ def stats(caller: Caller) -> dict[str, Any]:
         memories = memories.filter(namespace__in=caller.namespaces)
     now = timezone.now()
     gone = Q(deleted_at__isnull=False) | Q(expires_at__lte=now)
-    # Counting an indexed column lets the database read only the index.
+    # An indexed column is counted, so that the database reads only the index.
     counts = {"all": Count("memory_type"), "gone": Count("memory_type", filter=gone)}
     rows = memories.values("namespace", "memory_type").annotate(**counts)
     namespaces: dict[str, int] = {}

@@ -59,9 +59,9 @@ class Grid:
     high: Sequence[float]
     resolution: int
     cells: Sequence[Cell] = ()
-    total: int = 0  # in the region
-    elsewhere: int | None = None  # memories without a number on one of the axes; None if not counted
-    memories: Sequence[Memory] | None = None  # None if there are more than SINGLE
+    total: int = 0  # the number of memories in the region
+    elsewhere: int | None = None  # the number of memories without a number on one of the axes; None if not counted
+    memories: Sequence[Memory] | None = None  # the memories in the region; None if there are more than SINGLE
 
 
 @dataclass(frozen=True)
@@ -145,10 +145,12 @@ def excerpt(memory: Memory) -> str:
     return words if len(words) <= TEXT_LENGTH else words[: TEXT_LENGTH - 1] + "…"
 
 
-# A region, the number of memories in it, and a function that counts memories by cell edges.
+# The lower and the upper corner of a region.
 Region = tuple[Sequence[float], Sequence[float]]
 Rows = QuerySet[Memory, tuple[str, float]]
 _Columns = tuple[bytearray, "array[float]", int]
+# A region, the number of memories elsewhere (see `Grid`), and a function that counts the memories in cells, by their
+# edges.
 Measured = tuple[Region | None, int | None, Callable[[Sequence[Sequence[str]]], list[Cell]]]
 
 
@@ -210,7 +212,7 @@ def _read(everything: Rows, length: int, axes: Sequence[int], region: Region | N
         return _columns(iter(near), length)
     try:
         return _columns(everything.iterator(chunk_size=_CHUNK), length)
-    except RowBudgetExceeded:  # the region alone may be small enough
+    except RowBudgetExceeded:  # the namespace has too many memories, but the region alone may be small enough
         return _columns(inside.iterator(chunk_size=_CHUNK), length)
 
 

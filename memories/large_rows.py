@@ -86,7 +86,7 @@ def pages(source: QuerySet[Memory], field: str, most: int) -> Iterator[list[Memo
 
 
 def first_fitting(memories: QuerySet[Memory], limit: int) -> list[Memory]:
-    """Return the first rows of an ordered list that fit into one response, at most `limit`."""
+    """Return the first rows of an ordered list, at most `limit` and only as many as fit into one response."""
     rows = rows_of(outline(memories)[:limit])
     return filled(rows[: fitting(row.size for row in rows)], memories)
 

@@ -34,7 +34,7 @@ NO_IDS: Ids = {}
 
 
 class KeyField(models.CharField):  # type: ignore[type-arg]
-    """Text compared byte by byte on both databases, so that keys sort by their digits."""
+    """Text that both databases compare byte by byte, so that coordinate keys sort by their digits."""
 
     def db_parameters(self, connection: BaseDatabaseWrapper) -> dict[str, Any]:
         parameters = super().db_parameters(connection)
@@ -112,7 +112,7 @@ class MemoryColumns(UserOwned):
     metadata = JsonField(default=dict)
     memory_type = models.CharField(max_length=16, choices=Type.choices, default=Type.EPISODIC)
     importance = models.FloatField(default=0.0)
-    context = models.TextField(blank=True)  # indexed together with the memory, but not part of its text
+    context = models.TextField(blank=True)  # text that is indexed together with the memory's own text
     terms = models.TextField(blank=True)  # the terms in the full-text index; see search.analyzer
     version = models.PositiveIntegerField(default=1)
     created_at = models.DateTimeField(default=timezone.now)
@@ -309,7 +309,7 @@ class Job(Leased):
     state = models.CharField(max_length=16, choices=State.choices, default=State.QUEUED)
     data = models.JSONField(default=dict)
     done = models.PositiveBigIntegerField(default=0)
-    total = models.PositiveBigIntegerField(null=True)  # None if it is not known yet
+    total = models.PositiveBigIntegerField(null=True)  # None if the total is not known yet
     error = models.CharField(max_length=500, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     started_at = models.DateTimeField(null=True)

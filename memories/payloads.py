@@ -19,7 +19,7 @@ _MAX_SPEAKER_LENGTH = 100
 _INT64 = 1 << 63
 _LONG_DIGITS = 19
 _LONG_NUMBER = re.compile(rf"\d{{{_LONG_DIGITS}}}", re.ASCII)
-_CHUNK_LENGTH = 262_144  # characters
+_CHUNK_LENGTH = 262_144  # characters that are searched at once
 _MAY_HOLD_STRINGS = {str, dict, list}
 
 

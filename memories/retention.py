@@ -19,7 +19,7 @@ from tenants.caller import Caller
 from tenants.models import Tenant
 
 BATCH = 500
-BATCH_BYTES = 32 * 1024 * 1024  # a single memory can be 10 MiB
+BATCH_BYTES = 32 * 1024 * 1024  # the maximum size of several memories in a batch; one memory can have 10 MiB
 Forget = Callable[[Caller, Sequence[Memory]], None]
 
 _others: list[Forget] = []

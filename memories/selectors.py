@@ -1,4 +1,4 @@
-"""Read memories, except by search. Every read starts from the caller's tenant and a `Narrowing`."""
+"""Read and list memories, without search. Every read is limited to the caller's tenant."""
 
 from __future__ import annotations
 

@@ -205,7 +205,7 @@ def delete_subtree(caller: Caller, namespace: str, root: Coordinate, *, purge: b
 
 
 def restore(caller: Caller, namespace: str, coordinate: Coordinate, precondition: Precondition | None = None) -> Memory:
-    """Undo a soft delete. Raises NotFound if there is no deleted memory."""
+    """Undo the soft delete of the memory at a coordinate. Raises NotFound if there is no deleted memory."""
     caller.require("write", [namespace])
     caller.require("read", [namespace])  # the response includes the memory
     reserved_namespaces.check_writable(caller, namespace)

@@ -16,7 +16,7 @@ from socket import socket
 from testing.processes import HOME, Process
 from testing.server import free_port
 
-# Passes a listening socket to a program as descriptor 3, as systemd does for socket activation.
+# A Python program that passes a listening socket to a command as descriptor 3, as systemd does for socket activation.
 _WITH_SOCKET = """
 import os, sys
 os.dup2(int(sys.argv[1]), 3)

@@ -19,7 +19,7 @@ from typing import Any
 from testing import template
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-START_TIMEOUT_S = 180  # on a busy machine; startup usually takes 3 s
+START_TIMEOUT_S = 180  # enough for a busy machine; startup usually takes 3 s
 
 
 class Server:
@@ -93,7 +93,7 @@ class Server:
         for folder in pathlib.Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 fields = (folder / "stat").read_text().rpartition(")")[2].split()
-                if int(fields[2]) == self.process.pid:  # the process group
+                if int(fields[2]) == self.process.pid:  # the third field is the process group
                     ticks += int(fields[11]) + int(fields[12])
         return ticks / os.sysconf("SC_CLK_TCK")
 

@@ -1,4 +1,4 @@
-"""Feature hashing (Weinberger et al., arXiv 0902.2206): it needs no model and no network, and supports any dimension.
+"""Embed texts by feature hashing (Weinberger et al., arXiv 0902.2206), which needs no model, and any dimension works.
 
 It is meant for tests and for machines that cannot run a model. It compares words, not their meaning: "car" is as far
 from "automobile" as it is from "tea". The lexical part of a search compares words, too.

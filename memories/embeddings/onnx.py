@@ -135,7 +135,10 @@ def _session(folder: Path) -> Any:
 
 
 def _read(path: Path, default: Any = None) -> Any:
-    """Return the content of a JSON file, or the default if it is missing. Raises ConfigurationError."""
+    """Return the content of a JSON file, or the default if there is one and the file is missing.
+
+    Raises ConfigurationError if the file cannot be read.
+    """
     if default is not None and not path.exists():
         return default
     try:

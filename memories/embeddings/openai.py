@@ -33,7 +33,7 @@ class OpenAIEmbedder:
             api_key=api_key or "none",
             timeout=timeout_s,
             max_retries=RETRIES,
-            # A redirect could send the key and the input to an address that is not in the settings.
+            # Do not follow redirects, which could send the key and the input to an address that is not in the settings.
             http_client=openai.DefaultHttpxClient(follow_redirects=False),
         )
 
@@ -66,9 +66,9 @@ class OpenAIEmbedder:
 
 
 def _rows(answer: Any) -> list[Vectors]:
-    """Return the vectors in the order of the texts.
+    """Return the vectors in a response, in the order of the texts. Raises EmbedderUnavailable if they are missing.
 
-    Needed because the client does not validate successful responses.
+    The response is checked here because the client library does not validate successful responses.
     """
     try:
         items = sorted(answer.data, key=lambda item: item.index)

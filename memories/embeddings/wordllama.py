@@ -47,7 +47,7 @@ _loading = threading.Lock()
 @cache
 def _model() -> Any:
     """Return the model, which takes 33 MB and is shared by all embedders."""
-    import wordllama  # takes half a second, so commands that embed nothing must not import it
+    import wordllama  # imported here because it takes half a second, and many commands do not embed anything
 
     # Without this path, the loader would look for the packaged tokenizer in the wrong folder.
     model = wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True)

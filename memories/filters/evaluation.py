@@ -33,7 +33,7 @@ _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
 _turn = threading.Lock()
 _LONGEST_TURN_S = 60.0
 _CHECK_EVERY = 10_000  # list items between two checks of the deadline
-_CHUNK_LENGTH = 262_144  # characters
+_CHUNK_LENGTH = 262_144  # characters that are searched at once
 
 
 class Row:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 FINAL_SIGMA, SIGMA = "\N{GREEK SMALL LETTER FINAL SIGMA}", "\N{GREEK SMALL LETTER SIGMA}"
 
-_PIECE_LENGTH = 262_144  # characters
+_PIECE_LENGTH = 262_144  # characters that are folded at once
 
 
 def fold(text: str) -> str:

@@ -248,7 +248,7 @@ def _owner(raw: object, at: str) -> str:
 
 
 def _shown(name: object) -> str:
-    """Shorten a caller's key and make it encodable, so that it can be part of a field name in an error."""
+    """Return a name from the request, shortened and encodable, so that it can be part of a field name in an error."""
     text = str(name).encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= 100 else f"{text[:100]}…"
 

@@ -58,7 +58,7 @@ def drop(generation: EmbeddingGeneration) -> None:
 
 
 def close_all() -> None:
-    """Close every client, so that another process can open the data."""
+    """Close every client, such as before the process exits."""
     with _lock:
         for index in _open.values():
             index.close()

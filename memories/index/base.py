@@ -23,7 +23,7 @@ MAX_LIMIT = 16_384  # the maximum that a Milvus server allows for one search
 
 
 class UnusableVector(InvalidInput):
-    """Raised for a vector whose cosine similarity is undefined: it is all zeros, or contains NaN or infinity."""
+    """Raised if the cosine similarity of a vector is undefined, because it is all zeros or contains NaN or infinity."""
 
     code = "unusable_vector"
     title = "The vector cannot be compared"
@@ -42,7 +42,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """The memories of a tenant that a search can return."""
+    """The namespaces and the memory type (or None for all types) of the memories that a search can return."""
 
     namespaces: tuple[str, ...]
     memory_type: str | None = None
@@ -66,7 +66,7 @@ class VectorIndex(Protocol):
     An upserted point becomes visible soon, but not necessarily immediately. Calls for the same id take effect in the
     order in which they are made.
 
-    remote: whether calls go over the network. If not, they run on the caller's thread, their writes are visible
+    remote: whether calls go over the network. If not, calls run on the calling thread, points become visible
     immediately, and a point never replaces one with a higher version.
     """
 

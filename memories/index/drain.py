@@ -44,7 +44,7 @@ log = logging.getLogger("soma.index")
 BATCH = 256
 LEASE = timedelta(seconds=settings.INDEX_LEASE_S)
 MAX_BACKOFF_S = 300
-_MAX_ATTEMPTS = 30_000  # the column's maximum
+_MAX_ATTEMPTS = 30_000  # about the maximum that the column `attempts` can contain
 _ERROR_LENGTH = 500
 
 
@@ -53,7 +53,7 @@ class _Job:
     """A leased row, the state of its memory, and the result of processing it."""
 
     row: VectorEmbedding
-    memory: Memory | None  # None if purged
+    memory: Memory | None  # None if the memory has been purged
     text: str = ""
     vector: Vectors | None = None
     is_kept: bool = False  # whether the vector comes from the row, so it does not need to be stored there
@@ -61,7 +61,7 @@ class _Job:
 
     @property
     def absent(self) -> bool:
-        """Return whether the memory must not be in the index."""
+        """Return whether the memory must not be in the index, because it is purged, archived or has no vector."""
         return self.memory is None or self.vector is None or self.memory.archived_at is not None
 
     @property

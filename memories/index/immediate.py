@@ -43,7 +43,7 @@ SETTLE = "memories.settle"
 GRACE = timedelta(seconds=2)
 GATHER_S = 0.1  # memories indexed within this time are settled together
 BATCH = 1000
-MAX_UNSETTLED = 100_000  # the drain settles any further rows
+MAX_UNSETTLED = 100_000  # the maximum number of memories to settle; if there are more, the drain indexes them again
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class StoredVector:
 
 
 Buffer = bytes | memoryview
-Unsettled = dict[tuple[UUID, UUID, UUID], int]  # versions by generation, tenant and memory
+Unsettled = dict[tuple[UUID, UUID, UUID], int]  # versions by the ids of generation, tenant and memory
 
 
 class _Pending:

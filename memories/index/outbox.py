@@ -155,7 +155,7 @@ def mark(
     all_vectors: bool = False,
 ) -> None:
     """Make these memories due, each given as (id, tenant, version). A concurrent writer takes precedence."""
-    for start in range(0, len(memories), BATCH):  # a statement in PostgreSQL accepts 65,535 parameters
+    for start in range(0, len(memories), BATCH):  # in batches, because PostgreSQL accepts only 65,535 parameters
         _mark(generation, memories[start : start + BATCH], source, all_vectors)
 
 

@@ -72,7 +72,7 @@ class Migration(migrations.Migration):
                 ("size", models.PositiveIntegerField(db_default=0, default=0)),
                 ("trust", models.FloatField(null=True)),
                 ("written_by", models.CharField(max_length=64, null=True)),
-                # The large columns come last: SQLite reads through all columns before the one that it needs.
+                # The large columns come last, because SQLite reads through all columns before the one that it needs.
                 ("source", memories.models.JsonField(null=True)),
                 ("terms", models.TextField(blank=True)),
                 ("context", models.TextField(blank=True)),

@@ -21,17 +21,17 @@ import Stemmer
 
 from memories.search import term_marks
 
-MAX_TERMS = 20_000  # per text
+MAX_TERMS = 20_000  # the maximum number of terms per text
 MAX_TERM_LENGTH = (
     64  # characters; a longer string is encoded data rather than a word, and only its beginning is matched
 )
 MAX_QUERY_TERMS = 64
-MAX_INDEXED_BYTES = 1_000_000  # per memory; a tsvector is limited to 1 MiB
+MAX_INDEXED_BYTES = 1_000_000  # the maximum size of a memory's terms, because a tsvector is limited to 1 MiB
 MIN_CONTEXT_TERMS = 20  # the number of context terms that are indexed even if the text is shorter
 MIN_CONTEXT_LENGTH = 100  # the number of context characters that are embedded even if the text is shorter
 
 _PIECE_LENGTH = 65_536  # the approximate number of characters that are analysed at a time
-_LONGEST_STEMMED = 32  # no English word is longer, and the time for stemming grows with the length
+_LONGEST_STEMMED = 32  # longer words are not stemmed: none is English, and the time for stemming grows with the length
 
 # The Snowball project's English list, without "will", "can", "may" and "us", which are also names of people, things, a
 # month and a country.

@@ -12,7 +12,7 @@ from itertools import combinations
 from memories.search.scoring import FREQUENT_SHARE, Stats
 from memories.search.term_index import Clause
 
-# Combinations consist of up to this many terms, taken from this many of the rarest terms.
+# The maximum number of terms in a combination, and the number of the rarest terms that are combined.
 _LONGEST = 3
 _COMBINED = 8
 

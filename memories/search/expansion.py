@@ -28,7 +28,7 @@ class Seed:
 
 @dataclass(frozen=True)
 class Reached:
-    """At most MAX_REACHED addresses with their scores, in (0, 1]. `complete` is False if a limit was reached."""
+    """At most MAX_REACHED addresses, with scores in (0, 1]. `complete` is False if a limit was reached."""
 
     scores: Mapping[Address, float]
     complete: bool

@@ -28,7 +28,7 @@ FEW = 400
 MAX_CANDIDATES = 1_000
 # The maximum number in keyword mode, where only the terms determine the ranking.
 MAX_RANKED = 20_000
-# The fields of `Match` except the score.
+# The columns for the fields of `Match`, except the score.
 _COLUMNS = """
     sfm_memories.seq, sfm_memories.id, sfm_memories.coordinate_key, sfm_memories.size, sfm_memories.terms,
     sfm_memories.context <> ''

@@ -39,7 +39,7 @@ class Search:
     min_score: float = 0.0
     min_relevance: float = 0.0
     strong: bool = False
-    weights: Mapping[str, float] = field(default_factory=dict)  # overrides of scoring.Weights
+    weights: Mapping[str, float] = field(default_factory=dict)  # override the defaults in scoring.Weights
     explain: bool = False
     expansion: Expansion | None = None
     include_archived: bool = False
@@ -47,8 +47,8 @@ class Search:
     include_superseded: bool = False  # whether to include memories that are not valid at that time
     as_of: datetime | None = None  # search the memories as they were at this time (see `search.as_of`)
     neighbours: bool = True  # whether a hybrid search uses neighbour evidence; see `search.neighbours`
-    shown: bool = True  # False if the results are only candidates, which do not count as reads
-    stats: Stats | None = None  # from an earlier search for the same terms in the same namespaces
+    shown: bool = True  # False if the results are only candidates, so that they do not count as read
+    stats: Stats | None = None  # the statistics of an earlier search for the same terms in the same namespaces
     vector: Vectors | None = field(default=None, repr=False, compare=False)  # used instead of embedding the query
 
     @property

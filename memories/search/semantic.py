@@ -255,7 +255,7 @@ class SemanticLeg:
 def _usable_index() -> Iterator[None]:
     try:
         yield
-    except ConfigurationError as error:  # such as a folder that another process has opened
+    except ConfigurationError as error:  # for example, the index has another dimension than the embedder
         log.error("the vector index cannot be used", extra={"reason": str(error)})
         raise IndexUnavailable("the vector index cannot be used; see the server's log for the reason") from error
 
@@ -293,7 +293,7 @@ def _use_fields(leg: SemanticLeg, documents: int) -> None:
     most = max(EXACT + 1, documents // _COMMON)
     found = term_index.count(selection.connection, leg.caller.tenant, leg.search.namespaces, selection.fields, most)
     wanted = math.ceil(pool * max(documents / max(found, 1), 1) * _SPARE)
-    if found <= max(EXACT, wanted):  # comparing a memory takes about as long as examining a hit
+    if found <= max(EXACT, wanted):  # comparing all takes no longer, because a comparison costs as much as a hit
         leg.few = _few(leg, most=max(EXACT, found))
     else:
         leg.sampled_of, leg.limit = found, min(max(wanted, leg.limit), MAX_LIMIT)

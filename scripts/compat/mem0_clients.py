@@ -200,7 +200,7 @@ def document(path: str) -> dict[str, Callable[[], bool]]:
         local = block.replace("MemoryClient()", f'MemoryClient(host="{URL}", api_key="{KEY}")')
         local = local.replace("http://127.0.0.1:9595/mem0", URL)
         os.environ["MEM0_KEY"] = KEY
-        os.chdir(tempfile.mkdtemp())  # the block writes a file
+        os.chdir(tempfile.mkdtemp())  # because the block writes a file
         exec(local, {})  # noqa: S102
         return True
 

@@ -28,7 +28,7 @@ log = logging.getLogger("soma.index")
 WRITE_TIMEOUT_S = 10.0  # the time to wait for another writer; compacting a million rows takes about two seconds
 _DESCRIPTION = "collection.json"
 _LOCKS = 64
-# Each mapped chunk needs a file descriptor, and processes are often limited to 1,024.
+# The maximum number of mapped chunks. Each needs a file descriptor, and processes are often limited to 1,024.
 _MAX_MAPPED_CHUNKS = 384
 
 

@@ -25,7 +25,7 @@ MAGIC_AT, FORMAT_AT, DIMENSION_AT, COUNT_AT, LABELS_AT, RETIRED_AT, WRITING_AT, 
 HEADER_WORDS = BOOT_AT + 2
 
 FIRST_ROWS, GROWTH, MAX_ROWS = 64, 4, 65_536
-MAX_CHUNKS = 256  # 16.4 million rows per tenant
+MAX_CHUNKS = 256  # the maximum for one tenant, enough for 16.4 million rows
 # A chunk begins at an offset that every machine can map; the largest pages in use are 64 KiB.
 _CHUNK_ALIGNMENT = max(65_536, ALLOCATIONGRANULARITY)
 _COLUMN_ALIGNMENT = 64  # the size of a cache line

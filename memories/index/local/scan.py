@@ -37,7 +37,7 @@ Matching = Callable[[int], NDArray[np.uint32]]  # returns those of the first n l
 
 @dataclass(slots=True)
 class _Query:
-    vector: Vector  # (1, dimension)
+    vector: Vector  # of shape (1, dimension)
     codes: NDArray[np.int8]
     step: np.float32
     slack: np.float32  # the greatest error of a product, in steps

@@ -10,8 +10,8 @@ from somamemory.errors import ConfigurationError, IndexUnavailable
 
 NOT_FOUND = 100
 NOT_LOADED = 101
-# A server returns these during a restart: not ready, unavailable, too many requests, rate limit; no replica, no
-# channel, no node.
+# The error codes that a server returns during a restart: not ready, unavailable, too many requests, rate limit; no
+# replica, no channel, no node.
 TRANSIENT = frozenset({1, 2, 4, 8, 401, 503, 901, 902, 903})
 
 
