@@ -18,6 +18,7 @@ import pytest
 from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 
+from testing import template
 from testing.server import ROOT, Server
 
 pytestmark = [pytest.mark.server, pytest.mark.once]
@@ -158,6 +159,7 @@ def bundled(server: Server, call: dict[str, Any], **settings: str) -> list[dict[
 def test_two_assistants_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
     """Two processes serve the same data folder, and a third one finds all of their memories."""
     server = Server(tmp_path, SOMA_EMBEDDING_PROVIDER="hashing")  # not started
+    template.copy_sqlite(tmp_path / "somamemory.sqlite3")
     assert ask(server, []) == []  # create the data folder
 
     writers = [begin(server) for _ in range(2)]
