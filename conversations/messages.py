@@ -132,7 +132,7 @@ def at_turns(caller: Caller, conversation: Conversation, turns: Iterable[int]) -
 
 def at_keys(caller: Caller, keys: Sequence[str]) -> QuerySet[Memory]:
     """Return the live messages with the given keys that are in the database, in order."""
-    return selectors.live(caller, [CONVERSATIONS]).filter(coordinate_key__in=keys).order_by("coordinate_key")
+    return selectors.live(caller, [CONVERSATIONS]).filter(coordinate_key__among=keys).order_by("coordinate_key")
 
 
 def read_messages(rows: QuerySet[Memory], chunk_size: int | None = None) -> Iterator[Message]:

@@ -93,7 +93,7 @@ def _facts(caller: Caller, conversation: Conversation, first: int, last: int) ->
 
 def _links(caller: Caller, rows: Sequence[Memory]) -> Mapping[str, list[Link]]:
     keys = [row.coordinate_key for row in rows]
-    ends = Q(from_key__in=keys) | Q(to_key__in=keys)
+    ends = Q(from_key__among=keys) | Q(to_key__among=keys)
     by_key: dict[str, list[Link]] = defaultdict(list)
     for link in graph.links_in(caller, CONVERSATIONS).filter(ends).order_by("from_key", "to_key")[:MAX_ATTACHED]:
         for key in {link.from_key, link.to_key}:
@@ -120,7 +120,7 @@ def _summaries(caller: Caller, conversation: Conversation, rows: Sequence[Memory
 def _entities(caller: Caller, facts: Iterable[Memory]) -> Mapping[str, Memory]:
     names = {name for fact in facts for name in fact.payload.get("entities", ())}
     keys = {entities.address(name).key: entities.normal(name) for name in names}
-    rows = memories.live(with_derived(caller), [FACTS]).filter(coordinate_key__in=list(keys)[:MAX_ATTACHED])
+    rows = memories.live(with_derived(caller), [FACTS]).filter(coordinate_key__among=list(keys)[:MAX_ATTACHED])
     return {keys[row.coordinate_key]: row for row in rows} if keys else {}
 
 

@@ -46,7 +46,7 @@ def at(caller: Caller, namespace: str, moment: datetime) -> list[QuerySet[Any]]:
 def move_batch(caller: Caller, old: str, new: str) -> int:
     """Move up to 500 earlier versions of links to another namespace, and return how many were moved."""
     ids = _first_ids(caller, old)
-    LinkVersion.objects.for_tenant(caller.tenant).filter(id__in=ids).update(namespace=new)
+    LinkVersion.objects.for_tenant(caller.tenant).filter(id__among=ids).update(namespace=new)
     return len(ids)
 
 
@@ -54,7 +54,7 @@ def forget_batch(caller: Caller, namespace: str) -> int:
     """Remove up to 500 earlier versions of links from a namespace, and return how many were removed."""
     ids = _first_ids(caller, namespace)
     with transaction.atomic():
-        forget(caller, namespace, Q(id__in=ids))
+        forget(caller, namespace, Q(id__among=ids))
     return len(ids)
 
 

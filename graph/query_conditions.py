@@ -12,13 +12,10 @@ from django.db.models.sql.compiler import SQLCompiler
 Compiled = tuple[str, list[Any]]
 
 
-class Among(Func):
+class RowAmong(Func):
     """Match rows whose text columns together equal one of `rows`, with one index lookup per row.
 
-    Example: `Among(["from_key"], [("a",), ("b",)])`.
-
-    With a separate parameter for each value, every list length would need its own statement to parse and plan, and
-    databases limit the number of parameters.
+    Example: `RowAmong(["from_key", "to_key"], [("a", "b"), ("a", "c")])`. For one column, see `somamemory.db.among`.
     """
 
     output_field = BooleanField()
@@ -29,18 +26,13 @@ class Among(Func):
 
     def as_sqlite(self, compiler: SQLCompiler, connection: Any, **extra: Any) -> Compiled:  # type: ignore[override]
         columns, parameters = _columns(self, compiler)
-        if len(self.source_expressions) == 1:
-            sql = f"{columns} IN (SELECT value FROM json_each(%s))"  # noqa: S608 - contains no values
-            return sql, [*parameters, json.dumps([row[0] for row in self.rows])]
         values = ", ".join(f"json_extract(value, '$[{at}]')" for at in range(len(self.source_expressions)))
-        sql = f"({columns}) IN (SELECT {values} FROM json_each(%s))"  # noqa: S608
+        sql = f"({columns}) IN (SELECT {values} FROM json_each(%s))"  # noqa: S608 - contains no values
         return sql, [*parameters, json.dumps([list(row) for row in self.rows])]
 
     def as_postgresql(self, compiler: SQLCompiler, connection: Any, **extra: Any) -> Compiled:
         columns, parameters = _columns(self, compiler)
         arrays = [[row[at] for row in self.rows] for at in range(len(self.source_expressions))]
-        if len(arrays) == 1:
-            return f"{columns} = ANY(%s::text[])", [*parameters, *arrays]
         marks = ", ".join("%s::text[]" for _ in arrays)
         return f"({columns}) IN (SELECT * FROM unnest({marks}))", [*parameters, *arrays]  # noqa: S608
 

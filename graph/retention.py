@@ -15,7 +15,6 @@ from django.db.models import Q
 
 from graph import audit_state, link_history
 from graph.models import Link, LinkVersion
-from graph.query_conditions import Among
 from memories.coordinates import Coordinate
 from memories.models import Memory
 from tenants import audit, usage
@@ -26,11 +25,11 @@ _BATCH = 500
 
 def forget(caller: Caller, purged: Sequence[Memory]) -> None:
     """Remove the links to and from these memories' addresses, in the transaction that purges the memories."""
-    keys: dict[str, list[tuple[str]]] = {}
+    keys: dict[str, list[str]] = {}
     for memory in purged:
-        keys.setdefault(memory.namespace, []).append((memory.coordinate_key,))
-    for namespace, rows in keys.items():
-        touching = Q(Among(["from_key"], rows)) | Q(Among(["to_key"], rows))
+        keys.setdefault(memory.namespace, []).append(memory.coordinate_key)
+    for namespace, of_memories in keys.items():
+        touching = Q(from_key__among=of_memories) | Q(to_key__among=of_memories)
         _remove(caller, namespace, touching)
         link_history.forget(caller, namespace, touching)
 
@@ -51,7 +50,7 @@ def forget_batch(caller: Caller, namespace: str) -> int:
     links = Link.objects.for_tenant(caller.tenant).filter(namespace=namespace)
     ids = list(links.order_by("from_key", "to_key", "link_type").values_list("id", flat=True)[:_BATCH])
     with transaction.atomic():
-        _remove(caller, namespace, Q(id__in=ids))
+        _remove(caller, namespace, Q(id__among=ids))
     return len(ids)
 
 
@@ -70,7 +69,7 @@ def _remove(caller: Caller, namespace: str, touching: Q) -> None:
     in_order = links.order_by("from_key", "to_key", "link_type")
     ids = list(in_order.filter(touching).select_for_update().values_list("id", flat=True))
     for start in range(0, len(ids), _BATCH):
-        batch = in_order.filter(id__in=ids[start : start + _BATCH])
+        batch = in_order.filter(id__among=ids[start : start + _BATCH])
         audit.record(caller, "graph.unlink", [audit_state.removed(link) for link in batch], namespace)
         usage.add(caller.tenant, 0, -sum(link.bytes for link in batch))
         batch.delete()

@@ -15,7 +15,7 @@ import memories.point_in_time
 import memories.selectors
 from graph import link_history, walks
 from graph.models import Link
-from graph.query_conditions import Among, Beyond
+from graph.query_conditions import Beyond
 from graph.walks import Neighbour, Row, Step
 from memories import coordinates
 from memories.coordinates import Coordinate
@@ -114,7 +114,7 @@ class Reader:
             if self.link_filter.direction == ("out" if backwards else "in"):
                 continue
             near, far = ("to_key", "from_key") if backwards != reverse else ("from_key", "to_key")
-            there = Among([near], [(key,) for key in keys])
+            there = Q(**{f"{near}__among": keys})
             rows, *more = (links.filter(there).values_list(near, far, "link_type", "strength") for links in self.links)
             left = self.most - self.read
             page: list[Row] = list((rows.union(*more, all=True) if more else rows)[: left + 1])
@@ -198,9 +198,9 @@ def network(caller: Caller, namespace: str, start: Coordinate, *, hops: int = 2,
     read = read_links(caller, namespace, link_filter, MAX_READ)
     near = walks.neighbours(read, start.key, hops, limit + 1)
     keys = {start.key: 0, **{neighbour.key: len(neighbour.path) for neighbour in near[:limit]}}
-    there = memories.selectors.live(caller, [namespace]).filter(coordinate_key__in=keys)
+    there = memories.selectors.live(caller, [namespace]).filter(coordinate_key__among=keys)
     stored = {memory.coordinate_key: memory for memory in there}
-    among = link_filter.apply(links_in(caller, namespace)).filter(from_key__in=keys, to_key__in=keys)
+    among = link_filter.apply(links_in(caller, namespace)).filter(from_key__among=keys, to_key__among=keys)
     links = list(among.order_by("from_key", "to_key", "link_type")[: MAX_DRAWN + 1])
     return Network(
         [(key, far, stored.get(key)) for key, far in keys.items()],
@@ -285,8 +285,8 @@ def subgraph(
     """
     rows = links_in(caller, namespace)
     if ends:
-        keys = [(end.key,) for end in ends]
-        rows = rows.filter(Q(Among(["from_key"], keys)) | Q(Among(["to_key"], keys)))
+        keys = [end.key for end in ends]
+        rows = rows.filter(Q(from_key__among=keys) | Q(to_key__among=keys))
     if prefix is not None:
         low, high = prefix.subtree
         rows = rows.filter(from_key__gte=low, from_key__lt=high, to_key__gte=low, to_key__lt=high)

@@ -12,7 +12,7 @@ from django.db import connection, transaction
 
 from graph import audit_state, link_history
 from graph.models import Link
-from graph.query_conditions import Among
+from graph.query_conditions import RowAmong
 from memories import history, reserved_namespaces
 from memories.coordinates import Coordinate
 from memories.payloads import Json
@@ -118,7 +118,7 @@ def move_batch(caller: Caller, old: str, new: str) -> int:
     def once() -> int:
         ids = list(links.select_for_update().values_list("id", flat=True)[:_MOVED])
         if ids:
-            links.order_by().filter(id__in=ids).update(namespace=new)  # not a change, so `updated_at` stays the same
+            links.order_by().filter(id__among=ids).update(namespace=new)  # not a change, so `updated_at` stays the same
             audit.record(caller, "namespace.rename", [f"{old} -> {new}: {len(ids)} links"], new)
         return len(ids)
 
@@ -172,7 +172,7 @@ def _take_turns(caller: Caller, namespace: str) -> None:
 def _rows(caller: Caller, namespace: str, keys: Iterable[Key]) -> dict[Key, Link]:
     """Return those of the links that exist, locked in the order of their keys."""
     columns = ("from_key", "to_key", "link_type")
-    links = Link.objects.for_tenant(caller.tenant).filter(Among(columns, sorted(keys)), namespace=namespace)
+    links = Link.objects.for_tenant(caller.tenant).filter(RowAmong(columns, sorted(keys)), namespace=namespace)
     rows = links.select_for_update().order_by(*columns)
     return {(row.from_key, row.to_key, row.link_type): row for row in rows}
 

@@ -65,7 +65,7 @@ def _moved(caller: Caller, namespace: str, root: Coordinate, archived_at: dateti
     moved = 0
     with transaction.atomic():
         while batch := list(ordered[: retention.BATCH]):  # rows that have been updated no longer match
-            mine = Memory.objects.for_tenant(caller.tenant).filter(seq__in=[row.seq for row in batch])
+            mine = Memory.objects.for_tenant(caller.tenant).filter(seq__among=[row.seq for row in batch])
             # Increment the version. Otherwise, a worker that has just read the old state would mark the row as done.
             mine.update(archived_at=archived_at, version=F("version") + 1)
             for row in batch:

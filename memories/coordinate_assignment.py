@@ -46,7 +46,7 @@ def refuse_coordinates_of_others(caller: Caller, namespace: str, places: Collect
     if caller.user_id is None or not places:
         return
     everyone = Memory.objects.for_tenant(caller.unlimited().tenant)
-    taken = everyone.filter(namespace=namespace, coordinate_key__in=places).order_by("coordinate_key").first()
+    taken = everyone.filter(namespace=namespace, coordinate_key__among=places).order_by("coordinate_key").first()
     if taken is not None:
         raise Conflict(f"coordinate {taken.coordinate} is already in use in this namespace; use another one")
 
@@ -92,7 +92,7 @@ class _Owners:
         keys = {item.key.text for item in keyed if item.key is not None}
         places = {item.coordinate.key for item in keyed if item.coordinate is not None}
         rows = Memory.objects.for_tenant(caller.unlimited().tenant).filter(
-            Q(key__in=keys) | Q(coordinate_key__in=places, key__isnull=False), namespace=namespace
+            Q(key__among=keys) | Q(coordinate_key__among=places, key__isnull=False), namespace=namespace
         )
         self._place_of: dict[str, str] = {}
         self._of_others: set[str] = set()

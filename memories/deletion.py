@@ -60,7 +60,7 @@ def delete_matching(
         seqs = list(rows.order_by("namespace", "coordinate_key").values_list("seq", flat=True)[: limit + 1])
         within_limit = seqs[:limit]
         starts = range(0, len(within_limit), retention.BATCH)
-        count = sum(_delete(caller, rows.filter(seq__in=within_limit[at : at + retention.BATCH])) for at in starts)
+        count = sum(_delete(caller, rows.filter(seq__among=within_limit[at : at + retention.BATCH])) for at in starts)
     return Deletion(count, len(seqs) <= limit)
 
 

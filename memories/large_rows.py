@@ -58,13 +58,13 @@ def filled(rows: Sequence[Memory], source: QuerySet[Memory] | Callable[[], Query
     if not large:
         return [_with_documents(row) for row in rows]
     query = source() if callable(source) else source
-    whole = {row.seq: row for row in rows_of(query.defer("terms").filter(seq__in=large))}
+    whole = {row.seq: row for row in rows_of(query.defer("terms").filter(seq__among=large))}
     return [row for row in (whole.get(row.seq) if row.size > SMALL else _with_documents(row) for row in rows) if row]
 
 
 def in_order(source: QuerySet[Memory], field: str, values: Sequence[object]) -> list[Memory | None]:
     """Return the memory (or None) with each value of a unique field. The list ends when one response would be full."""
-    outlines = {getattr(row, field): row for row in rows_of(outline(source.filter(**{f"{field}__in": set(values)})))}
+    outlines = {getattr(row, field): row for row in rows_of(outline(source.filter(**{f"{field}__among": set(values)})))}
     count = fitting(outlines[value].size if value in outlines else 0 for value in values)
     rows = [outlines[value] for value in dict.fromkeys(values[:count]) if value in outlines]
     memories = {getattr(row, field): row for row in filled(rows, source)}

@@ -179,7 +179,7 @@ def below(text: str) -> Q:
 
 def among(ids: Iterable[UUID]) -> Q:
     """Return the condition for memories with one of these ids."""
-    return Q(id__in=list(ids))
+    return Q(id__among=list(ids))
 
 
 def _placed(caller: Caller, namespace: str | None, name: Address) -> Memory:

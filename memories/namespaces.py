@@ -149,8 +149,8 @@ def _moved(caller: Caller, old: str, new: str) -> int:
     _refuse_taken(mine.filter(namespace=new), batch)
     # The version is incremented although the memories themselves do not change, so that a worker that has read the old
     # state does not mark the row as done.
-    mine.filter(seq__in=[row.seq for row in batch]).update(namespace=new, version=F("version") + 1)
-    versions = MemoryVersion.objects.for_tenant(caller.tenant).filter(id__in=[row.id for row in batch])
+    mine.filter(seq__among=[row.seq for row in batch]).update(namespace=new, version=F("version") + 1)
+    versions = MemoryVersion.objects.for_tenant(caller.tenant).filter(id__among=[row.id for row in batch])
     versions.update(namespace=new)
     for row in batch:
         row.version += 1
@@ -162,7 +162,7 @@ def _moved(caller: Caller, old: str, new: str) -> int:
 
 def _refuse_taken(rows: QuerySet[Memory], batch: list[Memory]) -> None:
     keys = [row.key for row in batch if row.key is not None]
-    at_address = Q(coordinate_key__in=[row.coordinate_key for row in batch]) | Q(key__in=keys)
+    at_address = Q(coordinate_key__among=[row.coordinate_key for row in batch]) | Q(key__among=keys)
     if (taken := rows.filter(at_address).first()) is not None:
         raise Conflict(
             f"coordinate {taken.coordinate} is in use in both namespaces; delete one of the two memories permanently"

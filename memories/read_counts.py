@@ -142,13 +142,13 @@ def _update(counts: Counts) -> int:
     Waiting for a writer that locks many rows could cause a deadlock.
     """
     with transaction.atomic():
-        rows = Memory.all_tenants.filter(id__in=list(counts))
+        rows = Memory.all_tenants.filter(id__among=list(counts))
         free = set(rows.select_for_update(skip_locked=True, no_key=True).values_list("id", flat=True))
         if free:
             with connection.cursor() as cursor:
                 cursor.execute(_statement(len(free)), list(_parameters(counts, free)))
     if len(free) < len(counts):
-        held = set(rows.exclude(id__in=free).values_list("id", flat=True))  # other memories have been purged
+        held = set(rows.exclude(id__among=free).values_list("id", flat=True))  # other memories have been purged
         _add({id: counts[id] for id in held})
     return len(free)
 

@@ -55,7 +55,9 @@ def restore_at(caller: Caller, namespace: str, coordinates: Iterable[Coordinate]
     """
     at = sorted({coordinate.key for coordinate in coordinates})
     batches = [at[start : start + retention.BATCH] for start in range(0, len(at), retention.BATCH)]
-    return sum(_undelete(caller, namespace, Q(coordinate_key__in=keys, deleted_at__isnull=False)) for keys in batches)
+    return sum(
+        _undelete(caller, namespace, Q(coordinate_key__among=keys, deleted_at__isnull=False)) for keys in batches
+    )
 
 
 def _undelete(caller: Caller, namespace: str, deleted: Q) -> int:
@@ -72,7 +74,7 @@ def _undelete(caller: Caller, namespace: str, deleted: Q) -> int:
 
 def _undelete_batch(caller: Caller, namespace: str, batch: Sequence[Memory]) -> None:
     before = [audit_state.state(memory) for memory in batch]
-    Memory.objects.for_tenant(caller.tenant).filter(seq__in=[memory.seq for memory in batch]).update(
+    Memory.objects.for_tenant(caller.tenant).filter(seq__among=[memory.seq for memory in batch]).update(
         deleted_at=None,
         updated_at=history.moment_after(batch),
         version=F("version") + 1,

@@ -69,7 +69,7 @@ def batch_of(rows: QuerySet[Memory]) -> list[Memory]:
         if chosen and total > BATCH_BYTES:
             break
         chosen.append(seq)
-    return list(Memory.all_tenants.filter(seq__in=chosen).defer("terms").order_by("coordinate_key"))
+    return list(Memory.all_tenants.filter(seq__among=chosen).defer("terms").order_by("coordinate_key"))
 
 
 def remove(caller: Caller, memories: Sequence[Memory]) -> None:
@@ -92,8 +92,8 @@ def take_out(memories: Sequence[Memory]) -> None:
 
     If the rows are stored elsewhere, they still count towards quotas, and their addresses keep their links.
     """
-    Memory.all_tenants.filter(seq__in=[memory.seq for memory in memories]).delete()
+    Memory.all_tenants.filter(seq__among=[memory.seq for memory in memories]).delete()
     # The version is incremented so that a worker that has just read the memory cannot mark the row as done.
-    VectorEmbedding.all_tenants.filter(memory_id__in=[memory.id for memory in memories]).update(
+    VectorEmbedding.all_tenants.filter(memory_id__among=[memory.id for memory in memories]).update(
         wanted_version=F("wanted_version") + 1, due_at=timezone.now(), attempts=0
     )

@@ -371,7 +371,7 @@ def _soft_delete(caller: Caller, namespace: str, memories: Sequence[Memory]) -> 
         return
     before = [audit_state.state(memory) for memory in memories]
     now = history.moment_after(memories)
-    Memory.objects.for_tenant(caller.tenant).filter(seq__in=[memory.seq for memory in memories]).update(
+    Memory.objects.for_tenant(caller.tenant).filter(seq__among=[memory.seq for memory in memories]).update(
         deleted_at=now, updated_at=now, version=F("version") + 1, written_by=caller.actor
     )
     for memory in memories:

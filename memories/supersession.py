@@ -123,9 +123,9 @@ def _named(caller: Caller, namespace: str, names: Iterable[Address]) -> dict[Add
     """Return the memories at these addresses, including deleted ones, with only the fields that `_check` needs."""
     wanted = set(names)
     rows = Memory.objects.for_tenant(caller.tenant).filter(
-        Q(id__in=[name for name in wanted if isinstance(name, UUID)])
-        | Q(key__in=[name.text for name in wanted if isinstance(name, Key)])
-        | Q(coordinate_key__in=[name.key for name in wanted if isinstance(name, Coordinate)]),
+        Q(id__among=[name for name in wanted if isinstance(name, UUID)])
+        | Q(key__among=[name.text for name in wanted if isinstance(name, Key)])
+        | Q(coordinate_key__among=[name.key for name in wanted if isinstance(name, Coordinate)]),
         namespace=namespace,
     )
     fields = ("id", "namespace", "coordinate_key", "key", "valid_from", "valid_to", "deleted_at", "expires_at")

@@ -18,7 +18,10 @@ class SomaConfig(AppConfig):
             checks,  # noqa: F401 - registers them
             deadline,
         )
-        from somamemory.db import slow_queries
+        from somamemory.db import (
+            among,  # noqa: F401 - registers the lookup
+            slow_queries,
+        )
 
         connection_created.connect(slow_queries.watch, dispatch_uid="somamemory.slow_queries")
         connection_created.connect(deadline.watch, dispatch_uid="somamemory.deadline")

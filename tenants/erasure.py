@@ -141,7 +141,7 @@ def _remove_rows(model: type[Model], tenant: Tenant) -> int:
     """Delete rows in small transactions, so that other writers do not have to wait long."""
     rows, removed = registry.rows(model, tenant), 0
     while batch := list(rows.order_by().values_list("pk", flat=True)[:BATCH]):
-        removed += rows.filter(pk__in=batch).delete()[1].get(model._meta.label, 0)
+        removed += rows.filter(pk__among=batch).delete()[1].get(model._meta.label, 0)
     return removed
 
 

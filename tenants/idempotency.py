@@ -194,4 +194,4 @@ def _forget(batch: Sequence[tuple[int, UUID, int]]) -> None:
         sizes[tenant] += size
     for tenant_id, row in Tenant.objects.in_bulk(list(sizes)).items():
         usage.add(row, 0, -sizes[tenant_id])
-    IdempotencyKey.all_tenants.filter(id__in=[id for id, _, _ in batch]).delete()
+    IdempotencyKey.all_tenants.filter(id__among=[id for id, _, _ in batch]).delete()

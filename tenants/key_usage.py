@@ -58,7 +58,7 @@ def flush() -> int:
     at = max(batch.values())
     unknown = Q(last_used_at=None) | Q(last_used_at__lte=at - PRECISION)
     try:
-        updated = ApiKey.objects.filter(unknown, id__in=list(batch)).update(last_used_at=at)
+        updated = ApiKey.objects.filter(unknown, id__among=list(batch)).update(last_used_at=at)
     except DatabaseError:
         with _lock:
             _unwritten.update(batch)

@@ -112,7 +112,7 @@ class ConversationAdmin(OfTenant):
             results = search_messages(
                 caller, term[:8192], limit=FOUND, include_archived=True, min_relevance=FLOOR, shown=False
             )
-            condition |= Q(id__in={hit.conversation.id for hit in results.hits})
+            condition |= Q(id__among={hit.conversation.id for hit in results.hits})
         return queryset.filter(condition), False
 
     def _columns(self, term: str) -> Q:

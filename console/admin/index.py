@@ -67,7 +67,7 @@ def _failed(tenant: Tenant) -> list[dict[str, Any]]:
     failures = list(rows.defer("vector").order_by("-due_at")[:PAGE])
     ids: list[Any] = [row.memory_id for row in failures]
     # Purged memories are missing from this dictionary.
-    memories = {memory.id: memory for memory in Memory.objects.for_tenant(tenant).filter(id__in=ids)}
+    memories = {memory.id: memory for memory in Memory.objects.for_tenant(tenant).filter(id__among=ids)}
     return [
         {"row": row, "memory": memories.get(id), "link": link(tenant.slug, id)}
         for row, id in zip(failures, ids, strict=True)

@@ -216,8 +216,8 @@ def remove_ended() -> None:
     ended = Q(expires_at__lt=now) | Q(revoked_at__lt=now - CODE_LIFETIME) | Q(key__revoked_at__lt=now - CODE_LIFETIME)
     grants = list(OAuthGrant.objects.filter(ended).values_list("id", "key_id")[:1_000])
     with transaction.atomic():
-        OAuthGrant.objects.filter(id__in=[grant_id for grant_id, _ in grants]).delete()
-        ApiKey.objects.filter(id__in=[key_id for _, key_id in grants]).exclude(resource="").delete()
+        OAuthGrant.objects.filter(id__among=[grant_id for grant_id, _ in grants]).delete()
+        ApiKey.objects.filter(id__among=[key_id for _, key_id in grants]).exclude(resource="").delete()
 
 
 def _locked(client: OAuthClient, grant_id: UUID) -> OAuthGrant:

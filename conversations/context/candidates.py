@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from threading import Lock
 from typing import NamedTuple
 from uuid import UUID
 
-from cachetools import LRUCache
 from django.conf import settings
 
 from conversations.context import rules, tokens
@@ -27,10 +25,6 @@ from tenants.caller import Caller
 
 # The namespaces whose coordinates begin with the number of a conversation.
 OF_CONVERSATIONS = frozenset((CONVERSATIONS, SUMMARIES, FACTS))
-# Counting the tokens of 200 messages takes 20 ms, and the best messages are candidates for many requests. A cache entry
-# takes 450 bytes.
-_counted: LRUCache[tuple[UUID, int], int] = LRUCache(maxsize=2_000)  # token counts by memory id and version
-_counting = Lock()
 
 
 class Proposal(NamedTuple):
@@ -73,7 +67,7 @@ class Pool:
         self.memories |= {proposal.memory.id: proposal.memory for proposal in known}
         found = vectors.stored(self.caller.tenant, [proposal.memory.id for proposal in known])
         texts = [_text(proposal.memory) for proposal in known]
-        counts = _token_counts([proposal.memory for proposal in known], texts)
+        counts = tokens.count(texts)
         return [
             self._candidate(proposal, text, count, found.get(proposal.memory.id))
             for proposal, text, count in zip(known, texts, counts, strict=True)
@@ -133,19 +127,6 @@ class Pool:
         if memory.namespace not in OF_CONVERSATIONS:
             return None
         return self.conversations[conversation_key(memory.coordinate_key)]
-
-
-def _token_counts(memories: Sequence[Memory], texts: Sequence[str]) -> list[int]:
-    """Return the token count of each memory, from the cache if this version has been counted before."""
-    keys = [(memory.id, memory.version) for memory in memories]
-    with _counting:
-        known = {key: _counted[key] for key in keys if key in _counted}
-    new = [(key, text) for key, text in zip(keys, texts, strict=True) if key not in known]
-    counts = tokens.count([text for _, text in new])
-    known |= {key: count for (key, _), count in zip(new, counts, strict=True)}
-    with _counting:
-        _counted.update(known)
-    return [known[key] for key in keys]
 
 
 def _text(memory: Memory) -> str:

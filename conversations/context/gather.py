@@ -301,8 +301,8 @@ def _recent(caller: Caller, request: ContextRequest, as_of: datetime, scope: _Sc
     )
     last_turns = changed.order_by("-updated_at", "-number").values_list("number", "last_turn")[:_RECENT]
     turns = ((number, turn) for number, last in last_turns for turn in range(max(1, last - _RECENT + 1), last + 1))
-    keys = [message_key(number, turn) for number, turn in islice(turns, _RECENT_READ)]
-    rows = scope.messages(caller).filter(coordinate_key__in=keys, created_at__gt=since)
+    keys = {message_key(number, turn) for number, turn in islice(turns, _RECENT_READ)}
+    rows = scope.messages(caller).filter(coordinate_key__among=keys, created_at__gt=since)
     return large_rows.first_fitting(rows.order_by("-created_at", "-coordinate_key"), _RECENT)
 
 

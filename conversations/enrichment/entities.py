@@ -16,7 +16,6 @@ from django.db.models import QuerySet
 from django.db.models.functions import Substr
 
 from graph.models import Link
-from graph.query_conditions import Among
 from memories import coordinates, retention
 from memories import services as stores
 from memories.coordinates import Coordinate
@@ -88,28 +87,26 @@ def forget_with(caller: Caller, removed: Sequence[Memory]) -> None:
         return
     rows = Memory.objects.for_tenant(caller.tenant).filter(namespace=FACTS).defer("terms").order_by("coordinate_key")
     below = rows.filter(coordinate_key__gte=turns[0], coordinate_key__lt=turns[-1] + "g")
-    of_turns = below.annotate(of=Substr("coordinate_key", 1, len(turns[0]))).filter(
-        Among(["of"], [(turn,) for turn in turns])
-    )
+    of_turns = below.annotate(of=Substr("coordinate_key", 1, len(turns[0]))).filter(of__among=turns)
     facts = list(of_turns.select_for_update())
     if not facts:
         return
-    mentions = _mentions(caller.tenant).filter(Among(["from_key"], [(fact.coordinate_key,) for fact in facts]))
+    mentions = _mentions(caller.tenant).filter(from_key__among=[fact.coordinate_key for fact in facts])
     keys = sorted(mentions.values_list("to_key", flat=True).distinct())
     retention.remove(caller, facts)  # also removes their links
-    retention.remove(caller, list(rows.filter(coordinate_key__in=_unmentioned(caller.tenant, keys))))
+    retention.remove(caller, list(rows.filter(coordinate_key__among=_unmentioned(caller.tenant, keys))))
 
 
 def _unmentioned(tenant: Tenant, keys: Collection[str]) -> list[str]:
     """Return the keys that no fact mentions. Locks the entities first, as workers do before adding a mention."""
-    rows = Memory.objects.for_tenant(tenant).filter(Among(["coordinate_key"], [(key,) for key in keys]))
+    rows = Memory.objects.for_tenant(tenant).filter(coordinate_key__among=keys)
     locked = list(
         rows.filter(namespace=FACTS)
         .select_for_update()
         .order_by("coordinate_key")
         .values_list("coordinate_key", flat=True)
     )
-    links = _mentions(tenant).filter(Among(["to_key"], [(key,) for key in locked]))
+    links = _mentions(tenant).filter(to_key__among=locked)
     mentioned = set(links.values_list("to_key", flat=True).distinct())
     return [key for key in locked if key not in mentioned]
 

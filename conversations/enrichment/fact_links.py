@@ -35,7 +35,7 @@ def entity(at: Coordinate, name: str, kind: str) -> NewMemory:
 
 def lock_entities(caller: Caller, keys: Iterable[str]) -> set[str]:
     """Lock the existing entities, so that they cannot be deleted before they are linked, and return their keys."""
-    rows = selectors.live(caller, [FACTS]).filter(coordinate_key__in=sorted(keys))
+    rows = selectors.live(caller, [FACTS]).filter(coordinate_key__among=keys)
     return set(rows.select_for_update().order_by("coordinate_key").values_list("coordinate_key", flat=True))
 
 

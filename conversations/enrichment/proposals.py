@@ -115,8 +115,8 @@ def forget(caller: Caller, purged: Sequence[Memory]) -> None:
     ids = [memory.id for memory in purged if memory.namespace == FACTS]
     if not ids:
         return
-    rows = list(_rows(caller).filter(Q(newer_id__in=ids) | Q(older_id__in=ids)))
-    _rows(caller).filter(id__in=[row.id for row in rows]).delete()
+    rows = list(_rows(caller).filter(Q(newer_id__among=ids) | Q(older_id__among=ids)))
+    _rows(caller).filter(id__among=[row.id for row in rows]).delete()
     usage.add(caller.tenant, 0, -sum(row.bytes for row in rows))
 
 
@@ -174,7 +174,7 @@ def _writer(caller: Caller) -> Caller:
 
 def _with_facts(caller: Caller, rows: Sequence[Proposal]) -> list[Proposed]:
     ids = {id for row in rows for id in (row.newer_id, row.older_id)}
-    facts = selectors.live(with_derived(caller), [FACTS]).filter(id__in=ids).defer("terms")
+    facts = selectors.live(with_derived(caller), [FACTS]).filter(id__among=ids).defer("terms")
     by_id = {fact.id: fact for fact in facts.order_by()}
     return [Proposed(row, by_id.get(row.newer_id), by_id.get(row.older_id)) for row in rows]
 

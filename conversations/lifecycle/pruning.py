@@ -132,7 +132,7 @@ def _set_status_together(caller: Caller, ids: Sequence[UUID], status: str, actio
 
 
 def _all_of(caller: Caller, ids: Sequence[UUID], *, for_update: bool = False) -> Mapping[UUID, Conversation]:
-    selected = Conversation.objects.for_tenant(caller.tenant).filter(id__in=set(ids)).order_by("id")
+    selected = Conversation.objects.for_tenant(caller.tenant).filter(id__among=set(ids)).order_by("id")
     rows = {row.id: row for row in (selected.select_for_update(no_key=True) if for_update else selected)}
     for id in ids:
         if id not in rows:

@@ -161,7 +161,7 @@ def _one_of(name: str, texts: list[str], at: str) -> Q:
         if unknown:
             raise InvalidInput(at, f"must be one of {', '.join(Conversation.Status.values)}")
     if name == "conversation_id":
-        return Q(id__in=[_id(text, at) for text in texts])
+        return Q(id__among=[_id(text, at) for text in texts])
     return Q((f"{name}__in", texts))
 
 

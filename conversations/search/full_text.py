@@ -111,7 +111,7 @@ def _read(rows: QuerySet[Memory], matches: Sequence[Match]) -> tuple[dict[str, T
     characters_left = _MAX_CHARACTERS
     for batch in _batches(matches):
         deadline.check()
-        contents = texts_by_seq(rows.filter(seq__in=batch))
+        contents = texts_by_seq(rows.filter(seq__among=batch))
         for key, content in (contents[seq] for seq in batch if seq in contents):
             characters_left -= len(content)
             if characters_left < 0:

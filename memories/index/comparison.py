@@ -66,7 +66,7 @@ def _sample(generation: EmbeddingGeneration) -> list[Memory]:
         row = rows.filter(id__gte=random.randint(first.id, last.id)).order_by("id").defer("vector").first()
         if row is not None:
             picked.add(row.memory_id)
-    return list(Memory.all_tenants.filter(id__in=picked, deleted_at=None))
+    return list(Memory.all_tenants.filter(id__among=picked, deleted_at=None))
 
 
 def _found(generation: EmbeddingGeneration, memory: Memory, question: str) -> set[UUID] | None:

@@ -207,7 +207,7 @@ def _finish(jobs: list[_Job], lease: uuid.UUID | None) -> None:
     left = _settle(jobs, lease)
     if not left:
         return
-    rows = VectorEmbedding.all_tenants.filter(id__in=[job.row.id for job in left], lease=lease)
+    rows = VectorEmbedding.all_tenants.filter(id__among=[job.row.id for job in left], lease=lease)
     with transaction.atomic():
         free = set(rows.select_for_update(skip_locked=True).values_list("id", flat=True))
         _record([job for job in left if job.row.id in free], lease)
@@ -244,7 +244,7 @@ def _record(jobs: list[_Job], lease: uuid.UUID | None) -> None:
             cursor.executemany(_POSTPONE, [_postponed(job, lease) for job in failed])
         if purged:
             cursor.executemany(_FORGET, purged)
-    VectorEmbedding.all_tenants.filter(id__in=[job.row.id for job in jobs], lease=lease).update(
+    VectorEmbedding.all_tenants.filter(id__among=[job.row.id for job in jobs], lease=lease).update(
         due_at=timezone.now(), **leases.RELEASED
     )
 

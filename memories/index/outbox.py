@@ -128,7 +128,7 @@ def fill(
     if not batch:
         return None, 0
     now = timezone.now()
-    rows = rows_of(generation).filter(memory_id__in=[row[1] for row in batch])
+    rows = rows_of(generation).filter(memory_id__among=[row[1] for row in batch])
     known: dict[UUID, int] = dict(rows.values_list("memory_id", "wanted_version"))
     lacking = [
         (id, tenant, version)
@@ -186,7 +186,7 @@ def _mark(
     # Update the rows that already existed, if they are outdated. The version is read again, because the memory may have
     # changed in the meantime.
     version_now = Memory.all_tenants.filter(id=OuterRef("memory_id")).values("version")
-    rows_of(generation).filter(memory_id__in=ids, wanted_version__lt=Subquery(version_now)).update(
+    rows_of(generation).filter(memory_id__among=ids, wanted_version__lt=Subquery(version_now)).update(
         wanted_version=Subquery(version_now), due_at=now, attempts=0
     )
 
@@ -198,7 +198,7 @@ def _comparable(source: EmbeddingGeneration | None, generation: EmbeddingGenerat
 def _vectors(
     source: EmbeddingGeneration | None, ids: Sequence[UUID], all_vectors: bool
 ) -> dict[UUID, tuple[bytes, bytes | None, bool]]:
-    rows = rows_of(source).filter(memory_id__in=ids, vector__isnull=False)
+    rows = rows_of(source).filter(memory_id__among=ids, vector__isnull=False)
     if not all_vectors:
         rows = rows.filter(own=True)
     return {

@@ -188,7 +188,7 @@ def _rows_are_gone(job: Job, old: EmbeddingGeneration) -> bool:
         batch = list(some.values_list("id", flat=True)[:_DELETED_AT_ONCE])
         if not batch:
             return True
-        VectorEmbedding.all_tenants.filter(id__in=batch).delete()
+        VectorEmbedding.all_tenants.filter(id__among=batch).delete()
         job.data["deleted"] = batch[-1]
     return False
 

@@ -212,8 +212,8 @@ def _part(generation: EmbeddingGeneration, tenant: UUID, prefix: str, report: Re
     now_known: dict[UUID, _Known] = {}
     for start in range(0, len(ids), outbox.BATCH):
         some = ids[start : start + outbox.BATCH]
-        rows = outbox.rows_of(generation).filter(tenant_id=tenant, memory_id__in=some)
-        now_known |= _known(tenant, rows, Memory.all_tenants.filter(id__in=some))
+        rows = outbox.rows_of(generation).filter(tenant_id=tenant, memory_id__among=some)
+        now_known |= _known(tenant, rows, Memory.all_tenants.filter(id__among=some))
     # Report only memories whose state in the database is still the same. Others have been written or indexed meanwhile.
     certain = {id: now_known.get(id, NOTHING) for id in ids if now_known.get(id, NOTHING) == known.get(id, NOTHING)}
     for kind in KINDS:
@@ -239,7 +239,7 @@ def _repair(generation: EmbeddingGeneration, tenant: UUID, wrong: dict[UUID, _Kn
     with_row = [id for id, state in wrong.items() if state.row is not None]
     for start in range(0, len(with_row), outbox.BATCH):
         some = with_row[start : start + outbox.BATCH]
-        outbox.rows_of(generation).filter(tenant_id=tenant, memory_id__in=some).update(
+        outbox.rows_of(generation).filter(tenant_id=tenant, memory_id__among=some).update(
             due_at=timezone.now(), attempts=0
         )
     notify.on_commit()
@@ -257,7 +257,7 @@ def _restored(generation: EmbeddingGeneration, tenant: UUID, ids: list[UUID]) ->
     for start in range(0, len(ids), outbox.BATCH):
         rows = outbox.rows_of(generation).filter(
             tenant_id=tenant,
-            memory_id__in=ids[start : start + outbox.BATCH],
+            memory_id__among=ids[start : start + outbox.BATCH],
             vector__isnull=False,
             indexed_version=F("memory__version"),
             memory__deleted_at=None,

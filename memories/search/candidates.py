@@ -121,5 +121,5 @@ def ids_at(memories: QuerySet[Memory], addresses: Iterable[Address]) -> list[UUI
         by_namespace.setdefault(namespace, []).append(key)
     near = Q(pk__in=[])
     for namespace, keys in by_namespace.items():
-        near |= Q(namespace=namespace, coordinate_key__in=keys)
+        near |= Q(namespace=namespace, coordinate_key__among=keys)
     return list(memories.filter(near).values_list("id", flat=True))

@@ -48,7 +48,7 @@ def take(rows: QuerySet[Row], duration: timedelta, limit: int = 1) -> list[Row]:
         taken = list(free.select_for_update(skip_locked=True, of=("self",))[:limit])
         lease, lease_until = uuid.uuid4(), now + duration
         ids = [row.pk for row in taken]
-        _all(rows).filter(pk__in=ids).update(lease=lease, lease_until=lease_until)
+        _all(rows).filter(pk__among=ids).update(lease=lease, lease_until=lease_until)
     for row in taken:
         row.lease, row.lease_until = lease, lease_until
     return taken

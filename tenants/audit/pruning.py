@@ -117,7 +117,7 @@ def _remove_covered(tenant: UUID) -> int:
     while (block := covered.first()) is not None:
         unsealed = _rows(tenant, chain.BEFORE_ALL, block.first_id - 1)  # rows that an operator accepted
         while ids := list(unsealed.values_list("id", flat=True)[:DELETE_BATCH]):
-            removed += AuditEvent.objects.filter(id__in=ids).delete()[0]
+            removed += AuditEvent.objects.filter(id__among=ids).delete()[0]
         with transaction.atomic():
             removed += _rows(tenant, chain.BEFORE_ALL, block.last_id).delete()[0]
             covered.filter(id=block.id).delete()
