@@ -7,6 +7,7 @@ of them.
 from __future__ import annotations
 
 import atexit
+import fcntl
 import os
 import re
 import secrets
@@ -68,12 +69,16 @@ def _secret_key() -> str:
 
 
 def _made_key(path: Path, content: str) -> str:
-    """Return the key stored in a file. If the file does not exist, create it with `content` as the key."""
-    try:
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    except FileExistsError:
-        return path.read_text().strip()
-    with os.fdopen(descriptor, "w") as file:
+    """Return the key stored in a file. If there is none, store `content` as the key.
+
+    Several processes may start with the same folder at once. The first one holds a lock while it writes the key.
+    """
+    if path.is_file() and (stored := path.read_text().strip()):
+        return stored
+    with os.fdopen(os.open(path, os.O_CREAT | os.O_RDWR, 0o600), "r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if stored := file.read().strip():
+            return stored
         file.write(content)
     return content
 

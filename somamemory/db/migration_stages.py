@@ -7,7 +7,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 
 from django.core.management import call_command
 from django.db import connection
@@ -15,9 +18,30 @@ from django.db.migrations import Migration
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
 
+from somamemory.db.sqlite.process_lock import ProcessLock
 from somamemory.errors import ConfigurationError
 
+MIGRATION_S = 600.0  # how long a process waits for another one that migrates the same database
 Key = tuple[str, str]  # app and name
+
+
+@contextmanager
+def one_process_at_a_time() -> Iterator[None]:
+    """Wait until no other process is preparing the same SQLite database, which several processes can open at once.
+
+    Raises ConfigurationError.
+    """
+    name = str(connection.settings_dict["NAME"])
+    lock = ProcessLock(Path(f"{name}.migration")) if Path(name).is_absolute() else None
+    if lock is not None and not lock.acquire(MIGRATION_S):
+        raise ConfigurationError(
+            f"another process has been preparing {name} for {MIGRATION_S / 60:.0f} minutes; stop it, then try again"
+        )
+    try:
+        yield
+    finally:
+        if lock is not None:
+            lock.release()
 
 
 def expand() -> None:
@@ -47,9 +71,10 @@ def contract() -> list[str]:
 
     Call it only when no server is running the previous version.
     """
-    names = [f"{migration.app_label}.{migration.name}" for migration in _plan(MigrationExecutor(connection))]
-    if names:
-        call_command("migrate", interactive=False, verbosity=0)
+    with one_process_at_a_time():
+        names = [f"{migration.app_label}.{migration.name}" for migration in _plan(MigrationExecutor(connection))]
+        if names:
+            call_command("migrate", interactive=False, verbosity=0)
     return names
 
 

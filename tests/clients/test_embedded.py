@@ -35,3 +35,32 @@ def test_every_call_has_the_same_result_with_a_server_and_embedded(tmp_path: Pat
     assert [name for name in expected if results[name] != expected[name]] == []
     failures = {"get nothing", "update the wrong version", "invalid", "no route"}
     assert {name for name, result in expected.items() if isinstance(result, dict) and "error" in result} == failures
+
+
+STORE = """
+import sys
+from somamemory_client import Client
+Client.embedded(sys.argv[1]).memories.store(f"{sys.argv[2]} drinks tea", key=sys.argv[2])
+"""
+LIST = """
+import sys
+from somamemory_client import Client
+print(sorted(memory["key"] for memory in Client.embedded(sys.argv[1]).memories.search("tea", top_k=9)))
+"""
+
+
+def begin(script: str, *arguments: object) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def test_several_processes_can_create_a_folder_at_once(tmp_path: Path) -> None:
+    """The keys and the database are created once, and the memories of all processes are stored."""
+    folder, names = tmp_path / "new", ["ada", "grace", "mary"]
+    for process in [begin(STORE, folder, name) for name in names]:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors.decode()
+
+    output, errors = begin(LIST, folder).communicate(timeout=120)
+
+    assert output.decode().strip() == str(names), errors.decode()

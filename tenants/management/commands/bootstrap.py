@@ -31,9 +31,13 @@ class Command(BaseCommand):
             sys.exit(1 if migration_stages.missing() else 0)
         self.stdout.write("Preparing the database …")
         try:
-            migration_stages.expand()
+            with migration_stages.one_process_at_a_time():
+                self._prepare()
         except ConfigurationError as error:
             raise CommandError(str(error)) from None
+
+    def _prepare(self) -> None:
+        migration_stages.expand()
         files.make_private(settings.DATA_DIR)
         if bootstrap.ensure():
             self.stdout.write(
