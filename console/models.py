@@ -1,4 +1,4 @@
-"""The tenants assigned to staff users, their second factors, and the apps that they have connected (OAuth)."""
+"""Staff users' assigned tenants, second factors, and connected apps (OAuth)."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ NEIGHBOURS = 8
 
 @json_view
 def answer(request: HttpRequest, caller: Caller) -> Any:
-    """Return the nearest memories by meaning, or None for a memory that has no vector."""
+    """Return the memories closest in meaning to the requested one, or None if it has no vector."""
     neighbours = similar(caller, selectors.inspect(caller, memory_id(request)), NEIGHBOURS)
     if neighbours is None:
         return {"neighbours": None}

@@ -44,7 +44,9 @@ def find_by_external_id(caller: Caller, external_id: str) -> Conversation:
     """Return the conversation with the given external id. Raises NotFound."""
     conversation = by_external_id(caller, external_id)
     if conversation is None:
-        raise NotFound(f"there is no conversation with external id {external_id!r}; create it with PUT at this path")
+        raise NotFound(
+            f"there is no conversation with external id {external_id!r}; to create it, send a PUT request to this path"
+        )
     return conversation
 
 

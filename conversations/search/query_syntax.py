@@ -38,7 +38,7 @@ class WordQuery:
 
     condition: the expression that a message must match.
     ranked: the terms that add to the rank, phrases before words. Words with one of the `prefixes` add to it as well.
-    any_word: whether one of the terms is enough to match, so that only the best matches need to be read.
+    any_word: whether a match on any one term is enough. If so, only the best matches need to be read.
     """
 
     condition: Expression

@@ -78,5 +78,5 @@ class Command(BaseCommand):
                 bad += 1
                 self.stderr.write(f"conversation {file.conversation_id}: {problem} ({file.name})")
         if bad:
-            raise CommandError(f"{bad} files are damaged; restore them from a backup", returncode=1)
+            raise CommandError(f"damaged files: {bad}; restore them from a backup", returncode=1)
         self.stdout.write(self.style.SUCCESS(f"OK: {good:,} files are intact."))
