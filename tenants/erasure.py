@@ -1,8 +1,8 @@
-"""Erase a tenant: all of its rows, and its data outside the database. A second run confirms the receipt.
+"""Erase a tenant: all of its rows, and its data outside the database.
 
 The rows are found through the models (`tenants.registry`). Apps register their data outside the database (vectors,
 files) with `also`. Requests and jobs that are still running may write more data, so maintenance erases the tenant again
-once none of them can be running.
+(`confirm`) once none of them can be running.
 """
 
 from __future__ import annotations

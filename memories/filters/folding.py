@@ -8,7 +8,7 @@ _PIECE_LENGTH = 262_144  # characters that are folded at once
 
 
 def fold(text: str) -> str:
-    """Return the text without differences of case.
+    """Return the text with its case folded.
 
     A final sigma becomes a normal sigma, so that a part of a word folds the same way as the whole word. A long text is
     folded in pieces, because folding blocks other threads.
