@@ -4,8 +4,7 @@
 # in a temporary folder, and leaves nothing behind.
 #
 #   scripts/test.sh [-- pytest options]
-#   SOMA_TEST_PROCESSES        number of parallel test processes for each database (default: cores / 2 + 1, because
-#                              many wait for servers)
+#   SOMA_TEST_PROCESSES        number of parallel test processes (default: cores + 1, because many wait for servers)
 #   SOMA_TEST_KILLS            how often test_crash.py kills a server with kill -9 (default: 20)
 #   SOMA_TEST_WITHOUT_MILVUS   1: do not fail if the Milvus server cannot run on this machine
 #
@@ -16,7 +15,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 [ "${1-}" != -- ] || shift
 pytest_options=("$@")
 python="$PWD/.venv/bin/python"
-processes="${SOMA_TEST_PROCESSES:-$(($(nproc) / 2 + 1))}"
+processes="${SOMA_TEST_PROCESSES:-$(($(nproc) + 1))}"
 say() { printf '%s\n' "$@"; }
 
 # Ignore the caller's own settings.
@@ -302,8 +301,7 @@ tests_on_pgvector() {
 }
 
 tests_on_milvus() {
-    migrate_template
-    SOMA_TEST_TEMPLATE="$SOMA_DATA_DIR/template/somamemory.sqlite3" SOMA_TEST_DATABASE_URL="$database_url" \
+    SOMA_TEST_TEMPLATE="$folder/sqlite/data/template/somamemory.sqlite3" SOMA_TEST_DATABASE_URL="$database_url" \
         scripts/test-milvus.sh
 }
 
@@ -319,26 +317,26 @@ say "Starting PostgreSQL ($("$postgresql/postgres" -V | sed 's/.*) //')) and two
 start_postgresql postgresql "$postgresql"
 start_redis
 
+# The type check runs at the same time as the tests on SQLite. The tests on Milvus mostly wait, so they run at the same time
+# as the tests on PostgreSQL.
 begin lint make --no-print-directory lint
 finish lint
-# The tests on SQLite and those on PostgreSQL run at the same time, because many of them wait for servers. The type check,
-# the tests on Milvus, which mostly wait, and those on pgvector run at the same time as these, but one after another.
 begin types make --no-print-directory types
 mkdir "$folder/openapi"
 export SOMA_TEST_OPENAPI_REQUESTS="$folder/openapi" # see tests/support/openapi_requests.py
 begin sqlite tests_on_sqlite
+finish types sqlite
 begin postgresql tests_on_postgresql
-finish types
 # Options for pytest select tests of the main suite, so the tests on Milvus and pgvector run only without options.
 if [ ${#pytest_options[@]} = 0 ]; then
     begin milvus tests_on_milvus
-    finish milvus
     find_pgvector || { say "The user of the servers cannot run $pgvector/postgres; move the checkout." >&2; exit 2; }
     start_postgresql pgvector "$pgvector" 'CREATE EXTENSION vector'
     begin pgvector tests_on_pgvector
-    finish pgvector
+    finish postgresql milvus pgvector
+else
+    finish postgresql
 fi
-finish sqlite postgresql
 
 say "" "==== summary ===="
 printf '%s\n' "${summary[@]}" ${notes[@]+"${notes[@]}"} "$(printf '%-25s %4d s' total "$SECONDS")"
