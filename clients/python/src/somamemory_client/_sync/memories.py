@@ -171,7 +171,7 @@ class Memories:
 def _named(
     operation: str, coord: Coordinate | None, key: str | None, id: str | None, options: Mapping[str, object]
 ) -> tuple[str, Fields]:
-    """Return the operation for this kind of name, and the fields of the call.
+    """Return the operation for a coordinate, key or id, whichever is given, and the fields to call it with.
 
     Raises InvalidArgument unless there is exactly one name.
     """
