@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from functools import partial, wraps
 from http.client import responses
 from types import MethodType
 from typing import Any, Protocol, Required, TypedDict, TypeVar, Unpack, cast
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import register_converter
@@ -27,6 +29,7 @@ from api.schemas import Problem
 from somamemory.db import tenant_scope
 from somamemory.errors import InvalidInput
 from somamemory.web.problems import PROBLEM
+from somamemory.web.turns import TURNS
 
 ANY_PROBLEM = (400, 401, 403, 404, 405, 409, 410, 411, 412, 413, 415, 422, 429, 500, 503)
 # Errors that are sent before the route is known: an invalid host, a timeout, or a request line or headers too long.
@@ -184,6 +187,7 @@ def _guarded(policy: Policy, run: Run, *, has_caller: bool) -> Run:
     operation = cast(Operation, cast(MethodType, run).__self__)
     query_names = _query_names(operation)
     takes_body = _takes_body(operation)
+    turns = None if policy.long else TURNS.get(policy.kind)
 
     @wraps(run)
     def guarded(request: HttpRequest, **path: Any) -> HttpResponse:
@@ -191,7 +195,8 @@ def _guarded(policy: Policy, run: Run, *, has_caller: bool) -> Run:
         as_api(request).admission = admission
         if policy.crosses and not has_caller:  # a caller must be an operator: see api.auth
             tenant_scope.cross()
-        return throttle.released(admission, lambda: run(request, **path))
+        with turns.turn() if turns and settings.TAKES_TURNS else nullcontext():
+            return throttle.released(admission, lambda: run(request, **path))
 
     return guarded
 

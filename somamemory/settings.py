@@ -562,6 +562,8 @@ CELERY_TIMEZONE = "UTC"
 # --- Embeddings --------------------------------------------------------------------------------------------------
 
 EMBEDDING_PROVIDER = env.str("SOMA_EMBEDDING_PROVIDER", "wordllama")
+# Whether reads and searches only compute, without waiting for another service. They then take turns (`web.turns`).
+TAKES_TURNS = not DATABASE_URL.startswith("postgres") and VECTOR_INDEX == "local" and EMBEDDING_PROVIDER != "openai"
 EMBEDDING_MODEL = env.str("SOMA_EMBEDDING_MODEL", "")
 EMBEDDING_DIMENSION = _bounded("SOMA_EMBEDDING_DIMENSION", 0, 0, 8192)  # 0: the dimension of the model
 EMBEDDING_BASE_URL = env.str("SOMA_EMBEDDING_BASE_URL", "")
