@@ -98,7 +98,7 @@ class Taken:
 def put_back(caller: Caller, memories: Sequence[Memory], archived_at: datetime) -> None:
     """Store removed rows again, as archived memories.
 
-    Must be called in a transaction, while there are no other writers at their addresses.
+    Must be called in a transaction, while nothing else can write to the rows' addresses.
     """
     for start in range(0, len(memories), retention.BATCH):
         batch = memories[start : start + retention.BATCH]

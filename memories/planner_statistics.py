@@ -99,9 +99,10 @@ def estimate(columns: list[str], unique: bool) -> str:
     in_beat=False,
 )
 def analyze_grown() -> list[str]:
-    """Collect PostgreSQL's statistics of tables that have at least doubled since the last time, and return their names.
+    """Collect PostgreSQL's statistics on tables that have at least doubled in size since the last collection.
 
-    After smaller changes, autovacuum collects them. If another process is already doing this, return an empty list.
+    Return the names of these tables, or an empty list if another process is already doing this. After smaller changes,
+    autovacuum collects the statistics.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(_GROWN)

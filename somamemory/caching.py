@@ -43,7 +43,7 @@ def get(tenant: UUID | None, kind: str, *parts: object) -> Any:
 
 
 def get_many(tenant: UUID | None, kind: str, entries: Iterable[tuple[object, ...]]) -> dict[tuple[object, ...], Any]:
-    """Return the existing entries by their parts. Takes one round trip."""
+    """Return the entries that exist, keyed by the parts of their cache keys. Takes one round trip."""
     names = {key(tenant, kind, *parts): parts for parts in entries}
     found: Mapping[str, Any] = _call(lambda: cache.get_many(list(names)), {})
     return {names[name]: orjson.loads(value) for name, value in found.items() if isinstance(value, str)}

@@ -19,5 +19,8 @@ def drop(execute: Callable[[str], object], name: str) -> None:
 
 
 def _is_autovacuum(error: BaseException) -> bool:
-    """Return whether the error, from Django or the driver, means that the role may not end a session."""
+    """Return whether the error, from Django or the driver, means that the role is not allowed to end a session.
+
+    Autovacuum has such sessions.
+    """
     return _INSUFFICIENT_PRIVILEGE in (getattr(error, "sqlstate", None), getattr(error.__cause__, "sqlstate", None))
