@@ -696,7 +696,7 @@ if WORKER_METRICS_PORT and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
 METRICS_ARE_SHARED = "PROMETHEUS_MULTIPROC_DIR" in os.environ
 METRICS_ALIAS = env.str("SOMA_METRICS_ALIAS", "")
 if METRICS_ALIAS and not re.fullmatch(r"[a-z][a-z0-9]{0,31}", METRICS_ALIAS):
-    raise ConfigurationError("SOMA_METRICS_ALIAS must be 1 to 32 characters of a-z and 0-9")
+    raise ConfigurationError("SOMA_METRICS_ALIAS must consist of 1 to 32 characters from a-z and 0-9")
 # The trace collector (OTLP over HTTP), for example `http://collector:4318/v1/traces`, and its headers. Empty: no
 # traces.
 TRACING_ENDPOINT = env.str("SOMA_TRACING_ENDPOINT", "")

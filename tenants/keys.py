@@ -245,7 +245,9 @@ def authenticate(
         raise Unauthenticated
     key_usage.record(key, timezone.now())
     if key.resource not in (None, resource):
-        raise Unauthenticated("this access token is valid only at another URL; connect the app to this URL")
+        raise Unauthenticated(
+            "this access token was issued for a different URL; reconnect the app with this URL to get a new one"
+        )
     if key.tenant is None:
         tenant = find_tenant(tenant_slug or DEFAULT_TENANT_SLUG)
     elif tenant_slug not in (None, key.tenant.slug):

@@ -130,7 +130,10 @@ def free_request(
     if method not in METHODS:
         raise InvalidArgument("method", f"must be one of {', '.join(METHODS)}")
     if not path.startswith("/") or not path.isascii() or not path.isprintable() or " " in path:
-        raise InvalidArgument("path", "must start with / and contain no spaces; encode other characters with %")
+        raise InvalidArgument(
+            "path",
+            "must start with / and contain only printable ASCII characters and no spaces; percent-encode all others",
+        )
     more = {name: header_text(name, value) for name, value in (headers or {}).items()}
     sent = {**config.headers, **more}
     body = None if json is None else encode(json)
