@@ -34,7 +34,7 @@ class Among(Lookup):
             raise EmptyResultSet
         column, parameters = self.process_lhs(compiler, connection)
         if connection.vendor == "postgresql":
-            return f"{column} = ANY(%s)", (*parameters, list(self.rhs))
+            return f"{column} = ANY(%s)", (*parameters, self.rhs)
         values = [value.hex if isinstance(value, UUID) else value for value in self.rhs]
         sql = f"{column} IN (SELECT value FROM json_each(%s))"  # noqa: S608 - contains no values
         return sql, (*parameters, orjson.dumps(values).decode())
