@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -307,6 +307,27 @@ def test_the_command_says_when_a_rebuild_runs_already(acme: Api, admin: Caller) 
     jobs.start_rebuild(admin)
     with pytest.raises(CommandError, match="already running"):
         call_command("reembed")
+
+
+def test_a_memory_stored_while_the_progress_is_counted_does_not_make_it_negative(acme: Api, admin: Caller) -> None:
+    """Its transaction began before the count, so its row is already due, and it ends during the count."""
+    job = until(jobs.start_rebuild(admin, "hashing", dimension=64), "rows")
+    new = EmbeddingGeneration.objects.get(dimension=64)
+    counted: list[str] = []
+
+    def store_after_the_first_count(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+        result = execute(sql, *rest)
+        if "COUNT" in sql and not counted:
+            counted.append(sql)
+            acme.store("1")
+            VectorEmbedding.all_tenants.filter(generation=new).update(due_at=new.created_at)
+        return result
+
+    with connection.execute_wrapper(store_after_the_first_count):
+        rebuild._count(job, new)
+
+    assert counted
+    assert job.done == 0
 
 
 def test_a_rebuild_under_load_fails_no_search_and_loses_no_write(acme: Api, admin: Caller) -> None:
