@@ -1,4 +1,4 @@
-"""The optional second factor of staff users: time-based codes (TOTP, RFC 6238) and recovery codes.
+"""The optional second factor for staff users: time-based codes (TOTP, RFC 6238) and recovery codes.
 
 The code is checked together with the password, so no session exists until both are correct.
 """

@@ -33,7 +33,7 @@ class NewMemory:
 
     coordinate: None to use the coordinate that belongs to the key or, if there is no key, a new one; in that case,
       `coordinate_assignment` sets it.
-    embedding: a vector supplied by the caller, to be used instead of one made from the text.
+    embedding: a vector supplied by the caller, to be used instead of one computed from the text.
     supersedes: the addresses of the memories in the namespace that this one supersedes; see `supersession`.
     allocated: whether the coordinate was allocated for this memory, in which case nothing is stored there yet.
     """

@@ -95,7 +95,7 @@ def patch(
 
 
 def _patch(caller: Caller, namespace: str, coordinate: Coordinate, changes: Json, condition: Precondition) -> Memory:
-    """Make the changes of `patch`, within one transaction."""
+    """Make the changes passed to `patch` in one transaction."""
     memory = _live_for_update(caller, namespace, coordinate, condition)
     condition.check(memory)
     before = audit_state.state(memory)
@@ -175,7 +175,7 @@ def delete_many(
 
 
 def _delete_many(caller: Caller, namespace: str, coordinates: Iterable[Coordinate], purge: bool) -> set[Coordinate]:
-    """Delete the memories of `delete_many`, within one transaction."""
+    """Delete the memories passed to `delete_many` in one transaction."""
     known = row_locks.outlines(caller, namespace, [coordinate.key for coordinate in coordinates])
     gone = [memory for memory in known.values() if purge or memory.is_live]
     remove(caller, namespace, gone, purge)
@@ -266,7 +266,7 @@ def _created(caller: Caller, new: Prepared) -> Stored | None:
 
 
 def _store(caller: Caller, items: Sequence[Prepared], precondition: Precondition) -> list[Stored]:
-    """Store the memories of `store_many`, within one transaction."""
+    """Store the memories passed to `store_many` in one transaction."""
     by_namespace: dict[str, list[Prepared]] = {}
     for new in items:
         by_namespace.setdefault(new.item.namespace, []).append(new)

@@ -40,7 +40,10 @@ class Report:
 
     @property
     def status(self) -> str:
-        """Return the overall status. Without the database, nothing works; without the index, keyword search works."""
+        """Return the overall status.
+
+        Without the database, nothing works; without the index, keyword search still works.
+        """
         if not self.checks["database"].healthy:
             return "unhealthy"
         return "healthy" if all(check.healthy for check in self.checks.values()) else "degraded"

@@ -42,7 +42,7 @@ STEPS: dict[str, Callable[[Job], bool]] = {Kind.REBUILD: rebuild.step, Kind.RECO
 def start_rebuild(
     caller: Caller, provider: str = "", model: str = "", dimension: int = 0, *, from_stored_vectors: bool = False
 ) -> Job:
-    """Start building a new embedding generation, with the active embedder unless a provider is given.
+    """Start building a new generation of embeddings, using the active embedder unless a provider is given.
 
     Raises Forbidden unless the caller is an operator, InvalidInput if an argument is invalid, and Conflict if another
     generation is being built.

@@ -1,4 +1,4 @@
-"""The index queue during the last hour, one sample per minute, in the memory of each process."""
+"""The history of the index queue over the last hour: one sample per minute, kept in the memory of each process."""
 
 from __future__ import annotations
 

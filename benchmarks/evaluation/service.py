@@ -74,7 +74,10 @@ class Store:
         return cls(Caller.command(Tenant.objects.create(slug=slug, name=slug)))
 
     def add(self, conversation: Conversation, *, with_context: bool) -> None:
-        """Store the turns as memories. `with_context`: each with the previous turn as its context."""
+        """Store the turns as memories.
+
+        If `with_context` is true, store each turn with the previous turn of its session as its context.
+        """
         from memories import coordinates, services
         from memories.new_memory import NewMemory
 

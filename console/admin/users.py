@@ -44,7 +44,7 @@ class _Superusers(Listed):
 
 
 class SlugInput(UnfoldAdminTextInputWidget):  # type: ignore[misc]
-    """A text field that suggests tenant slugs. Django's autocomplete fields would load 390 kB of script."""
+    """A text field that suggests tenant slugs. Django's autocomplete fields would load 390 kB of JavaScript."""
 
     def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
         field_id = f"{(attrs or {}).get('id', name)}-slugs"

@@ -101,7 +101,10 @@ def _columns(metadata: dict[str, Any], methods: tuple[str, ...], default_name: s
 
 
 def _is_safe(uri: str) -> bool:
-    """Return whether codes may be sent to this URI. Excludes schemes such as javascript:, and user names."""
+    """Return whether codes may be sent to this URI.
+
+    URIs that contain a user name or use a scheme such as `javascript:` are not safe.
+    """
     try:
         parts = urlsplit(uri)
         parts.port  # noqa: B018 - raises ValueError

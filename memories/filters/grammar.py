@@ -120,7 +120,8 @@ class _Parser:
         if isinstance(raw, list):
             raise InvalidInput(
                 at,
-                'must not be a list; use {"in": […]} to match one of its values, or AND, OR, NOT to combine filters',
+                'must not be a list; to match any of its values, use {"in": […]}; '
+                "to combine filters, use AND, OR or NOT",
             )
         conditions = raw if isinstance(raw, dict) else {"eq": raw}
         if not conditions:

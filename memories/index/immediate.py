@@ -108,7 +108,7 @@ def embedded(texts: Sequence[str], own: Sequence[Vectors | None]) -> list[Stored
 def kept(own: bool, vector: Buffer | None, text_hash: Buffer | None, text: str) -> StoredVector | None:
     """Return the vector of an outbox row if it is still valid, otherwise None.
 
-    It is valid if the caller supplied it (`own`), or if it was made from the same text.
+    It is valid if the caller supplied it (`own`), or if it was computed from `text`, the text to be embedded now.
     """
     made_from = None if own else hash_of(text)
     if vector is None or (made_from is not None and bytes(text_hash or b"") != made_from):

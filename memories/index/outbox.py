@@ -64,7 +64,7 @@ def on_commit(memories: Sequence[Memory], vectors: Known) -> None:
 def vector_of_changed(memory: Memory, text: str) -> Known:
     """Return the vector of a memory whose text may have changed; empty if this process does not index memories itself.
 
-    The stored vector is kept if a caller supplied it or if it was made from the same text.
+    The stored vector is kept if a caller supplied it or if the text to be embedded has not changed.
     """
     if not immediate.applies():
         return {}

@@ -196,7 +196,7 @@ def _any_terms(word: str) -> tuple[str, ...]:
 
 
 def _terms_of(word: str, stop_words: frozenset[str]) -> Iterator[str]:
-    """Yield the terms of a word: usually one, several in a script without spaces, and none for a stop word."""
+    """Yield the terms of a word: usually one, several if its script is in `_UNSPACED`, and none for a stop word."""
     if word in stop_words:
         return
     if "'" in word:
@@ -210,7 +210,11 @@ def _terms_of(word: str, stop_words: frozenset[str]) -> Iterator[str]:
 
 
 def _split_unspaced(word: str) -> Iterator[str]:
-    """Yield the parts of a word in scripts with spaces as terms, and the other parts as overlapping character pairs."""
+    """Split a word by script, and yield its terms.
+
+    A part in the scripts of `_UNSPACED` is split into overlapping pairs of characters, unless it is a single character.
+    Any other part is one term.
+    """
     # Splitting at a capturing group yields parts in scripts with and without spaces, in turn.
     for position, part in enumerate(_UNSPACED.split(word)):
         if position % 2 == 0 or len(part) == 1:

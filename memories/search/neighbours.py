@@ -1,7 +1,7 @@
 """Neighbour evidence: words in adjacent memories also count as matches.
 
 Two memories are adjacent if their coordinates differ only in the last number, by one or two, such as turns of a
-conversation, lines of a log, or sections of a document. If a word of the query occurs in an adjacent memory, a memory
+conversation, lines of a log, or sections of a document. If a word from the query occurs in an adjacent memory, a memory
 gets a fraction (`SHARES`) of the score that the adjacent memory has for that word, unless its own score for the word is
 higher. A context that repeats the previous memory therefore counts only once. This evidence is added to the best hits
 and to the memories adjacent to them, which are read and become candidates. Memories that the filters exclude still
@@ -75,7 +75,7 @@ def _pairs(candidates: Sequence[Candidate], givers: Collection[int]) -> Iterator
 
     Receivers and givers are positions in `candidates`; a receiver gets evidence from the giver at the same index.
 
-    givers: the positions of all candidates that contain a word of the query.
+    givers: the positions of all candidates that contain a word from the query.
     """
     lines: dict[_Line, dict[float, int]] = defaultdict(dict)
     giving: dict[_Line, dict[float, int]] = defaultdict(dict)

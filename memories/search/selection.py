@@ -121,8 +121,8 @@ class Selection:
     def rows(self, columns: str, source: str, parameters: Sequence[Any], rest: str = "") -> list[Row]:
         """Return `columns` of the rows in `source` that meet the condition.
 
-        source: a table expression that is named sfm_memories.
-        rest: SQL to append, such as an order and a limit.
+        source: a table expression named sfm_memories.
+        rest: SQL to append, such as `ORDER BY` and `LIMIT` clauses.
         """
         sql = f"SELECT {columns} FROM {source} WHERE {self.condition} {rest}"  # noqa: S608 - constants and compiled SQL
         with self.connection.cursor() as cursor:

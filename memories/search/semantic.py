@@ -107,7 +107,7 @@ class SemanticLeg:
         Raises Unavailable if the index or the model does not respond.
         """
         self.vector, hits = self._result()
-        if self.vector is None:  # no word of the query is in the model's vocabulary
+        if self.vector is None:  # no word from the query is in the model's vocabulary
             return self.confirmation.of(ids)
         confirmed = self._confirm_enough(hits, self._from_database(self.vector), ids, self.vector)
         self.add_similarities(confirmed)
@@ -240,7 +240,9 @@ class SemanticLeg:
         if not self.pending:
             return {}
         if len(self.pending) > MAX_PENDING or fitting(row.size for row in self.pending) < len(self.pending):
-            raise IndexUnavailable("the memories waiting to be indexed are too many or too large; retry later")
+            raise IndexUnavailable(
+                "too many memories, or memories that are too large, are waiting to be indexed; retry later"
+            )
         rows: list[Any] = large_rows.filled(self.pending, self._with_embeddings())
         similarities = vectors.similarities([(row.id, row.vector) for row in rows if row.own], vector)
         to_embed = [row for row in rows if not row.own]

@@ -1,4 +1,4 @@
-// Check every method of Sekha's JavaScript SDK 0.2 (from its repository) with its options: 63 checks.
+// Run 63 checks of Sekha's JavaScript SDK 0.2 (from its repository), which cover every method with its options.
 // Usage: COMPAT_URL=… COMPAT_KEY=… node sekha_js.mjs BUNDLE
 import { pathToFileURL } from "node:url";
 

@@ -1,4 +1,4 @@
-"""Check sekha-proxy (from its repository), between a language model and the controller: 4 checks."""
+"""Run 4 checks of sekha-proxy (from its repository) between a language model and the controller."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Check the seven tools of sekha-mcp 0.2 (from PyPI) with their options: 10 checks."""
+"""Run 10 checks of sekha-mcp 0.2 (from PyPI), which cover its seven tools with their options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Check every method of Sekha's Python SDK 0.2 (from PyPI) with its options: 62 checks."""
+"""Run 62 checks of Sekha's Python SDK 0.2 (from PyPI), which cover every method with its options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Check every method of Sekha's Python SDK 0.5 (from its repository) with its options: 38 checks."""
+"""Run 38 checks of Sekha's Python SDK 0.5 (from its repository), which cover every method with its options."""
 
 from __future__ import annotations
 

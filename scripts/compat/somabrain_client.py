@@ -1,4 +1,4 @@
-"""Check SomaBrain's MemoryClient (from its repository): 14 checks."""
+"""Run 14 checks of SomaBrain's MemoryClient, which is taken from SomaBrain's repository."""
 
 from __future__ import annotations
 

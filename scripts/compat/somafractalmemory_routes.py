@@ -1,4 +1,4 @@
-"""Check every route of SomaFractalMemory with its options, and the response fields in its source code: 37 checks."""
+"""Run 37 checks of SomaFractalMemory's routes with their options, and of the response fields in its source code."""
 
 from __future__ import annotations
 

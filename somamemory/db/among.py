@@ -1,4 +1,4 @@
-"""The lookup `among`: a column has one of many values, as in `filter(id__among=ids)`.
+"""The `among` lookup, which matches rows whose column has one of many values, as in `filter(id__among=ids)`.
 
 Django's `in` adds a placeholder for each value. This lookup passes all values as one parameter, so the statement is the
 same whatever their number: compiling it takes no longer for a thousand values than for one, and the databases can reuse

@@ -1,4 +1,4 @@
-"""The second factor of staff users: enrolment, sign-in, recovery and reset."""
+"""The second factor for staff users: enrolment, sign-in, recovery and reset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lookup `among`: one parameter for any number of values, with the same results as `in`."""
+"""The `among` lookup: one parameter for any number of values, with the same results as `in`."""
 
 from __future__ import annotations
 

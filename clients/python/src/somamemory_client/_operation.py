@@ -81,7 +81,7 @@ class Operation:
         return f"{self.id} has no such field; {remedy}"
 
     def target(self, fields: Fields) -> str:
-        """Return the path and the query, and remove their fields from `fields`."""
+        """Return the path and the query string, and remove from `fields` the fields used in them."""
         path = self.template
         for name in self.path:
             text = encodable(name, _text(fields.pop(name)))
@@ -89,7 +89,7 @@ class Operation:
         return target(path, {name: fields.pop(name, None) for name in self.query})
 
     def header_values(self, fields: Fields) -> dict[str, str]:
-        """Return the headers, and remove their fields from `fields`. A version becomes an ETag."""
+        """Return the headers, and remove from `fields` the fields used in them. A version becomes an ETag."""
         found = {}
         for name, header in self.headers.items():
             if (value := fields.pop(name, None)) is not None:
