@@ -8,15 +8,13 @@ with the bundled embeddings, with or without the previous turn as context.
 from __future__ import annotations
 
 import math
-from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from memories.search import term_marks
+from memories.search import occurrences, term_marks
 from memories.search.analyzer import content_terms
 
 # k1 and b are Anserini's defaults, which were chosen for short passages. On turns of a dialogue without context, recall
@@ -152,44 +150,24 @@ def saturations(memories: Sequence[str], query: Sequence[str], average_length: f
     The formula is tf / (tf + k1 · (1 - b + b · length / average length)), see Robertson et al., Okapi at TREC-3, 1994.
     For a term that occurs only in the context, a fraction of that counts (`CONTEXT`, `ANSWER`).
     """
-    padded = [f" {term} " for term in query]
     b = length_normalisation(average_length)
     shortest, per_term = K1 * (1 - b), K1 * b / max(average_length, 1.0)
-    matched = array("d", bytes(8 * len(memories) * len(query)))
-    for row, terms in enumerate(memories):
-        # The text is searched, which C code does, instead of split, which would take three times as long.
-        text = f" {terms} "
-        found = [column for column, term in enumerate(padded) if term in text]
-        if found:
-            dampening = shortest + per_term * (text.count(" ") - 1)
-            own, _, context = text.partition(term_marks.SIGN)
-            share = _context_share(terms) if context.count(" ") > 1 else 0.0  # otherwise, only the mark is left
-            for column in found:
-                best = _saturation(padded[column], own, dampening)
-                if share:
-                    best = max(best, share * _saturation(padded[column], context, dampening))
-                matched[row * len(query) + column] = best
-    return np.frombuffer(matched).reshape(len(memories), len(query))
+    own, context = occurrences.count(memories, query)
+    found = np.flatnonzero(own.any(axis=1) | context.any(axis=1))
+    texts = [memories[row] for row in found.tolist()]
+    lengths = np.array([text.count(" ") + 1 for text in texts])
+    dampening = (shortest + per_term * lengths).reshape(-1, 1)
+    matched = np.zeros(own.shape)
+    matched[found] = own[found] / (own[found] + dampening)
+    if context.any():
+        shares = np.array([_context_share(text) for text in texts]).reshape(-1, 1)
+        in_context = context[found] / (context[found] + dampening)
+        matched[found] = np.maximum(matched[found], shares * in_context)
+    return matched
 
 
 def _context_share(terms: str) -> float:
     return ANSWER if term_marks.read(terms).follows_question else CONTEXT
-
-
-def _saturation(term: str, text: str, dampening: float) -> float:
-    """Return tf / (tf + dampening), where tf is the number of times that the term occurs in the text.
-
-    Both must be padded with spaces. Two adjacent occurrences of the term share a space, so `count` would miss one of
-    them if the spaces were not doubled.
-    """
-    occurrences = (_spread(text) if term + term[1:] in text else text).count(term)
-    return occurrences / (occurrences + dampening) if occurrences else 0.0
-
-
-@lru_cache(maxsize=2)
-def _spread(text: str) -> str:
-    """Return the text with two spaces between its terms. The result is cached for the query's other terms."""
-    return text.replace(" ", "  ")
 
 
 def keyword(score: float, weights: Mapping[str, float]) -> float:

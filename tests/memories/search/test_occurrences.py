@@ -1,0 +1,49 @@
+"""Counting the terms of a query in the `terms` columns of memories."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memories.search import occurrences
+
+WORDS = st.sampled_from(["a", "b", "ab", "ba", "walrus", "snø", "海象"])
+MARKS = st.sampled_from([[], ["§81"], ["§00§ada"], ["§11§ada§walrus"]])
+
+
+@st.composite
+def columns(draw: st.DrawFn) -> str:
+    own, mark, context = draw(st.lists(WORDS, max_size=8)), draw(MARKS), draw(st.lists(WORDS, max_size=8))
+    return " ".join([*own, *mark, *(context if mark else [])])
+
+
+def counted_by_hand(column: str, term: str) -> tuple[int, int]:
+    words = column.split(" ")
+    mark = next((at for at, word in enumerate(words) if word.startswith("§")), len(words))
+    return words[:mark].count(term), words[mark:].count(term)
+
+
+@given(
+    st.lists(columns(), max_size=8),
+    st.lists(WORDS, unique=True, max_size=4),
+    st.sampled_from([1, 60, 100_000]),
+    st.sampled_from([0, 3, 5_000]),
+)
+def test_counts_are_the_same_as_by_hand_whether_texts_are_searched_together_or_alone(
+    memories: list[str], terms: list[str], together: int, many: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(occurrences, "_TOGETHER", together)
+        patch.setattr(occurrences, "_MANY", many)
+        own, context = occurrences.count(memories, terms)
+    wanted = [[counted_by_hand(column, term) for term in terms] for column in memories]
+    assert own.tolist() == [[both[0] for both in row] for row in wanted]
+    assert context.tolist() == [[both[1] for both in row] for row in wanted]
+
+
+def test_texts_with_many_occurrences_are_counted_correctly() -> None:
+    long = f"{'a ' * 20_000}§01 {'a b ' * 20_000}"
+    own, context = occurrences.count(["b", long, "a", "a " * 9_000, "b a"], ["a", "b"])
+    assert own.tolist() == [[0, 1], [20_000, 0], [1, 0], [9_000, 0], [1, 1]]
+    assert context.tolist() == [[0, 0], [20_000, 20_000], [0, 0], [0, 0], [0, 0]]
