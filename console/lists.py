@@ -13,6 +13,7 @@ from uuid import UUID
 from django.core.paginator import Paginator
 from django.db.models import Field, ForeignObjectRel, Model, Q
 from django.http import HttpRequest
+from django.utils.text import capfirst
 from unfold.views import ChangeList
 
 from console import row_counts
@@ -35,6 +36,10 @@ class KeysetChangeList(ChangeList):  # type: ignore[misc]
 
     total: row_counts.Total
     next_query = previous_query = first_query = ""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.title = capfirst(self.opts.verbose_name_plural)  # instead of "Select … to view"
 
     def get_filters_params(self, params: dict[str, Any] | None = None) -> dict[str, Any]:
         parameters: dict[str, Any] = super().get_filters_params(params)

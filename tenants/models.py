@@ -101,6 +101,7 @@ class ApiKey(models.Model):
 
     class Meta:
         db_table = "sfm_api_keys"
+        verbose_name = "API key"
 
     def __str__(self) -> str:
         return self.prefix
