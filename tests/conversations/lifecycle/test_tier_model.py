@@ -103,7 +103,8 @@ class Moves(RuleBasedStateMachine):
     @rule()
     def those_that_were_read_come_back(self) -> None:
         thaw_queue.thaw_batch()
-        self.cold = {str(id) for id in Conversation.all_tenants.filter(tier="cold").values_list("id", flat=True)}
+        cold = Conversation.objects.for_tenant(self.api.tenant).filter(tier="cold")
+        self.cold = {str(id) for id in cold.values_list("id", flat=True)}
 
     @precondition(lambda self: self.said)
     @rule(number=which, purge=st.booleans())
