@@ -59,6 +59,8 @@ _SCANNED = 8
 _COMMON = 10
 # If more memories than this await indexing, a search with `consistency=strong` is rejected, because it would be slow.
 MAX_PENDING = 1_000
+# In a hybrid search, a local index scans this many vectors while the lexical leg runs, instead of after it.
+SCANNED_ASIDE_FROM = 200_000
 ANSWER_S = 15.0
 
 _threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="soma-semantic")
@@ -74,7 +76,7 @@ class Few:
 
 @dataclass
 class SemanticLeg:
-    """A query to the vector index, which `start` sends if the index or the model is remote, or else `candidates`."""
+    """A query to the vector index, which `start` sends if it takes long, or else `candidates`."""
 
     caller: Caller
     search: Search
@@ -121,13 +123,15 @@ class SemanticLeg:
             for (candidate, _), similarity in zip(stored, similarities, strict=True):
                 candidate.similarity = similarity
 
-    def start(self) -> None:
-        """If the index or the model is remote, run the query on another thread while the lexical leg runs.
+    def start(self, *, is_long: bool) -> None:
+        """Run the query on another thread while the lexical leg runs, if the index or the model is remote, or slow.
 
-        The thread gets this thread's context, so it cannot read the rows of other tenants. If neither is remote, the
-        query takes less than a millisecond, and another thread would cost more than it saves.
+        The thread gets this thread's context, so it cannot read the rows of other tenants. Other queries take at most a
+        few milliseconds, and another thread would cost more than it saves.
+
+        is_long: whether a local index must scan many vectors.
         """
-        if self._is_remote():
+        if is_long or self._is_remote():
             self._answer = _threads.submit(copy_context().run, tracing.carried(self._embed_and_ask))
 
     def _is_remote(self) -> bool:
@@ -281,7 +285,7 @@ def start(caller: Caller, search: Search, stats: Stats, confirmation: Confirmati
         leg.sampled_of, leg.limit = stats.documents, _first_limit(search, pools=_SAMPLE)
     else:
         leg.few = _few(leg)
-    leg.start()
+    leg.start(is_long=search.mode == HYBRID and stats.documents >= SCANNED_ASIDE_FROM)
     return leg
 
 

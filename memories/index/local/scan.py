@@ -7,8 +7,11 @@ again, using their float32 vectors.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +19,7 @@ from numpy.typing import NDArray
 from memories.index.base import Vector
 from memories.index.local import layout
 from memories.index.local.codes import encode, products
-from memories.index.local.points_file import PointsFile, gathered
+from memories.index.local.points_file import Chunk, PointsFile, gathered
 
 # The error of a dot product has a standard deviation of at most _SIGMA times the sum of both steps. With a bound of 4.3
 # standard deviations, a search misses one in 60,000 of the rows near its limit. With few dimensions, the maximum
@@ -27,11 +30,17 @@ _CERTAINTY = 4.3
 _SPARSE = 6
 # The maximum number of passes over new rows while writers are adding them.
 PASSES = 5
+# From this number of rows, several threads share a scan. A row takes 0.01 to 0.04 µs, depending on the machine.
+SHARED_FROM = 200_000
+_SHARES = min(os.cpu_count() or 1, 4)
 MAX_CANDIDATES = (
     8_192  # or four times the limit, if that is more; if there are more candidates, the others are not compared again
 )
 
+_threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="soma-scan")
+
 Rows = NDArray[np.intp]
+Part = tuple[Chunk, slice]
 Matching = Callable[[int], NDArray[np.uint32]]  # returns those of the first n labels that the search can return
 
 
@@ -66,6 +75,11 @@ class _Candidates:
         if len(self.rows) > self._limit:
             self._raise_floor()
 
+    def join(self, others: _Candidates) -> None:
+        """Add candidates from other rows, and sort all by row."""
+        self.add(others.rows, others.highest, others._steps)
+        self._select(np.argsort(self.rows))
+
     def _raise_floor(self) -> None:
         slack = 2 * self._query.slack
         lowest = self.highest - slack * self._steps
@@ -73,8 +87,10 @@ class _Candidates:
         floor = np.partition(lowest, place)[place] - slack * self._query.step
         if floor > self.floor:
             self.floor = floor
-            kept = self.highest >= floor
-            self.rows, self.highest, self._steps = self.rows[kept], self.highest[kept], self._steps[kept]
+            self._select(self.highest >= floor)
+
+    def _select(self, places: NDArray[Any]) -> None:
+        self.rows, self.highest, self._steps = self.rows[places], self.highest[places], self._steps[places]
 
 
 def nearest(
@@ -92,10 +108,20 @@ def nearest(
             break
         labels = matching(file.label_count)
         if len(labels):
-            for chunk, places in file.parts(done, count):
-                _compare(query, chunk.columns[places], chunk.first + places.start, labels, candidates)
+            parts, threads = list(file.parts(done, count)), _SHARES if count - done >= SHARED_FROM else 1
+            shares = [parts[first::threads] for first in range(threads)]
+            others = [_threads.submit(_scan, query, share, labels, _Candidates(query, limit)) for share in shares[1:]]
+            _scan(query, shares[0], labels, candidates)
+            for other in others:
+                candidates.join(other.result())
         done = count
     return ranked(file, query.vector, _bounded(file, candidates, limit), limit)
+
+
+def _scan(query: _Query, parts: Sequence[Part], labels: NDArray[np.uint32], candidates: _Candidates) -> _Candidates:
+    for chunk, places in parts:
+        _compare(query, chunk.columns[places], chunk.first + places.start, labels, candidates)
+    return candidates
 
 
 def _compare(

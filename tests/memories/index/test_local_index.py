@@ -366,7 +366,12 @@ def test_rows_are_found_again_after_sorting(index: LocalIndex, monkeypatch: pyte
     assert {id_ for id_, _ in index.scan(ANNA)} == {p.id for p in all_points[1::2] + same_half[1::2]}
 
 
-def test_the_lowest_ids_are_kept_of_too_many_equal_vectors(index: LocalIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_lowest_ids_are_kept_of_too_many_equal_vectors(
+    index: LocalIndex, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    monkeypatch.setattr(scan, "SHARED_FROM", 0)
+    monkeypatch.setattr(scan, "_SHARES", threads)
     monkeypatch.setattr(scan, "MAX_CANDIDATES", 20)
     same = [point(1, 1) for _ in range(300)]
     index.upsert(ANNA, [point(1), *same])
@@ -397,8 +402,13 @@ def spikes() -> Vector:
     return rows
 
 
+@pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("make", [language, clusters, spikes])
-def test_the_results_are_those_of_an_exact_search(tmp_path: Path, make: Any) -> None:
+def test_the_results_are_those_of_an_exact_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Any, threads: int
+) -> None:
+    monkeypatch.setattr(scan, "SHARED_FROM", 0)
+    monkeypatch.setattr(scan, "_SHARES", threads)
     vectors = make()
     index = LocalIndex(tmp_path, "c", vectors.shape[1])
     all_points = points(vectors)

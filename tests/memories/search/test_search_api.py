@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -15,6 +16,7 @@ from django.utils import timezone
 from memories import embeddings, index
 from memories.models import Memory
 from memories.search import lexical, semantic
+from memories.search.semantic import SemanticLeg
 from somamemory.errors import EmbedderUnavailable, IndexUnavailable
 from tests.conftest import Api, drain, problem_of
 
@@ -103,6 +105,24 @@ def test_a_hit_has_every_field_of_the_contract(zoo: Api, search: Search) -> None
         "id", "coord", "coordinate", "namespace", "payload", "memory_type", "metadata", "importance", "created_at",
         "key", "version", "valid_from", "valid_to", "source", "trust", "user_id", "agent_id", "session_id",
     }  # fmt: skip
+
+
+def test_a_long_scan_runs_on_another_thread_with_the_same_result(
+    zoo: Api, search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = search(zoo, "an aardvark that eats ants")["memories"]
+    threads: list[str] = []
+    embed_and_ask = SemanticLeg._embed_and_ask
+
+    def noted(leg: SemanticLeg) -> Any:
+        threads.append(threading.current_thread().name)
+        return embed_and_ask(leg)
+
+    monkeypatch.setattr(semantic, "SCANNED_ASIDE_FROM", 0)
+    monkeypatch.setattr(SemanticLeg, "_embed_and_ask", noted)
+
+    assert search(zoo, "an aardvark that eats ants")["memories"] == wanted
+    assert [name.rpartition("_")[0] for name in threads] == ["soma-semantic"]
 
 
 @pytest.mark.parametrize("mode", MODES)
