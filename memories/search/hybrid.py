@@ -1,7 +1,7 @@
 """The search pipeline, from a query to a page of results.
 
 1. *Query*: prepare `query.Search`, the terms of the query and their statistics (`statistics`).
-2. *Legs*: run two searches, in parallel if the first one is remote or takes long. `semantic` queries the vector index,
+2. *Legs*: run two searches, in parallel if the first one is remote or slow. `semantic` queries the vector index,
    which returns ids; `lexical` queries the full-text index.
 3. *Confirm*: check every candidate in the database, with all filters (`candidates`). A candidate gets both scores even
    if only one leg found it, because its vector and its terms are in the database.

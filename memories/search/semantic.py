@@ -76,7 +76,10 @@ class Few:
 
 @dataclass
 class SemanticLeg:
-    """A query to the vector index, which `start` sends if it takes long, or else `candidates`."""
+    """A query to the vector index.
+
+    `start` sends it if the index or the model is remote or slow; otherwise, `candidates` does.
+    """
 
     caller: Caller
     search: Search
@@ -123,15 +126,15 @@ class SemanticLeg:
             for (candidate, _), similarity in zip(stored, similarities, strict=True):
                 candidate.similarity = similarity
 
-    def start(self, *, is_long: bool) -> None:
-        """Run the query on another thread while the lexical leg runs, if the index or the model is remote, or slow.
+    def start(self, *, is_slow: bool) -> None:
+        """If the index or the model is remote or slow, run the query on another thread while the lexical leg runs.
 
         The thread gets this thread's context, so it cannot read the rows of other tenants. Other queries take at most a
-        few milliseconds, and another thread would cost more than it saves.
+        few milliseconds, so another thread would cost more than it saves.
 
-        is_long: whether a local index must scan many vectors.
+        is_slow: whether a local index must scan many vectors.
         """
-        if is_long or self._is_remote():
+        if is_slow or self._is_remote():
             self._answer = _threads.submit(copy_context().run, tracing.carried(self._embed_and_ask))
 
     def _is_remote(self) -> bool:
@@ -285,7 +288,7 @@ def start(caller: Caller, search: Search, stats: Stats, confirmation: Confirmati
         leg.sampled_of, leg.limit = stats.documents, _first_limit(search, pools=_SAMPLE)
     else:
         leg.few = _few(leg)
-    leg.start(is_long=search.mode == HYBRID and stats.documents >= SCANNED_ASIDE_FROM)
+    leg.start(is_slow=search.mode == HYBRID and stats.documents >= SCANNED_ASIDE_FROM)
     return leg
 
 
