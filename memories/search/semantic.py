@@ -97,10 +97,14 @@ class SemanticLeg:
     @property
     def reads_vectors(self) -> bool:
         """Return whether few memories are compared here, with vectors from the database, instead of by the index."""
+        return self.search.include_archived or not self.has_local_index
+
+    @property
+    def has_local_index(self) -> bool:
         try:
-            return self.search.include_archived or not isinstance(index.of(self.generation), ComparesPoints)
+            return isinstance(index.of(self.generation), ComparesPoints)
         except ConfigurationError:  # will be raised again when the leg runs
-            return True
+            return False
 
     @property
     def memories(self) -> QuerySet[Memory]:
@@ -288,7 +292,8 @@ def start(caller: Caller, search: Search, stats: Stats, confirmation: Confirmati
         leg.sampled_of, leg.limit = stats.documents, _first_limit(search, pools=_SAMPLE)
     else:
         leg.few = _few(leg)
-    leg.start(is_slow=search.mode == HYBRID and stats.documents >= SCANNED_ASIDE_FROM)
+    is_large = stats.documents >= SCANNED_ASIDE_FROM
+    leg.start(is_slow=is_large and search.mode == HYBRID and leg.has_local_index)
     return leg
 
 
