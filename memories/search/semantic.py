@@ -29,6 +29,7 @@ from memories import embeddings, index, large_rows, payloads
 from memories.embeddings.base import Vectors
 from memories.index import generations
 from memories.index.base import MAX_LIMIT, ComparesPoints, Hit, Where, usable
+from memories.index.local.index import LocalIndex
 from memories.models import EmbeddingGeneration, Memory
 from memories.search import analyzer, scoring, term_index, vectors
 from memories.search.candidates import Candidates, Confirmation
@@ -97,12 +98,16 @@ class SemanticLeg:
     @property
     def reads_vectors(self) -> bool:
         """Return whether few memories are compared here, with vectors from the database, instead of by the index."""
-        return self.search.include_archived or not self.has_local_index
+        try:
+            return self.search.include_archived or not isinstance(index.of(self.generation), ComparesPoints)
+        except ConfigurationError:  # will be raised again when the leg runs
+            return True
 
     @property
-    def has_local_index(self) -> bool:
+    def scans_files(self) -> bool:
+        """Return whether the index consists of files, which any thread can scan."""
         try:
-            return isinstance(index.of(self.generation), ComparesPoints)
+            return isinstance(index.of(self.generation), LocalIndex)
         except ConfigurationError:  # will be raised again when the leg runs
             return False
 
@@ -293,7 +298,7 @@ def start(caller: Caller, search: Search, stats: Stats, confirmation: Confirmati
     else:
         leg.few = _few(leg)
     is_large = stats.documents >= SCANNED_ASIDE_FROM
-    leg.start(is_slow=is_large and search.mode == HYBRID and leg.has_local_index)
+    leg.start(is_slow=is_large and search.mode == HYBRID and leg.scans_files)
     return leg
 
 

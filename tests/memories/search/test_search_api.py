@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from memories import embeddings, index
 from memories.index import generations
-from memories.index.base import ComparesPoints
+from memories.index.local.index import LocalIndex
 from memories.models import Memory
 from memories.search import lexical, semantic
 from memories.search.semantic import SemanticLeg
@@ -125,7 +125,7 @@ def test_a_long_scan_runs_on_another_thread_with_the_same_result(
 
     assert search(zoo, "an aardvark that eats ants")["memories"] == wanted
     # pgvector uses the request's database connection, so it stays on the request's thread.
-    is_local = isinstance(index.of(generations.active()), ComparesPoints)
+    is_local = isinstance(index.of(generations.active()), LocalIndex)
     assert [name.startswith("soma-semantic") for name in threads] == [is_local]
 
 
