@@ -72,7 +72,7 @@ def _translate(error: Exception) -> click.ClickException:
         return CliError(str(error), USAGE)
     if isinstance(error, UnicodeEncodeError):
         return CliError("an argument is not valid UTF-8; correct it", USAGE)
-    if isinstance(error, ValueError) and "null byte" in str(error):  # from opening a file
+    if isinstance(error, ValueError) and "embedded null" in str(error):  # from opening a file
         return CliError("a file name contains a null character; correct it", USAGE)
     return _from_client(error) or _from_django(error) or _unexpected(error)
 

@@ -136,3 +136,9 @@ def test_closed_standard_streams_are_replaced(monkeypatch: pytest.MonkeyPatch) -
     assert [stream.name for stream in streams] == [os.devnull] * 3
     for stream in streams:
         stream.close()
+
+
+def test_a_null_character_in_a_file_name_is_a_usage_error(soma: Soma) -> None:
+    done = soma("import", "\x00")
+    assert (done.code, done.out) == (2, "")
+    assert "a file name contains a null character; correct it" in done.err
