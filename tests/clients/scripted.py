@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import threading
 from collections.abc import Callable, Sequence
@@ -55,6 +56,9 @@ class ScriptedServer:
         return [headers.get(name) for _, headers, _ in self.requests]
 
     def close(self) -> None:
+        """Close the port at once: a thread that waits in `accept` would otherwise keep it open."""
+        with contextlib.suppress(OSError):  # macOS refuses, and ends `accept` when the listener is closed
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
 
