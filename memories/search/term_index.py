@@ -47,6 +47,7 @@ _SQLITE_MATCHING = f"""
     AND {_SQLITE_MATCH}
 """
 _SQLITE_COUNT = f"SELECT count(*) FROM (SELECT 1 FROM sfm_memory_terms_scoped WHERE {_SQLITE_MATCH} LIMIT %s)"  # noqa: S608
+_SQLITE_IDS = f"SELECT sfm_memories.id FROM {_SQLITE_MATCHING} LIMIT %s"  # noqa: S608
 _SQLITE_COUNTS = f"""
     WITH scope AS MATERIALIZED ({_SCOPE})
     SELECT NULL, coalesce(sum(documents), 0), coalesce(sum(words), 0) FROM scope
@@ -122,6 +123,15 @@ def count(
         cursor.execute(_SQLITE_COUNT, [_of_sqlite(fields), tenant.id.hex, json.dumps(namespaces), most])
         found: int = cursor.fetchone()[0]
         return found
+
+
+def ids(
+    connection: BaseDatabaseWrapper, tenant: Tenant, namespaces: Sequence[str], fields: Sequence[Clause], most: int
+) -> list[str]:
+    """Return the ids of up to `most` of the memories that `count` counts. For SQLite only."""
+    with connection.cursor() as cursor:
+        cursor.execute(_SQLITE_IDS, [_of_sqlite(fields), tenant.id.hex, json.dumps(namespaces), most])
+        return [id for (id,) in cursor.fetchall()]
 
 
 def newest_first(connection: BaseDatabaseWrapper) -> str:

@@ -44,7 +44,7 @@ def test_a_search_that_compares_too_many_vectors_is_rejected(api: Api, monkeypat
     monkeypatch.setattr(semantic, "EXACT", 1)
     monkeypatch.setattr(semantic, "MAX_LIMIT", 1)
     monkeypatch.setattr(semantic, "_first_limit", lambda search, pools=1: 1)
-    body = {"query": "tea", "mode": "semantic", "filters": {"text": "coffee"}}
+    body = {"query": "tea", "mode": "semantic", "filters": {"text": {"ne": "tea"}}}
 
     response = api.post("/memories/search", body)
 

@@ -84,7 +84,7 @@ class Store:
         for _ in range(scan.PASSES):
             with self._lookups:
                 rows = self._lookup.live(self.file, ids)
-            found = scan.ranked(self.file, vector[None], rows, limit)
+            found = scan.nearest_of(self.file, rows, vector, limit)
             if gathered(self.file, rows, lambda columns, places: columns.labels[places]).all():
                 break  # otherwise, a row has died in the meantime, and its vector may already have been overwritten
         return _hits(*found)

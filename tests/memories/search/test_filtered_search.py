@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import random
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from memories.filters import fields, parse
+from memories.index.base import Hit
+from memories.index.local.index import LocalIndex
 from memories.search import query, selection, semantic
 from tests.conftest import POSTGRESQL, Api, drain
 
@@ -101,27 +104,42 @@ def test_the_index_of_fields_finds_what_a_scan_finds(
     with_index = hits(stored, filters, mode=mode, top_k=top_k)
     with monkeypatch.context() as patch:
         patch.setattr(semantic, "EXACT", 1)
+        not_all_counted = hits(stored, filters, mode=mode, top_k=top_k)
+        patch.setattr(semantic, "_COMPARED_PER_HIT", 0)
         with_more_hits = hits(stored, filters, mode=mode, top_k=top_k)
 
     monkeypatch.setattr(selection, "clauses", lambda filter: ())
 
-    assert hits(stored, filters, mode=mode, top_k=top_k) == with_index == with_more_hits
+    assert hits(stored, filters, mode=mode, top_k=top_k) == with_index == not_all_counted == with_more_hits
 
 
 @pytest.mark.skipif(POSTGRESQL, reason="the fields are in SQLite's full-text index")
-def test_few_memories_with_a_common_field_need_no_scan(stored: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(semantic, "SAMPLED_FROM", 1)
-    sources: list[str] = []
-    read = selection.Selection.rows
+@pytest.mark.parametrize("tag", SHARES)
+def test_the_index_compares_only_memories_with_a_common_field(
+    stored: Api, monkeypatch: pytest.MonkeyPatch, tag: str
+) -> None:
+    monkeypatch.setattr(LocalIndex, "search", lambda *given, **options: pytest.fail("scanned the index"))
+    monkeypatch.setattr(semantic, "_few", lambda *given, **options: pytest.fail("read every memory with the field"))
 
-    def rows(self: selection.Selection, columns: str, source: str, *rest: Any) -> Any:
-        sources.append(source.strip())
-        return read(self, columns, source, *rest)
+    assert hits(stored, {f"metadata.{tag}": True}, mode="semantic")
 
-    monkeypatch.setattr(selection.Selection, "rows", rows)
 
-    assert hits(stored, {"metadata.few": True}, mode="semantic")
-    assert sources[0].startswith("sfm_memory_terms_scoped CROSS JOIN sfm_memories")
+@pytest.mark.skipif(POSTGRESQL, reason="the fields are in SQLite's full-text index")
+def test_more_of_the_memories_with_a_common_field_are_confirmed_if_too_few_pass(
+    stored: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[int] = []
+    compare = LocalIndex.nearest_of
+
+    def noted(self: LocalIndex, tenant: UUID, ids: Any, vector: Any, limit: int) -> list[Hit]:
+        limits.append(limit)
+        return compare(self, tenant, ids, vector, limit)
+
+    monkeypatch.setattr(LocalIndex, "nearest_of", noted)
+    monkeypatch.setattr(semantic, "_SCANNED", 0)
+
+    assert hits(stored, {"metadata.half": True, "metadata.one": {"ne": False}}, mode="semantic")
+    assert limits[0] < limits[-1]
 
 
 def test_a_search_finds_changed_fields_at_once(api: Api) -> None:
