@@ -103,7 +103,7 @@ def path_of(name: str, tenant: Tenant) -> str:
 
 def state(tenant: Tenant) -> list[Any]:
     """Return the other tenant's rows, and rows that only superusers can change."""
-    owned = [list(model.objects.for_tenant(tenant).values()) for model in (Memory, Conversation, Link)]
+    owned = [list(model.objects.for_tenant(tenant).order_by("pk").values()) for model in (Memory, Conversation, Link)]
     others: tuple[Any, ...] = (Tenant, ApiKey, Job, Group, OAuthGrant)
     rows = [list(model.objects.order_by("pk").values()) for model in others]
     return [*owned, *rows, list(User.objects.order_by("pk").values("username", "is_staff", "is_active", "password"))]
