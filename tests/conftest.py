@@ -37,7 +37,7 @@ from memories.index import backpressure, generations
 from memories.index import drain as sync
 from memories.index.pgvector.index import PgvectorIndex
 from memories.models import EmbeddingGeneration
-from memories.search import statistics
+from memories.search import known_ids, statistics
 from operations import health
 from somamemory import caching
 from somamemory.db import replicas, tenant_scope
@@ -288,6 +288,7 @@ def _nothing_remembered() -> None:
     key_usage.forget()
     metrics.forget_cached()
     generations.forget_cached()
+    known_ids.forget_cached()
     backpressure.forget_cached()
     statistics.forget_cached()
     health.forget_cached()

@@ -18,6 +18,10 @@ from numpy.typing import NDArray
 from somamemory.errors import DimensionMismatch, InvalidInput
 
 Vector = NDArray[np.float32]
+# The two halves of each id as integers, most significant first; of shape (number of ids, 2).
+IdHalves = NDArray[np.uint64]
+# Ids as UUIDs, as strings of 32 hexadecimal digits, or as halves.
+Ids = Sequence[UUID] | Sequence[str] | Sequence[UUID | str] | IdHalves
 
 MAX_LIMIT = 16_384  # the maximum that a Milvus server allows for one search
 
@@ -132,11 +136,26 @@ class VectorIndex(Protocol):
 class ComparesPoints(Protocol):
     """A local vector index, which can also compare given points."""
 
-    def nearest_of(self, tenant: UUID, ids: Sequence[UUID | str], vector: Vector, limit: int) -> list[Hit]:
-        """Return the nearest of the points with these ids, in the same order as `search`. Ignores ids without a point.
+    def nearest_of(self, tenant: UUID, ids: Ids, vector: Vector, limit: int) -> list[Hit]:
+        """Return the nearest of the points with these ids, in the same order as `search`.
 
-        ids: either all UUIDs, or all strings of 32 hexadecimal digits.
+        Ids without a point are ignored.
         """
+
+
+def halves(ids: Ids) -> IdHalves:
+    """Return both halves of each id."""
+    if isinstance(ids, np.ndarray):
+        return ids
+    digits = [id for id in ids if isinstance(id, str)] or [id.hex for id in ids if isinstance(id, UUID)]
+    return np.frombuffer(bytes.fromhex("".join(digits)), ">u8").astype(np.uint64).reshape(-1, 2)
+
+
+def listed(ids: Ids) -> list[UUID | str]:
+    """Return the ids as a list of UUIDs or strings."""
+    if isinstance(ids, np.ndarray):
+        return [UUID(int=high << 64 | low) for high, low in ids.tolist()]
+    return list(ids)
 
 
 def usable(vector: Vector) -> bool:

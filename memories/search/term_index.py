@@ -18,8 +18,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from memories.index.base import IdHalves
+from memories.search import known_ids
 from tenants.models import Tenant
 
 # Terms that a memory must all contain. A term that ends with a star is a prefix.
@@ -47,7 +50,10 @@ _SQLITE_MATCHING = f"""
     AND {_SQLITE_MATCH}
 """
 _SQLITE_COUNT = f"SELECT count(*) FROM (SELECT 1 FROM sfm_memory_terms_scoped WHERE {_SQLITE_MATCH} LIMIT %s)"  # noqa: S608
-_SQLITE_IDS = f"SELECT sfm_memories.id FROM {_SQLITE_MATCHING} LIMIT %s"  # noqa: S608
+# A JSON list is faster to read than as many rows.
+_SQLITE_SEQS = f"""
+    SELECT json_group_array(rowid) FROM (SELECT rowid FROM sfm_memory_terms_scoped WHERE {_SQLITE_MATCH} LIMIT %s)
+"""  # noqa: S608
 _SQLITE_COUNTS = f"""
     WITH scope AS MATERIALIZED ({_SCOPE})
     SELECT NULL, coalesce(sum(documents), 0), coalesce(sum(words), 0) FROM scope
@@ -127,11 +133,12 @@ def count(
 
 def ids(
     connection: BaseDatabaseWrapper, tenant: Tenant, namespaces: Sequence[str], fields: Sequence[Clause], most: int
-) -> list[str]:
+) -> IdHalves:
     """Return the ids of up to `most` of the memories that `count` counts. For SQLite only."""
     with connection.cursor() as cursor:
-        cursor.execute(_SQLITE_IDS, [_of_sqlite(fields), tenant.id.hex, json.dumps(namespaces), most])
-        return [id for (id,) in cursor.fetchall()]
+        cursor.execute(_SQLITE_SEQS, [_of_sqlite(fields), tenant.id.hex, json.dumps(namespaces), most])
+        found: list[int] = orjson.loads(cursor.fetchone()[0])
+    return known_ids.of(connection, found)
 
 
 def newest_first(connection: BaseDatabaseWrapper) -> str:

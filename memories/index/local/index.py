@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
 
-from memories.index.base import Hit, Point, Vector, Where, checked_limit, unit_vector, unit_vectors
+from memories.index.base import Hit, Ids, Point, Vector, Where, checked_limit, unit_vector, unit_vectors
 from memories.index.local import layout
 from memories.index.local.locking import exclusive
 from memories.index.local.points_file import Damaged
@@ -65,7 +65,7 @@ class LocalIndex:
         with tracing.span("index: search"), self._reading(tenant) as store:
             return [] if store is None else store.search(query, where, limit)
 
-    def nearest_of(self, tenant: UUID, ids: Sequence[UUID | str], vector: Vector, limit: int) -> list[Hit]:
+    def nearest_of(self, tenant: UUID, ids: Ids, vector: Vector, limit: int) -> list[Hit]:
         limit = checked_limit(limit)
         query = unit_vector(vector, self._dimension)
         with tracing.span("index: compare vectors"), self._reading(tenant) as store:

@@ -12,7 +12,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from memories.index.base import Hit, Point, Vector, Where
+from memories.index.base import Hit, Ids, Point, Vector, Where, halves
 from memories.index.local import codes, scan
 from memories.index.local.labels import Labels
 from memories.index.local.layout import Columns
@@ -79,11 +79,12 @@ class Store:
 
         return _hits(*scan.nearest(self.file, matching, vector, limit))
 
-    def nearest_of(self, ids: Sequence[UUID | str], vector: Vector, limit: int) -> list[Hit]:
+    def nearest_of(self, ids: Ids, vector: Vector, limit: int) -> list[Hit]:
         self._refuse_if_rebuilding()
+        wanted = halves(ids)
         for _ in range(scan.PASSES):
             with self._lookups:
-                rows = self._lookup.live(self.file, ids)
+                rows = self._lookup.live(self.file, wanted)
             found = scan.nearest_of(self.file, rows, vector, limit)
             if gathered(self.file, rows, lambda columns, places: columns.labels[places]).all():
                 break  # otherwise, a row has died in the meantime, and its vector may already have been overwritten

@@ -18,7 +18,7 @@ import orjson
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from memories.index.base import Hit, Point, Vector, Where, checked_limit, unit_vector
+from memories.index.base import Hit, Ids, Point, Vector, Where, checked_limit, listed, unit_vector
 from memories.index.pgvector import upkeep
 from memories.index.pgvector.nearest import Nearest
 from memories.index.pgvector.table import Table, translating_errors
@@ -85,7 +85,7 @@ class PgvectorIndex:
             rows = self._nearest.search(connection, tenant, query, where, limit)
         return _hits(rows, limit)
 
-    def nearest_of(self, tenant: UUID, ids: Sequence[UUID | str], vector: Vector, limit: int) -> list[Hit]:
+    def nearest_of(self, tenant: UUID, ids: Ids, vector: Vector, limit: int) -> list[Hit]:
         checked_limit(limit)
         query = _text(unit_vector(vector, self._table.dimension))
         if not self._table.exists():
@@ -94,7 +94,7 @@ class PgvectorIndex:
             "SELECT memory_id, -(vector <#> %s::vector) FROM {table} WHERE tenant_id = %s AND memory_id = ANY (%s)"
         )
         with _connection(False).cursor() as cursor, translating_errors("search"):
-            cursor.execute(statement, [query, tenant, list(ids)])
+            cursor.execute(statement, [query, tenant, listed(ids)])
             return _hits(cursor.fetchall(), limit)
 
     def delete(self, tenant: UUID, ids: Sequence[UUID]) -> None:
