@@ -60,7 +60,7 @@ class PointsFile:
         self._chunks: list[Chunk] = []
         self._mapping = threading.Lock()
         self._header: NDArray[np.uint64] = np.empty(0, np.uint64)
-        self._vectors_read = 0
+        self._vectors_used = 0
         weakref.finalize(self, os.close, descriptor)
 
     @classmethod
@@ -180,6 +180,7 @@ class PointsFile:
             rows = chunk.columns[places]
             wrong = (rows.labels != 0) & ((checksums(rows) != rows.checksums) | (rows.labels > self.label_count))
             torn += (np.flatnonzero(wrong) + chunk.first).tolist()
+            self.count_vectors_used(len(rows))
         self.kill(torn)
         return len(torn)
 
@@ -215,6 +216,7 @@ class PointsFile:
             chunk.columns.write(places.start, rows[done : done + size])
             done += size
         self._header[layout.COUNT_AT] = stop
+        self.count_vectors_used(len(rows))
 
     def kill(self, rows: list[int]) -> None:
         """Mark rows as dead, and overwrite their vectors, because a text can be guessed from its vector."""
@@ -241,11 +243,11 @@ class PointsFile:
         self.kill(rows[order][:-1][same].tolist())
         self._header[layout.DEAD_AT] = self.count - len(rows) + int(same.sum())
 
-    def count_vectors_read(self, count: int) -> None:
-        """Count vectors that were read, and release their pages when these may have reached 64 MiB."""
-        self._vectors_read += count
-        if self._vectors_read > _FORGET_AFTER_VECTORS:
-            self._vectors_read = 0
+    def count_vectors_used(self, count: int) -> None:
+        """Count vectors that were read or written, and release their pages when these may have reached 64 MiB."""
+        self._vectors_used += count
+        if self._vectors_used > _FORGET_AFTER_VECTORS:
+            self._vectors_used = 0
             for chunk in self._chunks:
                 chunk.forget_vectors()
 

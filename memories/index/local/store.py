@@ -161,6 +161,7 @@ class Store:
         for chunk, places in old.parts(0, old.count):
             rows = chunk.columns[places]
             new.append(rows[np.flatnonzero(rows.labels)])
+            old.count_vectors_used(len(rows))
         new.publish()
         old.retire()
         with self._lookups:
