@@ -65,6 +65,8 @@ def by_key(tenant: Tenant, rows: Iterable[Memory]) -> Mapping[str, Conversation]
     Uses a single query.
     """
     keys = {conversation_key(row.coordinate_key) for row in rows}
+    if not keys:
+        return {}
     conversations = Conversation.objects.for_tenant(tenant).filter(key__among=keys)
     return {conversation.key: conversation for conversation in rows_of(conversations)}
 
