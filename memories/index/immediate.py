@@ -42,7 +42,7 @@ SETTLE = "memories.settle"
 # The drain ignores the rows of such memories for this long, because they are usually settled by then.
 GRACE = timedelta(seconds=2)
 GATHER_S = 0.1  # memories indexed within this time are settled together
-BATCH = 1000
+BATCH = 10_000  # less would fall behind several clients that store many memories at once
 MAX_UNSETTLED = 100_000  # the maximum number of memories to settle; if there are more, the drain indexes them again
 
 
@@ -187,13 +187,22 @@ def _index_again(batch: Unsettled) -> None:
 
     Leased or locked rows are left to the drain.
     """
-    for (generation_id, tenant, id), version in batch.items():
-        rows: Any = VectorEmbedding.all_tenants  # see `outbox.rows_of`
-        row = rows.filter(tenant_id=tenant, generation_id=generation_id, memory_id=id)
-        if not row.exclude(wanted_version=version).update(due_at=timezone.now()) and not row.exists():
-            generation = next((one for one in generations.written() if one.id == generation_id), None)
-            if generation is not None:
-                index.of(generation).delete(tenant, [id])
+    rows: Any = VectorEmbedding.all_tenants.filter(memory_id__among=[id for _, _, id in batch])  # see `outbox.rows_of`
+    wanted = {
+        (generation, tenant, id): (row, version)
+        for row, generation, tenant, id, version in rows.values_list(
+            "id", "generation_id", "tenant_id", "memory_id", "wanted_version"
+        )
+    }
+    generations_by_id = {generation.id: generation for generation in generations.written()}
+    for key, version in batch.items():
+        generation_id, tenant, id = key
+        row, wanted_version = wanted.get(key, (None, None))
+        if row is None and generation_id in generations_by_id:
+            index.of(generations_by_id[generation_id]).delete(tenant, [id])
+        elif row is not None and wanted_version != version:
+            # One row at a time, because a statement that locks many could deadlock with a writer.
+            VectorEmbedding.all_tenants.filter(id=row).update(due_at=timezone.now())
     notify.on_commit()
 
 

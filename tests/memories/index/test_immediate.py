@@ -10,6 +10,8 @@ from uuid import UUID
 
 import numpy as np
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from memories import coordinates, index, services
@@ -183,6 +185,23 @@ def test_the_point_of_a_memory_purged_in_the_meantime_is_removed_again(
 
     assert not points.points
     assert not VectorEmbedding.all_tenants.exists()
+
+
+def test_only_the_memories_that_have_changed_are_indexed_again(
+    points: Points, committed: Execute, caller: Caller
+) -> None:
+    with committed():
+        services.store_many(caller, [NewMemory(coordinates.of([n]), {"text": "a walrus"}) for n in range(20)])
+    VectorEmbedding.all_tenants.filter(memory__coordinate_key__in=[coordinates.of([n]).key for n in (3, 7)]).update(
+        wanted_version=2
+    )
+    with CaptureQueriesContext(connection) as captured:
+        immediate.settle()
+
+    waiting = VectorEmbedding.all_tenants.filter(due_at__lte=timezone.now())
+    assert set(waiting.values_list("wanted_version", flat=True)) == {2}
+    assert VectorEmbedding.all_tenants.filter(indexed_version=1, due_at=None).count() == 18
+    assert sum(query["sql"].startswith("SELECT") for query in captured) == 1
 
 
 def test_a_row_that_a_drain_has_leased_is_left_to_it(store: Callable[..., Memory]) -> None:
