@@ -62,7 +62,7 @@ def lock(caller: Caller, id: UUID) -> Conversation:
 def by_key(tenant: Tenant, rows: Iterable[Memory]) -> Mapping[str, Conversation]:
     """Return the conversations to which these messages and summaries belong, by conversation key.
 
-    Uses a single query.
+    Uses at most one query.
     """
     keys = {conversation_key(row.coordinate_key) for row in rows}
     if not keys:

@@ -21,7 +21,7 @@ Vector = NDArray[np.float32]
 # The two halves of each id as integers, most significant first; of shape (number of ids, 2).
 IdHalves = NDArray[np.uint64]
 # Ids as UUIDs, as strings of 32 hexadecimal digits, or as halves.
-Ids = Sequence[UUID] | Sequence[str] | Sequence[UUID | str] | IdHalves
+Ids = Sequence[UUID | str] | IdHalves
 
 MAX_LIMIT = 16_384  # the maximum that a Milvus server allows for one search
 
@@ -134,7 +134,7 @@ class VectorIndex(Protocol):
 
 @runtime_checkable
 class ComparesPoints(Protocol):
-    """A local vector index, which can also compare given points."""
+    """A vector index that can also compare given points."""
 
     def nearest_of(self, tenant: UUID, ids: Ids, vector: Vector, limit: int) -> list[Hit]:
         """Return the nearest of the points with these ids, in the same order as `search`.
@@ -147,8 +147,8 @@ def halves(ids: Ids) -> IdHalves:
     """Return both halves of each id."""
     if isinstance(ids, np.ndarray):
         return ids
-    digits = [id for id in ids if isinstance(id, str)] or [id.hex for id in ids if isinstance(id, UUID)]
-    return np.frombuffer(bytes.fromhex("".join(digits)), ">u8").astype(np.uint64).reshape(-1, 2)
+    digits = "".join([id if isinstance(id, str) else id.hex for id in ids])
+    return np.frombuffer(bytes.fromhex(digits), ">u8").astype(np.uint64).reshape(-1, 2)
 
 
 def listed(ids: Ids) -> list[UUID | str]:

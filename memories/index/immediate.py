@@ -15,6 +15,7 @@ import hashlib
 import logging
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -42,7 +43,7 @@ SETTLE = "memories.settle"
 # The drain ignores the rows of such memories for this long, because they are usually settled by then.
 GRACE = timedelta(seconds=2)
 GATHER_S = 0.1  # memories indexed within this time are settled together
-BATCH = 10_000  # less would fall behind several clients that store many memories at once
+BATCH = 10_000  # with smaller batches, settling falls behind if several clients store in bulk
 MAX_UNSETTLED = 100_000  # the maximum number of memories to settle; if there are more, the drain indexes them again
 
 
@@ -185,24 +186,25 @@ def _settle(batch: Unsettled) -> None:
 def _index_again(batch: Unsettled) -> None:
     """Queue memories that have changed since they were written to the index, and remove purged ones from it.
 
-    Leased or locked rows are left to the drain.
+    Other rows were leased or locked, and are left to those that hold them.
     """
-    rows: Any = VectorEmbedding.all_tenants.filter(memory_id__among=[id for _, _, id in batch])  # see `outbox.rows_of`
-    wanted = {
-        (generation, tenant, id): (row, version)
-        for row, generation, tenant, id, version in rows.values_list(
-            "id", "generation_id", "tenant_id", "memory_id", "wanted_version"
-        )
-    }
-    generations_by_id = {generation.id: generation for generation in generations.written()}
-    for key, version in batch.items():
-        generation_id, tenant, id = key
-        row, wanted_version = wanted.get(key, (None, None))
-        if row is None and generation_id in generations_by_id:
-            index.of(generations_by_id[generation_id]).delete(tenant, [id])
-        elif row is not None and wanted_version != version:
-            # One row at a time, because a statement that locks many could deadlock with a writer.
-            VectorEmbedding.all_tenants.filter(id=row).update(due_at=timezone.now())
+    rows: Any = VectorEmbedding.all_tenants  # see `outbox.rows_of`
+    stored = rows.filter(memory_id__among=[id for _, _, id in batch]).values_list(
+        "generation_id", "tenant_id", "memory_id", "wanted_version", "id"
+    )
+    found = {(generation, tenant, memory): (version, row) for generation, tenant, memory, version, row in stored}
+    changed = [row for key, (version, row) in found.items() if batch.get(key, version) != version]
+    with transaction.atomic():
+        # A row that is locked now is being changed by a writer, which makes it due itself.
+        free = rows.filter(id__among=changed).select_for_update(skip_locked=True).values_list("id", flat=True)
+        rows.filter(id__among=list(free)).update(due_at=timezone.now())
+    purged: defaultdict[tuple[UUID, UUID], list[UUID]] = defaultdict(list)
+    for generation, tenant, memory in batch.keys() - found.keys():
+        purged[generation, tenant].append(memory)
+    written = {generation.id: generation for generation in generations.written()}
+    for (generation, tenant), ids in purged.items():
+        if generation in written:
+            index.of(written[generation]).delete(tenant, ids)
     notify.on_commit()
 
 

@@ -1,8 +1,10 @@
-"""A cache of the ids of memories by `seq`. Neither of them ever changes, so no entry can become outdated.
+"""A cache of the ids of memories by `seq`, for searches with filters on SQLite.
 
 SQLite's full-text index returns `seq`, but the vector index needs ids. Reading an id from its row takes 1.2 µs, because
-rows are large. Looking it up in this cache takes 0.04 µs. Entries of deleted memories remain, so callers must confirm
-the ids in the database.
+rows are large. Looking it up in this cache takes 0.04 µs.
+
+Entries are never outdated, because a memory's `seq` and id never change, and SQLite does not use the `seq` of a deleted
+memory again. A migration that rebuilds the table of memories must therefore preserve its row in `sqlite_sequence`.
 """
 
 from __future__ import annotations
@@ -13,52 +15,50 @@ from collections.abc import Sequence
 
 import numpy as np
 from django.db.backends.base.base import BaseDatabaseWrapper
+from numpy.typing import NDArray
 
 from memories.index.base import IdHalves, halves
 
-MOST = 1 << 22  # memories with a greater `seq` are not cached, so the cache takes at most 64 MiB
+SLOTS = 1 << 21  # an entry takes 24 bytes, so the cache takes at most 48 MiB
 
 _IDS = "SELECT seq, id FROM sfm_memories WHERE seq IN (SELECT value FROM json_each(%s))"
 
 _lock = threading.Lock()
-_known: IdHalves | None = None
+_slots: NDArray[np.uint64] | None = None  # `seq` and both halves of an id, in the slot number `seq` modulo `SLOTS`
 
 
 def of(connection: BaseDatabaseWrapper, seqs: Sequence[int]) -> IdHalves:
-    """Return the ids of the memories that exist, in any order. For SQLite only."""
-    wanted = np.array(seqs, np.int64)
-    fits = wanted < MOST
+    """Return the ids of these memories, in any order. Some of them may have been deleted."""
+    wanted = np.array(seqs, np.uint64)
     with _lock:
-        found = _table()[wanted[fits]]
-    is_known = found.any(axis=1)
-    if is_known.all() and fits.all():
-        return found
-    missing = np.concatenate((wanted[fits][~is_known], wanted[~fits]))
-    return np.concatenate((found[is_known], _read(connection, missing.tolist())))
+        entries: NDArray[np.uint64] = _allocated()[wanted % np.uint64(SLOTS)]
+    known = entries[:, 0] == wanted
+    if known.all():
+        return entries[:, 1:]
+    return np.concatenate((entries[known, 1:], _read(connection, wanted[~known].tolist())))
 
 
 def forget_cached() -> None:
-    global _known
+    global _slots
     with _lock:
-        _known = None
+        _slots = None
 
 
 def _read(connection: BaseDatabaseWrapper, seqs: Sequence[int]) -> IdHalves:
     with connection.cursor() as cursor:
         cursor.execute(_IDS, [json.dumps(seqs)])
         rows = cursor.fetchall()
-    read = halves([id for _, id in rows])
-    if not connection.in_atomic_block:  # after a rollback, SQLite uses the same `seq` again
-        found = np.array([seq for seq, _ in rows], np.int64)
-        fits = found < MOST
+    ids = halves([id for _, id in rows])
+    if not connection.in_atomic_block:  # if the transaction is rolled back, SQLite uses the same `seq` again
+        found = np.array([seq for seq, _ in rows], np.uint64)
         with _lock:
-            _table()[found[fits]] = read[fits]
-    return read
+            _allocated()[found % np.uint64(SLOTS)] = np.column_stack((found, ids))
+    return ids
 
 
-def _table() -> IdHalves:
-    """Return the table of ids. The operating system provides memory only for the pages that are written."""
-    global _known
-    if _known is None:
-        _known = np.zeros((MOST, 2), np.uint64)
-    return _known
+def _allocated() -> NDArray[np.uint64]:
+    """Return the slots. Only those that have been written occupy memory."""
+    global _slots
+    if _slots is None:
+        _slots = np.zeros((SLOTS, 3), np.uint64)
+    return _slots

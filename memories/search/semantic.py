@@ -59,8 +59,8 @@ _SCANNED = 8
 # because counting 100,000 takes 7 ms.
 _COMMON = 10
 # If the full-text index finds at most this many memories for each hit that would have to be requested, a local index
-# compares all of them: finding, comparing and confirming takes 6 to 10 µs for a hit, and 0.5 µs for one of these
-# memories.
+# compares all of them: finding, comparing and confirming takes 6 to 14 µs for a hit, and 0.5 µs for one of these
+# memories, or 1.7 µs if its id has to be read (see `known_ids`).
 _COMPARED_PER_HIT = 15
 _MAX_AMONG = 100_000
 # If more memories than this await indexing, a search with `consistency=strong` is rejected, because it would be slow.

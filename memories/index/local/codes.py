@@ -48,7 +48,7 @@ def checksums(rows: Columns) -> NDArray[np.uint64]:
 
 def _checksums(rows: Columns) -> NDArray[np.uint64]:
     words = (
-        rows.vectors.view(np.uint32),
+        np.asarray(rows.vectors).view(np.uint32),
         rows.codes.view(np.uint8),
         rows.scales.view(np.uint32)[:, None],
         rows.ids,

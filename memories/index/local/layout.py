@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from memories.index.local.vector_column import VectorColumn
+
 FORMAT = 1
 MAGIC = int.from_bytes(b"SOMAVECT", "little")
 HEADER_BYTES = 4096
@@ -26,6 +28,9 @@ HEADER_WORDS = BOOT_AT + 2
 
 FIRST_ROWS, GROWTH, MAX_ROWS = 64, 4, 65_536
 MAX_CHUNKS = 256  # the maximum for one tenant, enough for 16.4 million rows
+# In chunks with more rows, vectors are read from the file (see `vector_column`). Reading 60 mapped vectors takes 0.1 ms
+# less. The chunks with up to this many rows contain 16 MiB of vectors in total.
+MAPPED_ROWS = 12_288
 # A chunk begins at an offset that every machine can map; the largest pages in use are 64 KiB.
 _CHUNK_ALIGNMENT = max(65_536, ALLOCATIONGRANULARITY)
 _COLUMN_ALIGNMENT = 64  # the size of a cache line
@@ -61,7 +66,7 @@ class Columns:
     ids: NDArray[np.uint64]
     versions: NDArray[np.int64]
     checksums: NDArray[np.uint64]
-    vectors: NDArray[np.float32]
+    vectors: NDArray[np.float32] | VectorColumn
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -116,10 +121,23 @@ def places(dimension: int) -> tuple[Place, ...]:
     return tuple(found)
 
 
-def view(buffer: mmap, place: Place, dimension: int) -> Columns:
-    """Return the columns of a chunk, as arrays in the mapped memory."""
-    specs = zip(place.columns, _specs(dimension).values(), strict=True)
-    return Columns(*(np.frombuffer(buffer, spec, place.rows, offset) for offset, spec in specs))
+def mapped_length(place: Place) -> int:
+    """Return how many bytes of a chunk to map into memory. The vectors, which come last, are mapped in small chunks."""
+    return place.length if place.rows <= MAPPED_ROWS else place.columns[-1]
+
+
+def view(buffer: mmap, place: Place, vectors: VectorColumn) -> Columns:
+    """Return the columns of a chunk as arrays in the mapped memory.
+
+    vectors: the vectors of the chunk, used if they are not mapped.
+    """
+    positions = zip(_specs(vectors.dimension).items(), place.columns, strict=True)
+    mapped: dict[str, Any] = {
+        name: np.frombuffer(buffer, spec, place.rows, position)
+        for (name, spec), position in positions
+        if position < len(buffer)
+    }
+    return Columns(**{"vectors": vectors, **mapped})
 
 
 def _specs(dimension: int) -> dict[str, np.dtype[Any]]:

@@ -1,4 +1,4 @@
-"""The points of one tenant, in a file that every process on the machine maps into its memory.
+"""The points of one tenant, in a file that every process on the machine maps into its memory, except most vectors.
 
 Rows are appended, and published by increasing the count in the header, which a writer does last. Deleting a row clears
 its label. Readers need no lock; writers hold the tenant's lock.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import threading
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -22,10 +21,10 @@ from numpy.typing import NDArray
 from memories.index.local import layout
 from memories.index.local.codes import checksums
 from memories.index.local.layout import Columns
+from memories.index.local.vector_column import OpenFile, VectorColumn
 from somamemory.errors import IndexUnavailable
 
 PRIVATE = 0o600
-_FORGET_AFTER_VECTORS = 1_024  # reading a vector may map 16 pages of 4 KiB
 
 
 class Damaged(Exception):
@@ -38,37 +37,26 @@ class Chunk:
     columns: Columns
     memory: mmap = field(repr=False)
 
-    def forget_vectors(self) -> None:
-        """Remove the pages of vectors from this process's memory. They stay in the page cache while there is room."""
-        if hasattr(self.memory, "madvise"):
-            number = layout.chunk_of(self.first)
-            place = layout.places(self.columns.vectors.shape[1])[number]
-            self.memory.madvise(_DONT_NEED, place.columns[-1], place.length - place.columns[-1])
-
 
 Number = TypeVar("Number", bound=np.generic)
-_DONT_NEED = 4  # MADV_DONTNEED has this number on Linux and macOS
 
 
 class PointsFile:
     """An open file. Each access to a property such as `count` or `retired` reads the header, which processes share."""
 
-    def __init__(self, path: Path, dimension: int, descriptor: int) -> None:
+    def __init__(self, path: Path, dimension: int, opened: OpenFile) -> None:
         self.path = path
         self.dimension = dimension
-        self._descriptor = descriptor
+        self._opened = opened
         self._chunks: list[Chunk] = []
         self._mapping = threading.Lock()
         self._header: NDArray[np.uint64] = np.empty(0, np.uint64)
-        self._vectors_used = 0
-        weakref.finalize(self, os.close, descriptor)
 
     @classmethod
     def create(cls, path: Path, dimension: int) -> PointsFile:
         """Create an empty file under a temporary name. It replaces any existing file only in `publish`."""
         draft = path.with_suffix(".new")
-        descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, PRIVATE)
-        made = cls(path, dimension, descriptor)
+        made = cls(path, dimension, OpenFile(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC, PRIVATE))
         made._reserve(0)
         made._map_header()
         for at, word in (
@@ -88,15 +76,15 @@ class PointsFile:
     def open(cls, path: Path, dimension: int) -> PointsFile | None:
         """Return the file, or None if there is none. Raises Damaged if its header is not valid."""
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            opened = OpenFile(path, os.O_RDWR)
         except FileNotFoundError:
             return None
-        found = cls(path, dimension, descriptor)
+        found = cls(path, dimension, opened)
         found._check_header()
         return found
 
     def _check_header(self) -> None:
-        size = os.fstat(self._descriptor).st_size
+        size = os.fstat(self._opened.descriptor).st_size
         places = layout.places(self.dimension)
         if size < places[0].length:
             raise Damaged("the file is too short")
@@ -180,7 +168,6 @@ class PointsFile:
             rows = chunk.columns[places]
             wrong = (rows.labels != 0) & ((checksums(rows) != rows.checksums) | (rows.labels > self.label_count))
             torn += (np.flatnonzero(wrong) + chunk.first).tolist()
-            self.count_vectors_used(len(rows))
         self.kill(torn)
         return len(torn)
 
@@ -216,7 +203,6 @@ class PointsFile:
             chunk.columns.write(places.start, rows[done : done + size])
             done += size
         self._header[layout.COUNT_AT] = stop
-        self.count_vectors_used(len(rows))
 
     def kill(self, rows: list[int]) -> None:
         """Mark rows as dead, and overwrite their vectors, because a text can be guessed from its vector."""
@@ -243,21 +229,14 @@ class PointsFile:
         self.kill(rows[order][:-1][same].tolist())
         self._header[layout.DEAD_AT] = self.count - len(rows) + int(same.sum())
 
-    def count_vectors_used(self, count: int) -> None:
-        """Count vectors that were read or written, and release their pages when these may have reached 64 MiB."""
-        self._vectors_used += count
-        if self._vectors_used > _FORGET_AFTER_VECTORS:
-            self._vectors_used = 0
-            for chunk in self._chunks:
-                chunk.forget_vectors()
-
     def _map_header(self) -> None:
         self._header = np.frombuffer(self.chunk(0).memory, np.uint64, layout.HEADER_WORDS)
 
     def _map(self, number: int) -> Chunk:
         place = layout.places(self.dimension)[number]
-        memory = mmap(self._descriptor, place.length, offset=place.start)
-        return Chunk(layout.FIRSTS[number], layout.view(memory, place, self.dimension), memory)
+        memory = mmap(self._opened.descriptor, layout.mapped_length(place), offset=place.start)
+        vectors = VectorColumn(self._opened, place.start + place.columns[-1], place.rows, self.dimension)
+        return Chunk(layout.FIRSTS[number], layout.view(memory, place, vectors), memory)
 
     def _reserve(self, number: int) -> None:
         """Reserve disk space for a chunk. If the disk were full, writing to mapped memory would kill the process."""
@@ -268,9 +247,9 @@ class PointsFile:
         place = layout.places(self.dimension)[number]
         try:
             if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(self._descriptor, place.start, place.length)
+                os.posix_fallocate(self._opened.descriptor, place.start, place.length)
             else:
-                os.ftruncate(self._descriptor, place.start + place.length)
+                os.ftruncate(self._opened.descriptor, place.start + place.length)
         except OSError as error:
             raise IndexUnavailable(
                 f"the files of the vector index cannot be extended: {error.strerror}; check the disk space"

@@ -206,7 +206,6 @@ def _ranked(file: PointsFile, query: Vector, rows: Rows, limit: int) -> tuple[ND
     if not len(rows):
         return np.empty((0, 2), np.uint64), np.empty(0)
     exact = gathered(file, rows, lambda columns, places: products(query, columns.vectors[places]))
-    file.count_vectors_used(len(rows))
     # Similarities are rounded to six digits, the precision of float32, so that rounding errors do not affect the order.
     similarities = np.asarray(np.round(np.clip(exact, -1.0, 1.0, dtype=np.float64), 6), np.float64)
     ids = gathered(file, rows, lambda columns, places: columns.ids[places])

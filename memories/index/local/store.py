@@ -84,9 +84,10 @@ class Store:
         wanted = halves(ids)
         for _ in range(scan.PASSES):
             with self._lookups:
-                rows = self._lookup.live(self.file, wanted)
-            found = scan.nearest_of(self.file, rows, vector, limit)
-            if gathered(self.file, rows, lambda columns, places: columns.labels[places]).all():
+                file = self.file  # the rows have other numbers in the file that replaces it
+                rows = self._lookup.live(file, wanted)
+            found = scan.nearest_of(file, rows, vector, limit)
+            if gathered(file, rows, lambda columns, places: columns.labels[places]).all():
                 break  # otherwise, a row has died in the meantime, and its vector may already have been overwritten
         return _hits(*found)
 
@@ -161,7 +162,6 @@ class Store:
         for chunk, places in old.parts(0, old.count):
             rows = chunk.columns[places]
             new.append(rows[np.flatnonzero(rows.labels)])
-            old.count_vectors_used(len(rows))
         new.publish()
         old.retire()
         with self._lookups:

@@ -50,6 +50,11 @@ def ids(index: LocalIndex, tenant: UUID = ANNA, limit: int = 16_384) -> list[UUI
     return [hit.id for hit in index.search(tenant, vector(1), EVERYWHERE, limit)]
 
 
+@pytest.fixture(autouse=True, params=[layout.MAPPED_ROWS, 0], ids=["mapped vectors", "vectors in the file"])
+def _mapped_rows(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "MAPPED_ROWS", request.param)
+
+
 @pytest.fixture
 def index(tmp_path: Path) -> LocalIndex:
     return LocalIndex(tmp_path, "c", DIMENSION)
@@ -235,6 +240,32 @@ def test_a_file_without_rows_survives_a_restart_of_the_machine(
         pass
     request.getfixturevalue("restarted")
     assert ids(LocalIndex(tmp_path, "c", DIMENSION)) == []
+
+
+def test_given_points_are_found_while_the_file_is_being_replaced(
+    index: LocalIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = points(random_vectors(30))
+    index.upsert(ANNA, many)
+    index.delete(ANNA, [point.id for point in many[:10]])
+    store = index._stores[ANNA]
+
+    class Replaced:
+        """A lock. As soon as it is released for the first time, a writer replaces the file."""
+
+        is_replaced = False
+
+        def __enter__(self) -> None: ...
+
+        def __exit__(self, *error: object) -> None:
+            if not self.is_replaced:
+                self.is_replaced = True
+                store._compact()
+
+    monkeypatch.setattr(store, "_lookups", Replaced())
+    given = [point.id for point in many[15:20]]
+
+    assert {hit.id for hit in index.nearest_of(ANNA, given, vector(1), 30)} == set(given)
 
 
 def test_the_vector_of_a_deleted_point_is_overwritten(index: LocalIndex, tmp_path: Path) -> None:

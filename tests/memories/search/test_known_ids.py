@@ -63,12 +63,15 @@ def test_no_seqs_have_no_ids() -> None:
     assert known_ids.of(connection, []).shape == (0, 2)
 
 
-def test_the_ids_of_great_seqs_are_read_each_time(stored: dict[int, UUID], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(known_ids, "MOST", sorted(stored)[2])
+def test_memories_that_share_a_slot_have_their_own_ids(
+    stored: dict[int, UUID], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known_ids, "SLOTS", 1)
 
     assert ids(list(stored)) == ids(list(stored)) == set(stored.values())
-    assert statements(sorted(stored)[:2]) == 0
-    assert statements(list(stored)) == 1
+    for seq, id in stored.items():
+        assert ids([seq]) == {id}
+        assert statements([seq]) == 0
 
 
 def test_ids_read_in_a_transaction_are_not_cached(stored: dict[int, UUID]) -> None:
