@@ -29,7 +29,7 @@ HEADER_WORDS = BOOT_AT + 2
 FIRST_ROWS, GROWTH, MAX_ROWS = 64, 4, 65_536
 MAX_CHUNKS = 256  # the maximum for one tenant, enough for 16.4 million rows
 # In chunks with more rows, vectors are read from the file (see `vector_column`). Reading 60 mapped vectors takes 0.1 ms
-# less. The chunks with up to this many rows contain 16 MiB of vectors in total.
+# less. With 256 dimensions, the chunks with up to this many rows contain 16 MiB of vectors in total.
 MAPPED_ROWS = 12_288
 # A chunk begins at an offset that every machine can map; the largest pages in use are 64 KiB.
 _CHUNK_ALIGNMENT = max(65_536, ALLOCATIONGRANULARITY)
