@@ -186,7 +186,7 @@ def _settle(batch: Unsettled) -> None:
 def _index_again(batch: Unsettled) -> None:
     """Queue memories that have changed since they were written to the index, and remove purged ones from it.
 
-    Other rows were leased or locked, and are left to those that hold them.
+    The remaining rows were leased or locked, and their holders process them.
     """
     rows: Any = VectorEmbedding.all_tenants  # see `outbox.rows_of`
     stored = rows.filter(memory_id__among=[id for _, _, id in batch]).values_list(

@@ -76,7 +76,7 @@ class PointsFile:
     def open(cls, path: Path, dimension: int) -> PointsFile | None:
         """Return the file, or None if there is none. Raises Damaged if its header is not valid."""
         try:
-            opened = OpenFile(path, os.O_RDWR)
+            opened = OpenFile(path, os.O_RDWR, PRIVATE)
         except FileNotFoundError:
             return None
         found = cls(path, dimension, opened)

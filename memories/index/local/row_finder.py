@@ -51,7 +51,7 @@ class RowFinder:
 
     def _sorted_rows(self, file: PointsFile, ids: IdHalves) -> Rows:
         """Return the rows of these ids that existed at the last sort, including rows that have died since then."""
-        ids = ids[np.argsort(ids[:, 1])]  # neighbouring keys are found faster
+        ids = ids[np.argsort(ids[:, 1])]  # searching for ascending keys is faster
         starts = np.searchsorted(self._keys, ids[:, 1])
         counts = np.searchsorted(self._keys, ids[:, 1], "right") - starts
         # The ids of several rows can have the same lower half.

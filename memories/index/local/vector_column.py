@@ -22,7 +22,7 @@ _FLOAT_BYTES = 4
 class OpenFile:
     """An open file descriptor, which is closed when this object is no longer used."""
 
-    def __init__(self, path: Path, flags: int, mode: int = 0o600) -> None:
+    def __init__(self, path: Path, flags: int, mode: int) -> None:
         self.descriptor = os.open(path, flags | os.O_CLOEXEC, mode)
         weakref.finalize(self, os.close, self.descriptor)
 

@@ -22,7 +22,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def column(path: Path) -> VectorColumn:
-    return VectorColumn(OpenFile(path, os.O_RDWR), START, ROWS, DIMENSION)
+    return VectorColumn(OpenFile(path, os.O_RDWR, 0o600), START, ROWS, DIMENSION)
 
 
 def numbers(rows: int) -> np.ndarray:
@@ -65,7 +65,7 @@ def test_a_file_that_is_too_short_raises_an_error(column: VectorColumn, path: Pa
 
 
 def test_the_file_stays_open_while_a_slice_is_used(path: Path) -> None:
-    part = VectorColumn(OpenFile(path, os.O_RDWR), START, ROWS, DIMENSION)[1:2]
+    part = VectorColumn(OpenFile(path, os.O_RDWR, 0o600), START, ROWS, DIMENSION)[1:2]
     part[0:1] = 1
 
     assert np.array_equal(part, np.ones((1, DIMENSION), np.float32))

@@ -19,7 +19,7 @@ import pytest
 from django.db import connection
 
 from memories import index as indexes
-from memories.index.base import ComparesPoints, Hit, Point, UnusableVector, VectorIndex, Where, usable
+from memories.index.base import ComparesPoints, Hit, Point, UnusableVector, VectorIndex, Where, halves, usable
 from memories.index.local.index import LocalIndex
 from memories.index.milvus.client import Connection
 from memories.index.milvus.index import MilvusIndex
@@ -130,6 +130,7 @@ def test_given_points_are_compared_as_in_a_search(index, comparing, rng):
     assert len(every) == 39
     assert comparing.nearest_of(ANNA, given, query, 300) == every
     assert comparing.nearest_of(ANNA, given, query, 5) == every[:5]
+    assert comparing.nearest_of(ANNA, halves(given), query, 300) == every
 
 
 def test_given_points_of_another_tenant_are_not_compared(index, comparing):
