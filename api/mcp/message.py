@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from django.http import HttpRequest
@@ -15,12 +16,12 @@ class Message:
     """An MCP message that is being processed.
 
     namespace: the namespace in the URL, which all tools use.
-    requests: how many requests the tools have sent to routes.
+    requests: how often the tools have sent each request to a route, by the hash of the request.
     headers: the headers for the response.
     """
 
     namespace: str
-    requests: int = 0
+    requests: Counter[str] = field(default_factory=Counter)
     headers: dict[str, str] = field(default_factory=dict)
 
 

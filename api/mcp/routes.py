@@ -90,11 +90,12 @@ def _response(request: HttpRequest, route_request: WSGIRequest) -> HttpResponse 
 def _environ(request: HttpRequest, method: str, path: str, body: object, query: Mapping[str, object]) -> dict[str, Any]:
     message = message_of(request)
     content = b"" if body is None else orjson.dumps(body)
+    query_string = urlencode(query)
     environ = {
         **request.META,
         "REQUEST_METHOD": method,
         "PATH_INFO": f"{_PREFIX}{path}".encode().decode("latin-1"),  # as WSGI passes it
-        "QUERY_STRING": urlencode(query),
+        "QUERY_STRING": query_string,
         "CONTENT_TYPE": "application/json",
         "CONTENT_LENGTH": str(len(content)),
         "wsgi.input": BytesIO(content),
@@ -102,9 +103,12 @@ def _environ(request: HttpRequest, method: str, path: str, body: object, query: 
     }
     for name in ("HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH"):
         environ.pop(name, None)
-    message.requests += 1
-    if message.requests > 1 and (key := environ.get(_IDEMPOTENCY_KEY)):  # each request needs its own key
-        environ[_IDEMPOTENCY_KEY] = hashlib.sha256(f"{message.requests} {key}".encode()).hexdigest()
+    sent = hashlib.sha256(f"{method} {path}?{query_string}\n".encode() + content).hexdigest()
+    message.requests[sent] += 1
+    if message.requests.total() > 1 and (key := environ.get(_IDEMPOTENCY_KEY)):
+        # Each request needs its own key. A repeated call may omit requests that have taken effect, so the keys do not
+        # depend on the order. The first request keeps the call's key, so that a different call with it is rejected.
+        environ[_IDEMPOTENCY_KEY] = hashlib.sha256(f"{message.requests[sent]} {sent} {key}".encode()).hexdigest()
     return environ
 
 

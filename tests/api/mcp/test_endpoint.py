@@ -19,6 +19,10 @@ def stored(api: Api) -> int:
     return Memory.objects.for_tenant(api.tenant).count()
 
 
+def entities(*names: str) -> list[dict[str, Any]]:
+    return [{"name": name, "entityType": "person", "observations": []} for name in names]
+
+
 @pytest.mark.parametrize("method", ["initialize", "tools/list", "tools/call", "ping"])
 def test_every_message_needs_a_key(api: Api, method: str) -> None:
     response = send(Api("none", api.tenant), method, {"name": "memory_stats"})
@@ -164,15 +168,38 @@ def test_an_idempotency_key_of_another_call_is_refused(api: Api) -> None:
 
 
 def test_a_call_with_several_requests_takes_an_idempotency_key_of_any_length(api: Api) -> None:
-    entities: list[dict[str, Any]] = [
-        {"name": name, "entityType": "person", "observations": []} for name in ("Ada", "Grace")
-    ]
-    params = {"name": "create_entities", "arguments": {"entities": entities}}
+    params = {"name": "create_entities", "arguments": {"entities": entities("Ada", "Grace")}}
 
     for _ in range(2):
         response = send(api, "tools/call", params, "/mcp?profile=knowledge-graph", idempotency_key="k" * 255)
 
         assert len(response.json()["result"]["structuredContent"]["entities"]) == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_call_that_failed_halfway_can_be_repeated_with_its_idempotency_key(api: Api) -> None:
+    url = "/mcp?profile=knowledge-graph"
+    call(api, "create_entities", url, entities=entities("Ada", "Grace"))
+    additions = [{"entityName": name, "contents": ["programs"]} for name in ("Ada", "Grace", "Alan")]
+    params = {"name": "add_observations", "arguments": {"observations": additions}}
+    assert send(api, "tools/call", params, url, idempotency_key="a").json()["result"]["isError"]
+    call(api, "create_entities", url, entities=entities("Alan"))
+
+    assert not send(api, "tools/call", params, url, idempotency_key="a").json()["result"]["isError"]
+
+    graph = call(api, "read_graph", url)
+    assert [entity["observations"] for entity in graph["entities"]] == [["programs"]] * 3
+
+
+def test_a_repeated_call_with_two_equal_requests_returns_the_same_result(api: Api) -> None:
+    url = "/mcp?profile=knowledge-graph"
+    call(api, "create_entities", url, entities=entities("Ada", "Grace"))
+    relations = [{"from": "Ada", "to": "Grace", "relationType": "knows"}] * 2
+    params = {"name": "create_relations", "arguments": {"relations": relations}}
+
+    results = [send(api, "tools/call", params, url, idempotency_key="a").json()["result"] for _ in range(2)]
+
+    assert [len(result["structuredContent"]["relations"]) for result in results] == [1, 1]
 
 
 def test_a_call_is_audited_like_its_route(api: Api) -> None:
