@@ -22,7 +22,7 @@ from conversations.enrichment import fact_links, queue
 from conversations.lookup import with_derived
 from conversations.models import Chore, ColdFile, Conversation, DeletedConversation
 from graph import retention as links
-from memories import coordinates
+from memories import coordinates, history
 from memories import restoring as memories
 from memories.index import backpressure
 from memories.reserved_namespaces import CONVERSATIONS, FACTS, SUMMARIES
@@ -177,11 +177,13 @@ def forget_expired(limit: int = 1_000) -> int:
 
 @transaction.atomic
 def forget(caller: Caller, row: DeletedConversation) -> None:
-    """Delete the row of a deleted conversation, and the links of its messages.
+    """Delete the row of a deleted conversation, and the links and the history of its messages.
 
-    The messages of a cold conversation have no rows whose removal would delete these links.
+    The messages of a cold conversation have no rows whose removal would delete these.
     """
-    links.forget_subtree(caller, CONVERSATIONS, coordinates.from_key(row.key))
+    root = coordinates.from_key(row.key)
+    links.forget_subtree(caller, CONVERSATIONS, root)
+    history.forget_subtree(caller, CONVERSATIONS, root)
     usage.add(caller.tenant, 0, -row.bytes)
     row.delete()
 

@@ -31,7 +31,7 @@ from conversations.models import (
     NumberStripe,
 )
 from graph import retention as links
-from memories import coordinates, filters, payloads
+from memories import coordinates, filters, history, payloads
 from memories import services as memories
 from memories.coordinates import Coordinate
 from memories.models import IDS, Memory, MemoryVersion
@@ -278,6 +278,7 @@ def _erase(caller: Caller, id: UUID, root: Coordinate, *, purge: bool) -> None:
     entities.forget(with_derived(caller), mentioned, purge=purge)
     tiers.forget(caller, id, at_once=purge)
     if purge:
+        history.forget_subtree(caller, CONVERSATIONS, root)  # messages in cold storage have no rows to purge it with
         imports = ImportedConversation.objects.for_tenant(caller.tenant).filter(conversation_id=id)
         usage.add(caller.tenant, 0, -sum(row.size() for row in imports))
         imports.delete()

@@ -15,6 +15,7 @@ from django.db import transaction
 from django.db.models import Sum
 from django.utils import timezone
 
+from memories.coordinates import Coordinate
 from memories.models import Memory, MemoryVersion
 from tenants import usage
 from tenants.caller import Caller
@@ -73,6 +74,18 @@ def earliest(tenant: Tenant, now: datetime) -> datetime:
 def forget(caller: Caller, memories: Sequence[Memory]) -> None:
     """Remove the history of purged memories. Must be called in the transaction that purges them."""
     _remove(_MEMORIES, caller.tenant, "id", [memory.id for memory in memories])
+
+
+def forget_subtree(caller: Caller, namespace: str, root: Coordinate) -> None:
+    """Remove the history of the memories at an address and below it, even if they are in cold storage.
+
+    Must be called in the transaction that purges the memories.
+    """
+    low, high = root.subtree
+    rows = MemoryVersion.objects.for_tenant(caller.tenant).filter(namespace=namespace)
+    below = rows.filter(coordinate_key__gte=low, coordinate_key__lt=high)
+    while numbers := list(below.values_list("pk", flat=True)[:BATCH]):
+        _remove(_MEMORIES, caller.tenant, "pk", numbers)
 
 
 def prune() -> int:

@@ -27,6 +27,7 @@ from memories import archiving, index, read_counts, retention
 from memories.index import generations, reconcile
 from memories.models import Memory, VectorEmbedding
 from somamemory.errors import ColdFileDamaged, ColdUnavailable
+from somamemory.times import rfc3339
 from tenants import audit, usage
 from tenants.caller import Caller
 from tenants.models import AuditEvent, Tenant
@@ -72,6 +73,25 @@ def cold(api: Api, *texts: str) -> str:
     assert freeze(api, id)
     drain()
     return id
+
+
+def rated(api: Api, text: str) -> tuple[str, str]:
+    """Store a message, rate it, and move it to cold storage. Return its conversation, and a time before the rating."""
+    id: str = begin(api, text)["id"]
+    [message] = api.get(f"{ROOT}/{id}/messages").json()["items"]
+    then = rfc3339(timezone.now())
+    assert api.post(f"/api/v1/messages/{message['id']}/importance").status_code == 200
+    put(api, id, "archive")
+    drain()
+    assert freeze(api, id)
+    return id, then
+
+
+def texts_at(api: Api, moment: str) -> list[str]:
+    """Return the messages that lists and searches of this time contain."""
+    listed = api.get(f"/memories?namespace=conversations&as_of={moment}").json()["items"]
+    found = api.search("password", namespace="conversations", as_of=moment)
+    return [memory["payload"]["content"] for memory in [*listed, *found]]
 
 
 def freeze(api: Api, id: str) -> bool:
@@ -316,6 +336,16 @@ def test_the_links_of_a_cold_conversation_are_removed_after_the_retention_period
     restoring.forget_expired()
 
     assert not links.exists()
+
+
+def test_the_history_of_a_cold_conversation_is_removed_after_the_retention_period(api: Api, settings: Any) -> None:
+    id, then = rated(api, "my password is hunter2")
+    assert api.delete(f"{ROOT}/{id}").status_code == 200
+    settings.RETENTION_DAYS = 0
+
+    restoring.forget_expired()
+
+    assert texts_at(api, then) == []
 
 
 def test_an_undo_that_names_one_that_is_not_there_brings_nothing_back(api: Api) -> None:
@@ -603,6 +633,28 @@ def test_a_cold_conversation_that_is_deleted_can_be_purged_with_its_file(
     assert not ColdFile.all_tenants.exists()
     assert not DeletedConversation.all_tenants.exists()
     problem_of(api.delete(f"{ROOT}/{id}?purge=true"), 404)
+
+
+@pytest.mark.parametrize("deletions", [["?purge=true"], ["", "?purge=true"]])
+def test_a_purge_of_a_cold_conversation_removes_the_history_of_its_messages(api: Api, deletions: list[str]) -> None:
+    id, then = rated(api, "my password is hunter2")
+    assert set(texts_at(api, then)) == {"my password is hunter2"}
+
+    for how in deletions:
+        assert api.delete(f"{ROOT}/{id}{how}").status_code == 200
+
+    assert texts_at(api, then) == []
+
+
+def test_a_purge_of_a_cold_conversation_subtracts_its_history_from_the_usage(api: Api) -> None:
+    Tenant.objects.filter(id=api.tenant.id).update(quota_bytes=10**9)
+    api.tenant.refresh_from_db()
+    id, _ = rated(api, "my password is hunter2")
+    usage.recount(api.tenant)
+
+    assert api.delete(f"{ROOT}/{id}?purge=true").status_code == 200
+
+    assert usage.stored(api.tenant) == usage.counted(api.tenant) == (0, 0)
 
 
 def test_a_purge_takes_the_file_that_is_being_written_too(
