@@ -23,6 +23,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
+from django.db import close_old_connections
 from django.db.models import F, Q, QuerySet
 
 from memories import embeddings, index, large_rows, payloads
@@ -150,7 +151,15 @@ class SemanticLeg:
         is_slow: whether a local index must scan many vectors.
         """
         if is_slow or self._is_remote():
-            self._answer = _threads.submit(copy_context().run, tracing.carried(self._embed_and_ask))
+            self._answer = _threads.submit(copy_context().run, tracing.carried(self._embed_and_ask_on_thread))
+
+    def _embed_and_ask_on_thread(self) -> tuple[Vectors | None, list[Hit]]:
+        """Do the same as `_embed_and_ask`, and let pgvector replace this thread's connection if it was lost."""
+        close_old_connections()  # Django does this before and after each request, but only for the request's thread
+        try:
+            return self._embed_and_ask()
+        finally:
+            close_old_connections()
 
     def _is_remote(self) -> bool:
         try:

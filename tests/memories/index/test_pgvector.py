@@ -13,13 +13,17 @@ import pytest
 from django.core.management import call_command
 from django.db import IntegrityError, connection, connections
 
+from memories import embeddings
+from memories.embeddings.wordllama import WordLlamaEmbedder
 from memories.index.base import Point, Vector, Where
 from memories.index.pgvector import nearest, table, upkeep
 from memories.index.pgvector.index import PgvectorIndex
 from memories.models import EmbeddingGeneration
+from memories.search import semantic
 from somamemory.db import tenant_scope, vector_tables
 from somamemory.errors import ConfigurationError, IndexUnavailable
 from tenants import row_level_security
+from tests.conftest import Api, drain
 
 pytestmark = pytest.mark.pgvector
 
@@ -205,6 +209,34 @@ def test_an_error_of_the_database_makes_the_index_unavailable(index: PgvectorInd
         found(index, every[0].vector, Where(("default",)))
     with pytest.raises(IndexUnavailable, match="failed to write"):
         index.upsert(ANNA, every)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_search_on_another_thread_replaces_a_connection_closed_by_the_server(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Remote(WordLlamaEmbedder):
+        in_process = False  # so that searches use another thread
+
+    def degraded() -> list[str]:
+        found: list[str] = api.post("/memories/search", {"query": "a walrus"}).json()["degraded"]
+        return found
+
+    api.store("1", "a walrus in the sea")
+    drain()
+    monkeypatch.setattr(embeddings, "of", lambda generation: Remote())
+    with ThreadPoolExecutor(1) as pool:
+        monkeypatch.setattr(semantic, "_threads", pool)
+        assert degraded() == []
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(pg_terminate_backend(pid, 30000)) FROM pg_stat_activity "  # waits for the end of each
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            assert cursor.fetchone()[0] > 0
+
+        assert degraded() == []
+        pool.submit(connections.close_all)
 
 
 # --- the database -------------------------------------------------------------------------------------------------
