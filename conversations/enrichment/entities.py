@@ -67,10 +67,14 @@ def _hashed(text: str) -> Coordinate:
 
 
 def mentioned(tenant: Tenant, root: Coordinate) -> list[str]:
-    """Return the keys of the entities mentioned by the facts below an address."""
+    """Return the keys of the entities mentioned by the facts below an address, including deleted facts.
+
+    Reads the facts themselves, because deleted facts have no links.
+    """
     low, high = root.subtree
-    links = _mentions(tenant).filter(from_key__gte=low, from_key__lt=high)
-    return sorted(links.values_list("to_key", flat=True).distinct())
+    facts = Memory.objects.for_tenant(tenant).filter(namespace=FACTS, coordinate_key__gte=low, coordinate_key__lt=high)
+    lists = facts.values_list("payload__entities", flat=True)
+    return sorted({address(name).key for names in lists.iterator() for name in names or ()})
 
 
 def forget(caller: Caller, keys: Sequence[str], *, purge: bool) -> None:

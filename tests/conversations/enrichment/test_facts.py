@@ -476,6 +476,22 @@ def test_facts_go_with_their_conversation_and_entities_with_the_last_fact(
     assert left == 0 if purge else left == 4
 
 
+def test_a_purge_of_a_deleted_conversation_removes_the_entities_that_only_its_facts_mention(
+    api: Api, provider: ChatProvider
+) -> None:
+    provider.script = [one_fact(entities=[ADA, BERN]), one_fact(entities=[BERN])]
+    first, second = (begin(api, "hello")["id"] for _ in range(2))
+    for id in (first, second):
+        ask(api, id)
+        worker.run()
+
+    for query in ("", "?purge=true"):
+        assert api.delete(f"{ROOT}/{first}{query}").status_code == 200
+
+    every = Memory.objects.for_tenant(api.tenant).filter(namespace="facts")
+    assert [row.payload["title"] for row in every if "title" in row.payload] == ["Bern"]
+
+
 def test_a_fact_goes_with_its_message(api: Api, provider: ChatProvider) -> None:
     provider.default = a_fact_of_each
     made = begin(api, "one", "two")
