@@ -104,6 +104,7 @@ def nearest(
     """
     query = _Query.of(vector)
     candidates, done = _Candidates(query, limit), 0
+    ids, similarities = _ranked(file, query.vector, candidates.rows, limit)
     for _ in range(PASSES):
         count = file.count
         if count == done:
@@ -117,7 +118,8 @@ def nearest(
             for other in others:
                 candidates.join(other.result())
         done = count
-    return _ranked(file, query.vector, _bounded(file, candidates, limit), limit)
+        ids, similarities = _ranked(file, query.vector, _bounded(file, candidates, limit), limit)
+    return ids, similarities
 
 
 def nearest_of(
@@ -200,12 +202,17 @@ def _bounded(file: PointsFile, candidates: _Candidates, limit: int) -> Rows:
 def _ranked(file: PointsFile, query: Vector, rows: Rows, limit: int) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
     """Compare these rows with the query, and return the ids and similarities of the nearest ones, best first.
 
+    Leaves out rows that have died in the meantime, because their vectors may already have been overwritten.
+
     query: a vector of shape (1, dimension).
     rows: row numbers in ascending order.
     """
     if not len(rows):
         return np.empty((0, 2), np.uint64), np.empty(0)
     exact = gathered(file, rows, lambda columns, places: products(query, columns.vectors[places]))
+    live = gathered(file, rows, lambda columns, places: columns.labels[places]) != 0
+    if not live.all():
+        return _ranked(file, query, rows[live], limit)
     # Similarities are rounded to six digits, the precision of float32, so that rounding errors do not affect the order.
     similarities = np.asarray(np.round(np.clip(exact, -1.0, 1.0, dtype=np.float64), 6), np.float64)
     ids = gathered(file, rows, lambda columns, places: columns.ids[places])

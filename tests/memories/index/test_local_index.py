@@ -169,6 +169,50 @@ def test_a_writer_finishes_what_a_killed_one_has_left(
     assert sorted(version for _, version in other.scan(ANNA)) == [1, 1, 2]
 
 
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_every_process_uses_the_same_file_after_a_writer_was_killed_while_replacing_it(
+    index: LocalIndex, other: LocalIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_replaced: bool
+) -> None:
+    first = points(random_vectors(20))
+    index.upsert(ANNA, first)
+    assert len(ids(other)) == 20
+    replace = os.replace
+
+    def killed(*paths: Path) -> None:
+        if is_replaced:
+            replace(*paths)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "COMPACT_AFTER_ROWS", 0)
+        patch.setattr(os, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            index.delete(ANNA, [point.id for point in first[1:]])
+    third, second = LocalIndex(tmp_path, "c", DIMENSION), points(random_vectors(2))
+    third.upsert(ANNA, second[:1])
+    other.upsert(ANNA, second[1:])
+    expected = {first[0].id, *(point.id for point in second)}
+    assert [set(ids(each)) for each in (index, other, third)] == [expected] * 3
+
+
+def test_a_point_that_is_replaced_while_it_is_ranked_keeps_its_place(
+    index: LocalIndex, other: LocalIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nearest = point(1)
+    index.upsert(ANNA, [*points(random_vectors(20)), nearest])
+    rank = scan._bounded
+
+    def replaced_first(*arguments: Any) -> Any:
+        patch.undo()
+        other.upsert(ANNA, [point(1, id=nearest.id, version=2)])
+        return rank(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scan, "_bounded", replaced_first)
+        hits = index.search(ANNA, vector(1), EVERYWHERE, 5)
+    assert hits[0] == (nearest.id, 1.0)
+
+
 # -- damaged files -------------------------------------------------------------------------
 
 
