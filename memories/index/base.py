@@ -105,7 +105,11 @@ class VectorIndex(Protocol):
         """Return whether the tenant has points, and the engine is certain that none were lost."""
 
     def rebuilding(self, tenant: UUID) -> AbstractContextManager[None]:
-        """Reject the tenant's searches while this context is active, if the index has lost the tenant's points."""
+        """Reject the tenant's searches while this context is active, if the index has lost the tenant's points.
+
+        Within this context, the caller compares the index with the database and restores missing points. If there is no
+        error, the tenant is then intact.
+        """
 
     def tenants_but(self, known: Sequence[UUID]) -> set[UUID]:
         """Return some of the tenants that are not in `known` but have points in the index; empty if there are none."""

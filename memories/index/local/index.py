@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 import threading
 from collections import OrderedDict
@@ -27,6 +28,7 @@ log = logging.getLogger("soma.index")
 
 WRITE_TIMEOUT_S = 10.0  # the time to wait for another writer; compacting a million rows takes about two seconds
 _DESCRIPTION = "collection.json"
+_TENANT = re.compile("[0-9a-f]{32}")  # the name of a tenant's folder
 _LOCKS = 64
 # The maximum number of mapped chunks. Each needs a file descriptor, and processes are often limited to 1,024.
 _MAX_MAPPED_CHUNKS = 384
@@ -88,12 +90,12 @@ class LocalIndex:
                 yield from store.scan(prefix)
 
     def is_intact(self, tenant: UUID) -> bool:
-        """Return whether the file has been created or verified since the machine started, so that no write is lost."""
+        """Return whether the file has been compared with the database since the machine started."""
         try:
             store = self._opened(tenant)
         except (Damaged, OSError):
             return False
-        return store is not None and store.file.verified and not store.file.rebuilding
+        return store is not None and store.file.compared and not store.file.rebuilding
 
     @contextmanager
     def rebuilding(self, tenant: UUID) -> Iterator[None]:
@@ -103,10 +105,9 @@ class LocalIndex:
                 store = self._create(tenant)
                 store.file.rebuilding = True
         yield
-        if store.file.rebuilding:
-            with self._locked(tenant):
-                if (store := self._recovered(tenant)) is not None:
-                    store.file.rebuilding = False
+        with self._locked(tenant):
+            if (store := self._recovered(tenant)) is not None:
+                store.file.rebuilding, store.file.compared = False, True
 
     def tenants_but(self, known: Sequence[UUID]) -> set[UUID]:
         return self._tenants() - set(known)
@@ -232,7 +233,7 @@ class LocalIndex:
 
     def _tenants(self) -> set[UUID]:
         try:
-            return {UUID(entry.name) for entry in os.scandir(self._folder) if len(entry.name) == len(UUID(int=0).hex)}
+            return {UUID(entry.name) for entry in os.scandir(self._folder) if _TENANT.fullmatch(entry.name)}
         except FileNotFoundError:
             return set()
 

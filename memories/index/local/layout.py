@@ -21,10 +21,10 @@ FORMAT = 1
 MAGIC = int.from_bytes(b"SOMAVECT", "little")
 HEADER_BYTES = 4096
 # Positions of 64-bit words in the header.
-MAGIC_AT, FORMAT_AT, DIMENSION_AT, COUNT_AT, LABELS_AT, RETIRED_AT, WRITING_AT, REBUILDING_AT, DEAD_AT, BOOT_AT = range(
-    10
-)
-HEADER_WORDS = BOOT_AT + 2
+MAGIC_AT, FORMAT_AT, DIMENSION_AT, COUNT_AT, LABELS_AT, RETIRED_AT, WRITING_AT, REBUILDING_AT, DEAD_AT = range(9)
+# The boot ids of the machine when the rows were last verified, and when they were last compared with the database.
+VERIFIED_AT, COMPARED_AT = slice(9, 11), slice(11, 13)
+HEADER_WORDS = 13
 
 FIRST_ROWS, GROWTH, MAX_ROWS = 64, 4, 65_536
 MAX_CHUNKS = 256  # the maximum for one tenant, enough for 16.4 million rows

@@ -53,24 +53,26 @@ class PointsFile:
         self._header: NDArray[np.uint64] = np.empty(0, np.uint64)
 
     @classmethod
-    def create(cls, path: Path, dimension: int) -> PointsFile:
-        """Create an empty file under a temporary name. It replaces any existing file only in `publish`."""
-        draft = path.with_suffix(".new")
-        made = cls(path, dimension, OpenFile(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC, PRIVATE))
-        made._reserve(0)
-        made._map_header()
-        for at, word in (
-            (layout.MAGIC_AT, layout.MAGIC),
-            (layout.FORMAT_AT, layout.FORMAT),
-            (layout.DIMENSION_AT, dimension),
-        ):
-            made._header[at] = word
-        made.mark_verified()
-        return made
+    @contextmanager
+    def replacement(cls, path: Path, dimension: int, rows: int = 0) -> Iterator[PointsFile]:
+        """Provide a new, empty file with space for `rows` rows, which replaces any existing file after this context.
 
-    def publish(self) -> None:
-        """Rename a newly created file to its final name, replacing any existing file."""
-        os.replace(self.path.with_suffix(".new"), self.path)
+        If there is an error, nothing is replaced, and the new file is deleted.
+        """
+        draft = path.with_suffix(".new")
+        try:
+            made = cls(path, dimension, OpenFile(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC, PRIVATE))
+            for number in range(max(layout.chunks_for(rows), 1)):
+                made._reserve(number)
+            made._map_header()
+            made._header[layout.MAGIC_AT], made._header[layout.FORMAT_AT] = layout.MAGIC, layout.FORMAT
+            made._header[layout.DIMENSION_AT] = dimension
+            made.mark_verified()
+            yield made
+            os.replace(draft, path)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
 
     @classmethod
     def open(cls, path: Path, dimension: int) -> PointsFile | None:
@@ -120,8 +122,9 @@ class PointsFile:
         """Whether the file has been replaced or deleted and must be opened again."""
         return bool(self._header[layout.RETIRED_AT])
 
-    def retire(self) -> None:
-        self._header[layout.RETIRED_AT] = 1
+    @retired.setter
+    def retired(self, value: bool) -> None:
+        self._header[layout.RETIRED_AT] = value
 
     @staticmethod
     def retire_at(path: Path) -> None:
@@ -155,11 +158,24 @@ class PointsFile:
 
     @property
     def verified(self) -> bool:
-        """Whether the file has been created or verified since the machine started. If so, no write was lost."""
-        return bool((self._header[layout.BOOT_AT :] == _BOOT).all())
+        """Whether the file has been created or verified since the machine started."""
+        return bool((self._header[layout.VERIFIED_AT] == _BOOT).all())
 
     def mark_verified(self) -> None:
-        self._header[layout.BOOT_AT :] = _BOOT
+        self._header[layout.VERIFIED_AT] = _BOOT
+
+    @property
+    def compared(self) -> bool:
+        """Whether the file has been compared with the database since the machine started.
+
+        If so, no write was lost. A file that has only been verified may lack rows: those that were not written to the
+        disk before a power cut, or those of an earlier file that has been deleted.
+        """
+        return bool((self._header[layout.COMPARED_AT] == _BOOT).all())
+
+    @compared.setter
+    def compared(self, value: bool) -> None:
+        self._header[layout.COMPARED_AT] = _BOOT if value else 0
 
     def kill_torn(self) -> int:
         """Mark as dead the rows that do not match their checksum or have an unknown label, and return their number."""

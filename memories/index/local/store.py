@@ -41,8 +41,8 @@ class Store:
     def create(cls, folder: Path, dimension: int) -> Store:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (folder / LABELS).unlink(missing_ok=True)
-        file = PointsFile.create(folder / POINTS, dimension)
-        file.publish()
+        with PointsFile.replacement(folder / POINTS, dimension) as file:
+            pass
         return cls(folder, file)
 
     @classmethod
@@ -126,7 +126,9 @@ class Store:
         self._compact_if_worthwhile()
 
     def repair(self) -> None:
-        """Complete the change of a writer that was killed, if there was one."""
+        """Complete or undo the change of a writer that was killed, if there was one."""
+        if self.file.retired:  # the file is still in its place, so the writer was killed before it could replace it
+            self.file.retired = False
         if self.file.interrupted:
             with self.file.writing():
                 self.file.kill_duplicates()
@@ -156,14 +158,21 @@ class Store:
             self._compact()
 
     def _compact(self) -> None:
-        """Copy the live rows to a new file. Searches that are running finish with the old file."""
-        old, new = self.file, PointsFile.create(self.folder / POINTS, self.file.dimension)
-        new.label_count, new.rebuilding = old.label_count, old.rebuilding
-        for chunk, places in old.parts(0, old.count):
-            rows = chunk.columns[places]
-            new.append(rows[np.flatnonzero(rows.labels)])
-        new.publish()
-        old.retire()
+        """Copy the live rows to a new file. Searches that are running finish with the old file.
+
+        If there is not enough disk space, the dead rows stay until a later write, because this one has been made.
+        """
+        old = self.file
+        try:
+            with PointsFile.replacement(old.path, old.dimension, old.count - old.dead) as new:
+                new.label_count, new.rebuilding, new.compared = old.label_count, old.rebuilding, old.compared
+                for chunk, places in old.parts(0, old.count):
+                    rows = chunk.columns[places]
+                    new.append(rows[np.flatnonzero(rows.labels)])
+                old.retired = True  # before it is replaced, or a process might never notice that it has been
+        except (IndexUnavailable, OSError) as error:
+            log.warning("a file of the vector index could not be compacted", extra={"reason": str(error)})
+            return
         with self._lookups:
             self.file, self._finder, self._lookup = new, RowFinder(), RowFinder()
 

@@ -679,6 +679,7 @@ def test_a_start_compares_only_what_can_have_been_lost(api: Api) -> None:
     target = index.of(generations.active())
     if target.remote:
         pytest.skip("a remote engine cannot rule out losses")
+    reconcile.repair_all()
     target.delete(api.tenant.id, [UUID(memory["id"])])
     assert reconcile.repair_all(only_lost=True).counts["missing"] == 0
     target.drop_tenant(api.tenant.id)

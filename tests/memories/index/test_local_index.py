@@ -358,6 +358,34 @@ def test_a_full_disk_is_an_outage_and_no_crash(index: LocalIndex, monkeypatch: p
     assert len(ids(index)) == 120
 
 
+def test_points_are_stored_and_deleted_although_a_full_disk_prevents_compaction(
+    index: LocalIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, *others = points(random_vectors(60))
+    index.upsert(ANNA, [kept, *others])
+
+    def full(descriptor: int, start: int, length: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(store, "COMPACT_AFTER_ROWS", 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", full)
+        index.delete(ANNA, [point.id for point in others])
+        index.upsert(ANNA, [point(1, id=kept.id, version=2)])
+    assert dict(index.scan(ANNA)) == {kept.id: 2}
+    assert {path.name for path in points_path(tmp_path).parent.iterdir()} == {"points", "labels"}
+    index.upsert(ANNA, [point(1, id=kept.id, version=3)])
+    assert index._stores[ANNA].file.count == 1
+
+
+def test_the_draft_of_a_killed_process_is_not_taken_for_a_tenant(index: LocalIndex, tmp_path: Path) -> None:
+    index.upsert(ANNA, [point(1)])
+    draft = tmp_path / "c" / "collection.12345-140000000000000"
+    draft.touch()
+    assert len(draft.name) == len(ANNA.hex)
+    assert index.tenants_but([]) == {ANNA}
+
+
 def test_only_the_owner_can_read_the_files(index: LocalIndex, tmp_path: Path) -> None:
     index.upsert(ANNA, [point(1)])
     assert [path for path in (tmp_path / "c").rglob("[!c]*") if path.stat().st_mode & 0o077] == []
@@ -391,14 +419,29 @@ def test_a_restoration_that_was_killed_is_not_taken_for_complete(index: LocalInd
     assert len(ids(index)) == 1
 
 
-def test_points_are_intact_until_the_machine_restarts(
+def test_points_that_have_been_compared_with_the_database_are_intact_until_the_machine_restarts(
     index: LocalIndex, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
+    index.upsert(ANNA, [point(1)])  # the index cannot know whether the database contains others
     assert not index.is_intact(ANNA)
-    index.upsert(ANNA, [point(1)])
+    with index.rebuilding(ANNA):
+        pass
     assert index.is_intact(ANNA)
     request.getfixturevalue("restarted")
-    assert not LocalIndex(tmp_path, "c", DIMENSION).is_intact(ANNA)
+    reopened = LocalIndex(tmp_path, "c", DIMENSION)
+    reopened.upsert(ANNA, [point(1)])  # verifies the file
+    assert not reopened.is_intact(ANNA)
+
+
+def test_compacted_points_remain_intact(index: LocalIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "COMPACT_AFTER_ROWS", 0)
+    many = points(random_vectors(20))
+    index.upsert(ANNA, many)
+    with index.rebuilding(ANNA):
+        pass
+    index.delete(ANNA, [point.id for point in many[1:]])
+    assert index._stores[ANNA].file.count == 1
+    assert index.is_intact(ANNA)
 
 
 # -- bounds ----------------------------------------------------------------------------------------------------------

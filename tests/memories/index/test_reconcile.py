@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from typing import Any
 
@@ -12,6 +13,8 @@ from django.core.management import call_command
 from memories import index
 from memories.index import generations, reconcile
 from memories.index.base import Point
+from memories.index.local import layout, points_file
+from memories.index.local.index import LocalIndex
 from memories.index.reconcile import Report
 from memories.models import EmbeddingGeneration, Job, Memory, VectorEmbedding
 from operations import jobs
@@ -143,6 +146,54 @@ def test_thousands_of_differences_are_repaired_at_once(api: Api) -> None:
     assert counts(api, repair=True) == (reconcile.PART, 0, 0)
 
     assert rows.filter(due_at__isnull=False).count() == reconcile.PART
+
+
+@pytest.fixture
+def local(api: Api, ids: list[uuid.UUID]) -> LocalIndex:
+    target = index.of(generations.active())
+    if not isinstance(target, LocalIndex):
+        pytest.skip("other engines store their data durably")
+    return target
+
+
+@pytest.fixture
+def power_cut(api: Api, local: LocalIndex, monkeypatch: pytest.MonkeyPatch) -> LocalIndex:
+    """The machine has restarted, and the last three rows had not been written to the disk."""
+    store = local._opened(api.tenant.id)
+    assert store is not None
+    store.file._header[layout.COUNT_AT] = 3
+    monkeypatch.setattr(points_file, "_BOOT", np.array([1, 2], np.uint64))
+    local.close()
+    return local
+
+
+def test_rows_lost_in_a_power_cut_are_restored_even_if_a_request_comes_first(api: Api, power_cut: LocalIndex) -> None:
+    api.search("castle")
+    reconcile.repair_all(only_lost=True)
+    assert counts(api) == (0, 0, 0)
+
+
+def test_a_restoration_that_failed_is_repeated(
+    api: Api, power_cut: LocalIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise IndexUnavailable("the files cannot be read")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reconcile, "_part", fail)
+        with pytest.raises(IndexUnavailable):
+            reconcile.repair_all(only_lost=True)
+    reconcile.repair_all(only_lost=True)
+    assert counts(api) == (0, 0, 0)
+
+
+def test_a_lost_folder_is_restored_even_if_a_write_comes_first(api: Api, local: LocalIndex) -> None:
+    local.close()
+    shutil.rmtree(local._tenant_folder(api.tenant.id))
+    api.store("7", "castle 7")
+    drain()
+    reconcile.repair_all(only_lost=True)
+    assert counts(api) == (0, 0, 0)
 
 
 def test_the_examples_name_tenant_and_memory(api: Api, ids: list[uuid.UUID]) -> None:
