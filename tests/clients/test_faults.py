@@ -19,7 +19,10 @@ from somamemory_client import (
     ConnectionLost,
     DatabaseBusy,
     IncompatibleServer,
+    IndexBacklog,
     InvalidResponse,
+    LlmAnswerInvalid,
+    LlmUnavailable,
     NotFound,
     RateLimited,
     ResponseTimeout,
@@ -200,16 +203,37 @@ def test_a_permanent_error_is_raised_immediately(kind: str, serve: Serve, pauses
     assert len(server.requests) == 1
 
 
-def test_a_call_to_a_language_model_is_not_repeated_when_its_response_is_lost(
-    kind: str, serve: Serve, pauses: list[float]
+def summarize(client: Any) -> Any:
+    return client.conversations.summarize("6f8d7a6e-0000-4000-8000-000000000000")
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (hang_up, ConnectionLost),
+        (problem(503, "llm_answer_invalid"), LlmAnswerInvalid),
+        (problem(503, "llm_unavailable"), LlmUnavailable),
+        (problem(503, "database_busy"), DatabaseBusy),  # when the model's answer was to be stored
+        (problem(429, "index_backlog"), IndexBacklog),
+    ],
+)
+def test_a_call_to_a_language_model_is_not_repeated_if_it_may_have_been_charged_for(
+    kind: str, serve: Serve, pauses: list[float], fault: Answer, error: type[Exception]
 ) -> None:
-    server = serve(hang_up)
-    with pytest.raises(ConnectionLost):
-        call(
-            kind, server.url, lambda client: client.conversations.suggest_labels("6f8d7a6e-0000-4000-8000-000000000000")
-        )
+    server = serve(fault, OK)
+
+    with pytest.raises(error):
+        call(kind, server.url, summarize)
 
     assert len(server.requests) == 1
+
+
+def test_a_call_to_a_language_model_is_repeated_after_a_rate_limit(
+    kind: str, serve: Serve, pauses: list[float]
+) -> None:
+    server = serve(problem(429, "rate_limited", Retry_After="1"), OK)
+
+    assert call(kind, server.url, summarize) == {"ok": True}
 
 
 def test_a_connection_is_reused(kind: str, serve: Serve) -> None:

@@ -65,8 +65,8 @@ export class Client {
   }
 
   /**
-   * Send any request, and return the unchanged response. Throws the same errors as the other methods. A write is sent
-   * again after a lost response only with `once: true`. Routes that call a language model ignore the Idempotency-Key.
+   * Send any request, and return the unchanged response. Throws the same errors as the other methods. A write that
+   * may have taken effect is sent again only with `once: true`. Routes that call a language model ignore the Idempotency-Key.
    */
   async request(method: string, path: string, options: RequestOptions = {}): Promise<Response> {
     return this.#transport.response(method, path, options);

@@ -48,7 +48,7 @@ export interface RequestOptions {
   once?: boolean | undefined;
   /**
    * Send the request again even if it may have taken effect. Default: true for GET and DELETE, and with `once`. Other
-   * requests are sent again only after responses that rule out an effect, such as 429.
+   * requests are sent again only after errors that rule out an effect, such as `rate_limited`.
    */
   repeatable?: boolean | undefined;
   /** Aborts the request and its retries. */
@@ -61,8 +61,8 @@ const API = "/api/v1";
 const MAX_RETRY_AFTER_S = 60;
 const VERSION_TIMEOUT_MS = 5000;
 const RETRIED = new Set([408, 425, 429, 500, 502, 503, 504, 529]);
-/** If the response has one of these statuses, the request had no effect. */
-const WITHOUT_EFFECT = new Set([408, 425, 429, 503]);
+/** Codes of errors that the server returns before it processes the request. Other errors may follow a paid model call. */
+const WITHOUT_EFFECT = new Set(["rate_limited", "request_timeout"]);
 /** Error codes for which a retry does not help, although their statuses are in RETRIED. */
 const FINAL = new Set([
   "cold_file_damaged", "deadline_exceeded", "embedder_refused", "llm_budget_exceeded", "llm_refused", "quota_exceeded",
@@ -229,7 +229,7 @@ function pauseMs(error: unknown, attempt: number, repeatable: boolean): number |
   if (error instanceof TransportError) return repeatable ? backoff : undefined;
   if (!(error instanceof ApiError) || FINAL.has(error.code)) return undefined;
   if (!RETRIED.has(error.status) && error.code !== "still_running") return undefined;
-  if (!repeatable && !WITHOUT_EFFECT.has(error.status)) return undefined;
+  if (!repeatable && !WITHOUT_EFFECT.has(error.code)) return undefined;
   const after = error.retryAfterS ?? 0;
   return after > MAX_RETRY_AFTER_S ? undefined : after * 1000 + backoff;
 }

@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { test } from "node:test";
 import {
-  ApiError, ConnectionLost, ResponseTimeout, Client, DatabaseBusy, DeadlineExceeded, IncompatibleServer, InvalidResponse, InvalidArgument, RequestQuotaExceeded,
-  ServerError, StillRunning,
+  ApiError, ConnectionLost, ResponseTimeout, Client, DatabaseBusy, DeadlineExceeded, IncompatibleServer, IndexBacklog, InvalidResponse,
+  InvalidArgument, LlmAnswerInvalid, LlmUnavailable, RequestQuotaExceeded, ServerError, StillRunning,
 } from "@somamemory/client";
 
 const problem = (status, code, headers = {}) => (_, response) => {
@@ -70,6 +70,26 @@ test("a request that fails permanently is not sent again", async (t) => {
     await assert.rejects(client.memories.store("x"), type);
     assert.equal(requests.filter(({ url }) => !url.endsWith("/health")).length, 1);
   }
+});
+
+test("a call to a language model is not sent again if it may have been charged for", async (t) => {
+  for (const [answer, type] of [
+    [lose, ConnectionLost],
+    [problem(503, "llm_answer_invalid"), LlmAnswerInvalid],
+    [problem(503, "llm_unavailable"), LlmUnavailable],
+    [problem(503, "database_busy"), DatabaseBusy], // when the model's answer was to be stored
+    [problem(429, "index_backlog"), IndexBacklog],
+  ]) {
+    const [client, requests] = await serving(t, [answer]);
+    await assert.rejects(client.conversations.summarize("1"), type);
+    assert.equal(requests.length, 1);
+  }
+});
+
+test("a call to a language model is sent again after a rate limit", async (t) => {
+  const [client, requests] = await serving(t, [problem(429, "rate_limited"), ok]);
+  await client.conversations.summarize("1");
+  assert.equal(requests.length, 2);
 });
 
 test("without retries, a request that is still running throws StillRunning", async (t) => {

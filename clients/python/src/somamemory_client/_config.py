@@ -146,7 +146,7 @@ def free_request(
 
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-# Routes that call a language model ignore the Idempotency-Key, so the client does not retry them after a lost response.
+# Routes that call a language model ignore the Idempotency-Key, so a request that may have had an effect is not retried.
 KEYED_PATHS = re.compile(
     "|".join(
         f"{operation.method} {re.sub('{[^}]*}', '.+', operation.template)}"

@@ -9,8 +9,8 @@ from ._messages import Request, Response
 from .errors import ApiError, ConnectionFailed, InvalidResponse, SomaError, TransportError
 
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
-# The server rejected the request before it took effect.
-WITHOUT_EFFECT = frozenset({408, 425, 429, 503})
+# Codes of errors that the server returns before it processes the request. Other errors may follow a paid model call.
+WITHOUT_EFFECT = frozenset({"rate_limited", "request_timeout"})
 STILL_RUNNING = "still_running"
 # Another attempt would get the same response.
 PERMANENT = frozenset(
@@ -55,7 +55,7 @@ def _is_transient(request: Request, error: SomaError) -> bool:
     if isinstance(error, TransportError):
         return request.repeatable
     if isinstance(error, ApiError):
-        return _may_pass(error) and (request.repeatable or error.status in WITHOUT_EFFECT)
+        return _may_pass(error) and (request.repeatable or error.code in WITHOUT_EFFECT)
     return isinstance(error, GatewayError) and request.repeatable
 
 
