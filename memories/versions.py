@@ -52,7 +52,9 @@ def page(caller: Caller, rows: QuerySet[Memory], limit: int, cursor: str | None 
     of_list = cursors.list_id("history", current.id)
     before = _position(cursor, of_list) if cursor else current.version + 1
     newest: list[MemoryColumns] = [current] if current.version < before else []
-    older = MemoryVersion.objects.for_tenant(caller.tenant).filter(id=current.id, version__lt=before)
+    older = MemoryVersion.objects.for_tenant(caller.tenant).filter(
+        id=current.id, version__lt=min(before, current.version)
+    )
     sizes = [row.size for row in newest]
     sizes += older.order_by("-version").values_list("size", flat=True)[: limit + 1 - len(newest)]
     count = max(fitting(sizes), min(2, len(sizes)))  # includes one more, to compare with, unless it is the oldest

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 import graph.selectors
@@ -344,6 +346,23 @@ def test_the_history_comes_in_pages(api: Api) -> None:
 
     assert (whole["next_cursor"], third["next_cursor"]) == (None, None)
     assert first["items"] + second["items"] + third["items"] == whole["items"]
+
+
+def test_a_change_while_the_history_is_read_repeats_no_version(api: Api) -> None:
+    api.store("1", "one")
+    api.store("1", "two")
+    changes = iter([{"payload": {"text": "three"}}])
+
+    def change_first(execute: Callable[..., Any], sql: str, *arguments: Any) -> Any:
+        if "sfm_memory_versions" in sql and (change := next(changes, None)):
+            assert api.patch("/memories/1", change).status_code == 200
+        return execute(sql, *arguments)
+
+    with connection.execute_wrapper(change_first):
+        items = history(api)
+
+    assert [item["version"] for item in items] == [2, 1]
+    assert next(changes, None) is None
 
 
 def test_the_history_of_an_id_is_that_of_its_coordinate(api: Api) -> None:
