@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -83,6 +84,24 @@ def test_a_user_scope_applies_to_writes_searches_and_lists(client: Client) -> No
     assert [memory["user_id"] for memory in bob.memories.list()] == ["bob"]
     assert {memory["user_id"] for memory in ada.memories.list()} == {"ada"}
     assert {hit["user_id"] for hit in ada.memories.search("drinks")} == {"ada"}
+
+
+def test_none_does_not_override_the_user_scope(client: Client) -> None:
+    ada = client.user("ada")
+    client.memories.store("Bob drinks tea", user_id="bob")
+    ada.memories.store("Ada drinks coffee", user_id=None)
+    ada.memories.store_many([{"payload": {"text": "Ada drinks water"}, "user_id": None}])
+
+    assert [memory["user_id"] for memory in ada.memories.list(user_id=None)] == ["ada", "ada"]
+    assert {hit["user_id"] for hit in ada.memories.search("drinks", user_id=None)} == {"ada"}
+
+
+def test_none_does_not_override_the_namespace_scope(client: Client) -> None:
+    notes = client.namespace("notes")
+    none: Any = None
+    notes.graph.link_many([{"from_coord": "1", "to_coord": "2", "namespace": none}])
+
+    assert [neighbor["coord"] for neighbor in notes.graph.neighbors(coord="1", namespace=none)] == ["2.0"]
 
 
 def test_a_namespace_prefix_overrides_the_namespace_scope(client: Client) -> None:

@@ -24,7 +24,7 @@ export class Conversations extends Resource {
   async create(options: ConversationBody & { external_id?: string } = {}): Promise<ConversationOut> {
     this.refuse("conversations.create", "namespace");
     const { external_id, ...fields } = options;
-    const json = { ...this.ids(), ...fields };
+    const json = { ...fields, ...this.ids(fields) };
     if (external_id !== undefined) return this.transport.json("PUT", pathOf({ external_id }), { json, once: true });
     return this.transport.json("POST", "/conversations", { json, once: true });
   }
@@ -38,7 +38,7 @@ export class Conversations extends Resource {
   list(options: Omit<ConversationsListQuery, "cursor" | "page" | "page_size"> = {}): Pages<ConversationOut> {
     this.refuse("conversations.list", "namespace");
     return new Pages(async (cursor) => {
-      const query = { ...this.ids(), limit: 100, ...options, cursor };
+      const query = { limit: 100, ...options, ...this.ids(options), cursor };
       const page = await this.transport.json<ConversationsOut>("GET", "/conversations", { query });
       return { items: page.results, nextCursor: page.next_cursor };
     });
@@ -77,13 +77,13 @@ export class Conversations extends Resource {
   /** Find messages by meaning and keyword. */
   async search(query: string, options: Omit<QueryBody, "query"> = {}): Promise<QueryOut> {
     this.refuse("conversations.search", "namespace");
-    return this.transport.json("POST", "/query", { json: { query, ...this.ids(), ...options }, repeatable: true });
+    return this.transport.json("POST", "/query", { json: { query, ...options, ...this.ids(options) }, repeatable: true });
   }
 
   /** Find messages by keyword only. */
   async searchFullText(query: string, options: Omit<FullTextBody, "query"> = {}): Promise<FullTextOut> {
     this.refuse("conversations.searchFullText", "namespace");
-    return this.transport.json("POST", "/search/fts", { json: { query, ...this.ids(), ...options }, repeatable: true });
+    return this.transport.json("POST", "/search/fts", { json: { query, ...options, ...this.ids(options) }, repeatable: true });
   }
 
   /** List the facts that were extracted from a conversation. */
@@ -109,11 +109,11 @@ export class Context extends Resource {
   /** Return the context as a single text for a prompt, or as messages for a language model. */
   async assemble(query: string, options: ContextOptions & { format: "text" | "messages" }): Promise<ContextPromptOut>;
   async assemble(query: string, options: Omit<ContextBody, "query"> = {}): Promise<ContextMessageOut[] | ContextPromptOut> {
-    return this.transport.json("POST", "/context/assemble", { json: { query, ...this.ids(), ...options }, repeatable: true });
+    return this.transport.json("POST", "/context/assemble", { json: { query, ...options, ...this.ids(options) }, repeatable: true });
   }
 
   /** Return the context, with the reason for including or leaving out each candidate. */
   async manifest(query: string, options: ContextOptions = {}): Promise<ManifestOut> {
-    return this.transport.json("POST", "/context/assemble", { json: { query, ...this.ids(), ...options }, query: { manifest: true }, repeatable: true });
+    return this.transport.json("POST", "/context/assemble", { json: { query, ...options, ...this.ids(options) }, query: { manifest: true }, repeatable: true });
   }
 }

@@ -11,27 +11,27 @@ type Ends<T> = Omit<T, "from_coord" | "to_coord"> & { from_coord?: Coordinate; t
 export class Graph extends Resource {
   /** Link two memories, each identified by its coordinate, key or id. */
   async link(link: NamedLinkBody): Promise<LinkOut> {
-    return this.transport.json("POST", "/graph/link", { json: { ...this.namespace(), ...link }, once: true });
+    return this.transport.json("POST", "/graph/link", { json: { ...link, ...this.namespace(link.namespace) }, once: true });
   }
 
   /** Create many links with one request. */
   async linkMany(links: readonly NamedLinkBody[], options: { atomic?: boolean } = {}): Promise<BulkLinkedOut> {
-    const json = { links: links.map((link) => ({ ...this.namespace(), ...link })), ...options };
+    const json = { links: links.map((link) => ({ ...link, ...this.namespace(link.namespace) })), ...options };
     return this.transport.json("POST", "/graph/links/bulk", { json, once: true });
   }
 
   /** Remove a link. */
   async unlink(link: Ends<GraphUnlinkQuery>): Promise<UnlinkedOut> {
-    return this.transport.json("DELETE", "/graph/link", { query: { ...this.namespace(), ...link } });
+    return this.transport.json("DELETE", "/graph/link", { query: { ...link, ...this.namespace(link.namespace) } });
   }
 
   /** Return the memories that can be reached by following links. */
   async neighbors(options: GraphNeighborsQuery): Promise<NeighborsOut> {
-    return this.transport.json("GET", "/graph/neighbors", { query: { ...(options.id ? {} : this.namespace()), ...options } });
+    return this.transport.json("GET", "/graph/neighbors", { query: { ...options, ...(options.id ? {} : this.namespace(options.namespace)) } });
   }
 
   /** Return the shortest path between two memories, each identified by its coordinate, key or id. */
   async path(options: Ends<GraphPathQuery>): Promise<PathOut> {
-    return this.transport.json("GET", "/graph/path", { query: { ...this.namespace(), ...options } });
+    return this.transport.json("GET", "/graph/path", { query: { ...options, ...this.namespace(options.namespace) } });
   }
 }

@@ -144,7 +144,7 @@ export class Memories extends Resource {
 
   /** Delete all memories that match a filter. With `dry_run`, only count them. */
   async deleteMatching(filter: DeleteMatchingBody): Promise<DeletedMatchingOut> {
-    const json = { ...this.ids(), ...(filter.namespace_prefix ? {} : this.namespace()), ...filter };
+    const json = { ...filter, ...this.ids(filter), ...(filter.namespace_prefix ? {} : this.namespace(filter.namespace)) };
     return this.transport.json("POST", "/memories/delete", { json, once: true });
   }
 
@@ -157,15 +157,15 @@ export class Memories extends Resource {
 
   /** Find memories by meaning and keyword. */
   async search(query: string, options: SearchOptions = {}): Promise<SearchResult> {
-    const where = options.namespace_prefix ? {} : this.namespace();
-    const json = { query, ...this.ids(), ...where, ...options };
+    const where = options.namespace_prefix ? {} : this.namespace(options.namespace);
+    const json = { query, ...options, ...this.ids(options), ...where };
     return new SearchResult(await this.transport.json<SearchOut>("POST", "/memories/search", { json, repeatable: true }));
   }
 
   /** List memories: all of a namespace, those below a coordinate or a key, or those near a point. */
   list(options: Omit<MemoriesListQuery, "cursor"> = {}): Pages<MemoryOut> {
     return new Pages(async (cursor) => {
-      const query = { ...this.ids(), ...this.namespace(), ...options, cursor };
+      const query = { ...options, ...this.ids(options), ...this.namespace(options.namespace), cursor };
       const page = await this.transport.json<PageOut>("GET", "/memories", { query });
       return { items: page.items, nextCursor: page.next_cursor };
     });
@@ -189,7 +189,7 @@ export class Memories extends Resource {
 
   /** Count the memories in the cells of a grid or below each coordinate. */
   async map(options: MemoriesMapQuery = {}): Promise<MapOut> {
-    return this.transport.json("GET", "/memories/map", { query: { ...this.ids(), ...this.namespace(), ...options } });
+    return this.transport.json("GET", "/memories/map", { query: { ...options, ...this.ids(options), ...this.namespace(options.namespace) } });
   }
 
   /** Return the number of stored objects of each kind, and the state of the index. */
@@ -199,7 +199,7 @@ export class Memories extends Resource {
   }
 
   #new(payload: Payload, fields: Omit<StoreBody, "payload">): StoreBody {
-    return { ...this.ids(), ...this.namespace(), ...fields, payload: payloadOf(payload) };
+    return { ...fields, ...this.ids(fields), ...this.namespace(fields.namespace), payload: payloadOf(payload) };
   }
 
   #namespaceOf(address: { namespace?: string | undefined; id?: string | undefined }): { namespace?: string } {

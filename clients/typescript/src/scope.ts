@@ -15,14 +15,13 @@ export type Ids = Pick<Scope, "user_id" | "agent_id" | "session_id">;
 export class Resource {
   constructor(protected readonly transport: Transport, protected readonly scope: Scope) {}
 
-  /** Return the user, agent and session of the scope. */
-  protected ids(): Ids {
-    const { namespace: _, ...ids } = this.scope;
-    return ids;
+  /** Return the user, agent and session of the call or, without them, those of the scope. */
+  protected ids(given: { [Name in keyof Ids]?: string | null | undefined }): Ids {
+    return Object.fromEntries(IDS.map((name) => [name, given[name] ?? this.scope[name]]));
   }
 
   /** Return the namespace of the call or, without one, that of the scope. */
-  protected namespace(given?: string | undefined): { namespace?: string } {
+  protected namespace<Given = string>(given?: Given | null): { namespace?: Given | string } {
     const namespace = given ?? this.scope.namespace;
     return namespace === undefined ? {} : { namespace };
   }

@@ -149,6 +149,38 @@ test("a call that ignores the scope of its client is refused", async (t) => {
   assert.equal(requests.length, 0);
 });
 
+test("null and undefined do not override the scope of a client", async () => {
+  const sent = [];
+  const answered = '{"items": [], "results": [], "memories": []}';
+  const fetch = async (url, { body }) => (sent.push(`${url} ${body}`), new Response(answered, { headers: { "content-type": "application/json" } }));
+  const ada = new Client({ apiKey: "key", fetch }).user("ada");
+  const notes = ada.namespace("notes");
+  for (const none of [null, undefined]) {
+    const ids = { user_id: none, namespace: none };
+    await notes.memories.list(ids).page();
+    await notes.memories.map(ids);
+    await notes.memories.search("x", ids);
+    await notes.memories.store("x", ids);
+    await notes.memories.storeAll([{ payload: "x", ...ids }]);
+    await notes.memories.deleteMatching(ids);
+    await notes.context.assemble("x", { user_id: none });
+    await notes.context.manifest("x", { user_id: none });
+    await ada.conversations.list({ user_id: none }).page();
+    await ada.conversations.create({ user_id: none });
+    await ada.conversations.search("x", { user_id: none });
+    await ada.conversations.searchFullText("x", { user_id: none });
+    for (const request of sent.splice(0)) assert.match(request, /user_id(=|":")ada/);
+    const ends = { from_coord: "1", to_coord: "2", namespace: none };
+    await notes.memories.search("x", ids);
+    await notes.graph.link(ends);
+    await notes.graph.linkMany([ends]);
+    await notes.graph.neighbors({ coord: "1", namespace: none });
+    await notes.graph.path(ends);
+    await notes.graph.unlink(ends);
+    for (const request of sent.splice(0)) assert.match(request, /namespace(=|":")notes/);
+  }
+});
+
 test("a call whose repetition has another effect is not repeated when its response is lost", async (t) => {
   const [client, requests] = await serving(t, [lose]);
   await assert.rejects(client.conversations.summarize("1"), ConnectionLost);

@@ -94,7 +94,7 @@ class Config:
     def _apply_scope(self, operation: Operation, fields: Fields) -> None:
         """Add the scope to the fields. Raises InvalidArgument if the call cannot be limited to the scope."""
         for name, value in self.scope.items():
-            if name in fields or (name == "namespace" and fields.get("namespace_prefix") is not None):
+            if fields.get(name) is not None or (name == "namespace" and fields.get("namespace_prefix") is not None):
                 continue
             if operation.takes(name):
                 fields[name] = value
@@ -103,9 +103,10 @@ class Config:
                     name, f"{operation.id} does not support this scope; call it on a client without the scope"
                 )
 
-    def scoped_item(self, item: Mapping[str, object]) -> Fields:
-        """Return an item of a bulk request with the scope added."""
-        return {**self.scope, **item}
+    def scoped_item(self, item: Mapping[str, object], names: Iterable[str] = IDS) -> Fields:
+        """Return an item of a bulk request with those parts of the scope added that are in `names`."""
+        scope = {name: self.scope[name] for name in names if name in self.scope and item.get(name) is None}
+        return {**item, **scope}
 
 
 def operation_named(name: str) -> Operation:

@@ -28,9 +28,8 @@ class Graph:
 
     def link_many(self, links: Sequence[types.NamedLinkBody], *, atomic: bool = False) -> types.BulkLinkedOut:
         """Create up to 1,000 links with one request. With `atomic`, create all or none."""
-        namespace = self._caller.config.scope.get("namespace")
-        scope: Fields = {} if namespace is None else {"namespace": namespace}
-        fields: Fields = {"links": [{**scope, **link} for link in links], "atomic": atomic}
+        items = [self._caller.config.scoped_item(link, ["namespace"]) for link in links]
+        fields: Fields = {"links": items, "atomic": atomic}
         return self._caller.fetch(types.BulkLinkedOut, "graph.link_many", fields)
 
     def neighbors(self, **options: Unpack[types.GraphNeighborsOptions]) -> Results[types.NeighborOut]:
