@@ -24,6 +24,7 @@ IdHalves = NDArray[np.uint64]
 Ids = Sequence[UUID | str] | IdHalves
 
 MAX_LIMIT = 16_384  # the maximum that a Milvus server allows for one search
+ANY_VERSION = (1 << 63) - 1
 
 
 class UnusableVector(InvalidInput):
@@ -71,7 +72,7 @@ class VectorIndex(Protocol):
     order in which they are made.
 
     remote: whether calls go over the network. If not, calls run on the calling thread, points become visible
-    immediately, and a point never replaces one with a higher version.
+    immediately, and no call replaces or deletes a point with a higher version.
     """
 
     remote: bool
@@ -89,8 +90,12 @@ class VectorIndex(Protocol):
         hasty: the caller has a fallback, so do not wait much longer than recent calls took.
         """
 
-    def delete(self, tenant: UUID, ids: Sequence[UUID]) -> None:
-        """Delete points. Ids that do not exist or belong to another tenant are ignored."""
+    def delete(self, tenant: UUID, ids: Sequence[UUID], versions: Sequence[int] | None = None) -> None:
+        """Delete points. Ids that do not exist or belong to another tenant are ignored.
+
+        versions: the highest version of each point to delete; by default, any version is deleted. Remote indexes ignore
+          this, because only the drain writes to them, one version after the other.
+        """
 
     def drop_tenant(self, tenant: UUID) -> None:
         """Delete all points of the tenant."""

@@ -30,7 +30,7 @@ from django.utils import timezone
 from memories import embeddings, index, payloads
 from memories.embeddings.base import Vectors
 from memories.index import generations, immediate, outbox_leases
-from memories.index.base import Point, usable
+from memories.index.base import ANY_VERSION, Point, usable
 from memories.index.outbox_leases import Outcome
 from memories.models import EmbeddingGeneration, Memory, VectorEmbedding
 from memories.search import analyzer
@@ -185,17 +185,18 @@ def _still_leased(jobs: list[_Job], lease: uuid.UUID | None) -> list[_Job]:
 def _write(generation: EmbeddingGeneration, jobs: Iterable[_Job]) -> None:
     target = index.of(generation)
     points: dict[uuid.UUID, list[Point]] = defaultdict(list)
-    gone: dict[uuid.UUID, list[uuid.UUID]] = defaultdict(list)
+    gone: dict[uuid.UUID, dict[uuid.UUID, int]] = defaultdict(dict)  # versions by id, by tenant
     for job in jobs:
         if job.absent or job.memory is None or job.vector is None:
-            gone[job.row.tenant_id].append(job.row.memory_id)
+            # A request may have stored and indexed a later version in the meantime.
+            gone[job.row.tenant_id][job.row.memory_id] = job.memory.version if job.memory else ANY_VERSION
         else:
             memory = job.memory
             points[memory.tenant_id].append(immediate.point(memory, job.vector))
     for tenant, new in points.items():
         target.upsert(tenant, new)
     for tenant, old in gone.items():
-        target.delete(tenant, old)
+        target.delete(tenant, list(old), list(old.values()))
 
 
 def _finish(jobs: list[_Job], lease: uuid.UUID | None) -> None:

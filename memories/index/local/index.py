@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
 
-from memories.index.base import Hit, Ids, Point, Vector, Where, checked_limit, unit_vector, unit_vectors
+from memories.index.base import ANY_VERSION, Hit, Ids, Point, Vector, Where, checked_limit, unit_vector, unit_vectors
 from memories.index.local import layout
 from memories.index.local.locking import exclusive
 from memories.index.local.points_file import Damaged
@@ -73,11 +73,11 @@ class LocalIndex:
         with tracing.span("index: compare vectors"), self._reading(tenant) as store:
             return [] if store is None else store.nearest_of(ids, query, limit)
 
-    def delete(self, tenant: UUID, ids: Sequence[UUID]) -> None:
+    def delete(self, tenant: UUID, ids: Sequence[UUID], versions: Sequence[int] | None = None) -> None:
         if ids and self._tenant_folder(tenant).exists():
             with tracing.span("index: delete vectors"), self._locked(tenant):
                 if (store := self._recovered(tenant)) is not None:
-                    store.delete(ids)
+                    store.delete(ids, versions or [ANY_VERSION] * len(ids))
 
     def drop_tenant(self, tenant: UUID) -> None:
         if self._tenant_folder(tenant).exists():

@@ -120,9 +120,10 @@ class Store:
             self.file.kill([row for at in new if (row := old[at]) is not None])
         self._compact_if_worthwhile()
 
-    def delete(self, ids: Sequence[UUID]) -> None:
-        found = {row for row in self._finder.find(self.file, ids) if row is not None}
-        self.file.kill(list(found))
+    def delete(self, ids: Sequence[UUID], versions: Sequence[int]) -> None:
+        """Mark the rows of these points as dead, except those with a higher version than the given one."""
+        found = zip(self._finder.find(self.file, ids), versions, strict=True)
+        self.file.kill(list({row for row, version in found if row is not None and self._version(row) <= version}))
         self._compact_if_worthwhile()
 
     def repair(self) -> None:

@@ -80,7 +80,7 @@ class MilvusIndex:
         )
         return sorted((hit_of(row) for row in found[0]), key=lambda hit: (-hit.similarity, hit.id.hex))
 
-    def delete(self, tenant: UUID, ids: Sequence[UUID]) -> None:
+    def delete(self, tenant: UUID, ids: Sequence[UUID], versions: Sequence[int] | None = None) -> None:
         for batch in _batches([id_.hex for id_ in ids], ROWS_PER_CALL):
             self._client.call("delete vectors", partial(self._delete, tenant, batch))
 

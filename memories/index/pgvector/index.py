@@ -18,7 +18,7 @@ import orjson
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from memories.index.base import Hit, Ids, Point, Vector, Where, checked_limit, listed, unit_vector
+from memories.index.base import ANY_VERSION, Hit, Ids, Point, Vector, Where, checked_limit, listed, unit_vector
 from memories.index.pgvector import upkeep
 from memories.index.pgvector.nearest import Nearest
 from memories.index.pgvector.table import Table, translating_errors
@@ -41,6 +41,10 @@ ON CONFLICT (tenant_id, memory_id) DO UPDATE
 SET namespace = EXCLUDED.namespace, memory_type = EXCLUDED.memory_type, version = EXCLUDED.version,
     vector = EXCLUDED.vector
 WHERE old.version <= EXCLUDED.version
+"""
+_DELETE = """
+DELETE FROM {table} AS old USING unnest(%s::uuid[], %s::bigint[]) AS gone (id, version)
+WHERE old.tenant_id = %s AND old.memory_id = gone.id AND old.version <= gone.version
 """
 
 
@@ -97,11 +101,11 @@ class PgvectorIndex:
             cursor.execute(statement, [query, tenant, listed(ids)])
             return _hits(cursor.fetchall(), limit)
 
-    def delete(self, tenant: UUID, ids: Sequence[UUID]) -> None:
+    def delete(self, tenant: UUID, ids: Sequence[UUID], versions: Sequence[int] | None = None) -> None:
         if ids and self._table.exists():
-            statement = self._sql("DELETE FROM {table} WHERE tenant_id = %s AND memory_id = ANY (%s)")
-            for batch in _batches(ids, DELETED_AT_ONCE):
-                _write(statement, [tenant, batch])
+            points = list(zip(ids, versions or [ANY_VERSION] * len(ids), strict=True))
+            for batch in _batches(points, DELETED_AT_ONCE):
+                _write(self._sql(_DELETE), [*map(list, zip(*batch, strict=True)), tenant])
 
     def drop_tenant(self, tenant: UUID) -> None:
         """Delete the tenant's rows in batches, so that no statement exceeds its timeout."""

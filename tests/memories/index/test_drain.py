@@ -75,9 +75,9 @@ class Index:
         hook, self.after_upsert = self.after_upsert, lambda: None
         hook()
 
-    def delete(self, tenant: UUID, ids: Sequence[UUID]) -> None:
+    def delete(self, tenant: UUID, ids: Sequence[UUID], versions: Sequence[int] | None = None) -> None:
         self._check()
-        self._inner.delete(tenant, ids)
+        self._inner.delete(tenant, ids, versions)
 
     def available(self) -> bool:
         return not self.known_down

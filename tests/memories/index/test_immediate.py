@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from memories import coordinates, index, services
 from memories.index import drain, immediate
-from memories.index.base import Point
+from memories.index.base import ANY_VERSION, Point
 from memories.models import EmbeddingGeneration, Memory, VectorEmbedding
 from memories.new_memory import NewMemory
 from somamemory.errors import IndexUnavailable
@@ -51,9 +51,10 @@ class Points:
         held, self.held = self.held or [], None
         self.upsert(held[0].id, held)
 
-    def delete(self, tenant: UUID, ids: Sequence[UUID]) -> None:
-        for id in ids:
-            self.points.pop(id, None)
+    def delete(self, tenant: UUID, ids: Sequence[UUID], versions: Sequence[int] | None = None) -> None:
+        for id, version in zip(ids, versions or [ANY_VERSION] * len(ids), strict=True):
+            if id in self.points and self.points[id].version <= version:
+                del self.points[id]
 
     def available(self) -> bool:
         return True
@@ -212,6 +213,30 @@ def test_a_row_that_a_drain_has_leased_is_left_to_it(store: Callable[..., Memory
     immediate.settle()
 
     assert (the_row().indexed_version, the_row().due_at) == (None, due_at)
+
+
+def test_a_memory_that_is_stored_again_while_a_drain_deletes_it_stays_in_the_index(
+    points: Points,
+    store: Callable[..., Memory],
+    committed: Execute,
+    caller: Caller,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    memory = store()
+    immediate.settle()
+    with committed():
+        services.delete(caller, "default", AT)
+    still_leased = drain._still_leased
+
+    def store_in_between(*arguments: Any) -> Any:
+        jobs = still_leased(*arguments)
+        store()
+        return jobs
+
+    monkeypatch.setattr(drain, "_still_leased", store_in_between)
+    drain.drain()
+    immediate.settle()
+    assert points.points[memory.id].version == 3
 
 
 def test_a_supplied_vector_is_indexed_immediately(points: Points, store: Callable[..., Memory]) -> None:

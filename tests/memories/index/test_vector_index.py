@@ -189,6 +189,15 @@ def test_delete_removes(index):
     assert found(index, ANNA, 1) == [kept.id]
 
 
+def test_points_are_deleted_up_to_a_version(index):
+    if index.remote:
+        pytest.skip("a remote engine ignores the version")
+    old, new = point(1, version=2), point(1, 1, version=3)
+    index.upsert(ANNA, [old, new])
+    index.delete(ANNA, [old.id, new.id], [2, 2])
+    assert list(index.scan(ANNA)) == [(new.id, 3)]
+
+
 def test_deleting_an_unknown_id_is_not_an_error(index):
     index.delete(ANNA, [uuid4()])
     index.delete(ANNA, [])
