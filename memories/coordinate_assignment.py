@@ -31,24 +31,37 @@ def placed(caller: Caller, namespace: str, items: Sequence[Prepared]) -> list[Pr
 
 
 def without_conflicts(caller: Caller, items: Sequence[NewMemory | SomaError]) -> list[NewMemory | SomaError]:
-    """Replace each item that `placed` would reject with its Conflict, so that the others can be stored."""
+    """Replace each item that `placed` or `refuse_coordinates_of_others` would reject with its Conflict.
+
+    The others can then be stored. Reads the database only if an item has a key or the caller is limited to a user.
+    """
     results = list(items)
-    keyed = [(at, item) for at, item in enumerate(items) if isinstance(item, NewMemory) and item.key is not None]
-    for namespace in {item.namespace for _, item in keyed}:
-        group = [(at, item) for at, item in keyed if item.namespace == namespace]
-        for (at, item), result in zip(group, _placed(caller, namespace, [item for _, item in group]), strict=True):
+    new = [(at, item) for at, item in enumerate(items) if isinstance(item, NewMemory)]
+    for namespace in {item.namespace for _, item in new}:
+        group = [(at, item) for at, item in new if item.namespace == namespace]
+        taken = _of_others(caller, namespace, {item.coordinate.key for _, item in group if item.coordinate is not None})
+        for at, item in group:
+            if item.coordinate is not None and item.coordinate.key in taken:
+                results[at] = _is_in_use(item.coordinate)
+        keyed = [(at, item) for at, item in group if item.key is not None and results[at] is item]
+        for (at, item), result in zip(keyed, _placed(caller, namespace, [item for _, item in keyed]), strict=True):
             results[at] = result if isinstance(result, Conflict) else item
     return results
 
 
 def refuse_coordinates_of_others(caller: Caller, namespace: str, places: Collection[str]) -> None:
-    """Raise Conflict if the caller is limited to a user and any of these coordinates is already in use."""
+    """Raise Conflict if the caller is limited to a user and any of these coordinates belongs to another user."""
+    if taken := _of_others(caller, namespace, places):
+        raise _is_in_use(coordinates.from_key(min(taken)))
+
+
+def _of_others(caller: Caller, namespace: str, places: Collection[str]) -> set[str]:
+    """Return those of the coordinates that the caller cannot use, because it is limited to another user."""
     if caller.user_id is None or not places:
-        return
+        return set()
     everyone = Memory.objects.for_tenant(caller.unlimited().tenant)
-    taken = everyone.filter(namespace=namespace, coordinate_key__among=places).order_by("coordinate_key").first()
-    if taken is not None:
-        raise Conflict(f"coordinate {taken.coordinate} is already in use in this namespace; use another one")
+    taken = everyone.filter(namespace=namespace, coordinate_key__among=places).exclude(user_id=caller.user_id)
+    return set(taken.values_list("coordinate_key", flat=True))
 
 
 def key_of(current: Memory | None, item: NewMemory) -> str | None:
@@ -76,6 +89,10 @@ def _placed(caller: Caller, namespace: str, items: Sequence[NewMemory]) -> list[
 
 def _with_coordinate(item: NewMemory) -> NewMemory:
     return item if item.coordinate is not None else replace(item, coordinate=allocate(), allocated=True)
+
+
+def _is_in_use(at: Coordinate) -> Conflict:
+    return Conflict(f"coordinate {at} is already in use in this namespace; use another one")
 
 
 def _has_another_key(at: Coordinate) -> Conflict:
