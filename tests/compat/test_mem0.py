@@ -141,6 +141,17 @@ def test_a_memory_can_be_used_on_the_day_on_which_it_expires(api: Api) -> None:
     assert ok(api.get(f"/mem0/v1/memories/{added['id']}/"))["expiration_date"] == today
 
 
+@pytest.mark.parametrize("never", ["9999-12-31", "9999-12-31T23:59:59", "9998-12-31"])
+def test_an_expiration_date_at_the_end_of_the_calendar_means_never(api: Api, never: str) -> None:
+    [added] = add(api, expiration_date=never)["results"]
+    path = f"/mem0/v1/memories/{added['id']}/"
+    assert ok(api.get(path))["expiration_date"] is None
+
+    ok(api.put(path, {"expiration_date": "2999-01-31"}))
+
+    assert ok(api.put(path, {"expiration_date": never}))["expiration_date"] is None
+
+
 # --- Filters -----------------------------------------------------------------------------------------------------
 
 

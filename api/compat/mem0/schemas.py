@@ -36,16 +36,21 @@ def completed(text: str) -> str:
 
 
 def _day_end(value: object) -> datetime | None:
-    """Return the end of a date in UTC: a memory can still be used on the day on which it expires."""
+    """Return the end of a date in UTC: a memory can still be used on the day on which it expires.
+
+    A date at the end of the calendar, such as 9999-12-31, means that the memory never expires.
+    """
     if value is None:
         return None
     if not isinstance(value, str):
         raise ValueError("must be a date such as 2026-12-31")
     try:
-        day = date.fromisoformat(value)
+        end = datetime.combine(date.fromisoformat(value), time(), UTC) + timedelta(days=1)
+    except OverflowError:
+        return None
     except ValueError:
-        return times.parse(completed(value))
-    return datetime.combine(day, time(), UTC) + timedelta(days=1)
+        end = times.parse(completed(value))
+    return end if end.year < 9999 else None
 
 
 def _moment(value: object) -> datetime:
