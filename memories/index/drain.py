@@ -141,9 +141,8 @@ def _job(row: VectorEmbedding, now: datetime) -> _Job:
     job = _Job(row, row.memory)
     if row.memory.deleted_at is None and not row.memory.has_expired(now):
         job.text = analyzer.embedding_text(payloads.text_of(row.memory.payload), row.memory.context)
-        kept = immediate.kept(row.own, row.vector, row.text_hash, job.text)
-        job.is_kept = kept is not None
-        job.vector = None if kept is None else kept.numbers
+        job.vector = immediate.kept(row.own, row.vector, row.text_hash, job.text)
+        job.is_kept = job.vector is not None
     row.memory.payload = {}  # frees it, because the payloads of a batch of large memories would take gigabytes
     return job
 
@@ -183,6 +182,7 @@ def _still_leased(jobs: list[_Job], lease: uuid.UUID | None) -> list[_Job]:
 
 
 def _write(generation: EmbeddingGeneration, jobs: Iterable[_Job]) -> None:
+    """Write the memories to the index, or delete them from it, and record which vectors the index cannot contain."""
     target = index.of(generation)
     points: dict[uuid.UUID, list[Point]] = defaultdict(list)
     gone: dict[uuid.UUID, dict[uuid.UUID, int]] = defaultdict(dict)  # versions by id, by tenant
@@ -190,6 +190,9 @@ def _write(generation: EmbeddingGeneration, jobs: Iterable[_Job]) -> None:
         if job.absent or job.memory is None or job.vector is None:
             # A request may have stored and indexed a later version in the meantime.
             gone[job.row.tenant_id][job.row.memory_id] = job.memory.version if job.memory else ANY_VERSION
+        elif len(job.vector) != generation.dimension:
+            numbers = f"{len(job.vector)} numbers instead of {generation.dimension}"
+            job.error = f"the vector of the memory has {numbers}; store the memory again"
         else:
             memory = job.memory
             points[memory.tenant_id].append(immediate.point(memory, job.vector))

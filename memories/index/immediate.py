@@ -50,14 +50,23 @@ MAX_UNSETTLED = 100_000  # the maximum number of memories to settle; if there ar
 @dataclass(frozen=True, slots=True)
 class StoredVector:
     """The vector of a memory, as stored in its outbox row.
-    text_hash: the hash of the text that was embedded; None if the caller supplied the vector.
 
+    generation: the generation that was active when the vector was computed or supplied.
+    text_hash: the hash of the text that was embedded; None if the caller supplied the vector.
     at_once: whether this process indexes the memory right after the commit.
     """
 
+    generation: EmbeddingGeneration
     numbers: Vectors = field(repr=False)
     text_hash: bytes | None = None
     at_once: bool = False
+
+    def fits(self, generation: EmbeddingGeneration) -> bool:
+        """Return whether the vector can be stored in this generation.
+
+        If not, another generation has become active since the vector was computed, or since its length was checked.
+        """
+        return len(self.numbers) == generation.dimension and generations.alike(self.generation, generation)
 
 
 Buffer = bytes | memoryview
@@ -86,36 +95,37 @@ class _Pending:
 _pending = _Pending()
 
 
-def applies() -> bool:
+def applies(generation: EmbeddingGeneration) -> bool:
     """Return whether this process indexes memories itself. It does so only if it also settles their rows."""
-    generation = generations.active()
     return scheduler.runs(SETTLE) and embeddings.of(generation).in_process and not index.of(generation).remote
 
 
 def embedded(texts: Sequence[str], own: Sequence[Vectors | None]) -> list[StoredVector | None]:
     """Return a vector (or None) for each text: the caller's own or, if memories are indexed immediately, a new one."""
-    at_once = applies()
-    vectors = [None if vector is None else StoredVector(as_float32(vector), at_once=at_once) for vector in own]
+    generation = generations.active()
+    at_once = applies(generation)
+    vectors = [
+        None if vector is None else StoredVector(generation, as_float32(vector), at_once=at_once) for vector in own
+    ]
     missing = [at for at, vector in enumerate(vectors) if vector is None and texts[at].strip()] if at_once else []
     if not missing:
         return vectors
-    made = embeddings.of(generations.active()).embed([texts[at] for at in missing])
+    made = embeddings.of(generation).embed([texts[at] for at in missing])
     for at, numbers in zip(missing, made, strict=True):
         if usable(numbers):
-            vectors[at] = StoredVector(numbers, hash_of(texts[at]), at_once)
+            vectors[at] = StoredVector(generation, numbers, hash_of(texts[at]), at_once)
     return vectors
 
 
-def kept(own: bool, vector: Buffer | None, text_hash: Buffer | None, text: str) -> StoredVector | None:
+def kept(own: bool, vector: Buffer | None, text_hash: Buffer | None, text: str) -> Vectors | None:
     """Return the vector of an outbox row if it is still valid, otherwise None.
 
     It is valid if the caller supplied it (`own`), or if it was computed from `text`, the text to be embedded now.
     """
-    made_from = None if own else hash_of(text)
-    if vector is None or (made_from is not None and bytes(text_hash or b"") != made_from):
+    if vector is None or (not own and bytes(text_hash or b"") != hash_of(text)):
         return None
     numbers = np.frombuffer(vector, dtype="<f4")
-    return StoredVector(numbers, made_from, at_once=True) if usable(numbers) else None
+    return numbers if usable(numbers) else None
 
 
 def hash_of(text: str) -> bytes:
@@ -124,10 +134,15 @@ def hash_of(text: str) -> bytes:
 
 def index_after_commit(memories: Iterable[Memory], vectors: Mapping[UUID, StoredVector | None]) -> bool:
     """Index these memories of one tenant after the commit. Return False if the drain has to index some of them."""
+    generation = generations.active()
     known = [(memory, vectors.get(memory.id)) for memory in memories]
-    ready = [(memory, vector.numbers) for memory, vector in known if vector is not None and vector.at_once]
+    ready = [
+        (memory, vector.numbers)
+        for memory, vector in known
+        if vector is not None and vector.at_once and vector.fits(generation)
+    ]
     if ready:
-        transaction.on_commit(partial(_index, generations.active(), ready))
+        transaction.on_commit(partial(_index, generation, ready))
     return len(ready) == len(known)
 
 

@@ -47,12 +47,10 @@ def enqueue(memories: Sequence[Memory], vectors: Known | None = None, *, replace
 def parts(memories: Sequence[Memory], vectors: Known) -> list[Part]:
     """Return the rows that `enqueue` would write for new memories, for a statement that also writes the memories."""
     active, *others = generations.written()
-    found = [Part(_ROWS, _rows(active, memories, vectors))]
-    for generation in others:
-        # The vectors belong to the active generation.
-        fitting = vectors if generations.alike(generation, active) else {}
-        found.append(Part(_ROWS, _rows(generation, memories, fitting, at_once=False)))
-    return found
+    return [
+        Part(_ROWS, _rows(active, memories, vectors)),
+        *[Part(_ROWS, _rows(generation, memories, vectors, at_once=False)) for generation in others],
+    ]
 
 
 def on_commit(memories: Sequence[Memory], vectors: Known) -> None:
@@ -66,16 +64,20 @@ def vector_of_changed(memory: Memory, text: str) -> Known:
 
     The stored vector is kept if a caller supplied it or if the text to be embedded has not changed.
     """
-    if not immediate.applies():
+    generation = generations.active()
+    if not immediate.applies(generation):
         return {}
     to_embed = analyzer.embedding_text(text, memory.context)
-    kept = immediate.kept(*_stored_vector(memory), to_embed)
-    return {memory.id: kept or immediate.embedded([to_embed], [None])[0]}
+    own, vector, text_hash = _stored_vector(generation, memory)
+    kept = immediate.kept(own, vector, text_hash, to_embed)
+    if kept is None:
+        return {memory.id: immediate.embedded([to_embed], [None])[0]}
+    return {memory.id: StoredVector(generation, kept, None if own else text_hash, at_once=True)}
 
 
-def _stored_vector(memory: Memory) -> tuple[bool, bytes | None, bytes | None]:
+def _stored_vector(generation: EmbeddingGeneration, memory: Memory) -> tuple[bool, bytes | None, bytes | None]:
     """Return whether a caller supplied the memory's vector, the vector itself, and the hash of the embedded text."""
-    key = [id_parameter(id) for id in (memory.tenant_id, generations.active().id, memory.id)]
+    key = [id_parameter(id) for id in (memory.tenant_id, generation.id, memory.id)]
     with connection.cursor() as cursor:
         cursor.execute(_STORED_VECTOR, key)
         row: tuple[bool, bytes | None, bytes | None] | None = cursor.fetchone()
@@ -91,7 +93,7 @@ _STORED_VECTOR = """
 def _rows(
     generation: EmbeddingGeneration, memories: Sequence[Memory], vectors: Known, *, at_once: bool = True
 ) -> list[Values]:
-    """Return the rows of these memories in a generation.
+    """Return the rows of these memories in a generation, with the vectors that fit it.
 
     at_once: if a memory is about to be indexed by this process, make its row due a little later.
     """
@@ -108,7 +110,8 @@ def _rows(
             "text_hash": None if vector is None else vector.text_hash,
         }
         for memory in memories
-        for vector in [vectors.get(memory.id)]
+        for known in [vectors.get(memory.id)]
+        for vector in [known if known is not None and known.fits(generation) else None]
     ]
 
 

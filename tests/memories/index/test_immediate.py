@@ -14,8 +14,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from memories import coordinates, index, services
-from memories.index import drain, immediate
+from memories import coordinates, embeddings, index, services
+from memories.index import drain, generations, immediate, outbox
 from memories.index.base import ANY_VERSION, Point
 from memories.models import EmbeddingGeneration, Memory, VectorEmbedding
 from memories.new_memory import NewMemory
@@ -83,6 +83,30 @@ def store(points: Points, committed: Execute, caller: Caller) -> Callable[..., M
             return services.store(caller, NewMemory(AT, {"text": text}, **fields)).memory
 
     return stored
+
+
+@pytest.fixture
+def switch(monkeypatch: pytest.MonkeyPatch) -> Callable[..., EmbeddingGeneration]:
+    """Return a function that makes another generation active as soon as the next vectors have been computed."""
+
+    def prepared(**fields: Any) -> EmbeddingGeneration:
+        other = EmbeddingGeneration.objects.create(state="building", collection="memories_other", **fields)
+
+        def then_switch(module: Any, name: str) -> None:
+            compute = getattr(module, name)
+
+            def computed(*given: Any) -> Any:
+                vectors = compute(*given)
+                generations.switch_to(other)
+                return vectors
+
+            monkeypatch.setattr(module, name, computed)
+
+        then_switch(immediate, "embedded")
+        then_switch(outbox, "vector_of_changed")
+        return other
+
+    return prepared
 
 
 def the_row() -> VectorEmbedding:
@@ -293,6 +317,63 @@ def test_a_patch_without_a_new_text_keeps_the_vector(
     assert points.points[memory.id].version == 2
     assert np.array_equal(points.points[memory.id].vector, vector)
     assert (the_row().vector, the_row().text_hash, the_row().own) == (row.vector, row.text_hash, False)
+
+
+@pytest.mark.parametrize("dimension", [128, 256])
+@pytest.mark.parametrize("own", [None, np.ones(256)], ids=["computed", "supplied"])
+def test_a_vector_is_not_stored_in_a_generation_with_another_model(
+    points: Points,
+    store: Callable[..., Memory],
+    switch: Callable[..., EmbeddingGeneration],
+    dimension: int,
+    own: Any,
+) -> None:
+    other = switch(provider="hashing", model="terms-1", dimension=dimension)
+    memory = store("a walrus", embedding=own)
+
+    assert (the_row().generation_id, the_row().vector, the_row().own) == (other.id, None, False)
+    assert memory.index_state == "pending"
+    assert not points.points
+    assert drain.drain() == 1
+    assert np.array_equal(points.points[memory.id].vector, embeddings.of(other).embed(["a walrus"])[0])
+
+
+def test_a_vector_is_stored_and_indexed_in_another_generation_with_the_same_model(
+    points: Points, store: Callable[..., Memory], switch: Callable[..., EmbeddingGeneration]
+) -> None:
+    other = switch(provider="wordllama", model="l2_supercat", dimension=256)
+    memory = store("a walrus")
+    immediate.settle()
+
+    assert memory.index_state == "ready"
+    assert (the_row().generation_id, the_row().indexed_version, the_row().due_at) == (other.id, 1, None)
+    assert bytes(the_row().vector or b"") == points.points[memory.id].vector.tobytes()
+
+
+def test_a_vector_whose_length_was_checked_for_another_generation_does_not_fit(generation: EmbeddingGeneration) -> None:
+    checked_for_other = immediate.StoredVector(generation, np.ones(128, np.float32))
+
+    assert not checked_for_other.fits(generation)
+
+
+def test_a_patch_keeps_the_vector_of_a_generation_that_becomes_active_meanwhile(
+    points: Points,
+    store: Callable[..., Memory],
+    switch: Callable[..., EmbeddingGeneration],
+    committed: Execute,
+    caller: Caller,
+) -> None:
+    store("a walrus")
+    other = switch(provider="hashing", model="terms-1", dimension=256)
+    outbox.fill(other, 0)
+    assert drain.drain() == 1
+    vector = VectorEmbedding.all_tenants.get(generation=other).vector
+    with committed():
+        services.patch(caller, "default", AT, {"importance": 1.0})
+
+    row = VectorEmbedding.all_tenants.get(generation=other)
+    assert row.wanted_version == 2
+    assert bytes(row.vector or b"") == bytes(vector or b"x")
 
 
 def test_the_row_of_a_memory_that_will_expire_is_due_at_that_time(store: Callable[..., Memory]) -> None:
