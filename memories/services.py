@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db import transaction
@@ -278,8 +278,14 @@ def _store(caller: Caller, items: Sequence[Prepared], precondition: Precondition
             stored[positions[id(new)]] = result
     results = [stored[position] for position in range(len(items))]
     superseding = [(result.memory, new.item.supersedes) for result, new in zip(results, items, strict=True)]
-    supersession.supersede(caller, superseding)
-    return results
+    if not (ended := supersession.supersede(caller, superseding)):
+        return results
+    # An item can supersede a memory that another item of the batch has stored, and so change its version again.
+    latest = {(memory.id, memory.version - 1): memory for memory in ended}
+    return [
+        replace(result, memory=latest.get((result.memory.id, result.memory.version), result.memory))
+        for result in results
+    ]
 
 
 def _store_in(caller: Caller, namespace: str, items: Sequence[Prepared], precondition: Precondition) -> list[Stored]:

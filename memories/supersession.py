@@ -49,8 +49,8 @@ def when_superseded(record: Record) -> None:
     _records.append(record)
 
 
-def supersede(caller: Caller, superseding: Iterable[tuple[Memory, Names]], reason: str = "") -> None:
-    """End the validity of older memories. Must be called in a transaction.
+def supersede(caller: Caller, superseding: Iterable[tuple[Memory, Names]], reason: str = "") -> list[Memory]:
+    """End the validity of older memories, and return those that have changed. Must be called in a transaction.
 
     superseding: stored memories, each with the addresses of the memories that it supersedes.
 
@@ -61,8 +61,10 @@ def supersede(caller: Caller, superseding: Iterable[tuple[Memory, Names]], reaso
     for memory, names in superseding:
         if names:
             by_namespace.setdefault(memory.namespace, []).append((memory, names))
+    ended = []
     for namespace in sorted(by_namespace):
-        _supersede_in(caller, namespace, by_namespace[namespace], reason)
+        ended += _supersede_in(caller, namespace, by_namespace[namespace], reason)
+    return ended
 
 
 def reinstate(caller: Caller, newer: Memory, older: Memory, valid_to: datetime | None) -> None:
@@ -141,7 +143,9 @@ def _kind(name: Address) -> str:
     return "coordinate" if isinstance(name, Coordinate) else "key" if isinstance(name, Key) else "id"
 
 
-def _supersede_in(caller: Caller, namespace: str, superseding: Sequence[tuple[Memory, Names]], reason: str) -> None:
+def _supersede_in(
+    caller: Caller, namespace: str, superseding: Sequence[tuple[Memory, Names]], reason: str
+) -> list[Memory]:
     named = _named(caller, namespace, [name for _, names in superseding for name in names])
     locked = row_locks.at(caller, namespace, [memory.coordinate_key for memory in named.values()])
     before = {key: audit_state.state(memory) for key, memory in locked.items()}
@@ -155,9 +159,11 @@ def _supersede_in(caller: Caller, namespace: str, superseding: Sequence[tuple[Me
             replacements[newer.id, older.id] = Replacement(newer, older, reason)
             if _end(older, begins):
                 changed[older.coordinate_key] = older
-    _save(caller, namespace, [changed[key] for key in sorted(changed)], before, "memory.supersede")
+    ended = [changed[key] for key in sorted(changed)]
+    _save(caller, namespace, ended, before, "memory.supersede")
     for record in _records:
         record(caller, list(replacements.values()))
+    return ended
 
 
 def _locked(seen: Memory | None, locked: dict[str, Memory]) -> Memory | None:

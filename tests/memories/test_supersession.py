@@ -137,6 +137,19 @@ def test_a_bulk_item_can_supersede_several_memories(api: Api, old: dict[str, Any
     assert hits(api) == ["new"]
 
 
+def test_a_bulk_store_returns_the_versions_after_supersession(api: Api, old: dict[str, Any]) -> None:
+    items = [
+        {"key": "old", "payload": {"text": "home is Basel"}},
+        {"key": "old", "payload": {"text": "home is Geneva"}},
+        {"key": "new", "payload": {"text": "home is Bern"}, "supersedes": [{"key": "old"}]},
+    ]
+
+    results = api.post("/memories/bulk", {"items": items}).json()["results"]
+
+    assert [result["version"] for result in results] == [2, 4, 1]
+    assert memory(api, "old")["version"] == 4
+
+
 def test_an_invalid_name_fails_only_its_own_item_of_a_bulk_request(api: Api, old: dict[str, Any]) -> None:
     items = [
         {"key": "a", "payload": {"text": "home"}, "supersedes": [{"key": "old"}, {"key": "none"}]},
