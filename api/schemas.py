@@ -108,7 +108,7 @@ def _instant(value: object) -> datetime:
     if not isinstance(value, str):
         raise times.MalformedTime
     moment = times.parse(value)
-    if not 1 < moment.year < 9999:  # the first or last year of the calendar could overflow in another time zone
+    if not times.is_convertible(moment):
         raise times.NoSuchTime
     return moment
 

@@ -73,7 +73,6 @@ def _from_json(part: Any, kind: type) -> Any:
 
 def _moment(text: str) -> datetime:
     moment = times.parse(text)
-    # A time in the first or last year of the calendar could overflow when converted to another time zone.
-    if not 1 < moment.year < 9999:
+    if not times.is_convertible(moment):
         raise ValueError
     return moment

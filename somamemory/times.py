@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 # RFC 3339, section 5.6, with up to microseconds. That section allows a space instead of the T.
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
@@ -16,7 +16,7 @@ class MalformedTime(ValueError):
 
 class NoSuchTime(ValueError):
     def __str__(self) -> str:
-        return "must be a valid date and time, with a year from 0001 to 9999 in UTC"
+        return "must be a valid date and time, with a year from 0002 to 9998 in UTC"
 
 
 def rfc3339(moment: datetime) -> str:
@@ -32,6 +32,11 @@ def rfc3339_or_none(moment: datetime | None) -> str | None:
 def fixed_width(moment: datetime) -> str:
     """Format an aware time in UTC for hashing, always with microseconds and `+00:00`."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def is_convertible(moment: date) -> bool:
+    """Return whether a date or time certainly does not overflow when it is converted to another time zone."""
+    return 1 < moment.year < 9999
 
 
 def parse(text: str) -> datetime:

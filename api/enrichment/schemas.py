@@ -15,6 +15,7 @@ from conversations.lifecycle import pruning
 from conversations.models import DEFAULT_IMPORTANCE
 from conversations.transfer.exporting import JSON, JSONL, MARKDOWN
 from conversations.transfer.formats import SOURCES
+from somamemory import times
 
 
 def _day(value: object) -> date:
@@ -23,7 +24,7 @@ def _day(value: object) -> date:
             day = date.fromisoformat(value)
         except ValueError:
             raise ValueError("must be a valid date, such as 2026-01-31") from None
-        if 1 < day.year < 9999:
+        if times.is_convertible(day):
             return day
     raise ValueError("must be a date such as 2026-01-31")
 

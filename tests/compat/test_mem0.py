@@ -117,6 +117,11 @@ def test_deleting_a_user_deletes_the_messages_that_facts_come_from(api: Api, pro
         ({"messages": [{"role": "system", "content": "x"}], "user_id": "u"}, 400),
         ({"messages": "x", "user_id": "u", "expiration_date": "2020-01-01"}, 400),
         ({"messages": "x", "user_id": "u", "expiration_date": "soon"}, 400),
+        ({"messages": "x", "user_id": "u", "infer": False, "timestamp": -62_135_596_800}, 400),  # in the year 1
+        ({"messages": "x", "user_id": "u", "infer": False, "timestamp": "0001-12-31T23:59:59"}, 400),
+        ({"messages": "x", "user_id": "u", "infer": False, "timestamp": "9999-01-01"}, 400),
+        ({"messages": "x", "user_id": "u", "infer": False, "timestamp": 253_402_300_800}, 400),  # in the year 10000
+        ({"messages": "x", "user_id": "u", "infer": False, "timestamp": 1e300}, 400),
         ({"messages": "x", "user_id": "u", "immutable": True}, 501),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}], "user_id": "u"}, 501),
     ],

@@ -55,12 +55,16 @@ def _day_end(value: object) -> datetime | None:
 
 def _moment(value: object) -> datetime:
     """Read a Unix time in seconds, or an ISO time, which is in UTC if it has no offset."""
-    try:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return datetime.fromtimestamp(value, UTC)
-        return times.parse(completed(str(value)))
-    except (OverflowError, OSError):
-        raise times.NoSuchTime from None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            moment = datetime.fromtimestamp(value, UTC)
+        except (ValueError, OverflowError, OSError):
+            raise times.NoSuchTime from None
+    else:
+        moment = times.parse(completed(str(value)))
+    if not times.is_convertible(moment):
+        raise times.NoSuchTime
+    return moment
 
 
 Expiry = Annotated[datetime | None, PlainValidator(_day_end)]

@@ -16,6 +16,7 @@ from conversations.messages import NewMessage
 from conversations.models import DEFAULT_IMPORTANCE, MAX_LABEL_LENGTH, MAX_METADATA_BYTES, Conversation
 from memories.models import Ids
 from memories.payloads import Json
+from somamemory import times
 from tenants.models import problem_with_id
 
 MAX_CONTENT_LENGTH = 1_000_000  # characters per message
@@ -162,7 +163,7 @@ def moment(value: object) -> datetime | None:
             instant = datetime.fromisoformat(str(value))
             if instant.tzinfo is None:
                 instant = instant.replace(tzinfo=UTC)
-        if not 1 < instant.year < 9999:
+        if not times.is_convertible(instant):
             raise ValueError
     except (ValueError, OverflowError, OSError):
         raise Unreadable(f"{str(value)[:50]!r} is not a valid time") from None
