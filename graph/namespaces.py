@@ -37,9 +37,10 @@ class Receipt:
 def rename(caller: Caller, old: str, new: str, *, merge: bool = False, progress: Progress = lambda: None) -> Receipt:
     """Move the memories of a namespace, their history and their links to another namespace.
 
-    merge: allow `new` to contain memories and links already, at other addresses.
-    Raises Conflict if the same address is taken in `new`. Without `merge`, also raises Conflict if `new` is not empty,
-    and NotFound if `old` is empty.
+    merge: allow `new` to contain links already, and memories at other addresses. If both namespaces have the same link,
+        the link of `new` stays.
+    Raises Conflict if the address of a memory is taken in `new`. Without `merge`, also raises Conflict if `new` is not
+    empty, and NotFound if `old` is empty.
     """
     _require(caller, "write", [old, new])
     if old == new:

@@ -9,6 +9,7 @@ from itertools import count
 
 import orjson
 from django.db import connection, transaction
+from django.db.models import QuerySet
 
 from graph import audit_state, link_history
 from graph.models import Link
@@ -17,7 +18,7 @@ from memories import history, reserved_namespaces
 from memories.coordinates import Coordinate
 from memories.payloads import Json
 from somamemory.db.collisions import retrying
-from somamemory.errors import InvalidInput
+from somamemory.errors import Conflict, InvalidInput
 from tenants import audit, usage
 from tenants.audit import Change
 from tenants.caller import Caller
@@ -25,6 +26,7 @@ from tenants.caller import Caller
 DEFAULT_TYPE = "related"
 MAX_METADATA_BYTES = 65_536  # as JSON; limited because traversals and exports read the metadata of many links
 _MOVED = 500
+_IDENTITY = ("from_key", "to_key", "link_type")
 Key = tuple[str, str, str]  # (from, to, type)
 
 
@@ -66,7 +68,8 @@ def checked(caller: Caller, new: NewLink) -> NewLink:
 def link(caller: Caller, new: NewLink) -> Linked:
     """Connect two addresses, replacing any existing link of the same type.
 
-    Raises InvalidInput if the link cannot be stored, and Forbidden if the caller may not write to its namespace.
+    Raises InvalidInput if the link cannot be stored, Forbidden if the caller may not write to its namespace, and
+    Conflict if the caller is limited to a user and the existing link is not that user's.
     """
     return link_many(caller, [new])[0]
 
@@ -99,26 +102,27 @@ def remove(caller: Caller, namespace: str, start: Coordinate, end: Coordinate, l
     link = there.select_for_update().first()
     if link is None:
         return False
-    link_history.keep([(link, history.moment_after([link]))])  # its version still counts towards the quota
-    link.delete()
-    audit.record(caller, "graph.unlink", [audit_state.removed(link)], namespace)
+    _remove(caller, link)
     return True
 
 
 def move_batch(caller: Caller, old: str, new: str) -> int:
     """Move up to 500 links to another namespace in one transaction, and return how many were moved.
 
-    Raises Conflict if the other namespace already has one of these links.
+    If the other namespace already has a link, that link stays, and the moved link becomes one of its earlier versions.
     """
     caller.require("write", [old, new])
     for namespace in (old, new):
         reserved_namespaces.check_writable(caller, namespace)
-    links = Link.objects.for_tenant(caller.tenant).filter(namespace=old).order_by("from_key", "to_key", "link_type")
+    links = Link.objects.for_tenant(caller.tenant).filter(namespace=old).order_by(*_IDENTITY)
 
     def once() -> int:
-        ids = list(links.select_for_update().values_list("id", flat=True)[:_MOVED])
+        ids = {tuple(key): id for id, *key in links.select_for_update().values_list("id", *_IDENTITY)[:_MOVED]}
         if ids:
-            links.order_by().filter(id__among=ids).update(namespace=new)  # not a change, so `updated_at` stays the same
+            for link in _rows(caller, old, _rows(caller, new, ids)).values():
+                _remove(caller, link)
+            # Not a change, so `updated_at` stays the same. `link_history.move_batch` moves the versions.
+            links.order_by().filter(id__among=list(ids.values())).update(namespace=new)
             audit.record(caller, "namespace.rename", [f"{old} -> {new}: {len(ids)} links"], new)
         return len(ids)
 
@@ -139,7 +143,9 @@ def _link(caller: Caller, items: Sequence[NewLink], again: bool) -> list[Linked]
 def _link_in(caller: Caller, namespace: str, items: Sequence[NewLink], again: bool) -> list[Linked]:
     if again:
         _take_turns(caller, namespace)
-    known = _rows(caller, namespace, {item.key for item in items})
+    keys = {item.key for item in items}
+    _refuse_links_of_others(caller, namespace, keys)
+    known = _rows(caller, namespace, keys)
     rows: dict[Key, Link] = {}
     results, changes = [], []
     for item in items:
@@ -169,12 +175,30 @@ def _take_turns(caller: Caller, namespace: str) -> None:
             cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [whose])
 
 
+def _remove(caller: Caller, link: Link) -> None:
+    link_history.keep([(link, history.moment_after([link]))])  # its version still counts towards the quota
+    audit.record(caller, "graph.unlink", [audit_state.removed(link)], link.namespace)
+    link.delete()
+
+
+def _refuse_links_of_others(caller: Caller, namespace: str, keys: Iterable[Key]) -> None:
+    """Raise Conflict if the caller is limited to a user and any of these links exists but is not that user's."""
+    if caller.user_id is None:
+        return
+    taken = _links(caller.unlimited(), namespace, keys).exclude(user_id=caller.user_id).first()
+    if taken is not None:
+        raise Conflict(f"link {audit_state.name(taken)} already exists in this namespace; use another link_type")
+
+
 def _rows(caller: Caller, namespace: str, keys: Iterable[Key]) -> dict[Key, Link]:
     """Return those of the links that exist, locked in the order of their keys."""
-    columns = ("from_key", "to_key", "link_type")
-    links = Link.objects.for_tenant(caller.tenant).filter(RowAmong(columns, sorted(keys)), namespace=namespace)
-    rows = links.select_for_update().order_by(*columns)
+    rows = _links(caller, namespace, keys).select_for_update()
     return {(row.from_key, row.to_key, row.link_type): row for row in rows}
+
+
+def _links(caller: Caller, namespace: str, keys: Iterable[Key]) -> QuerySet[Link]:
+    links: QuerySet[Link] = Link.objects.for_tenant(caller.tenant).filter(namespace=namespace)
+    return links.filter(RowAmong(_IDENTITY, sorted(keys))).order_by(*_IDENTITY)
 
 
 def _row(caller: Caller, item: NewLink, before: Link | None) -> Link:

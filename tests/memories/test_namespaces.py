@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from graph.models import Link
+from graph.models import Link, LinkVersion
 from memories import deletion, namespaces, services
 from memories.coordinates import of
 from memories.models import Memory, MemoryVersion
@@ -203,6 +203,21 @@ def test_a_taken_address_ends_a_merge_without_losing_anything(api: Api) -> None:
 
     problem_of(rename(api, "a", "b", merge=True), 409)
     assert listed(api) == [("a", 1), ("b", 1)]
+
+
+def test_a_merge_keeps_the_links_of_the_new_namespace(api: Api) -> None:
+    for namespace, strength in (("a", 0.2), ("b", 0.8)):
+        ends = {"from_coord": "8", "to_coord": "9", "namespace": namespace}
+        api.post("/api/v1/graph/link", {**ends, "strength": strength})
+    api.post("/api/v1/graph/link", {"from_coord": "9", "to_coord": "8", "namespace": "a"})
+
+    assert rename(api, "a", "b", merge=True).json()["links"] == 2
+
+    links = Link.objects.for_tenant(api.tenant).order_by("from_key")
+    assert [(link.namespace, str(link.start), link.strength) for link in links] == [("b", "8.0", 0.8), ("b", "9.0", 1)]
+    versions = LinkVersion.objects.for_tenant(api.tenant)
+    assert [(version.namespace, version.strength) for version in versions] == [("b", 0.2)]
+    assert AuditEvent.objects.filter(tenant=api.tenant, action="graph.unlink", namespace="a").count() == 1
 
 
 @pytest.mark.parametrize("merge", [True, False])

@@ -221,6 +221,18 @@ def test_links_of_a_limited_key_are_seen_by_its_user_only(api: Api, bob: Api) ->
     assert limited(api, "ada").get("/api/v1/graph/neighbors?coord=1").json()["neighbors"] == []
 
 
+@pytest.mark.parametrize("owner", ["ada", None])
+def test_the_link_of_another_user_cannot_be_replaced(api: Api, bob: Api, owner: str | None) -> None:
+    ends = {"from_coord": "1", "to_coord": "2"}
+    (api if owner is None else limited(api, owner)).post("/api/v1/graph/link", {**ends, "strength": 0.5})
+
+    detail = problem_of(bob.post("/api/v1/graph/link", ends), 409)["detail"]
+
+    assert detail == "link 1.0 -related-> 2.0 already exists in this namespace; use another link_type"
+    [link] = Link.objects.for_tenant(api.tenant)
+    assert (link.user_id, link.strength) == (owner, 0.5)
+
+
 def test_the_audit_log_distinguishes_a_limited_key_from_others(api: Api) -> None:
     key = issue_key(api.tenant, LIMITED_SCOPES, user_id="bob")
     plain = issue_key(api.tenant, LIMITED_SCOPES)

@@ -2293,7 +2293,7 @@ export interface components {
       request_id: string;
     };
     RenameBody: {
-      /** @description true: the new namespace may already contain memories, at other addresses; also continues an interrupted rename */
+      /** @description true: the new namespace may already contain memories, at other addresses, and links, which replace the same links of the old namespace; also continues an interrupted rename */
       merge?: boolean;
       /** @description namespace to rename */
       namespace: string;
