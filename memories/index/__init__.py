@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -55,6 +56,17 @@ def drop(generation: EmbeddingGeneration) -> None:
     of(generation).drop()
     with _lock:
         _open.pop(generation.collection, None)
+
+
+def close_all_but(collections: Iterable[str]) -> None:
+    """Close the clients of all other collections, which another process may have deleted.
+
+    Searches that are running finish with the files that they have open.
+    """
+    with _lock:
+        closing = [_open.pop(name) for name in _open.keys() - set(collections)]
+    for index in closing:
+        index.close()
 
 
 def close_all() -> None:

@@ -15,7 +15,7 @@ from cachetools import TTLCache
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
-from memories import embeddings
+from memories import embeddings, index
 from memories.embeddings.base import Embedder
 from memories.models import EmbeddingGeneration
 from somamemory.errors import ConfigurationError
@@ -45,9 +45,15 @@ def written() -> Sequence[EmbeddingGeneration]:
 
 
 def in_use() -> list[EmbeddingGeneration]:
-    """Return the same generations as `written`, but always from the database. Empty before the first start."""
-    rows = EmbeddingGeneration.objects.filter(state__in=[State.ACTIVE, State.BUILDING]).order_by("created_at")
-    return sorted(rows, key=lambda row: row.state != State.ACTIVE)
+    """Return the same generations as `written`, but always from the database. Empty before the first start.
+
+    Also closes the indexes of generations that have been removed. Otherwise, this process would keep their deleted
+    files open, which occupy descriptors and disk space.
+    """
+    rows = list(EmbeddingGeneration.objects.order_by("created_at"))
+    index.close_all_but(row.collection for row in rows)
+    found = [row for row in rows if row.state != State.RETIRED]
+    return sorted(found, key=lambda row: row.state != State.ACTIVE)
 
 
 def alike(one: EmbeddingGeneration, other: EmbeddingGeneration | Embedder) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -20,6 +21,8 @@ from memories import embeddings, index
 from memories.embeddings.hashing import HashingEmbedder
 from memories.index import drain as sync
 from memories.index import generations, rebuild
+from memories.index.base import Point
+from memories.index.local.index import LocalIndex
 from memories.models import EmbeddingGeneration, Job, VectorEmbedding
 from operations import jobs
 from somamemory.errors import Conflict, EmbedderUnavailable, InvalidInput, NotFound
@@ -28,6 +31,8 @@ from tenants.models import Tenant
 from tests.conftest import Api, drain, issue_key, problem_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+ANNA = uuid.UUID(int=1)
 
 
 @pytest.fixture(autouse=True)
@@ -385,3 +390,57 @@ def test_a_row_of_a_retired_generation_is_left_alone(acme: Api, active: Embeddin
     acme.store("1", "words")
     EmbeddingGeneration.objects.filter(id=active.id).update(state="retired")
     assert sync.drain() == 0
+
+
+# --- Other processes ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def retired(active: EmbeddingGeneration, monkeypatch: pytest.MonkeyPatch) -> EmbeddingGeneration:
+    """A retired generation with two points of ANNA, whose files this process has open."""
+    monkeypatch.setattr(settings, "VECTOR_INDEX", "local")
+    made = EmbeddingGeneration.objects.create(
+        provider="hashing", model="terms-1", dimension=8, state="retired", collection=f"{settings.MILVUS_PREFIX}_old"
+    )
+    points = [Point(uuid.uuid4(), 1, "default", "episodic", row) for row in np.eye(8, dtype=np.float32)[:2]]
+    index.of(made).upsert(ANNA, points)
+    return made
+
+
+def file_of(generation: EmbeddingGeneration) -> weakref.ref[Any]:
+    """Return a reference to the points of ANNA, which are closed as soon as nothing uses them."""
+    opened: Any = index.of(generation)
+    return weakref.ref(opened._opened(ANNA).file)
+
+
+def remove_elsewhere(generation: EmbeddingGeneration) -> None:
+    """Remove a generation as the process that runs the job does."""
+    LocalIndex(settings.VECTOR_FOLDER, generation.collection, generation.dimension).drop()
+    EmbeddingGeneration.objects.filter(id=generation.id).delete()
+    generations.forget_cached()
+
+
+def test_the_files_of_a_generation_that_another_process_has_removed_are_closed(retired: EmbeddingGeneration) -> None:
+    file = file_of(retired)
+    remove_elsewhere(retired)
+    generations.active()
+
+    assert file() is None
+
+
+def test_the_files_of_a_retired_generation_stay_open_until_it_is_removed(retired: EmbeddingGeneration) -> None:
+    file = file_of(retired)
+    generations.forget_cached()
+    generations.active()
+
+    assert file() is not None
+
+
+def test_a_scan_that_runs_when_the_files_are_closed_returns_every_point(retired: EmbeddingGeneration) -> None:
+    file, running = file_of(retired), index.of(retired).scan(ANNA)
+    next(running)
+    remove_elsewhere(retired)
+    generations.active()
+
+    assert len(list(running)) == 1
+    assert file() is None
