@@ -181,11 +181,12 @@ def forget(caller: Caller, row: DeletedConversation) -> None:
 
     The messages of a cold conversation have no rows whose removal would delete these.
     """
+    if not row.delete()[0]:
+        return  # another process has deleted it, or has restored the conversation
+    usage.add(caller.tenant, 0, -row.bytes)
     root = coordinates.from_key(row.key)
     links.forget_subtree(caller, CONVERSATIONS, root)
     history.forget_subtree(caller, CONVERSATIONS, root)
-    usage.add(caller.tenant, 0, -row.bytes)
-    row.delete()
 
 
 def _restorable(caller: Caller) -> QuerySet[DeletedConversation]:

@@ -11,11 +11,10 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import Q, QuerySet
 
 from graph.models import Link, LinkVersion
-from memories import point_in_time
-from tenants import usage
+from memories import history, point_in_time
 from tenants.caller import Caller
 
 BATCH = 500
@@ -60,11 +59,7 @@ def forget_batch(caller: Caller, namespace: str) -> int:
 
 def forget(caller: Caller, namespace: str, touching: Q) -> None:
     """Remove the earlier versions of links that match a condition. Must be called in a transaction."""
-    versions = _versions(caller, namespace).filter(touching)
-    size = versions.aggregate(bytes=Sum("bytes"))["bytes"]
-    if size is not None:
-        versions.delete()
-        usage.add(caller.tenant, 0, -size)
+    history.remove(caller.tenant, _versions(caller, namespace).filter(touching), "bytes")
 
 
 def _versions(caller: Caller, namespace: str) -> QuerySet[LinkVersion]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Sum
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from memories.coordinates import Coordinate
@@ -73,7 +73,8 @@ def earliest(tenant: Tenant, now: datetime) -> datetime:
 
 def forget(caller: Caller, memories: Sequence[Memory]) -> None:
     """Remove the history of purged memories. Must be called in the transaction that purges them."""
-    _remove(_MEMORIES, caller.tenant, "id", [memory.id for memory in memories])
+    versions = _versions(caller).filter(id__in=[memory.id for memory in memories])
+    remove(caller.tenant, versions, _MEMORIES.size)
 
 
 def forget_subtree(caller: Caller, namespace: str, root: Coordinate) -> None:
@@ -82,10 +83,16 @@ def forget_subtree(caller: Caller, namespace: str, root: Coordinate) -> None:
     Must be called in the transaction that purges the memories.
     """
     low, high = root.subtree
-    rows = MemoryVersion.objects.for_tenant(caller.tenant).filter(namespace=namespace)
-    below = rows.filter(coordinate_key__gte=low, coordinate_key__lt=high)
+    versions = _versions(caller).filter(namespace=namespace)
+    below = versions.filter(coordinate_key__gte=low, coordinate_key__lt=high)
     while numbers := list(below.values_list("pk", flat=True)[:BATCH]):
-        _remove(_MEMORIES, caller.tenant, "pk", numbers)
+        remove(caller.tenant, versions.filter(pk__in=numbers), _MEMORIES.size)
+
+
+def _versions(caller: Caller) -> QuerySet[MemoryVersion]:
+    """Return the earlier versions of all users, because a memory may have belonged to another user."""
+    versions: QuerySet[MemoryVersion] = MemoryVersion.objects.for_tenant(caller.unlimited().tenant)
+    return versions
 
 
 def prune() -> int:
@@ -95,20 +102,26 @@ def prune() -> int:
 
 def _prune(versions: Versions, tenant: Tenant) -> int:
     before = timezone.now() - timedelta(days=days(tenant))
-    old = versions.model.objects.for_tenant(tenant).filter(until__lte=before).order_by("until")
+    rows = versions.model.objects.for_tenant(tenant)
+    old = rows.filter(until__lte=before).order_by("until")
     pruned = 0
     while numbers := list(old.values_list("pk", flat=True)[:BATCH]):
         with transaction.atomic():
             # Update `history_since` first, so that no reader expects a version that is about to be removed.
             since = max(before, tenant.history_since or tenant.created_at)
             Tenant.objects.filter(id=tenant.id).update(history_since=since)
-            pruned += _remove(versions, tenant, "pk", numbers)
+            pruned += remove(tenant, rows.filter(pk__in=numbers), versions.size)
     return pruned
 
 
-def _remove(versions: Versions, tenant: Tenant, column: str, values: Sequence[object]) -> int:
-    rows = versions.model.all_tenants.filter(**{f"{column}__in": values}, tenant_id=tenant.id)
+def remove(tenant: Tenant, versions: QuerySet[Any], size: str) -> int:
+    """Remove earlier versions, and return how many were removed. Must be called in a transaction.
+
+    size: the column with their number of bytes, which are subtracted from the usage.
+    """
     if usage.is_limited(tenant):
-        usage.add(tenant, 0, -(rows.aggregate(bytes=Sum(versions.size))["bytes"] or 0))
-    removed: int = rows.delete()[0]
+        # Locked, so that no other process removes the same versions and subtracts their bytes again.
+        locked = versions.order_by("pk").select_for_update()
+        usage.add(tenant, 0, -sum(locked.values_list(size, flat=True)))
+    removed: int = versions.delete()[0]
     return removed

@@ -68,8 +68,8 @@ class Attempt:
         alone = self._lock()
         row = self._rows().first()
         if row is not None and row.created_at <= timezone.now() - LIFETIME:
-            usage.add(self.tenant, 0, -len(row.answer))
-            self._rows().delete()
+            if self._rows().delete()[0]:  # otherwise, `sweep` has just removed it
+                usage.add(self.tenant, 0, -len(row.answer))
             row = None
         if row is not None:
             if not hmac.compare_digest(bytes(row.fingerprint), self._fingerprint()):
@@ -178,17 +178,19 @@ def sweep(limit: int = 100_000) -> int:
     old = IdempotencyKey.all_tenants.filter(created_at__lte=timezone.now() - LIFETIME).order_by("created_at")
     swept = 0
     while swept < limit:
-        batch = list(old.values_list("id", "tenant_id", Length("answer"))[:BATCH])
-        _forget(batch)
+        with transaction.atomic():
+            # Locked, so that no other process removes the same responses and subtracts their bytes again.
+            locked = old.select_for_update(skip_locked=True)
+            batch = list(locked.values_list("id", "tenant_id", Length("answer"))[:BATCH])
+            _forget(batch)
         swept += len(batch)
         if len(batch) < BATCH:
             break
     return swept
 
 
-@transaction.atomic
 def _forget(batch: Sequence[tuple[int, UUID, int]]) -> None:
-    """Remove responses, given as (id, tenant, bytes), and subtract their bytes from the usage of their tenants."""
+    """Remove locked responses, given as (id, tenant, bytes), and subtract their bytes from their tenants' usage."""
     sizes: Counter[UUID] = Counter()
     for _, tenant, size in batch:
         sizes[tenant] += size

@@ -115,7 +115,8 @@ def forget(caller: Caller, purged: Sequence[Memory]) -> None:
     ids = [memory.id for memory in purged if memory.namespace == FACTS]
     if not ids:
         return
-    rows = list(_rows(caller).filter(Q(newer_id__among=ids) | Q(older_id__among=ids)))
+    of_facts = _rows(caller).filter(Q(newer_id__among=ids) | Q(older_id__among=ids))
+    rows = list(of_facts.order_by("id").select_for_update())
     _rows(caller).filter(id__among=[row.id for row in rows]).delete()
     usage.add(caller.tenant, 0, -sum(row.bytes for row in rows))
 

@@ -20,7 +20,8 @@ from conversations.models import ColdFile, DeletedConversation
 from graph.models import Link
 from memories.models import Memory
 from tenants import usage
-from tenants.models import AuditEvent
+from tenants.caller import Caller
+from tenants.models import AuditEvent, Tenant
 from testing.chat_provider import ChatProvider
 from tests.conftest import Api, drain, issue_key, problem_of
 from tests.conversations.enrichment.test_facts import a_fact_of_each, ask, facts_of, names
@@ -253,6 +254,19 @@ def test_a_deletion_and_a_restore_keep_the_recorded_usage_exact(api: Api, cold_f
         delete(api, id)
         assert api.delete(f"{ROOT}/{id}?purge=true").status_code == 200
         assert_exact()
+
+
+def test_two_processes_that_forget_a_deleted_conversation_subtract_it_from_the_usage_once(api: Api) -> None:
+    Tenant.objects.filter(id=api.tenant.id).update(quota_bytes=10**9)
+    api.tenant.refresh_from_db()
+    delete(api, begin(api, *SAID)["id"])
+    usage.recount(api.tenant)
+    rows = [DeletedConversation.objects.for_tenant(api.tenant).get() for _ in range(2)]
+
+    for row in rows:
+        restoring.forget(Caller.retention(api.tenant), row)
+
+    assert usage.stored(api.tenant) == usage.counted(api.tenant)
 
 
 def test_a_restore_takes_the_same_statements_for_any_number_of_messages(api: Api) -> None:

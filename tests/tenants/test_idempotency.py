@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
@@ -19,7 +19,7 @@ from api.app import api as ninja_api
 from conversations.transfer import importing
 from memories import retention, services
 from memories.models import Memory, VectorEmbedding
-from tenants import idempotency
+from tenants import idempotency, usage
 from tenants.models import ApiKey, AuditEvent, IdempotencyKey, Tenant
 from tests.conftest import Api, issue_key, problem_of
 
@@ -311,6 +311,26 @@ def test_the_sweep_removes_old_responses_only(api: Api, stranger: Api) -> None:
 
     assert idempotency.sweep() == 5
     assert (recorded(api.tenant), recorded(stranger.tenant)) == (0, 1)
+
+
+def test_a_response_swept_while_its_key_is_used_again_is_subtracted_from_the_usage_once(api: Api) -> None:
+    Tenant.objects.filter(id=api.tenant.id).update(quota_bytes=1_000_000)
+    api.post("/memories", BODY, idempotency_key="k")
+    age(api.tenant, 49)
+    swept: list[int] = []
+
+    def sweep_first(execute: Callable[..., Any], sql: str, *arguments: Any) -> Any:
+        if sql.startswith("DELETE FROM") and "sfm_idempotency_keys" in sql and not swept:
+            swept.append(0)  # so that the statements of the sweep do not start another one
+            swept.append(idempotency.sweep())
+        return execute(sql, *arguments)
+
+    with connection.execute_wrapper(sweep_first):
+        api.post("/memories", BODY, idempotency_key="k")
+
+    assert swept == [0, 1]
+    api.tenant.refresh_from_db()
+    assert usage.stored(api.tenant) == usage.counted(api.tenant)
 
 
 def test_housekeeping_sweeps(api: Api) -> None:

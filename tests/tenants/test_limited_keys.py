@@ -13,7 +13,7 @@ from conversations.models import Conversation
 from graph.models import Link
 from memories import selectors, services
 from memories.coordinates import of
-from memories.models import Memory, VectorEmbedding
+from memories.models import Memory, MemoryVersion, VectorEmbedding
 from memories.new_memory import NewMemory
 from memories.selectors import Narrowing
 from somamemory.errors import Conflict, Forbidden, NotFound
@@ -121,6 +121,15 @@ def test_a_memory_cannot_be_given_to_another_user(api: Api, bob: Api) -> None:
     problem_of(bob.patch("/memories/1,2", {"user_id": "ada"}), 403)
     problem_of(bob.patch("/memories/1,2", {"user_id": None}), 403)
     assert bob.patch("/memories/1,2", {"user_id": "bob", "agent_id": "planner"}).json()["memory"]["version"] == 2
+
+
+def test_a_purge_removes_the_versions_that_belonged_to_another_user(api: Api, bob: Api) -> None:
+    api.store("1,2", "a seat at the window", user_id="ada")
+    api.patch("/memories/1,2", {"user_id": "bob"})
+
+    assert bob.delete("/memories/1,2?purge=true").json()["deleted"] is True
+
+    assert not MemoryVersion.objects.for_tenant(api.tenant).exists()
 
 
 @pytest.mark.parametrize("owner", ["ada", None])

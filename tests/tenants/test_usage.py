@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from importlib import import_module
 from typing import Any
@@ -387,6 +388,41 @@ def test_writers_side_by_side_exceed_a_quota_by_no_more_than_there_are_of_them(t
     overshoot = Memory.objects.for_tenant(tenant).count() - 20
     assert 0 <= overshoot <= (writers - 1 if connection.vendor == "postgresql" else 0)
     assert is_exact(tenant)
+
+
+def test_removals_side_by_side_subtract_each_row_once(transactional_db: None, settings: Any) -> None:
+    settings.HISTORY_DAYS = 0
+    tenant = Tenant.objects.create(slug="acme", quota_bytes=1_000_000)
+    caller = Caller.command(tenant)
+    items = [NewMemory(coordinates.of([number]), {"text": "x" * 100}) for number in range(100)]
+    for _ in range(3):
+        services.store_many(caller, items)
+    old = timezone.now() - timedelta(hours=49)
+    IdempotencyKey.all_tenants.bulk_create(
+        IdempotencyKey(
+            tenant=tenant, key_id=tenant.id, key=str(at), fingerprint=b"x", answer=b"x" * 100, created_at=old
+        )
+        for at in range(2_000)
+    )
+    usage.recount(tenant)
+    start = threading.Barrier(4, timeout=60)
+
+    def remove(number: int) -> None:
+        try:
+            connection.ensure_connection()
+            start.wait()
+            if number % 2:
+                retention.tidy()
+            else:
+                services.delete_many(caller, "default", [item.place for item in items], purge=True)
+                idempotency.sweep()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(remove, range(4)))
+
+    assert usage.stored(tenant) == usage.counted(tenant) == (0, 0)
 
 
 # --- Keys --------------------------------------------------------------------------------------------------------
