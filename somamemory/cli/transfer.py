@@ -6,11 +6,13 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Literal
 
 import click
 
+from somamemory import times
 from somamemory.cli.connection import Target, targeted
 from somamemory.cli.errors import USAGE, CliError
 from somamemory.cli.memories import scoped
@@ -75,14 +77,17 @@ def _import_file(target: Target, file: Path, source: str | None, dry_run: bool) 
 
 
 def _import_memories(target: Target, path: Path, dry_run: bool) -> int:
-    """Store the memories in a file with bulk requests."""
+    """Store the memories in a file with bulk requests, except those that have expired since the export."""
     with path.open("rb") as lines:
-        items = list(_parsed(path, lines))
+        parsed = list(_parsed(path, lines))
+    now = datetime.now(UTC)
+    items = [item for item in parsed if not _has_expired(item, now)]
+    report: dict[str, Any] = {"stored": 0, "expired": len(parsed) - len(items), "failures": []}
     if dry_run:
-        report: dict[str, Any] = {"stored": 0, "would_store": len(items), "failures": []}
+        report["would_store"] = len(items)
     else:
         done = target.connect().memories.store_all(_progress(target, items, "Storing"))
-        report = {"stored": done.stored, "failures": done.failures}
+        report |= {"stored": done.stored, "failures": done.failures}
     if target.json:
         print_json(report)
     else:
@@ -96,7 +101,7 @@ def _parsed(path: Path, lines: Any) -> Iterator[dict[str, Any]]:
     Raises CliError with the line number if a line is invalid.
     """
     fields = ("payload", "key", "coord", "namespace", "user_id", "agent_id", "session_id", "memory_type", "metadata",
-              "importance", "context", "valid_from", "valid_to", "source", "trust")  # fmt: skip
+              "importance", "context", "expires_at", "valid_from", "valid_to", "source", "trust")  # fmt: skip
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -110,6 +115,14 @@ def _parsed(path: Path, lines: Any) -> Iterator[dict[str, Any]]:
         if "key" in given:
             given.pop("coord", None)
         yield given
+
+
+def _has_expired(item: dict[str, Any], now: datetime) -> bool:
+    """Return whether a memory has expired. The server reports times that are not valid."""
+    try:
+        return times.parse(str(item["expires_at"])) <= now
+    except (KeyError, ValueError):
+        return False
 
 
 @click.command(

@@ -118,8 +118,35 @@ def test_memories_are_exported_and_imported(soma: Soma, tmp_path: Path) -> None:
     assert soma("export", "--memories", "--output", str(file)).code == 0
     soma("delete", "a", "--purge")
 
-    assert soma("import", "--memories", str(file), "--json").json == {"stored": 1, "failures": []}
+    assert soma("import", "--memories", str(file), "--json").json == {"stored": 1, "expired": 0, "failures": []}
     assert soma("get", "a", "--json").json["user_id"] == "ada"
+
+
+def test_an_imported_memory_has_all_fields_of_the_exported_one(soma: Soma, tmp_path: Path) -> None:
+    fields = {
+        "key": "a", "namespace": "work", "payload": {"text": "Ada drinks coffee"}, "memory_type": "semantic",
+        "metadata": {"place": "home"}, "importance": 0.5, "context": "morning", "user_id": "ada", "agent_id": "hal",
+        "session_id": "s", "source": {"app": "notes"}, "trust": 0.25, "valid_from": "2020-01-01T00:00:00Z",
+        "valid_to": "2090-01-01T00:00:00Z", "expires_at": "2100-01-01T00:00:00Z",
+    }  # fmt: skip
+    file = tmp_path / "memories.jsonl"
+    file.write_text(json.dumps(fields))
+    soma("import", "--memories", str(file))
+    assert soma("export", "--memories", "--namespace", "work", "--output", str(file)).code == 0
+    soma("delete", "a", "--namespace", "work", "--purge")
+
+    assert soma("import", "--memories", str(file)).code == 0
+    stored = soma("get", "a", "--namespace", "work", "--json").json
+    assert {name: stored[name] for name in fields} == fields
+
+
+def test_memories_that_have_expired_since_the_export_are_skipped(soma: Soma, tmp_path: Path) -> None:
+    file = tmp_path / "memories.jsonl"
+    times = ("2020-01-01T00:00:00Z", "2100-01-01T00:00:00Z")
+    file.write_text("".join(json.dumps({"payload": {"text": time}, "expires_at": time}) + "\n" for time in times))
+
+    assert soma("import", "--memories", str(file), "--json").json == {"stored": 1, "expired": 1, "failures": []}
+    assert [memory["expires_at"] for memory in soma("list", "--json").json["items"]] == [times[1]]
 
 
 def test_a_dry_run_stores_no_memory(soma: Soma, tmp_path: Path) -> None:
