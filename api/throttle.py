@@ -33,13 +33,13 @@ def admit(admission: Admission, caller: Caller, body_bytes: int = 0) -> None:
     _take_place(admission, caller)
     if caller.key_id is None:
         return
+    base = settings.COSTS[admission.policy.kind]
+    _take(admission, caller, base + body_bytes // BODY_BYTES_PER_TOKEN if base else 0)
     try:
-        usage.count_request(caller.tenant)
+        usage.count_request(caller.tenant)  # last, so that a request over the rate limit does not count
     except RequestQuotaExceeded:
         metrics.rate_limited.labels("quota").inc()
         raise
-    base = settings.COSTS[admission.policy.kind]
-    _take(admission, caller, base + body_bytes // BODY_BYTES_PER_TOKEN if base else 0)
 
 
 def charge(request: Request, size: int, per: int) -> None:

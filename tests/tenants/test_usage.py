@@ -463,6 +463,14 @@ def test_requests_beyond_the_days_quota_wait_for_tomorrow(api: Api, limit: Any) 
     assert 0 < int(response["Retry-After"]) <= 24 * 3600
 
 
+def test_a_request_over_the_rate_limit_does_not_use_up_the_days_quota(api: Api, settings: Any) -> None:
+    settings.KEY_RATE, settings.KEY_BURST, settings.REDIS_URL = 0.001, 1, ""
+    before = usage.requests_today(api.tenant)
+
+    assert [api.get("/memories").status_code for _ in range(3)] == [200, 429, 429]
+    assert usage.requests_today(api.tenant) - before == 1
+
+
 def test_requests_counted_by_other_processes_count(api: Api, limit: Any) -> None:
     limit(requests_per_day=10)
     DailyUsage.all_tenants.create(tenant=api.tenant, day=timezone.now().date(), requests=9)
