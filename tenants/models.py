@@ -181,7 +181,10 @@ class AuditCheckpoint(TenantOwned):
 
 
 class AuditSealer(models.Model):
-    """A single row with the signed progress of the sealer: see `tenants.audit.progress`. Only the sealer locks it."""
+    """A single row with the signed progress of the sealer: see `tenants.audit.progress`.
+
+    Every process that changes the chains locks it: the sealer, the pruner and erasures.
+    """
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
     sealed_to = models.PositiveBigIntegerField(default=0)  # id of an audit event

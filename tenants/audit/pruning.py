@@ -84,9 +84,13 @@ def _require_intact(block: AuditBlock, earlier: Position, rows: Any) -> None:
 
 
 def _checkpoint(block: AuditBlock) -> None:
+    """Write a checkpoint, unless another process has already written one at this block or a later one."""
     now = timezone.now()
     with transaction.atomic():
+        AuditSealer.objects.select_for_update().first()  # one process at a time extends the chain of checkpoints
         earlier = _last_checkpoint(block.tenant_id)
+        if earlier is not None and earlier.number >= block.number:
+            return
         previous = bytes(earlier.signature) if earlier else chain.NOTHING_BEFORE
         AuditCheckpoint.all_tenants.create(
             tenant_id=block.tenant_id,

@@ -351,6 +351,16 @@ def test_a_removal_that_was_interrupted_is_intact_and_continues(aged: Caller, mo
     assert check(heads()).intact
 
 
+def test_a_pruner_that_falls_behind_another_one_writes_no_checkpoint(aged: Caller) -> None:
+    first = AuditBlock.objects.for_tenant(aged.tenant).get(number=1)
+    pruning.prune()
+
+    pruning._checkpoint(first)
+
+    assert AuditCheckpoint.objects.for_tenant(aged.tenant).get().number == 2
+    assert check(heads()).intact
+
+
 def make_new_rows_look_old(caller: Caller) -> None:
     AuditBlock.all_tenants.filter(tenant=caller.tenant).update(last_at=timezone.now() - timedelta(days=31))
 
@@ -481,6 +491,29 @@ def test_eight_writers_at_once_leave_one_unbroken_chain(transactional_db: None) 
     assert report.unsealed == 0
     assert sum(block.count for block in blocks) == writers * each + 1  # and the key
     assert [block.number for block in blocks] == list(range(1, len(blocks) + 1))
+
+
+def test_checkpoints_that_are_written_at_once_form_one_chain(transactional_db: None) -> None:
+    caller = operators()
+    for number in range(9):
+        record(caller, str(number))
+        sealing.seal()
+    *blocks, _ = AuditBlock.objects.for_tenant(caller.tenant).order_by("number")
+    ready = threading.Barrier(len(blocks))
+
+    def write(block: AuditBlock) -> None:
+        ready.wait()
+        pruning._checkpoint(block)
+        connection.close()
+
+    threads = [threading.Thread(target=write, args=(block,)) for block in blocks]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert AuditCheckpoint.objects.for_tenant(caller.tenant).filter(number=blocks[-1].number).exists()
+    assert check(heads()).intact
 
 
 # --- The command -------------------------------------------------------------------------------------------------
