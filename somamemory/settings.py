@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import environ
 
-from somamemory import extras, installation
+from somamemory import extras, files, installation
 from somamemory.errors import ConfigurationError
 from somamemory.web import client_address
 
@@ -80,6 +80,9 @@ def _made_key(path: Path, content: str) -> str:
         if stored := file.read().strip():
             return stored
         file.write(content)
+        file.flush()
+        os.fsync(file.fileno())  # the database is durable, so the key that signs its audit log must be as well
+    files.sync(path.parent)
     return content
 
 

@@ -6,7 +6,9 @@ import os
 from pathlib import Path
 
 from django.conf import settings
+from django.db import transaction
 
+from somamemory import files
 from somamemory.errors import ConfigurationError, InvalidInput
 from tenants import key_form, keys
 from tenants.caller import SCOPES, Caller
@@ -34,8 +36,8 @@ def ensure() -> bool:
     if ApiKey.objects.exists():
         return False
     caller = Caller.command(Tenant.objects.get(slug=DEFAULT_TENANT_SLUG))
-    issued = keys.issue(caller, None, name="first key", scopes=SCOPES, secret=secret)
-    _write(issued.secret)
+    with transaction.atomic():  # the secret must be in the file before the key exists, because it cannot be shown again
+        _write(keys.issue(caller, None, name="first key", scopes=SCOPES, secret=secret).secret)
     return True
 
 
@@ -44,3 +46,5 @@ def _write(secret: str) -> None:
     descriptor = os.open(path(), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(secret)
+    files.sync(path())
+    files.sync(path().parent)

@@ -13,6 +13,7 @@ import pytest
 from django.core.checks import CheckMessage
 
 from somamemory import checks
+from somamemory import settings as settings_module
 from somamemory.settings import CLIENT_VARIABLES, known_variables
 from testing import ROOT, template
 from testing.server import free_port
@@ -288,6 +289,21 @@ def test_a_log_signed_with_the_secret_key_keeps_that_key(tmp_path: Path) -> None
     assert check(tmp_path)[0] == 0
 
     assert (tmp_path / "audit-key").read_text() == "s" * 50
+
+
+def test_a_generated_key_is_on_the_disk_before_it_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+
+    settings_module._made_key(tmp_path / "audit-key", "k" * 50)
+
+    assert synced == [(tmp_path / "audit-key").stat().st_ino, tmp_path.stat().st_ino]
+
+
+def test_the_address_of_the_server_can_be_in_brackets(tmp_path: Path) -> None:
+    script = "from somamemory import settings; print(settings.HOST, *settings.ALLOWED_HOSTS)"
+
+    assert run(tmp_path, ["-c", script], SOMA_HOST="[::1]") == (0, "::1 localhost 127.0.0.1 [::1] [::1]\n")
 
 
 def test_a_rule_that_puts_conversations_into_files_needs_a_place_for_them(settings) -> None:
