@@ -30,7 +30,7 @@ from django.conf import settings  # noqa: E402 - requires django.setup()
 from django.db import DatabaseError, connection, connections  # noqa: E402
 from gunicorn import util  # noqa: E402
 
-from somamemory import checks  # noqa: E402
+from somamemory import checks, server_address  # noqa: E402
 from somamemory.errors import ConfigurationError  # noqa: E402
 from somamemory.web import gunicorn_errors, gunicorn_logger  # noqa: E402
 
@@ -41,7 +41,7 @@ try:
 except ConfigurationError as error:
     raise SystemExit(f"error: {error}") from None
 
-bind = f"{settings.HOST}:{settings.PORT}"
+bind = server_address.authority(settings.HOST, settings.PORT)
 # With SQLite, the default is one process, which needs the least memory. Its threads mostly wait for the database.
 workers = settings.WORKERS
 worker_class = "somamemory.web.gunicorn_worker.BufferingWorker"

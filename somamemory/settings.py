@@ -185,7 +185,7 @@ _HAD_SECRET_KEY = (DATA_DIR / "secret-key").exists()
 SECRET_KEY = _secret_key()
 SECRET_KEY_IS_MADE = not env.str("SOMA_SECRET_KEY", "")
 DEBUG = env.bool("SOMA_DEBUG", False)
-HOST = env.str("SOMA_HOST", "127.0.0.1")
+HOST = env.str("SOMA_HOST", "127.0.0.1").removeprefix("[").removesuffix("]")  # an IPv6 address can be in brackets
 # DNS rebinding: a web page can point its own host name to 127.0.0.1 and then read everything that needs no key, such as
 # /metrics. On the loopback interface, other names must therefore be listed. Probes always use the local names.
 LOCAL_HOSTS = ["localhost", "127.0.0.1", "[::1]"]

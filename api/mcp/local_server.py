@@ -20,13 +20,12 @@ from api.mcp.remote_server import RemoteServer, Unreachable
 from memories import index
 from memories.embeddings import current
 from memories.index import generations
-from somamemory import checks, files
+from somamemory import checks, files, server_address
 from somamemory.errors import ConfigurationError, IndexUnavailable
 from somamemory.scheduling import scheduler
 from tenants import bootstrap
 
 PING = b'{"jsonrpc":"2.0","id":0,"method":"ping"}'
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
 
 Send = Callable[[bytes, dict[str, str]], tuple[int, str, bytes]]
 
@@ -56,9 +55,7 @@ def _first_key() -> str | None:
 
 def _running(path: str, key: str, tenant: str | None) -> RemoteServer | None:
     """Return the MCP server on this machine that accepts the key, if there is one."""
-    host = _EVERYWHERE.get(settings.HOST, settings.HOST)
-    shown = f"[{host}]" if ":" in host else host
-    server = RemoteServer(f"http://{shown}:{settings.PORT}", path, key, tenant)
+    server = RemoteServer(server_address.local_url(settings.HOST, settings.PORT), path, key, tenant)
     try:
         status, _, content = server.send_once(PING, {})
     except Unreachable:

@@ -73,13 +73,12 @@ def _local_server(target: Target) -> Client | None:
     from somamemory_client import Client
 
     folder = target.use_data_dir()
-    from somamemory import settings
+    from somamemory import server_address, settings
 
     key_file = folder / "first-key"
     if not key_file.is_file():
         return None
-    host = "127.0.0.1" if settings.HOST in ("0.0.0.0", "::") else settings.HOST  # noqa: S104 - compared only
-    url = f"http://[{host}]:{settings.PORT}" if ":" in host else f"http://{host}:{settings.PORT}"
+    url = server_address.local_url(settings.HOST, settings.PORT)
     key = target.api_key or key_file.read_text(encoding="utf-8", errors="replace").strip()
     client = Client(url, key, tenant=target.tenant)
     return client if _accepts(client) else None

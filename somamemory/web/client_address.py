@@ -43,9 +43,9 @@ def client(peer: str, forwarded_for: str, trusted: Sequence[Network]) -> str:
     forwarded_for: the X-Forwarded-For header, to which each proxy appends an address. Entries before the client's own
     can be forged.
     """
+    address = str(_parsed(peer) or peer)  # a socket for IPv6 also accepts IPv4, and shows it as ::ffff:192.0.2.1
     if not forwarded_for or not among(peer, trusted):
-        return peer
-    address = peer
+        return address
     for hop in reversed(forwarded_for.split(",")[-MAX_HOPS:]):
         parsed = _parsed(hop.strip())
         if parsed is None:

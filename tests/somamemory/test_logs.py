@@ -170,6 +170,11 @@ def test_a_trusted_proxy_is_believed(db: None, lines: Any, monkeypatch: pytest.M
     assert seen(lines, "10.0.0.1") == "10.0.0.1"
 
 
+def test_a_client_with_ipv4_is_recognised_at_a_socket_for_ipv6() -> None:
+    assert client_address.client("::ffff:198.51.100.1", "", TRUSTED) == "198.51.100.1"
+    assert client_address.client("::ffff:10.0.0.1", "192.0.2.1", TRUSTED) == "192.0.2.1"
+
+
 TRUSTED = client_address.networks(["10.0.0.0/8"])
 HOP = st.one_of(st.ip_addresses().map(str), st.text(max_size=20).map(lambda text: text.replace(",", "")))
 

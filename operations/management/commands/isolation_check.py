@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from operations.isolation import check
 from operations.isolation.http import Server
+from somamemory import server_address
 from somamemory.management.progress import ProgressBar
 from tenants.management.command_line import errors_as_one_line, operator
 
@@ -46,5 +47,4 @@ class Command(BaseCommand):
 
 
 def _default_url() -> str:
-    host = f"[{settings.HOST}]" if ":" in settings.HOST else settings.HOST
-    return f"http://{host}:{settings.PORT}"
+    return server_address.local_url(settings.HOST, settings.PORT)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
-from somamemory import __version__
+from somamemory import __version__, server_address
 from somamemory.cli.connection import Target
 from somamemory.cli.doctor import machine
 from somamemory.cli.doctor.finding import Finding, error, ok, warning
@@ -227,14 +227,13 @@ def port(host: str, number: int, answer: tuple[bool, str]) -> Finding:
 
 
 def _answer(host: str, number: int) -> tuple[bool, str]:
-    address = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared only
     try:
-        socket.create_connection((address, number), WAIT_S).close()
+        socket.create_connection((server_address.reachable(host), number), WAIT_S).close()
     except OSError:
         return False, ""
-    url = f"http://[{address}]:{number}" if ":" in address else f"http://{address}:{number}"
+    url = f"{server_address.local_url(host, number)}/api/v1/health"
     try:
-        with urllib.request.urlopen(f"{url}/api/v1/health", timeout=WAIT_S) as response:  # noqa: S310 - http, from above
+        with urllib.request.urlopen(url, timeout=WAIT_S) as response:  # noqa: S310 - http, from above
             return True, str(json.load(response).get("version", ""))
     except (OSError, ValueError, AttributeError):
         return True, ""

@@ -14,7 +14,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
-from somamemory import checks
+from somamemory import checks, server_address
 from somamemory.db import migration_stages
 from somamemory.errors import ConfigurationError
 
@@ -57,7 +57,7 @@ def _refuse_a_used_port() -> None:
             probe.bind((settings.HOST, settings.PORT))
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
-                where = f"{settings.HOST}:{settings.PORT}"
+                where = server_address.authority(settings.HOST, settings.PORT)
                 raise ConfigurationError(f"cannot listen on {where}: {error.strerror}") from None
             raise ConfigurationError(
                 f"port {settings.PORT} on {settings.HOST} is in use; if SomaMemory is not already running there, "

@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
+from somamemory import server_address
 from tenants import bootstrap
 
 
@@ -16,8 +17,7 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:
-        host = "127.0.0.1" if settings.HOST in ("0.0.0.0", "::") else settings.HOST  # noqa: S104 - compared only
-        url = f"http://{host}:{settings.PORT}"
+        url = server_address.local_url(settings.HOST, settings.PORT)
         key = "YOUR_KEY"
         if bootstrap.path().is_file():
             key = f"$(cat {shlex.quote(str(bootstrap.path()))})"
