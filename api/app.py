@@ -36,16 +36,13 @@ from api.schemas import Problem
 from api.search.routes import router as search
 from api.tenants.routes import router as tenants
 from api.transfer.routes import router as transfer
-from somamemory import deadline
-from somamemory.db import sqlstate
 from somamemory.errors import (
-    DatabaseBusy,
     InvalidInput,
     MalformedRequest,
     PayloadTooLarge,
     SomaError,
 )
-from somamemory.web.problems import problem
+from somamemory.web.problems import database_problem, problem
 from somamemory.web.request_state import state_of
 
 log = logging.getLogger("soma.errors")
@@ -145,12 +142,7 @@ def on_unreadable(request: HttpRequest, error: UnreadablePostError) -> HttpRespo
 @api.exception_handler(DatabaseError)
 @api.exception_handler(InterfaceError)
 def on_database_down(request: HttpRequest, error: DatabaseError | InterfaceError) -> HttpResponse:
-    if sqlstate.is_interrupted(error) and deadline.is_over():
-        return problem(request, deadline.exceeded())
-    if not sqlstate.is_busy(error):
-        return on_bug(request, error)
-    log.error("database unavailable", extra={"request_id": state_of(request).request_id}, exc_info=error)
-    return problem(request, DatabaseBusy())
+    return database_problem(request, error) or on_bug(request, error)
 
 
 @api.exception_handler(Exception)

@@ -9,7 +9,7 @@ import orjson
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.core.signals import got_request_exception
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError
 from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -17,6 +17,7 @@ from django.http.response import HttpResponseBase
 from somamemory import deadline
 from somamemory.db import sqlstate
 from somamemory.errors import (
+    DatabaseBusy,
     DeadlineExceeded,
     HostNotAllowed,
     LengthRequired,
@@ -71,10 +72,23 @@ class Problems:
         return rendered
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        """Render the error for a console page that exceeded its deadline. The API has its own handlers."""
-        if isinstance(error, DatabaseError) and sqlstate.is_interrupted(error) and deadline.is_over():
-            error = deadline.exceeded()
-        return problem(request, error) if isinstance(error, DeadlineExceeded) else None
+        """Render the error if a console page exceeded its deadline, or the database is busy.
+
+        The API has its own handlers.
+        """
+        if isinstance(error, DeadlineExceeded):
+            return problem(request, error)
+        return database_problem(request, error) if isinstance(error, DatabaseError | InterfaceError) else None
+
+
+def database_problem(request: HttpRequest, error: DatabaseError | InterfaceError) -> HttpResponse | None:
+    """Render a database error that does not mean that there is a bug, otherwise return None."""
+    if sqlstate.is_interrupted(error) and deadline.is_over():
+        return problem(request, deadline.exceeded())
+    if not sqlstate.is_busy(error):
+        return None
+    error_log.error("database unavailable", extra={"request_id": state_of(request).request_id}, exc_info=error)
+    return problem(request, DatabaseBusy())
 
 
 def problem(request: HttpRequest, error: SomaError, status: int | None = None) -> HttpResponse:

@@ -8,11 +8,12 @@ from uuid import uuid4
 import pytest
 from django.contrib.auth.models import User
 from django.contrib.contenttypes.models import ContentType
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from console import example_data
+from console.urls import site
 from tenants.models import Tenant
 from tests.conftest import Api, page, problem_of
 from tests.support.staff import sign_in_staff
@@ -50,6 +51,18 @@ def test_an_error_of_a_page_is_shown_to_a_browser_and_sent_as_json_to_a_script(s
 
     assert "tenant &#x27;stranger&#x27; does not exist" in shown(staff.get(path, headers=BROWSER), 404, "Not found")
     problem_of(staff.get(path, headers={"Accept": "application/json"}), 404, "not_found")  # type: ignore[arg-type]
+
+
+def test_a_busy_database_is_503_with_retry_after(superuser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def busy(request: object) -> None:
+        raise OperationalError("database is locked")
+
+    monkeypatch.setattr(site, "figures", busy)
+
+    response = superuser.get(page("index"))
+
+    problem_of(response, 503, "database_busy")  # type: ignore[arg-type]
+    assert int(response["Retry-After"]) > 0
 
 
 def test_an_id_that_fits_no_column_leads_to_a_page(superuser: Client) -> None:

@@ -87,6 +87,14 @@ def test_a_session_begins_with_a_new_random_token(user: User) -> None:
     assert len(token) == 32
 
 
+def test_a_session_token_with_a_nul_character_is_ignored(user: User) -> None:
+    client = Client()
+    client.cookies[settings.SESSION_COOKIE_NAME] = "a" * 10 + "\0"
+
+    assert client.get(page("login")).status_code == 200
+    assert not is_signed_in(client)
+
+
 def test_sign_in_leads_to_no_other_host(user: User) -> None:
     response = sign_in(Client(), PASSWORD, page("login") + "?next=https://evil.example.org/")
 
