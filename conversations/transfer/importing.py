@@ -8,14 +8,13 @@ unchanged.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import NamedTuple
 from uuid import UUID, uuid4
 
-from django.db import transaction
-
-from conversations import services
+from conversations import lookup, services
 from conversations.lifecycle import tiers
 from conversations.messages import NewMessage, in_conversation, read_messages
 from conversations.models import Conversation, ImportedConversation
@@ -24,12 +23,14 @@ from conversations.transfer.formats import simple
 from conversations.transfer.formats.base import Broken, Imported
 from memories.reserved_namespaces import CONVERSATIONS
 from somamemory import deadline
+from somamemory.db.collisions import retrying
 from somamemory.errors import ColdFileDamaged, IndexBacklog, SomaError, Unavailable
 from tenants import usage
 from tenants.caller import Caller
 
 CREATED, EXTENDED, UNCHANGED, DIVERGED, EMPTY = "created", "extended", "unchanged", "diverged", "empty"
 MAX_ERRORS = MAX_UNREADABLE = 1_000
+EXTERNAL_ID_IN_USE = "external ids in use"  # a kind in `left_out`: the conversation is stored without this id
 _BATCH = 500  # messages per statement
 Wait = Callable[[SomaError], None]
 
@@ -59,6 +60,12 @@ class Report:
     @property
     def seen(self) -> int:
         return self.counts.total() + self.failed
+
+
+class _Stored(NamedTuple):
+    outcome: str
+    added: int  # messages
+    left_out: Sequence[str] = ()
 
 
 def import_conversations(
@@ -99,7 +106,7 @@ def _import_one(caller: Caller, item: Imported, report: Report, dry_run: bool, w
         report.left_out.update(item.left_out)
         return
     try:
-        outcome, added = ("readable", len(item.messages)) if dry_run else _store_with_retry(caller, item, wait)
+        stored = _Stored("readable", len(item.messages)) if dry_run else _store_with_retry(caller, item, wait)
     except ColdFileDamaged as error:  # waiting does not repair the file, and other conversations are not affected
         report.note(Broken(f"{item.source} {item.source_id}", str(error)))
         return
@@ -108,10 +115,11 @@ def _import_one(caller: Caller, item: Imported, report: Report, dry_run: bool, w
     except SomaError as error:
         report.note(Broken(f"{item.source} {item.source_id}", str(error)))
         return
-    report.counts[outcome] += 1
-    report.messages += added
+    report.counts[stored.outcome] += 1
+    report.messages += stored.added
     report.left_out.update(item.left_out)
-    if outcome == DIVERGED:
+    report.left_out.update(stored.left_out)
+    if stored.outcome == DIVERGED:
         report.note(
             Broken(
                 f"{item.source} {item.source_id}",
@@ -120,7 +128,7 @@ def _import_one(caller: Caller, item: Imported, report: Report, dry_run: bool, w
         )
 
 
-def _store_with_retry(caller: Caller, item: Imported, wait: Wait | None) -> tuple[str, int]:
+def _store_with_retry(caller: Caller, item: Imported, wait: Wait | None) -> _Stored:
     while True:
         try:
             return _store(caller, item)
@@ -132,13 +140,12 @@ def _store_with_retry(caller: Caller, item: Imported, wait: Wait | None) -> tupl
             wait(error)
 
 
-def _store(caller: Caller, item: Imported) -> tuple[str, int]:
-    """Store a conversation. Return the outcome, and the number of messages added."""
-    return tiers.warmed(caller, lambda: _store_in_transaction(caller, item))
+def _store(caller: Caller, item: Imported) -> _Stored:
+    """Store a conversation, in one transaction."""
+    return tiers.warmed(caller, lambda: retrying(lambda: _store_in_transaction(caller, item)))
 
 
-@transaction.atomic
-def _store_in_transaction(caller: Caller, item: Imported) -> tuple[str, int]:
+def _store_in_transaction(caller: Caller, item: Imported) -> _Stored:
     row = _lock_row(caller, item)
     conversations = Conversation.objects.for_tenant(caller.tenant).select_for_update(no_key=True)
     known = conversations.filter(id=row.conversation_id).first()
@@ -167,7 +174,9 @@ def _lock_row(caller: Caller, item: Imported) -> ImportedConversation:
     return row
 
 
-def _create(caller: Caller, row: ImportedConversation, item: Imported) -> tuple[str, int]:
+def _create(caller: Caller, row: ImportedConversation, item: Imported) -> _Stored:
+    """Create the conversation. If another one has its external id, it gets none."""
+    in_use = item.external_id is not None and lookup.by_external_id(caller.unlimited(), item.external_id) is not None
     conversation = services.create(
         caller,
         NewConversation(
@@ -177,27 +186,28 @@ def _create(caller: Caller, row: ImportedConversation, item: Imported) -> tuple[
             importance=item.importance,
             status=item.status,
             created_at=item.created_at,
+            external_id=None if in_use else item.external_id,
             **item.ids,
         ),
     )
     row.conversation_id = conversation.id
     row.save(update_fields=["conversation_id"])
     _append(caller, conversation.id, item.messages)
-    return CREATED, len(item.messages)
+    return _Stored(CREATED, len(item.messages), [EXTERNAL_ID_IN_USE] if in_use else ())
 
 
-def _extend(caller: Caller, conversation: Conversation, item: Imported) -> tuple[str, int]:
+def _extend(caller: Caller, conversation: Conversation, item: Imported) -> _Stored:
     """Append the new turns, if the imported conversation begins with the stored messages."""
     imported = iter(item.messages)
     for stored in read_messages(in_conversation(caller, conversation), chunk_size=_BATCH):
         message = next(imported, None)
         if message is None:
-            return UNCHANGED, 0  # the stored conversation already has more messages than the imported one
+            return _Stored(UNCHANGED, 0)  # the stored conversation already has more messages than the imported one
         if (stored.role, stored.text) != (message.role, message.content):
-            return DIVERGED, 0
+            return _Stored(DIVERGED, 0)
     new = list(imported)
     _append(caller, conversation.id, new)
-    return (EXTENDED, len(new)) if new else (UNCHANGED, 0)
+    return _Stored(EXTENDED if new else UNCHANGED, len(new))
 
 
 def _append(caller: Caller, id: UUID, messages: Iterable[NewMessage]) -> None:

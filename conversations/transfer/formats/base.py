@@ -61,6 +61,7 @@ class Imported:
     created_at: datetime | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
     ids: Ids = field(default_factory=Ids)
+    external_id: str | None = None
 
 
 def checked(item: Imported) -> Imported:
@@ -77,7 +78,7 @@ def checked(item: Imported) -> Imported:
         raise Unreadable("its status must be one of " + ", ".join(Conversation.Status.values))
     if len(item.messages) > MAX_MESSAGES:
         raise Unreadable(f"it has {len(item.messages)} messages, more than the limit of {MAX_MESSAGES}")
-    for name, text in item.ids.items():
+    for name, text in (*item.ids.items(), ("external_id", item.external_id)):
         if text is not None and (problem := problem_with_id(str(text))):
             raise Unreadable(f"its {name} {problem}")
     _check_metadata(item.metadata)

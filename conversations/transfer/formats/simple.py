@@ -42,6 +42,7 @@ def ours(item: Json) -> Imported:
         metadata=_object(item.get("metadata")),
         created_at=moment(item.get("created_at")),
         ids=_ids(item),
+        external_id=_text(item, "external_id") or None,
     )
 
 

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as bounded
 from hypothesis import strategies as st
 
-from conversations import services
+from conversations import lookup, services
 from conversations.models import Conversation, ImportedConversation
 from conversations.query import ConversationQuery
 from conversations.transfer import exporting, formats, importing
@@ -292,6 +292,42 @@ def test_an_export_is_imported_unchanged(api: Api, stranger: Api, format: str) -
 
     assert (output["conversations"], output["failed"]) == ({"created": 4}, 0)
     assert contents(stranger) == contents(api)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_an_imported_conversation_keeps_its_external_id(api: Api, stranger: Api, format: str) -> None:
+    assert api.put("/api/v1/conversations/by-external-id/thread-1", {"label": "Beans"}).status_code == 201
+
+    assert report(stranger, exported(api, format), FORMATS[format])["left_out"] == {}
+    assert stranger.get("/api/v1/conversations/by-external-id/thread-1").json()["label"] == "Beans"
+
+
+def test_an_external_id_that_is_in_use_is_left_out_and_counted(api: Api, stranger: Api) -> None:
+    api.put("/api/v1/conversations/by-external-id/thread-1", {"label": "Beans"})
+    stranger.put("/api/v1/conversations/by-external-id/thread-1", {"label": "Mine"})
+
+    output = report(stranger, exported(api, "json"))
+
+    assert (output["conversations"], output["left_out"]) == ({"created": 1}, {"external ids in use": 1})
+    assert stranger.get("/api/v1/conversations/by-external-id/thread-1").json()["label"] == "Mine"
+
+
+def test_an_external_id_that_another_writer_takes_during_the_import_is_left_out(
+    api: Api, stranger: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.put("/api/v1/conversations/by-external-id/thread-1")
+    stranger.put("/api/v1/conversations/by-external-id/thread-1")
+    find, misses = lookup.by_external_id, [None]
+    monkeypatch.setattr(lookup, "by_external_id", lambda *given: misses.pop() if misses else find(*given))
+
+    assert report(stranger, exported(api, "json"))["left_out"] == {"external ids in use": 1}
+
+
+@pytest.mark.parametrize("external_id", ["  a", "a" * 256, 5])
+def test_an_invalid_external_id_is_reported(api: Api, external_id: Any) -> None:
+    item = {"format": "somamemory.conversation/1", "id": "a", "external_id": external_id, "messages": []}
+
+    assert "external_id" in report(api, file_of(item), status=207)["errors"][0]["reason"]
 
 
 @pytest.mark.parametrize("format", FORMATS)
