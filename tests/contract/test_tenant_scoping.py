@@ -28,7 +28,6 @@ MAY_QUERY_ALL_TENANTS = {
     "tenants/audit/sealing.py",  # the log of all tenants is sealed by one
     "tenants/audit/verification.py",  # chains of tenants that no longer exist
     "memories/retention.py",  # the purge
-    "memories/history.py",  # deletes the versions of purged memories, of every user
     "memories/index/drain.py",  # the drain
     "memories/index/immediate.py",  # settles what this process has indexed
     "memories/index/outbox.py",  # rows for memories that lack one
