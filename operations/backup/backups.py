@@ -8,7 +8,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,6 +25,7 @@ from operations.backup import manifest as manifests
 from operations.backup.engines import engine_of
 from operations.backup.manifest import Manifest, silent
 from somamemory import failpoints, files
+from somamemory.db.databases import remove_timeouts
 from somamemory.errors import Conflict, InvalidInput
 from somamemory.files import Progress, checksum
 
@@ -219,7 +220,9 @@ def _check_files(folder: Path, manifest: Manifest, progress: Progress) -> None:
 def _use_new_collections(connection: BaseDatabaseWrapper) -> None:
     """Make the drain fill new collections. The old ones may still contain an index from before the restore."""
     now = connection.ops.adapt_datetimefield_value(timezone.now())
-    with connection.cursor() as cursor:
+    with closing(connection.copy()) as session, session.cursor() as cursor:
+        remove_timeouts(session)
+        cursor.execute("BEGIN")
         cursor.execute("SELECT id FROM sfm_embedding_generations")
         for (id,) in cursor.fetchall():
             collection = f"{settings.MILVUS_PREFIX}_{uuid.uuid4().hex[:12]}"
@@ -229,6 +232,7 @@ def _use_new_collections(connection: BaseDatabaseWrapper) -> None:
             "attempts = 0, error = ''",
             [now],
         )
+        cursor.execute("COMMIT")
 
 
 def _known_migrations() -> set[str]:

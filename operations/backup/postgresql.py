@@ -17,14 +17,13 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from operations.backup.manifest import Tables
 from somamemory.db import vector_tables
-from somamemory.db.databases import drop
+from somamemory.db.databases import drop, remove_timeouts
 from somamemory.errors import ConfigurationError, InvalidInput
 from somamemory.files import Progress
 
 _POLICY = re.compile(r"^\d+; \d+ \d+ (?:POLICY|ROW SECURITY) ")
 # Only the vector tables use this extension. Backups leave these tables out, because the drain fills them again.
 _EXTENSION = re.compile(rf"^\d+; \d+ \d+ (?:EXTENSION|COMMENT) .*\b{vector_tables.EXTENSION}\b")
-_WITHOUT_TIME_OUTS = ("statement_timeout", "idle_in_transaction_session_timeout", "lock_timeout")
 
 
 class PostgreSQL:
@@ -92,9 +91,8 @@ def _session(connection: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper]:
     """Open a separate connection without timeouts."""
     session = _connection_to(connection, str(connection.settings_dict["NAME"]))
     with closing(session):
+        remove_timeouts(session)
         with session.cursor() as cursor:
-            for name in _WITHOUT_TIME_OUTS:
-                cursor.execute(f"SET {name} = 0")
             cursor.execute("SET timezone = 'UTC'")
         yield session
 

@@ -1,13 +1,24 @@
-"""Drop a PostgreSQL database that may be in use."""
+"""Remove the timeouts of a connection, and drop a PostgreSQL database that may be in use."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from django.db.backends.base.base import BaseDatabaseWrapper
+
 from somamemory.retry import RetryPolicy
 
 _INSUFFICIENT_PRIVILEGE = "42501"
 _AUTOVACUUM = RetryPolicy(attempts=60, first_pause_s=0.5, max_pause_s=0.5)
+_TIMEOUTS = ("statement_timeout", "idle_in_transaction_session_timeout", "lock_timeout")
+
+
+def remove_timeouts(connection: BaseDatabaseWrapper) -> None:
+    """Remove PostgreSQL's timeouts from a connection that works on whole tables. SQLite has none."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            for name in _TIMEOUTS:
+                cursor.execute(f"SET {name} = 0")
 
 
 def drop(execute: Callable[[str], object], name: str) -> None:

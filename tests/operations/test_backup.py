@@ -81,6 +81,20 @@ def rows(of: BaseDatabaseWrapper, question: str) -> list[Any]:
         return list(cursor.fetchall())
 
 
+def refuse_updates(of: BaseDatabaseWrapper, condition: str = "1 = 1") -> None:
+    """Make every update of the vectors fail while the condition holds."""
+    event = "CREATE TRIGGER refuse BEFORE UPDATE ON sfm_vector_embeddings"
+    with of.cursor() as cursor:
+        if of.vendor == "sqlite":
+            cursor.execute(f"{event} WHEN {condition} BEGIN SELECT RAISE(ABORT, 'refused'); END")
+            return
+        cursor.execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+            f"$$ BEGIN IF {condition} THEN RAISE 'refused'; END IF; RETURN NULL; END $$"
+        )
+        cursor.execute(f"{event} FOR EACH STATEMENT EXECUTE FUNCTION refuse()")
+
+
 def test_a_restored_database_equals_the_original(filled: Caller, empty: BaseDatabaseWrapper, tmp_path: Path) -> None:
     before = tables(connection)
     folder = backups.create(tmp_path / "to")
@@ -148,6 +162,17 @@ def test_the_index_is_to_be_filled_from_the_vectors_in_the_database(
     assert rows(empty, "SELECT vector, text_hash FROM sfm_vector_embeddings ORDER BY id") == vectors
     waiting = "SELECT COUNT(*) FROM sfm_vector_embeddings WHERE due_at IS NOT NULL AND indexed_version IS NULL"
     assert rows(empty, waiting) == [(40,)]
+
+
+@pytest.mark.postgresql
+def test_no_timeout_ends_a_restore_of_many_memories(filled: Caller, empty: BaseDatabaseWrapper, tmp_path: Path) -> None:
+    def once_loaded(phase: str, share: float) -> None:
+        if (phase, share) == ("hash", 1):
+            refuse_updates(empty, "current_setting('statement_timeout') <> '0'")
+
+    backups.restore(backups.create(tmp_path / "to"), once_loaded, connection=empty)
+
+    assert rows(empty, "SELECT COUNT(*) FROM sfm_vector_embeddings WHERE due_at IS NOT NULL") == [(40,)]
 
 
 def test_a_good_backup_is_known_to_be_good(filled: Caller, tmp_path: Path, capsys: Any) -> None:
