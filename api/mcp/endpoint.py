@@ -54,22 +54,29 @@ def _respond(request: HttpRequest, namespace: str) -> HttpResponse:
     if request.method != "POST":
         return PROFILES["default"](request)
     admission = as_api(request).admission = Admission(_READ, takes_body=True)
-    return throttle.released(admission, lambda: _serve(request, namespace))
-
-
-def _serve(request: HttpRequest, namespace: str) -> HttpResponse:
-    caller = identify(as_api(request))
-    server = _selected(request, namespace)
-    if (refusal := _refuse_malformed(request)) is not None:
-        return refusal
     message = Message(namespace)
     attach(request, message)
-    response = server(request)
-    if not message.requests:
-        throttle.admit(as_api(request).admission, caller)
+    response = throttle.released(admission, lambda: _serve(request, message))
     for name, value in {**PRIVATE, **message.headers}.items():
         response[name] = value
     return response
+
+
+def _serve(request: HttpRequest, message: Message) -> HttpResponse:
+    api_request = as_api(request)
+    caller = identify(api_request)
+    throttle.charge(api_request, int(request.META.get("CONTENT_LENGTH") or 0), per=throttle.BODY_BYTES_PER_TOKEN)
+    try:
+        return _answer(request, message)
+    finally:
+        if not message.requests:  # otherwise, the routes have admitted the tool's requests
+            throttle.admit(api_request.admission, caller)
+
+
+def _answer(request: HttpRequest, message: Message) -> HttpResponse:
+    server = _selected(request, message.namespace)
+    refusal = _refuse_malformed(request)
+    return server(request) if refusal is None else refusal
 
 
 def _selected(request: HttpRequest, namespace: str) -> MCPServer:

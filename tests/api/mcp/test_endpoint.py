@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from api.throttle import BODY_BYTES_PER_TOKEN
 from memories.models import Memory
+from tenants import usage
 from tenants.models import AuditEvent
 from tests.conftest import Api, drain, issue_key, problem_of
 from tests.support.mcp import call, error_of, send, send_stateless, tools
@@ -237,6 +239,38 @@ def test_a_list_over_the_limit_is_refused(api: Api, limits: Any) -> None:
         assert send(api, "ping").status_code == 200
 
     problem_of(send(api, "tools/list"), 429, "rate_limited")
+
+
+@pytest.mark.parametrize("url", ["/mcp", "/mcp?profile=unknown", "/mcp/%20"])
+def test_a_rejected_message_counts_towards_the_limits(api: Api, limits: Any, url: str) -> None:
+    before = usage.requests_today(api.tenant)
+    statuses = [api.request("POST", url, raw=b'{"id": 1, "id": 1}').status_code for _ in range(12)]
+
+    assert statuses == [statuses[0]] * 11 + [429]
+    assert 400 <= statuses[0] < 429
+    assert usage.requests_today(api.tenant) - before == 11
+
+
+def test_a_message_with_a_large_body_costs_more(api: Api, limits: Any) -> None:
+    response = send(api, "tools/list", {"unused": "x" * 4 * BODY_BYTES_PER_TOKEN})
+
+    assert response["X-RateLimit-Remaining"] == "6"
+
+
+def test_a_message_that_is_too_large_for_the_limit_is_not_parsed(api: Api, limits: Any) -> None:
+    assert send(api, "tools/call", {"name": "memory_search", "arguments": {"query": "x"}}).status_code == 200
+
+    response = api.request("POST", "/mcp", raw=b"[" * 8 * BODY_BYTES_PER_TOKEN)
+
+    problem_of(response, 429, "rate_limited")
+
+
+def test_a_call_with_a_large_body_reports_the_tokens_that_remain_after_its_route(api: Api, limits: Any) -> None:
+    content = "x" * 2 * BODY_BYTES_PER_TOKEN
+    response = send(api, "tools/call", {"name": "memory_store", "arguments": {"content": content}})
+
+    assert not response.json()["result"]["isError"]
+    assert response["X-RateLimit-Remaining"] == "2"  # 11, less 2 for the message and 5 + 2 for the route
 
 
 def test_a_call_counts_as_one_concurrent_request_of_its_tenant(api: Api, settings: Any) -> None:
