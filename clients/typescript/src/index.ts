@@ -3,7 +3,7 @@ export { Client } from "./client.js";
 export type { ConversationName } from "./conversations.js";
 export * from "./errors.js";
 export type { Addresses, Conditions, NewMemory, Payload, Report, SearchOptions, StoreOptions } from "./memories.js";
-export { SearchResult } from "./memories.js";
+export { BulkStopped, SearchResult } from "./memories.js";
 export { type PageOf, Pages } from "./pages.js";
 export type * from "./schema.js";
 export type { Scope } from "./scope.js";

@@ -1,5 +1,6 @@
 import { type Address, type Coordinate, coordinateText, pathOf } from "./addresses.js";
-import { InvalidArgument } from "./errors.js";
+import { jsonText } from "./arguments.js";
+import { InvalidArgument, SomaError } from "./errors.js";
 import { Pages } from "./pages.js";
 import type {
   BulkDeletedOut, BulkFound, BulkGotOut, BulkResult, BulkStoredOut, DeletedMatchingOut, DeletedOut, DeleteMatchingBody,
@@ -55,8 +56,16 @@ export interface Report {
   results: BulkResult[];
 }
 
+/** `storeAll` could not continue. `report` has the results so far; later memories may not have been stored. */
+export class BulkStopped extends SomaError {
+  constructor(readonly report: Report, cause: SomaError) {
+    super(`stopped after ${report.results.length} memories: ${cause.message}`, { cause });
+  }
+}
+
 const BATCH = 500;
-const MAX_BATCH_BYTES = 4 * 1024 * 1024;
+const MAX_BATCH_BYTES = 4 * 1024 * 1024; // the service accepts bodies of 10 MiB
+const UTF8 = new TextEncoder();
 
 const payloadOf = (payload: Payload): Record<string, unknown> => (typeof payload === "string" ? { text: payload } : payload);
 
@@ -77,7 +86,10 @@ export class Memories extends Resource {
     });
   }
 
-  /** Store many memories in batches. The report contains the memories that failed, with the reasons. */
+  /**
+   * Store many memories in batches. The report contains the memories that failed, with the reasons. Throws BulkStopped,
+   * with the report so far, if a whole batch fails.
+   */
   async storeAll(memories: Iterable<NewMemory> | AsyncIterable<NewMemory>): Promise<Report> {
     const report: Report = { stored: 0, failed: 0, results: [] };
     let batch: StoreBody[] = [];
@@ -85,7 +97,10 @@ export class Memories extends Resource {
     const send = async (): Promise<void> => {
       if (batch.length === 0) return;
       const first = report.results.length;
-      const sent = await this.transport.json<BulkStoredOut>("POST", "/memories/bulk", { json: { items: batch, atomic: false }, once: true });
+      const json = { items: batch, atomic: false };
+      const sent = await this.transport.json<BulkStoredOut>("POST", "/memories/bulk", { json, once: true }).catch((error: unknown) => {
+        throw error instanceof SomaError ? new BulkStopped(report, error) : error;
+      });
       report.stored += sent.stored;
       report.failed += sent.failed;
       for (const result of sent.results) report.results.push({ ...result, index: first + result.index });
@@ -94,7 +109,7 @@ export class Memories extends Resource {
     };
     for await (const { payload, ...fields } of memories) {
       const memory = this.#new(payload, fields);
-      const size = JSON.stringify(memory).length;
+      const size = UTF8.encode(jsonText(memory)).length;
       if (batch.length >= BATCH || bytes + size > MAX_BATCH_BYTES) await send();
       batch.push(memory);
       bytes += size;

@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { test } from "node:test";
 import {
-  ApiError, ConnectionLost, ResponseTimeout, Client, DatabaseBusy, DeadlineExceeded, IncompatibleServer, IndexBacklog, InvalidResponse,
-  InvalidArgument, LlmAnswerInvalid, LlmUnavailable, RequestQuotaExceeded, ServerError, StillRunning,
+  ApiError, BulkStopped, ConnectionLost, ResponseTimeout, Client, DatabaseBusy, DeadlineExceeded, Forbidden, IncompatibleServer, IndexBacklog,
+  InvalidArgument, InvalidResponse, LlmAnswerInvalid, LlmUnavailable, RequestQuotaExceeded, ServerError, StillRunning,
 } from "@somamemory/client";
 
 const problem = (status, code, headers = {}) => (_, response) => {
@@ -225,4 +225,32 @@ test("hooks see each attempt", async (t) => {
   });
   await client.memories.store("x");
   assert.deepEqual(seen, [0, [0, 503], 1, [1, 201]]);
+});
+
+/** Store the memories of a bulk request, and record the size of its body. */
+const storing = (sizes) => (request, response) => {
+  let body = "";
+  request.setEncoding("utf8").on("data", (part) => (body += part));
+  request.on("end", () => {
+    sizes.push(Buffer.byteLength(body));
+    const results = JSON.parse(body).items.map((_, index) => ({ index, status: 201 }));
+    text(200, JSON.stringify({ stored: results.length, failed: 0, results }))(request, response);
+  });
+};
+
+test("storeAll sends no body that is too large for the server", async (t) => {
+  const sizes = [];
+  const [client] = await serving(t, [storing(sizes)]);
+  const memories = Array.from({ length: 900 }, () => ({ payload: "漢".repeat(9000) }));
+  assert.equal((await client.memories.storeAll(memories)).stored, 900);
+  assert.ok(Math.max(...sizes) < 10 * 1024 * 1024, `${sizes}`);
+});
+
+test("the error of storeAll contains the results of earlier batches", async (t) => {
+  const [client] = await serving(t, [storing([]), problem(403, "forbidden")]);
+  await assert.rejects(client.memories.storeAll(Array.from({ length: 600 }, () => ({ payload: "x" }))), (error) => {
+    assert.ok(error instanceof BulkStopped && error.cause instanceof Forbidden);
+    assert.deepEqual([error.report.stored, error.report.results.length], [500, 500]);
+    return true;
+  });
 });
