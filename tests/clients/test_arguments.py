@@ -8,8 +8,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from django.conf import settings
 
+from api.routing import policies
 from somamemory_client import Client, InvalidArgument, Request, Response, SomaError
+from somamemory_client._config import LONG_TIMEOUT_S
+from somamemory_client._contract import OPERATIONS
+from somamemory_client._operation import LONG
 from somamemory_client.hooks import Hook, LogHook, TraceHook
 
 JSON = {"content-type": "application/json", "x-request-id": "r1"}
@@ -20,10 +25,12 @@ class Recorder:
 
     def __init__(self, *responses: Response) -> None:
         self.requests: list[Request] = []
+        self.timeouts: list[float] = []
         self.responses = list(responses)
 
     def send(self, request: Request, timeout_s: float) -> Response:
         self.requests.append(request)
+        self.timeouts.append(timeout_s)
         return self.responses.pop(0) if self.responses else Response(200, JSON, b'{"memories": []}')
 
     def close(self) -> None:
@@ -162,3 +169,23 @@ def test_hooks_receive_the_error_of_a_call() -> None:
         Client(transport=transport, hooks=[Watch()]).memories.get(key="x")
 
     assert seen == ["None NotFound"]
+
+
+def test_the_operations_with_a_longer_timeout_are_those_for_which_the_service_allows_more_time() -> None:
+    routes = {(operation.method, operation.template): operation.id for operation in OPERATIONS.values()}
+
+    assert {routes[route] for route, policy in policies.items() if policy.long} == LONG
+
+
+@pytest.mark.parametrize(("options", "timeouts"), [({}, [60.0, 660.0, 660.0]), ({"timeout": 5}, [5.0, 5.0, 5.0])])
+def test_an_import_and_an_export_may_take_longer_than_the_service_allows(
+    options: dict[str, Any], timeouts: list[float]
+) -> None:
+    transport = Recorder()
+    client = Client(api_key="key", transport=transport, **options)
+    client.memories.search("x")
+    client.conversations.import_file(b"[]", "application/json")
+    client.conversations.export()
+
+    assert transport.timeouts == timeouts
+    assert LONG_TIMEOUT_S > settings.LONG_REQUEST_DEADLINE_S

@@ -236,6 +236,24 @@ def test_a_call_to_a_language_model_is_repeated_after_a_rate_limit(
     assert call(kind, server.url, summarize) == {"ok": True}
 
 
+def import_file(client: Any) -> Any:
+    return client.conversations.import_file(b"[]", "application/json")
+
+
+def test_an_import_whose_connection_is_lost_is_waited_for(kind: str, serve: Serve, pauses: list[float]) -> None:
+    server = serve(hang_up, *[problem(409, "still_running", Retry_After="1")] * 8, OK)
+
+    assert call(kind, server.url, import_file) == {"ok": True}
+    assert len(pauses) == 9
+
+
+def test_an_import_is_waited_for_only_as_long_as_for_its_response(kind: str, serve: Serve, pauses: list[float]) -> None:
+    with pytest.raises(StillRunning):
+        call(kind, serve(problem(409, "still_running", Retry_After="1")).url, import_file, timeout=120)
+
+    assert 120 <= sum(pauses) <= 120 + 61
+
+
 def test_a_connection_is_reused(kind: str, serve: Serve) -> None:
     server = serve(OK)
 

@@ -12,13 +12,14 @@ from uuid import uuid4
 from ._address import USER_AGENT, Address
 from ._contract import OPERATIONS, VERSION
 from ._messages import Request
-from ._operation import Fields, Operation, encode, target
+from ._operation import LONG, Fields, Operation, encode, target
 from ._retries import Retries
-from .errors import InvalidArgument
-from .hooks import Hook
+from .errors import InvalidArgument, SomaError
+from .hooks import Call, Hook
 
 DEFAULT_URL = "http://127.0.0.1:9595"
 DEFAULT_TIMEOUT_S = 60.0
+LONG_TIMEOUT_S = 660.0  # longer than the service allows by default, so that its response arrives
 IDS = ("user_id", "agent_id", "session_id", "namespace")
 
 
@@ -27,7 +28,7 @@ class Config:
     """The configuration of a client. `scope` contains the default ids and namespace of its calls."""
 
     headers: Mapping[str, str]
-    timeout_s: float = DEFAULT_TIMEOUT_S
+    timeout_s: float | None = None  # None: the default for the operation
     retries: Retries = field(default_factory=Retries)
     scope: Mapping[str, str] = field(default_factory=dict)
     hooks: Sequence[Hook] = ()
@@ -35,7 +36,7 @@ class Config:
 
     @classmethod
     def create(
-        cls, api_key: str | None, tenant: str | None, timeout: float, max_retries: int, hooks: Iterable[Hook]
+        cls, api_key: str | None, tenant: str | None, timeout: float | None, max_retries: int, hooks: Iterable[Hook]
     ) -> Config:
         """Create a configuration from arguments and the environment. Raises InvalidArgument if a value is invalid."""
         headers = {"Accept-Encoding": "identity", "User-Agent": f"{USER_AGENT}/{VERSION}"}
@@ -44,7 +45,8 @@ class Config:
             headers["Authorization"] = f"Bearer {header_text('api_key', key)}"
         if tenant := tenant or os.environ.get("SOMA_TENANT"):
             headers["X-Tenant"] = header_text("tenant", tenant)
-        return cls(headers, positive("timeout", timeout), Retries(whole("max_retries", max_retries)), {}, tuple(hooks))
+        timeout_s = None if timeout is None else positive("timeout", timeout)
+        return cls(headers, timeout_s, Retries(whole("max_retries", max_retries)), {}, tuple(hooks))
 
     def with_scope(self, name: str, value: str) -> Config:
         operation = OPERATIONS["memories.store"]
@@ -90,6 +92,21 @@ class Config:
         if operation.once:
             headers["Idempotency-Key"] = self.idempotency_key or uuid4().hex
         return Request(operation.id, operation.method, where, headers, body, operation.repeatable)
+
+    def timeout_for(self, request: Request) -> float:
+        """Return the time limit for one attempt."""
+        if self.timeout_s is not None:
+            return self.timeout_s
+        return LONG_TIMEOUT_S if request.operation in LONG else DEFAULT_TIMEOUT_S
+
+    def pause_s(self, call: Call, error: SomaError) -> float | None:
+        """Return how long to wait before the next attempt, or None if the error is final.
+
+        If the connection to a long operation is lost, wait for the operation for as long as for its response.
+        """
+        request = call.request
+        left_s = self.timeout_for(request) - call.waited_s if request.operation in LONG else 0.0
+        return self.retries.pause_s(request, error, call.attempts, left_s)
 
     def _apply_scope(self, operation: Operation, fields: Fields) -> None:
         """Add the scope to the fields. Raises InvalidArgument if the call cannot be limited to the scope."""

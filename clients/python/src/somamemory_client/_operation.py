@@ -105,6 +105,15 @@ READING_POSTS = frozenset(
     }
 )  # fmt: skip
 
+# Operations for which the service allows more time, by default ten minutes (SOMA_LONG_REQUEST_DEADLINE_S).
+LONG = frozenset(
+    {
+        "conversations.import", "conversations.export", "graph.export", "tenants.export", "tenants.erase",
+        "namespaces.rename", "namespaces.delete", "summaries.create", "summaries.create_for_conversation",
+        "labels.suggest", "labels.suggest_for_conversation", "facts.extract", "messages.rate",
+    }
+)  # fmt: skip
+
 
 def target(path: str, query: Mapping[str, object]) -> str:
     """Return a path below /api/v1 with the query parameters that are not None."""

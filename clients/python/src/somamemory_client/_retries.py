@@ -37,9 +37,13 @@ class Retries:
     first_s: float = 0.25
     longest_s: float = 60.0
 
-    def pause_s(self, request: Request, error: SomaError, attempts: int) -> float | None:
-        """Return how long to wait before the next attempt, or None if the error is final."""
-        if attempts > self.limit or not _is_transient(request, error):
+    def pause_s(self, request: Request, error: SomaError, attempts: int, left_s: float = 0.0) -> float | None:
+        """Return how long to wait before the next attempt, or None if the error is final.
+
+        left_s: how much longer to wait while an earlier attempt is still running, regardless of the limit.
+        """
+        running = isinstance(error, ApiError) and error.code == STILL_RUNNING and self.limit > 0 and left_s > 0
+        if (attempts > self.limit and not running) or not _is_transient(request, error):
             return None
         # Randomise the upper half of the delay, so that clients that failed together do not retry together.
         pause = min(self.first_s * 2.0 ** (attempts - 1), self.longest_s) * random.uniform(0.5, 1)

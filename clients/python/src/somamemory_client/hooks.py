@@ -26,6 +26,7 @@ class Call:
     request: Request
     began: float = field(default_factory=time.perf_counter)
     attempts: int = 0
+    waited_s: float = 0.0  # between attempts
     data: dict[object, object] = field(default_factory=dict)
 
     @property

@@ -61,17 +61,18 @@ class AsyncCaller:
             try:
                 return await self._attempt(call.request)
             except SomaError as error:
-                pause_s = self.config.retries.pause_s(call.request, error, call.attempts)
+                pause_s = self.config.pause_s(call, error)
                 if pause_s is None:
                     if isinstance(error, InvalidResponse) or is_unknown_route(error):
                         await self._refuse_another_version()
                     raise
                 for hook in self.config.hooks:
                     hook.retrying(call, error, pause_s)
+            call.waited_s += pause_s
             await async_sleep(pause_s)
 
     async def _attempt(self, request: Request) -> Response:
-        response = await self.transport.send(request, self.config.timeout_s)
+        response = await self.transport.send(request, self.config.timeout_for(request))
         if response.status >= 400:
             raise error_of(response)
         return response

@@ -18,7 +18,7 @@ from somamemory_client._async.memories import AsyncMemories
 from somamemory_client._async.namespaces import AsyncNamespaces
 from somamemory_client._async.proposals import AsyncProposals
 from somamemory_client._async_http import AsyncHttpTransport
-from somamemory_client._config import DEFAULT_TIMEOUT_S, Config, address_of, free_request
+from somamemory_client._config import Config, address_of, free_request
 from somamemory_client._embedded import AsyncEmbeddedTransport
 from somamemory_client._messages import AsyncTransport, Response
 from somamemory_client.errors import SomaError
@@ -40,7 +40,7 @@ class AsyncClient:
         api_key: str | None = None,
         *,
         tenant: str | None = None,
-        timeout: float = DEFAULT_TIMEOUT_S,
+        timeout: float | None = None,
         max_retries: int = 3,
         hooks: Iterable[Hook] = (),
         ssl_context: ssl.SSLContext | None = None,
@@ -51,7 +51,8 @@ class AsyncClient:
         base_url: the URL of the server; defaults to `SOMA_URL`, or else to http://127.0.0.1:9595.
         api_key: the API key; defaults to `SOMA_API_KEY`.
         tenant: the tenant to act for, with an operator's key; defaults to `SOMA_TENANT`.
-        timeout: seconds for one attempt, from connecting to the last byte of the response.
+        timeout: seconds for one attempt, from connecting to the last byte of the response. By default 60, or 660 for
+          operations for which the service allows more time, such as imports and exports.
         max_retries: the maximum number of retries.
         hooks: objects that are called before and after each request; see `somamemory_client.hooks`.
         ssl_context: the TLS settings; by default, the client verifies certificates with the system's trust store.

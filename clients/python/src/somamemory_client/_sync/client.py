@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from somamemory_client import types
-from somamemory_client._config import DEFAULT_TIMEOUT_S, Config, address_of, free_request
+from somamemory_client._config import Config, address_of, free_request
 from somamemory_client._embedded import EmbeddedTransport
 from somamemory_client._http import HttpTransport
 from somamemory_client._messages import Response, Transport
@@ -41,7 +41,7 @@ class Client:
         api_key: str | None = None,
         *,
         tenant: str | None = None,
-        timeout: float = DEFAULT_TIMEOUT_S,
+        timeout: float | None = None,
         max_retries: int = 3,
         hooks: Iterable[Hook] = (),
         ssl_context: ssl.SSLContext | None = None,
@@ -52,7 +52,8 @@ class Client:
         base_url: the URL of the server; defaults to `SOMA_URL`, or else to http://127.0.0.1:9595.
         api_key: the API key; defaults to `SOMA_API_KEY`.
         tenant: the tenant to act for, with an operator's key; defaults to `SOMA_TENANT`.
-        timeout: seconds for one attempt, from connecting to the last byte of the response.
+        timeout: seconds for one attempt, from connecting to the last byte of the response. By default 60, or 660 for
+          operations for which the service allows more time, such as imports and exports.
         max_retries: the maximum number of retries.
         hooks: objects that are called before and after each request; see `somamemory_client.hooks`.
         ssl_context: the TLS settings; by default, the client verifies certificates with the system's trust store.
