@@ -17,6 +17,7 @@ from django.db import connections, models, transaction
 from django.db.migrations.executor import MigrationExecutor
 
 from somamemory import settings
+from somamemory.db.databases import remove_timeouts
 from somamemory.errors import ConfigurationError
 from somamemory.installation import COMMAND
 
@@ -58,6 +59,8 @@ def move(url: str, report: Report) -> dict[str, Content]:
         _refuse_old_schema()
         _refuse_existing_data()
         call_command("migrate", database=TARGET, verbosity=0, interactive=False)
+        # Between two statements, the target waits while a whole table of the source is read.
+        remove_timeouts(connections[TARGET])
         with transaction.atomic(using=SOURCE), transaction.atomic(using=TARGET):
             return _move(report)
     finally:

@@ -98,6 +98,22 @@ def test_a_row_that_arrives_changed_leaves_the_target_empty_and_may_be_tried_aga
     assert moving.move(source, target).returncode == 0
 
 
+def test_no_timeout_ends_the_move_of_many_rows(source: Path, target: str) -> None:
+    moving.manage(source, "migrate", SOMA_DATABASE_URL=target)
+    names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+    limited = " OR ".join(f"current_setting('{name}') <> '0'" for name in names)
+    with psycopg.connect(target) as connection:
+        connection.execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+            f"$$ BEGIN IF {limited} THEN RAISE 'timeout'; END IF; RETURN NEW; END $$".encode()
+        )
+        connection.execute("CREATE TRIGGER refuse BEFORE INSERT ON sfm_memories FOR EACH ROW EXECUTE FUNCTION refuse()")
+
+    done = moving.move(source, target)
+
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
