@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.conf import settings
 
-from somamemory.scheduling import periodic
+from somamemory.scheduling import ShouldStop, periodic
 from tenants import erasure, usage
 from tenants.audit import pruning, publishing, sealing
 
@@ -24,6 +24,11 @@ def maintain() -> None:
     publishing.publish()
 
 
-@periodic("tenants.maintain_hourly", every_s=lambda: HOUR_S, thread="maintenance", first_s=lambda: HOUR_S / 60)
-def maintain_hourly() -> None:
-    pruning.prune()
+@periodic(
+    "tenants.maintain_hourly",
+    every_s=lambda: HOUR_S if settings.AUDIT_RETENTION_DAYS else 0,
+    thread="audit-pruning",
+    first_s=lambda: HOUR_S / 60,
+)
+def maintain_hourly(should_stop: ShouldStop) -> None:
+    pruning.prune(should_stop)

@@ -16,6 +16,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
+from somamemory.scheduling import ShouldStop
 from tenants.audit import chain, progress, sealing
 from tenants.audit.chain import Position
 from tenants.audit.progress import Tampered
@@ -23,14 +24,16 @@ from tenants.models import AuditBlock, AuditCheckpoint, AuditEvent, AuditSealer,
 
 log = logging.getLogger("soma.audit")
 
+# One checkpoint covers up to this many blocks. They are verified and removed in seconds.
+BLOCKS = 200
 DELETE_BATCH = 1_000
 
 
-def prune() -> int:
+def prune(should_stop: ShouldStop = lambda: False) -> int:
     """Remove the expired rows of every tenant. Return the number of rows removed.
 
-    First writes a signed checkpoint that covers these rows. Without it, the database rejects their deletion. If a
-    tenant's log was tampered with, it is kept until an operator accepts it.
+    If a tenant's log was tampered with, the changed block and all later ones are kept until an operator accepts them.
+    If `should_stop`, which is checked before each block, returns True, the next run continues.
 
     Raises Tampered if the progress is not valid.
     """
@@ -40,19 +43,29 @@ def prune() -> int:
     before = timezone.now() - timedelta(days=settings.AUDIT_RETENTION_DAYS)
     pruned = 0
     for tenant in Tenant.objects.order_by("id").values_list("id", flat=True).iterator():
-        try:
-            last = _last_expired(tenant, before, accepted_to)
-        except Tampered as error:
-            log.error("the audit log of tenant %s is not pruned: %s; run verify_audit", tenant, error)
-            continue
-        if last is not None:
-            _checkpoint(last)
-        pruned += _remove_covered(tenant)
+        if should_stop():
+            break
+        pruned += _prune(tenant, before, accepted_to, should_stop)
     return pruned
 
 
-def _last_expired(tenant: UUID, before: datetime, accepted_to: int) -> AuditBlock | None:
-    """Return the last block that has expired together with all earlier blocks. Raises Tampered if one was changed.
+def _prune(tenant: UUID, before: datetime, accepted_to: int, should_stop: ShouldStop) -> int:
+    """Remove the expired rows of a tenant. Return the number of rows removed.
+
+    First writes a signed checkpoint that covers these rows. Without it, the database rejects their deletion.
+    """
+    pruned = _remove_covered(tenant, should_stop)  # the previous run may have been stopped
+    try:
+        while last := _last_expired(tenant, before, accepted_to, should_stop):
+            _checkpoint(last)
+            pruned += _remove_covered(tenant, should_stop)
+    except Tampered as error:
+        log.error("the audit log of tenant %s is not pruned: %s; run verify_audit", tenant, error)
+    return pruned
+
+
+def _last_expired(tenant: UUID, before: datetime, accepted_to: int, should_stop: ShouldStop) -> AuditBlock | None:
+    """Return the last of the next BLOCKS blocks that have expired. Raises Tampered if one of them was changed.
 
     The last block of the chain is never removed, so it is never returned. Blocks that an operator has accepted are not
     verified again.
@@ -63,8 +76,8 @@ def _last_expired(tenant: UUID, before: datetime, accepted_to: int) -> AuditBloc
     earlier = Position.of(checkpoint) if checkpoint else Position(tenant, 0, chain.BEFORE_ALL, chain.NOTHING_BEFORE)
     expired = None
     blocks = AuditBlock.all_tenants.filter(tenant_id=tenant, number__gt=earlier.number, number__lt=head.number)
-    for block in blocks.order_by("number").iterator(chunk_size=50):
-        if block.last_at >= before:
+    for block in blocks.order_by("number")[:BLOCKS].iterator(chunk_size=50):
+        if block.last_at >= before or should_stop():
             break
         rows = _rows(tenant, max(earlier.last_id, accepted_to), block.last_id)
         if block.last_id > accepted_to:
@@ -107,7 +120,7 @@ def _last_checkpoint(tenant: UUID) -> AuditCheckpoint | None:
     return AuditCheckpoint.all_tenants.filter(tenant_id=tenant).order_by("-number").first()
 
 
-def _remove_covered(tenant: UUID) -> int:
+def _remove_covered(tenant: UUID, should_stop: ShouldStop) -> int:
     """Delete the blocks that the tenant's last checkpoint covers, each together with its rows. Can be resumed.
 
     Until a block is deleted, its rows can therefore be verified. Afterwards, the log must not contain any rows of this
@@ -118,7 +131,7 @@ def _remove_covered(tenant: UUID) -> int:
         return 0
     removed = 0
     covered = AuditBlock.all_tenants.filter(tenant_id=tenant, number__lte=checkpoint.number).order_by("number")
-    while (block := covered.first()) is not None:
+    while not should_stop() and (block := covered.first()) is not None:
         unsealed = _rows(tenant, chain.BEFORE_ALL, block.first_id - 1)  # rows that an operator accepted
         while ids := list(unsealed.values_list("id", flat=True)[:DELETE_BATCH]):
             removed += AuditEvent.objects.filter(id__among=ids).delete()[0]

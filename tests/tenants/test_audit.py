@@ -341,7 +341,7 @@ def test_the_chain_continues_after_a_checkpoint_and_is_pruned_again(
 
 def test_a_removal_that_was_interrupted_is_intact_and_continues(aged: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(pruning, "_remove_covered", lambda tenant: 0)
+        patch.setattr(pruning, "_remove_covered", lambda tenant, should_stop: 0)
         pruning.prune()
     AuditCheckpoint.objects.for_tenant(aged.tenant).get()
 
@@ -349,6 +349,28 @@ def test_a_removal_that_was_interrupted_is_intact_and_continues(aged: Caller, mo
     pruning.prune()
     assert targets(aged) == ["2.0", "2.1", "2.2", "2.3"]
     assert check(heads()).intact
+
+
+def test_a_long_log_is_pruned_in_steps(aged: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pruning, "BLOCKS", 1)
+
+    pruning.prune()
+
+    checkpoints = AuditCheckpoint.objects.for_tenant(aged.tenant).order_by("number")
+    assert [checkpoint.number for checkpoint in checkpoints] == [1, 2]
+    assert targets(aged) == ["2.0", "2.1", "2.2", "2.3"]
+    assert check(heads()).intact
+
+
+def test_a_run_that_exceeds_its_time_limit_keeps_its_progress(aged: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pruning, "BLOCKS", 1)
+
+    pruning.prune(should_stop=AuditCheckpoint.objects.for_tenant(aged.tenant).exists)
+
+    assert AuditCheckpoint.objects.for_tenant(aged.tenant).get().number == 1
+    assert check(heads()).intact
+    pruning.prune()
+    assert targets(aged) == ["2.0", "2.1", "2.2", "2.3"]
 
 
 def test_a_pruner_that_falls_behind_another_one_writes_no_checkpoint(aged: Caller) -> None:
