@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
+from django.utils.crypto import salted_hmac
 
 from api.auth import token_of
 from api.request import Request
@@ -101,7 +102,17 @@ def _attempt(request: Request) -> Attempt | None:
         return None
     if not _FORM.fullmatch(key):
         raise MalformedRequest(f"{HEADER} must be 1 to 255 printable ASCII characters")
-    return Attempt(caller.tenant, caller.key_id, key, token_of(request).encode(), _fingerprint(request))
+    return Attempt(caller.tenant, caller.key_id, key, _secret(request), _fingerprint(request))
+
+
+def _secret(request: Request) -> bytes:
+    """Return the secret that protects the stored response: the API key, unless it belongs to a connected app.
+
+    A connected app gets a new secret for its key every few minutes, and must be able to repeat a request with it.
+    """
+    if request.caller.delegated:
+        return salted_hmac("api.idempotency", str(request.caller.key_id), algorithm="sha256").digest()
+    return token_of(request).encode()
 
 
 def _fingerprint(request: HttpRequest) -> bytes:

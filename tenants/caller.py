@@ -23,6 +23,7 @@ class Caller:
     operator: bool = False
     request_id: str = ""
     key_id: uuid.UUID | None = None  # None for commands and scheduled work
+    delegated: bool = False  # whether the key belongs to a connected app, which renews its secret
     address: str = ""  # client address, according to the trusted proxies
     writes_reserved: bool = False  # see `writing_reserved`
 

@@ -5,7 +5,8 @@ such as an import, consists of many transactions and is safe to retry. It reserv
 response when it ends. If it is killed, a retried request continues once the lease has expired.
 
 A response may contain the secret of a new key, or a payload that has been purged since. It is therefore encrypted with
-a key derived from the caller's API key, so that the table, or a copy of it, does not reveal the response.
+a key derived from the caller's API key, so that the table, or a copy of it, does not reveal the response. The secret of
+a connected app's key changes every few minutes, so the server's secret key replaces it.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Attempt:
     tenant: Tenant
     key_id: UUID  # id of the API key
     key: str
-    token: bytes  # the caller's API key; never stored or shown
+    secret: bytes  # the caller's API key or, for a connected app, derived from SECRET_KEY; never stored or shown
     content: bytes  # everything that distinguishes this request from others
     lease: UUID = field(default_factory=uuid4)
     renewed_at: float = field(default_factory=time.monotonic)
@@ -157,9 +158,9 @@ class Attempt:
     def _secret(self, purpose: bytes) -> bytes:
         """Derive 256 bits for one purpose and one Idempotency-Key.
 
-        The stored digest of the API key is not enough to derive them.
+        The content of the database is not enough to derive them.
         """
-        return hmac.digest(self.token, purpose + b"/" + self._name(), "sha256")
+        return hmac.digest(self.secret, purpose + b"/" + self._name(), "sha256")
 
     def _fingerprint(self) -> bytes:
         return hmac.digest(self._secret(b"fingerprint"), self.content, "sha256")

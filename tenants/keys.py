@@ -266,6 +266,7 @@ def authenticate(
         operator=key.tenant is None,
         request_id=request_id,
         key_id=key.id,
+        delegated=key.resource is not None,
         address=address,
     )
 

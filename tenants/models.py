@@ -232,11 +232,11 @@ class IdempotencyKey(Leased, TenantOwned):
     key_id = models.UUIDField()  # id of the API key, which may be deleted before this row
     key = models.CharField(max_length=255)
     fingerprint = models.BinaryField(max_length=32)  # fingerprint of the request
-    # Encrypted; only the API key of the request can decrypt it. Empty while a long request is running.
+    # Encrypted; see `tenants.idempotency`. Empty while a long request is running.
     answer = models.BinaryField()
     created_at = models.DateTimeField(default=timezone.now)
 
-    exported = False  # the response is encrypted with the API key of the request
+    exported = False  # the responses are encrypted
 
     class Meta(TenantOwned.Meta):
         db_table = "sfm_idempotency_keys"

@@ -15,11 +15,13 @@ from django.utils import timezone
 
 from console.models import OAuthClient, OAuthGrant, StaffTenant
 from console.oauth import clients, grants, maintenance
+from memories.models import Memory
 from tenants import keys
 from tenants.limits import policy
 from tenants.models import ApiKey, AuditEvent, Tenant
 from tests.conftest import Api, page, problem_of
 from tests.support.mcp import call
+from tests.support.mcp import error_of as tool_error
 from tests.support.oauth import AUTHORIZE, CALLBACK, CHALLENGE, RESOURCE, URL, VERIFIER, App, answer, post, returned
 
 
@@ -116,6 +118,27 @@ def test_a_namespace_in_the_url_limits_the_app_to_it(app: App) -> None:
     app.code(resource=f"{RESOURCE}/apollo")
 
     assert OAuthGrant.objects.get().namespaces == ["apollo"]
+
+
+def test_a_call_repeated_after_a_refresh_stores_nothing_twice(app: App, tenant: Tenant) -> None:
+    def store(tokens: dict[str, Any]) -> Any:
+        return call(Api(tokens["access_token"], tenant, {"Idempotency-Key": "a"}), "memory_store", content="once")
+
+    tokens = app.connect()
+    first = store(tokens)
+    again = store(app.refresh(tokens["refresh_token"]).json())
+
+    assert again == first
+    assert Memory.objects.for_tenant(tenant).count() == 1
+
+
+def test_the_stored_response_to_an_app_needs_the_secret_key(app: App, tenant: Tenant, settings: Any) -> None:
+    api = Api(app.connect()["access_token"], tenant, {"Idempotency-Key": "a"})
+    call(api, "memory_store", content="once")
+
+    settings.SECRET_KEY = "another"
+
+    assert "different request" in tool_error(api, "memory_store", content="once")
 
 
 def test_a_refresh_replaces_both_tokens_and_keeps_the_key(app: App) -> None:
