@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 import shutil
@@ -104,18 +105,23 @@ def _connection_to(connection: BaseDatabaseWrapper, name: str) -> BaseDatabaseWr
 
 
 def _tables(session: BaseDatabaseWrapper, progress: Progress) -> Tables:
+    """Return the row count of each table, and the SHA-256 of the hashes of its rows in the order of the primary key.
+
+    The hashes are streamed, because PostgreSQL cannot concatenate those of more than 16 million rows (1 GB).
+    """
     found: Tables = {}
     with session.cursor() as cursor:
         names = sorted(set(session.introspection.table_names(cursor)) - set(vector_tables.names(session)))
         for at, name in enumerate(names, start=1):
             key = session.introspection.get_primary_key_column(cursor, name) or "1"
             row = "encode(sha256(convert_to(t::text, 'UTF8')), 'hex')"
-            cursor.execute(
-                f"SELECT COUNT(*), encode(sha256(convert_to(COALESCE(string_agg({row}, '' ORDER BY t.{key}), ''), "  # noqa: S608
-                f"'UTF8')), 'hex') FROM \"{name}\" t"
-            )
-            rows, content_hash = cursor.fetchone()
-            found[name] = {"rows": rows, "hash": content_hash}
+            digest, rows = hashlib.sha256(), 0
+            copy = f'COPY (SELECT {row} FROM "{name}" t ORDER BY {key}) TO STDOUT'  # noqa: S608
+            with session.wrap_database_errors, cursor.copy(copy) as lines:
+                for line in lines:
+                    digest.update(bytes(line).rstrip(b"\n"))
+                    rows += 1
+            found[name] = {"rows": rows, "hash": digest.hexdigest()}
             progress("hash", at / len(names))
     return found
 

@@ -219,6 +219,19 @@ def test_a_folder_without_a_backup_is_rejected(tmp_path: Path, content: str | No
         call_command("verify_backup", tmp_path)
 
 
+@pytest.mark.postgresql
+def test_the_hash_of_a_table_can_be_compared_with_older_manifests(filled: Caller) -> None:
+    expected = (
+        "SELECT COUNT(*), encode(sha256(convert_to(string_agg(encode(sha256(convert_to(t::text, 'UTF8')), 'hex'), '' "
+        "ORDER BY t.id), 'UTF8')), 'hex') FROM sfm_audit_log t"
+    )
+
+    [(count, digest)] = rows(connection, expected)
+
+    assert tables(connection)["sfm_audit_log"] == {"rows": count, "hash": digest}
+    assert tables(connection)["sfm_cold_files"] == {"rows": 0, "hash": hashlib.sha256().hexdigest()}
+
+
 def test_nothing_is_restored_over_something(filled: Caller, tmp_path: Path) -> None:
     folder = backups.create(tmp_path / "to")
 
