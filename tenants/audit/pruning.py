@@ -17,7 +17,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from somamemory.scheduling import ShouldStop
-from tenants.audit import chain, progress, sealing
+from tenants.audit import chain, erasures, progress, sealing
 from tenants.audit.chain import Position
 from tenants.audit.progress import Tampered
 from tenants.models import AuditBlock, AuditCheckpoint, AuditEvent, AuditSealer, Tenant
@@ -55,12 +55,19 @@ def _prune(tenant: UUID, before: datetime, accepted_to: int, should_stop: Should
     First writes a signed checkpoint that covers these rows. Without it, the database rejects their deletion.
     """
     pruned = _remove_covered(tenant, should_stop)  # the previous run may have been stopped
-    try:
-        while last := _last_expired(tenant, before, accepted_to, should_stop):
-            _checkpoint(last)
-            pruned += _remove_covered(tenant, should_stop)
-    except Tampered as error:
-        log.error("the audit log of tenant %s is not pruned: %s; run verify_audit", tenant, error)
+    while not erasures.has_begun(tenant):
+        checkpoint = last_checkpoint(tenant)
+        try:
+            last = _last_expired(tenant, before, accepted_to, should_stop)
+        except Tampered as error:
+            if last_checkpoint(tenant) != checkpoint or erasures.has_begun(tenant):
+                continue  # the service itself has removed rows in the meantime
+            log.error("the audit log of tenant %s is not pruned: %s; run verify_audit", tenant, error)
+            break
+        if last is None:
+            break
+        _checkpoint(last)
+        pruned += _remove_covered(tenant, should_stop)
     return pruned
 
 
@@ -70,7 +77,7 @@ def _last_expired(tenant: UUID, before: datetime, accepted_to: int, should_stop:
     The last block of the chain is never removed, so it is never returned. Blocks that an operator has accepted are not
     verified again.
     """
-    head, checkpoint = sealing.head_of(tenant), _last_checkpoint(tenant)
+    head, checkpoint = sealing.head_of(tenant), last_checkpoint(tenant)
     if head is None:
         return None
     earlier = Position.of(checkpoint) if checkpoint else Position(tenant, 0, chain.BEFORE_ALL, chain.NOTHING_BEFORE)
@@ -101,7 +108,7 @@ def _checkpoint(block: AuditBlock) -> None:
     now = timezone.now()
     with transaction.atomic():
         AuditSealer.objects.select_for_update().first()  # one process at a time extends the chain of checkpoints
-        earlier = _last_checkpoint(block.tenant_id)
+        earlier = last_checkpoint(block.tenant_id)
         if earlier is not None and earlier.number >= block.number:
             return
         previous = bytes(earlier.signature) if earlier else chain.NOTHING_BEFORE
@@ -116,7 +123,7 @@ def _checkpoint(block: AuditBlock) -> None:
         )
 
 
-def _last_checkpoint(tenant: UUID) -> AuditCheckpoint | None:
+def last_checkpoint(tenant: UUID) -> AuditCheckpoint | None:
     return AuditCheckpoint.all_tenants.filter(tenant_id=tenant).order_by("-number").first()
 
 
@@ -126,7 +133,7 @@ def _remove_covered(tenant: UUID, should_stop: ShouldStop) -> int:
     Until a block is deleted, its rows can therefore be verified. Afterwards, the log must not contain any rows of this
     tenant with ids in the range of that block.
     """
-    checkpoint = _last_checkpoint(tenant)
+    checkpoint = last_checkpoint(tenant)
     if checkpoint is None:
         return 0
     removed = 0

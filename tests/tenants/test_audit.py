@@ -23,6 +23,7 @@ from memories.new_memory import NewMemory
 from somamemory.telemetry.logs import JsonFormatter
 from tenants import audit, erasure, maintenance
 from tenants.audit import chain, erasures, progress, pruning, sealing, verification
+from tenants.audit.chain import Position
 from tenants.caller import Caller
 from tenants.models import AuditBlock, AuditCheckpoint, AuditEvent, AuditSealer, ErasedTenant, Tenant
 from tests.conftest import Api, issue_key
@@ -381,6 +382,38 @@ def test_a_pruner_that_falls_behind_another_one_writes_no_checkpoint(aged: Calle
 
     assert AuditCheckpoint.objects.for_tenant(aged.tenant).get().number == 2
     assert check(heads()).intact
+
+
+def prune(caller: Caller) -> None:
+    pruning.prune()
+
+
+def erase(caller: Caller) -> None:
+    erasure.erase(operators(), caller.tenant.slug)
+
+
+def begin_to_erase(caller: Caller) -> None:
+    erasure._begin(operators(), caller.tenant.slug)
+
+
+@pytest.mark.parametrize("remove", [prune, erase])
+def test_rows_that_another_process_removes_while_they_are_verified_are_no_tampering(
+    aged: Caller, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, remove: Callable[[Caller], None]
+) -> None:
+    require_intact = pruning._require_intact
+
+    def remove_first(block: AuditBlock, earlier: Position, rows: Any) -> None:
+        if block.tenant_id == aged.tenant.id:
+            monkeypatch.setattr(pruning, "_require_intact", require_intact)
+            remove(aged)
+        require_intact(block, earlier, rows)
+
+    monkeypatch.setattr(pruning, "_require_intact", remove_first)
+
+    pruning.prune()
+
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+    assert not events(aged).filter(target="0.0").exists()
 
 
 def make_new_rows_look_old(caller: Caller) -> None:
