@@ -23,7 +23,7 @@ MINUTES = 60
 PUBLISH_S = 5.0
 # Upper bounds of the histogram in milliseconds. The last bucket is open.
 BOUNDS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000)
-_REDIS_KEY = "soma:traffic:1"
+_LIFETIME_S = 2 * 3600
 
 
 @dataclass
@@ -100,8 +100,15 @@ class RequestStats:
                 [minute.at, minute.ok, minute.client_errors, minute.server_errors, minute.histogram]
                 for minute in self._minutes.values()
             ]
-        content = orjson.dumps(rows).decode()
-        caching.with_redis(lambda redis: redis.hset(_REDIS_KEY, name, content))
+        key, content = _redis_key(int(time.time() // 60)), orjson.dumps(rows).decode()
+
+        def write(redis: Any) -> None:
+            pipeline = redis.pipeline(transaction=False)
+            pipeline.hset(key, name, content)
+            pipeline.expire(key, _LIFETIME_S)
+            pipeline.execute()
+
+        caching.with_redis(write)
 
     def recent(self) -> list[Minute]:
         """Return the last MINUTES minutes of all processes, oldest first, including minutes without requests."""
@@ -124,23 +131,33 @@ class RequestStats:
         self._minutes[at] = Minute(at)
 
     def _others(self, now: int) -> Iterable[Minute]:
-        own_name = self._process_name()
-        published: dict[Any, Any] = caching.with_redis(lambda redis: redis.hgetall(_REDIS_KEY)) or {}
-        expired = []
-        for name, content in published.items():
-            minutes = [Minute(*row) for row in orjson.loads(content)]
-            if not any(minute.at > now - MINUTES for minute in minutes):
-                expired.append(name)
-            elif name.decode() != own_name:
-                yield from minutes
-        if expired:
-            caching.with_redis(lambda redis: redis.hdel(_REDIS_KEY, *expired))
+        """Return the minutes that other processes have published during this hour and the previous one."""
+
+        def read(redis: Any) -> list[dict[bytes, bytes]]:
+            pipeline = redis.pipeline(transaction=False)
+            for at in (now - MINUTES, now):
+                pipeline.hgetall(_redis_key(at))
+            return list(pipeline.execute())
+
+        previous, current = caching.with_redis(read) or ({}, {})
+        own_name = self._process_name().encode()
+        for name, content in {**previous, **current}.items():  # the later counts include the earlier ones
+            if name != own_name:
+                yield from (Minute(*row) for row in orjson.loads(content))
 
     def _process_name(self) -> str:
         """Return a name for this process. A fork gets its own name, because its counts are copies of its parent's."""
         if not self._name.startswith(f"{os.getpid()}:"):
             self._name = f"{os.getpid()}:{uuid.uuid4().hex}"
         return self._name
+
+
+def _redis_key(at: int) -> str:
+    """Return the key for counts that are published in this minute.
+
+    There is one key for each hour, so that the counts of processes that no longer exist expire.
+    """
+    return f"soma:traffic:2:{at // MINUTES}"
 
 
 stats = RequestStats()
