@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_tests.integration_tests import RetrieversIntegrationTests, VectorStoreIntegrationTests
 
 from somamemory_client import Client, InvalidArgument
@@ -77,6 +77,21 @@ def test_a_chat_history_returns_the_messages_as_they_were_added(client: Client, 
     assert history.messages == []
     history.add_user_message("Again")
     assert [message.content for message in history.messages] == ["Again"]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        AIMessage(""),
+        AIMessage(" \n"),
+        HumanMessage([{"type": "image_url", "image_url": "https://x/y.png"}]),
+        ToolMessage("", tool_call_id="1"),
+    ],
+)
+def test_a_chat_history_contains_messages_without_text(client: Client, session: str, message: BaseMessage) -> None:
+    history = SomaChatHistory(client, session)
+    history.add_messages([HumanMessage("Hello"), message])
+    assert history.messages == [HumanMessage("Hello"), message]
 
 
 def test_a_chat_history_contains_the_messages_of_other_programs(client: Client, session: str) -> None:

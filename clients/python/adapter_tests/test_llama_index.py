@@ -6,6 +6,7 @@ from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.memory import Memory
 
 from somamemory_client import AsyncClient
+from somamemory_client.adapters._namespaces import segment
 from somamemory_client.adapters.llama_index import SomaMemoryBlock
 
 
@@ -32,6 +33,13 @@ async def test_users_do_not_see_the_messages_of_others(connected: AsyncClient, p
     await ada.aput([ChatMessage(role="user", content="My cat is called Miezi.")], session_id=f"{place}/1")
     assert "Miezi" in await ada.aget(question)
     assert "Miezi" not in await ben.aget(question)
+
+
+async def test_messages_without_text_are_not_stored(connected: AsyncClient, place: str) -> None:
+    messages = [ChatMessage(role="user", content=text) for text in ("My cat is called Miezi.", "", " \n")]
+    await SomaMemoryBlock(client=connected).aput(messages, session_id=place)
+    stored = [message["content"] async for message in connected.conversations.messages(external_id=segment(place))]
+    assert stored == ["My cat is called Miezi."]
 
 
 async def test_an_empty_query_has_no_context(connected: AsyncClient) -> None:

@@ -30,6 +30,8 @@ _ROLES: dict[str, Literal["user", "assistant", "system", "tool"]] = {
     "system": "system",
     "tool": "tool",
 }
+# The content of a message without text, because the service rejects blank text. The metadata contain the message.
+_WITHOUT_TEXT = [{"type": "langchain"}]
 _TYPES = {role: kind for kind, role in _ROLES.items()} | {"developer": "system"}
 
 
@@ -186,4 +188,6 @@ def _body(message: BaseMessage) -> types.MessageBody:
     }
     if isinstance(message, AIMessage) and message.tool_calls:
         body["tool_calls"] = [dict(call) for call in message.tool_calls]
+    elif not str(message.text).strip():
+        body["content"] = _WITHOUT_TEXT
     return body

@@ -53,7 +53,7 @@ class SomaMemoryBlock(BaseMemoryBlock[str]):
     async def _aput(self, messages: list[ChatMessage]) -> None:
         sessions: defaultdict[str, list[types.MessageBody]] = defaultdict(list)
         for message in messages:
-            if text := _text(message):
+            if (text := _text(message)).strip():
                 session = str(message.additional_kwargs.get("session_id") or "default")
                 sessions[session].append({"role": _ROLES.get(message.role, "assistant"), "content": text})
         for session, bodies in sessions.items():
