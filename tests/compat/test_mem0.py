@@ -206,6 +206,9 @@ def test_filters_select_what_they_select_in_mem0(filed: Api, filters: dict[str, 
         {"user_id": "ada", "metadata": {"kind": {"in": ["a"]}}},
         {"user_id": "ada", "created_at": {"gte": "yesterday"}},
         {"user_id": "ada", "memory_ids": ["nope"]},
+        {"user_id": "ada", "memory_ids": None},
+        {"user_id": "ada", "memory_ids": {"in": [], "ne": str(UUID(int=9))}},
+        {"AND": [{"user_id": "ada"}, {"memory_ids": None}]},
         {"user_id": "ada", "OR": [{"memory_ids": []}]},
         {"AND": "x"},
     ],
@@ -221,6 +224,16 @@ def test_a_list_of_ids_selects_among_the_filtered_memories(filed: Api) -> None:
 
     assert len(texts(filed, {"AND": [{"user_id": "*"}, {"memory_ids": ids[:2]}]})) == 2
     assert texts(filed, {"user_id": "bob", "memory_ids": {"in": ids}}) == ["three"]
+
+
+def test_several_lists_of_ids_select_the_memories_that_are_in_all_of_them(filed: Api) -> None:
+    found = ok(filed.post("/mem0/v3/memories/", {"filters": {"user_id": "*"}}))["results"]
+    (first, second, third), text = (memory["id"] for memory in found), found[1]["memory"]
+
+    lists: list[Any] = [{"memory_ids": [first, second]}, {"memory_ids": {"in": [second, third]}}]
+    assert texts(filed, {"AND": [{"user_id": "*"}, *lists]}) == [text]
+    assert texts(filed, {**lists[0], "AND": [{"user_id": "*"}, lists[1]]}) == [text]
+    assert texts(filed, {"AND": [{"user_id": "*"}, {"memory_ids": [first]}, {"memory_ids": [third]}]}) == []
 
 
 def test_pages_are_numbered_and_linked(filed: Api) -> None:

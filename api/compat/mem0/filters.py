@@ -41,33 +41,36 @@ class Conditions:
 
 def conditions(raw: JsonObject) -> Conditions:
     """Translate the `filters` of a request. Raises InvalidInput with the position of the first invalid condition."""
-    listed, rest = _without_ids(raw)
+    lists, rest = _without_ids(raw)
     translation = _Translation()
     plain = translation.group(rest, "filters", 1)
     parsed = filters.parse(plain) if plain else None
-    return Conditions(parsed, None if listed is None else lookup.among(_ids(listed)), translation.names_entity)
+    ids = lookup.among(list(set.intersection(*map(_ids, lists)))) if lists else None
+    return Conditions(parsed, ids, translation.names_entity)
 
 
-def _without_ids(raw: JsonObject) -> tuple[Any, JsonObject]:
-    """Separate `memory_ids` from the other conditions, at the top level or directly in an AND at the top level."""
+def _without_ids(raw: JsonObject) -> tuple[list[Any], JsonObject]:
+    """Separate each `memory_ids` from the other conditions, at the top level or directly in an AND at the top level."""
     rest = {name: value for name, value in raw.items() if name != "memory_ids"}
-    listed = raw.get("memory_ids")
+    lists = [raw["memory_ids"]] if "memory_ids" in raw else []
     parts = rest.get("AND")
     if isinstance(parts, list):
-        for part in parts:
-            if isinstance(part, dict) and list(part) == ["memory_ids"] and listed is None:
-                listed = part["memory_ids"]
-        kept = [part for part in parts if not (isinstance(part, dict) and list(part) == ["memory_ids"])]
+        kept = [part for part in parts if not _is_list_of_ids(part)]
+        lists += [part["memory_ids"] for part in parts if _is_list_of_ids(part)]
         rest = {**rest, "AND": kept} if kept else {name: value for name, value in rest.items() if name != "AND"}
-    return listed, rest
+    return lists, rest
 
 
-def _ids(listed: Any) -> list[UUID]:
-    values = listed.get("in") if isinstance(listed, dict) else listed
+def _is_list_of_ids(part: Any) -> bool:
+    return isinstance(part, dict) and list(part) == ["memory_ids"]
+
+
+def _ids(listed: Any) -> set[UUID]:
+    values = listed["in"] if isinstance(listed, dict) and list(listed) == ["in"] else listed
     if not isinstance(values, list) or len(values) > filters.MAX_LIST:
         raise InvalidInput("filters.memory_ids", f"must be a list of at most {filters.MAX_LIST} ids")
     try:
-        return [UUID(value) for value in values]
+        return {UUID(value) for value in values}
     except (ValueError, TypeError, AttributeError):
         raise InvalidInput("filters.memory_ids", "must contain only UUIDs") from None
 
