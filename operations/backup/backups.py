@@ -83,8 +83,8 @@ def verify(folder: Path, progress: Progress = silent, connection: Any = default)
 def restore(folder: Path, progress: Progress = silent, connection: Any = default) -> Manifest:
     """Restore a backup into an empty database.
 
-    The next drain fills new collections of the vector index from the vectors in the database. Raises InvalidInput if
-    the backup is damaged, and Conflict if the database is not empty.
+    The next drain fills new collections of the vector index from the vectors in the database. An interrupted restore
+    can be repeated. Raises InvalidInput if the backup is damaged, and Conflict if the database is not empty.
     """
     manifest = manifests.read(folder, progress)
     _require_engine(manifest, connection)
@@ -93,17 +93,19 @@ def restore(folder: Path, progress: Progress = silent, connection: Any = default
         raise InvalidInput(
             "folder", f"was created by a newer version of SomaMemory, with the migrations {names}; install that version"
         )
-    if is_used(connection):
+    engine = engine_of(connection)
+    is_loaded = is_used(connection)  # as after a restore that was interrupted before its last step
+    if is_loaded and engine.tables(connection, progress) != manifest.tables:
         raise Conflict("the database is not empty; restore the backup into an empty database")
     _check_files(folder, manifest, progress)
     for name, copier in _copiers.items():  # restore the files before anything in the database refers to them
         copier.bring_back(folder / name, manifest.elsewhere.get(name, {}), progress)
-    engine = engine_of(connection)
-    engine.load(connection, folder / manifest.file, progress)
-    manifests.compare(manifest.tables, engine.tables(connection, progress))
-    _use_new_collections(connection)
+    if not is_loaded:
+        engine.load(connection, folder / manifest.file, progress)
+        manifests.compare(manifest.tables, engine.tables(connection, progress))
     if (folder / SECRET_KEY).is_file() and settings.SECRET_KEY_IS_MADE:
         shutil.copy2(folder / SECRET_KEY, Path(settings.DATA_DIR) / SECRET_KEY)
+    _use_new_collections(connection)  # last: afterwards, the tables differ from the backup
     return manifest
 
 

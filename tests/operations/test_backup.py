@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
@@ -234,9 +234,41 @@ def test_the_hash_of_a_table_can_be_compared_with_older_manifests(filled: Caller
 
 def test_nothing_is_restored_over_something(filled: Caller, tmp_path: Path) -> None:
     folder = backups.create(tmp_path / "to")
+    services.store(filled, NewMemory(parse("99"), {"text": "later"}))
 
     with pytest.raises(Conflict, match="not empty"):
         backups.restore(folder)
+
+
+@pytest.mark.parametrize("step", ["compare", "fill the index"])
+def test_an_interrupted_restore_can_be_repeated(
+    filled: Caller, empty: BaseDatabaseWrapper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    monkeypatch.setattr(settings, "DATA_DIR", tmp_path)
+    monkeypatch.setattr(settings, "SECRET_KEY_IS_MADE", True)
+    (tmp_path / "secret-key").write_text("the old one")
+    folder = backups.create(tmp_path / "to")
+    (tmp_path / "secret-key").write_text("made for the new machine")
+
+    def interrupt(phase: str, share: float) -> None:
+        if (phase, share) == ("hash", 1):
+            refuse_updates(empty)
+            if step == "compare":
+                raise KeyboardInterrupt
+
+    with pytest.raises((KeyboardInterrupt, DatabaseError)):
+        backups.restore(folder, interrupt, connection=empty)
+    with empty.cursor() as cursor:
+        cursor.execute("DROP TRIGGER refuse" + ("" if empty.vendor == "sqlite" else " ON sfm_vector_embeddings"))
+    assert rows(empty, "SELECT COUNT(*) FROM sfm_memories") == [(40,)]
+
+    backups.restore(folder, connection=empty)
+
+    assert tables(empty) == tables(connection)
+    assert rows(empty, "SELECT COUNT(*) FROM sfm_vector_embeddings WHERE due_at IS NOT NULL") == [(40,)]
+    assert (tmp_path / "secret-key").read_text() == "the old one"
+    with pytest.raises(Conflict, match="not empty"):
+        backups.restore(folder, connection=empty)
 
 
 @pytest.mark.parametrize(
