@@ -18,6 +18,7 @@ from uuid import UUID
 from somamemory import deadline
 from tenants.audit import chain, erasures, progress
 from tenants.audit.chain import Head, Position
+from tenants.audit.pruning import last_checkpoint
 from tenants.caller import Caller
 from tenants.models import (
     DEFAULT_TENANT_SLUG,
@@ -30,6 +31,7 @@ from tenants.models import (
 )
 
 EXAMPLES = 20
+ATTEMPTS = 3  # pruning writes a checkpoint every few seconds and rarely disturbs two attempts in a row
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,14 @@ class Report:
     @property
     def intact(self) -> bool:
         return not self.problems
+
+    def add(self, other: Report) -> None:
+        self.tenants += other.tenants
+        self.blocks += other.blocks
+        self.events += other.events
+        self.unsealed += other.unsealed
+        self.unsealed_since = min(filter(None, (self.unsealed_since, other.unsealed_since)), default=None)
+        self.problems += other.problems
 
 
 def heads(caller: Caller) -> Iterator[Head]:
@@ -96,15 +106,28 @@ def check(caller: Caller, known: Iterable[Head] = (), only: Tenant | None = None
         by_tenant.setdefault(UUID(head.tenant), []).append(head)
     sealed_to = _sealed_to()
     _check_progress(AuditSealer.objects.first(), report)
-    erased = _erased(report)
     tenants = [only] if only else Tenant.objects.order_by("slug").iterator()
     for tenant in tenants:
-        known_heads = by_tenant.pop(tenant.id, [])
-        if tenant.id in erased and not tenant.active:
-            continue  # its erasure is still in progress
-        _Walk(tenant, report, known_heads, sealed_to).run()
+        report.add(_verify(tenant, by_tenant.pop(tenant.id, []), sealed_to))
+    erased = _erased(report)  # after the tenants, because any of them may have been erased in the meantime
     if only is None:
         _report_lost_tenants(report, by_tenant, erased)
+    return report
+
+
+def _verify(tenant: Tenant, known: list[Head], sealed_to: int) -> Report:
+    """Verify the chain of one tenant. A tenant that is being erased is skipped.
+
+    If blocks were pruned in the meantime, which looks like tampering, the chain is verified again.
+    """
+    report = Report()
+    for _ in range(ATTEMPTS):
+        if erasures.has_begun(tenant.id):
+            return Report()
+        checkpoint = last_checkpoint(tenant.id)
+        report = _Walk(tenant, known, sealed_to).run()
+        if report.intact or (last_checkpoint(tenant.id) == checkpoint and not erasures.has_begun(tenant.id)):
+            break
     return report
 
 
@@ -140,13 +163,12 @@ def _sealed_to() -> int:
 class _Walk:
     """Verifies the chain of one tenant, from its first block to its last."""
 
-    def __init__(self, tenant: Tenant, report: Report, known: list[Head], sealed_to: int) -> None:
-        self.tenant, self.report, self.sealed_to = tenant, report, sealed_to
+    def __init__(self, tenant: Tenant, known: list[Head], sealed_to: int) -> None:
+        self.tenant, self.sealed_to, self.report = tenant, sealed_to, Report(tenants=1)
         self.known = {head.number: head for head in known}
         self.number, self.last_id, self.hash = 0, chain.BEFORE_ALL, chain.NOTHING_BEFORE
 
-    def run(self) -> None:
-        self.report.tenants += 1
+    def run(self) -> Report:
         if ErasedTenant.objects.filter(tenant_id=self.tenant.id).exists() and self.tenant.active:
             self._report("forged", "the tenant is recorded as erased, but is still active")
         self._checkpoints()
@@ -162,6 +184,7 @@ class _Walk:
                     "truncated", f"the chain ends at block {self.number}, but block {head.number} was exported"
                 )
         self._tail()
+        return self.report
 
     def _report(self, kind: str, detail: str) -> None:
         self.report.problems.append(Problem(self.tenant.id, kind, detail))
@@ -246,9 +269,7 @@ class _Walk:
             )
         waiting = tail.filter(id__gt=self.sealed_to)
         self.report.unsealed += waiting.count()
-        oldest = waiting.values_list("at", flat=True).first()
-        if oldest and (self.report.unsealed_since is None or oldest < self.report.unsealed_since):
-            self.report.unsealed_since = oldest
+        self.report.unsealed_since = waiting.values_list("at", flat=True).first()
 
 
 def _report_lost_tenants(report: Report, exported_heads: dict[UUID, list[Any]], erased: set[UUID]) -> None:

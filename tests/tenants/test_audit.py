@@ -259,6 +259,13 @@ def test_an_unfinished_erasure_is_not_a_problem(chained: Caller) -> None:
     assert check(heads()).intact
 
 
+def test_an_erasure_that_begins_after_the_tenant_was_read_is_not_a_problem(chained: Caller) -> None:
+    tenant = Tenant.objects.get(id=chained.tenant.id)
+    erasure._begin(operators(), chained.tenant.slug)
+
+    assert verification.check(operators(), only=tenant).intact
+
+
 def test_the_unsealed_tail_is_named_and_not_judged(chained: Caller) -> None:
     record(chained, "new", "newer")
 
@@ -392,10 +399,6 @@ def erase(caller: Caller) -> None:
     erasure.erase(operators(), caller.tenant.slug)
 
 
-def begin_to_erase(caller: Caller) -> None:
-    erasure._begin(operators(), caller.tenant.slug)
-
-
 @pytest.mark.parametrize("remove", [prune, erase])
 def test_rows_that_another_process_removes_while_they_are_verified_are_no_tampering(
     aged: Caller, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, remove: Callable[[Caller], None]
@@ -414,6 +417,23 @@ def test_rows_that_another_process_removes_while_they_are_verified_are_no_tamper
 
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
     assert not events(aged).filter(target="0.0").exists()
+
+
+@pytest.mark.parametrize("remove", [prune, erase])
+def test_rows_that_the_service_removes_during_a_verification_are_no_problem(
+    aged: Caller, monkeypatch: pytest.MonkeyPatch, remove: Callable[[Caller], None]
+) -> None:
+    known, verify_checkpoints = heads(), verification._Walk._checkpoints
+
+    def then_remove(walk: verification._Walk) -> None:
+        verify_checkpoints(walk)
+        if walk.tenant == aged.tenant:
+            monkeypatch.setattr(verification._Walk, "_checkpoints", verify_checkpoints)
+            remove(aged)
+
+    monkeypatch.setattr(verification._Walk, "_checkpoints", then_remove)
+
+    assert check(known).problems == []
 
 
 def make_new_rows_look_old(caller: Caller) -> None:
