@@ -236,6 +236,25 @@ def test_a_call_to_a_language_model_is_repeated_after_a_rate_limit(
     assert call(kind, server.url, summarize) == {"ok": True}
 
 
+@pytest.mark.parametrize(
+    ("delete", "requests"),
+    [
+        (lambda client: client.memories.delete(key="a"), 2),
+        (lambda client: client.memories.delete(key="a", if_match=3), 1),
+        (lambda client: client.request("DELETE", "/memories/by-key/a"), 2),
+        (lambda client: client.request("DELETE", "/memories/by-key/a", headers={"if-match": '"3"'}), 1),
+    ],
+)
+def test_a_deletion_of_a_certain_version_is_not_sent_again(
+    kind: str, serve: Serve, pauses: list[float], delete: Callable[[Any], Any], requests: int
+) -> None:
+    server = serve(hang_up)
+    with pytest.raises(ConnectionLost):
+        call(kind, server.url, delete, max_retries=1)
+
+    assert len(server.requests) == requests
+
+
 def import_file(client: Any) -> Any:
     return client.conversations.import_file(b"[]", "application/json")
 

@@ -47,8 +47,8 @@ export interface RequestOptions {
   /** Send an Idempotency-Key, so that a retried write takes effect only once. */
   once?: boolean | undefined;
   /**
-   * Send the request again even if it may have taken effect. Default: true for GET and DELETE, and with `once`. Other
-   * requests are sent again only after errors that rule out an effect, such as `rate_limited`.
+   * Send the request again even if it may have taken effect. Default: true with `once`, and for GET and DELETE without
+   * `if-match`. Other requests are sent again only after errors that rule out an effect, such as `rate_limited`.
    */
   repeatable?: boolean | undefined;
   /** Aborts the request and its retries. */
@@ -119,7 +119,9 @@ export class Transport {
       ...options.headers,
     });
     const body = options.json === undefined ? options.body : jsonText(options.json);
-    const repeatable = options.repeatable ?? (options.once || ["GET", "HEAD", "DELETE"].includes(method));
+    // The second deletion of a certain version would fail, although the first may have succeeded.
+    const safe = ["GET", "HEAD"].includes(method) || (method === "DELETE" && !headers.has("if-match"));
+    const repeatable = options.repeatable ?? (options.once || safe);
     const signal = options.signal ?? this.options.signal;
     return { method, url: `${this.baseUrl}${API}${path}${queryString(options.query)}`, headers, body, repeatable, signal };
   }

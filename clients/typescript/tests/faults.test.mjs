@@ -45,6 +45,14 @@ for (const [name, failure] of [
   });
 }
 
+test("a deletion of a certain version is not sent again", async (t) => {
+  for (const [options, count] of [[{}, 2], [{ if_version: 3 }, 1]]) {
+    const [client, requests] = await serving(t, [lose], { maxRetries: 1 });
+    await assert.rejects(client.memories.delete({ key: "a" }, options), ConnectionLost);
+    assert.equal(requests.length, count);
+  }
+});
+
 test("two writes have different Idempotency-Keys", async (t) => {
   const [client, requests] = await serving(t, [ok]);
   await client.memories.store("x");

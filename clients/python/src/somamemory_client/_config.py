@@ -91,7 +91,8 @@ class Config:
             headers["Content-Type"] = "application/json"
         if operation.once:
             headers["Idempotency-Key"] = self.idempotency_key or uuid4().hex
-        return Request(operation.id, operation.method, where, headers, body, operation.repeatable)
+        repeatable = operation.repeatable and not _deletes_once(operation.method, headers)
+        return Request(operation.id, operation.method, where, headers, body, repeatable)
 
     def timeout_for(self, request: Request) -> float:
         """Return the time limit for one attempt."""
@@ -160,7 +161,13 @@ def free_request(
     if method in ("POST", "PUT", "PATCH"):
         sent.setdefault("Idempotency-Key", config.idempotency_key or uuid4().hex)
     repeatable = method in ("GET", "DELETE") or KEYED_PATHS.fullmatch(f"{method} {path}") is not None
+    repeatable = repeatable and not _deletes_once(method, sent)
     return Request(f"{method} {path}", method, target(path, params or {}), sent, body, repeatable)
+
+
+def _deletes_once(method: str, headers: Mapping[str, str]) -> bool:
+    """Return whether the request deletes a certain version. If sent again, it would fail, although it had succeeded."""
+    return method == "DELETE" and any(name.lower() == "if-match" for name in headers)
 
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
