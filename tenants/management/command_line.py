@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from argparse import ArgumentTypeError
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from django.core.management.base import CommandError
 
@@ -16,6 +17,18 @@ from tenants.models import DEFAULT_TENANT_SLUG
 def operator() -> Caller:
     """Return the caller for a command. Access to a shell on the server implies operator permissions."""
     return Caller.command(find_tenant(DEFAULT_TENANT_SLUG))
+
+
+def whole_number(lowest: int, highest: int) -> Callable[[str], int]:
+    """Return the type of an argument that must be a whole number in a range."""
+
+    def parsed(text: str) -> int:
+        with suppress(ValueError):
+            if lowest <= int(text) <= highest:
+                return int(text)
+        raise ArgumentTypeError(f"must be a whole number from {lowest:,} to {highest:,}, not {text[:50]!r}")
+
+    return parsed
 
 
 @contextmanager

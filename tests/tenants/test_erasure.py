@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from importlib import import_module
 from pathlib import Path
@@ -227,6 +228,14 @@ def test_the_operators_own_tenant_cannot_be_erased_or_suspended(operator: Api) -
 @pytest.mark.parametrize("slug", ["nobody", "ACME", "%00"])
 def test_an_unknown_tenant_cannot_be_erased(operator: Api, slug: str) -> None:
     problem_of(operator.delete(f"{V1}/tenants/{slug}"), 404, "not_found")
+
+
+def test_the_command_says_how_to_erase_without_input(planted: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    with pytest.raises(CommandError, match="use --yes"):
+        call_command("erase_tenant", "acme")
+
+    assert Tenant.objects.filter(slug="acme").exists()
 
 
 def test_the_command_erases_and_asks_first(planted: Api, monkeypatch: Any, capsys: Any) -> None:

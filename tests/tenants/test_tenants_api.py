@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -438,6 +439,27 @@ def test_the_commands_do_the_same(api: Api, capsys: Any) -> None:
     assert capsys.readouterr().out.startswith("sk-sekha-")
     call_command("rotate_key", ApiKey.objects.filter(tenant=api.tenant).earliest("created_at").prefix, tenant="acme")
     assert Api(capsys.readouterr().out.strip(), api.tenant).get("/stats").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("audit_log", "acme", "--limit", "0"),
+        ("audit_log", "acme", "--limit", "99999999999999999999"),
+        ("audit_log", "acme", "--limit", "many"),
+        ("rotate_key", "soma_x", "--overlap-hours", "99999999999"),
+        ("backup", "--keep-days", "99999999"),
+        ("backup", "--keep-days", "-1"),
+    ],
+)
+def test_a_number_outside_the_range_of_an_option_is_one_clear_line(
+    api: Api, tmp_path: Path, settings: Any, arguments: tuple[str, ...]
+) -> None:
+    settings.DATA_DIR = tmp_path
+    with pytest.raises(CommandError, match=f"{arguments[-2]}: must be a whole number from [01] to "):
+        call_command(*arguments)
+
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("quota", ["memories", "memories=x", "wishes=3", "memories=-1"])

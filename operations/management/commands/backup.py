@@ -11,7 +11,9 @@ from django.core.management.base import BaseCommand, CommandParser
 from operations.backup import backups, manifest
 from somamemory.installation import COMMAND
 from somamemory.management.progress import ProgressBar
-from tenants.management.command_line import errors_as_one_line
+from tenants.management.command_line import errors_as_one_line, whole_number
+
+MAX_DAYS = 36_500  # a hundred years
 
 
 class Command(BaseCommand):
@@ -23,7 +25,7 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--keep-days",
-            type=int,
+            type=whole_number(0, MAX_DAYS),
             default=14,
             help="delete backups older than this number of days, but never the newest (default: 14)",
         )
@@ -35,7 +37,7 @@ class Command(BaseCommand):
             folder = backups.create(to, bar)
             created = manifest.read(folder)
         bar.clear()
-        deleted = backups.delete_old(to, max(0, keep_days))
+        deleted = backups.delete_old(to, keep_days)
         rows = sum(table["rows"] for table in created.tables.values())
         self.stdout.write(self.style.SUCCESS(f"{folder}") + f"  {rows:,} rows, {created.bytes:,} bytes")
         if deleted:

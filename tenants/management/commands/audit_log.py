@@ -7,8 +7,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from tenants import selectors
-from tenants.management.command_line import errors_as_one_line, operator
+from tenants.management.command_line import errors_as_one_line, operator, whole_number
 from tenants.selectors import AuditFilter
+
+MAX_ROWS = 1_000_000
 
 
 class Command(BaseCommand):
@@ -18,12 +20,14 @@ class Command(BaseCommand):
         parser.add_argument("slug", help="slug of the tenant")
         parser.add_argument("--action", default="", help='show only this action, such as "memory.store"')
         parser.add_argument("--actor", default="", help='show only this actor, such as "key:PREFIX"')
-        parser.add_argument("--limit", type=int, default=50, help="maximum number of rows (default: 50)")
+        parser.add_argument(
+            "--limit", type=whole_number(1, MAX_ROWS), default=50, help="maximum number of rows (default: 50)"
+        )
 
     def handle(self, *args: Any, slug: str, action: str, actor: str, limit: int, **options: Any) -> None:
         with errors_as_one_line():
             tenant = selectors.get_tenant(operator(), slug)
-            rows = selectors.list_audit(operator(), tenant, AuditFilter(action, actor), limit=max(1, limit))
+            rows = selectors.list_audit(operator(), tenant, AuditFilter(action, actor), limit=limit)
         for row in rows:
             place = f"{row.namespace}[{row.target}]" if row.namespace else row.target
             self.stdout.write(f"{row.at:%Y-%m-%d %H:%M:%S}  {row.actor:16} {row.action:16} {row.address:15} {place}")

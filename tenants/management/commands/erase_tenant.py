@@ -19,7 +19,7 @@ class Command(BaseCommand):
         parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
     def handle(self, *args: Any, slug: str, yes: bool, **options: Any) -> None:
-        if not yes and input(f"Permanently erase all data of '{slug}'? Type the slug to confirm: ") != slug:
+        if not yes and _answer(f"Permanently erase all data of '{slug}'? Type the slug to confirm: ") != slug:
             raise CommandError("the slug does not match; nothing was erased")
         with errors_as_one_line():
             receipt = erasure.erase(operator(), slug)
@@ -27,3 +27,11 @@ class Command(BaseCommand):
         self.stdout.write(json.dumps({**summary, "total": receipt.total, "missing": receipt.missing}, indent=2))
         if receipt.missing:
             self.stderr.write(f"Could not reach: {', '.join(receipt.missing)}. The running server will try again.")
+
+
+def _answer(question: str) -> str:
+    """Return the answer from standard input. Raises CommandError if it ends without one."""
+    try:
+        return input(question)
+    except EOFError:
+        raise CommandError("there is no input to confirm with; to erase without a confirmation, use --yes") from None

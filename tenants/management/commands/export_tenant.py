@@ -23,10 +23,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, slug: str, to: Path | None, **options: Any) -> None:
         with errors_as_one_line():
             lines = export.lines(operator(), slug)
-        if to is None:
-            for line in lines:
-                sys.stdout.buffer.write(line)
-            return
-        with errors_as_one_line(), os.fdopen(os.open(to, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
-            count = sum(1 for line in lines if file.write(line))
+            if to is None:
+                for line in lines:
+                    sys.stdout.buffer.write(line)
+                return
+            with os.fdopen(os.open(to, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+                count = sum(1 for line in lines if file.write(line))
         self.stdout.write(f"Wrote {count - 2:,} rows to {to}.")

@@ -8,7 +8,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from tenants import key_form, keys, selectors
-from tenants.management.command_line import errors_as_one_line, operator
+from tenants.management.command_line import errors_as_one_line, operator, whole_number
+
+MAX_HOURS = 87_600  # ten years
 
 
 class Command(BaseCommand):
@@ -18,7 +20,10 @@ class Command(BaseCommand):
         parser.add_argument("prefix", help="prefix of the old key, from list_keys")
         parser.add_argument("--tenant", help="slug of the tenant; omit it for an operator key")
         parser.add_argument(
-            "--overlap-hours", type=int, default=24, help="hours until the old key expires (default: 24)"
+            "--overlap-hours",
+            type=whole_number(0, MAX_HOURS),
+            default=24,
+            help="hours until the old key expires (default: 24)",
         )
         parser.add_argument(
             "--style",
@@ -32,6 +37,6 @@ class Command(BaseCommand):
     ) -> None:
         with errors_as_one_line():
             owner = selectors.get_tenant(operator(), tenant) if tenant is not None else None
-            issued = keys.rotate(operator(), prefix, owner, timedelta(hours=max(0, overlap_hours)), style)
+            issued = keys.rotate(operator(), prefix, owner, timedelta(hours=overlap_hours), style)
         self.stderr.write("Copy this key now; it cannot be shown again:")
         self.stdout.write(issued.secret)

@@ -450,6 +450,8 @@ def test_a_damaged_or_missing_file_is_reported_and_nothing_is_lost(api: Api, col
     problem_of(api.post(f"{ROOT}/{id}/messages", {"messages": said("x")}), 503, "cold_file_damaged")
     with pytest.raises(CommandError):
         call_command("upkeep", tenant="acme", verify=True)
+    with pytest.raises(CommandError):
+        call_command("export_tenant", "acme")
     file.unlink()
     problem_of(api.get(f"{ROOT}/{id}/messages"), 503, "cold_file_damaged")
 
