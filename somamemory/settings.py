@@ -65,7 +65,11 @@ def _secret_key() -> str:
     """Return `SOMA_SECRET_KEY`, or a key that is generated on the first start and stored in the data folder."""
     if given := env.str("SOMA_SECRET_KEY", ""):
         return str(given)
-    return _made_key(DATA_DIR / "secret-key", secrets.token_urlsafe(50))
+    file = DATA_DIR / "secret-key"
+    if _MAKES_AUDIT_KEY and not file.exists():
+        # The audit key is stored first: a secret key without one is therefore from an earlier version.
+        _made_key(DATA_DIR / "audit-key", secrets.token_urlsafe(50))
+    return _made_key(file, secrets.token_urlsafe(50))
 
 
 def _made_key(path: Path, content: str) -> str:
@@ -93,7 +97,7 @@ def _audit_key_file() -> Path | None:
         raise ConfigurationError("SOMA_AUDIT_KEY and SOMA_AUDIT_KEY_FILE are both set; remove one of them")
     if file:
         return Path(file).expanduser()
-    return DATA_DIR / "audit-key" if SECRET_KEY_IS_MADE and not given else None
+    return DATA_DIR / "audit-key" if _MAKES_AUDIT_KEY else None
 
 
 def _audit_key() -> str:
@@ -103,9 +107,8 @@ def _audit_key() -> str:
     """
     if AUDIT_KEY_FILE is None:
         return env.str("SOMA_AUDIT_KEY", "") or SECRET_KEY
-    if not env.str("SOMA_AUDIT_KEY_FILE", ""):
-        # If there is a secret key already, an earlier version has signed the log with it.
-        return _made_key(AUDIT_KEY_FILE, SECRET_KEY if _HAD_SECRET_KEY else secrets.token_urlsafe(50))
+    if _MAKES_AUDIT_KEY:
+        return _made_key(AUDIT_KEY_FILE, SECRET_KEY)  # earlier versions signed the log with the secret key
     try:
         key = AUDIT_KEY_FILE.read_text().strip()
     except (OSError, ValueError) as error:
@@ -181,9 +184,9 @@ def known_variables() -> dict[str, Any]:
 
 
 DATA_DIR = _data_dir()
-_HAD_SECRET_KEY = (DATA_DIR / "secret-key").exists()
-SECRET_KEY = _secret_key()
 SECRET_KEY_IS_MADE = not env.str("SOMA_SECRET_KEY", "")
+_MAKES_AUDIT_KEY = SECRET_KEY_IS_MADE and not (env.str("SOMA_AUDIT_KEY", "") or env.str("SOMA_AUDIT_KEY_FILE", ""))
+SECRET_KEY = _secret_key()
 DEBUG = env.bool("SOMA_DEBUG", False)
 HOST = env.str("SOMA_HOST", "127.0.0.1").removeprefix("[").removesuffix("]")  # an IPv6 address can be in brackets
 # DNS rebinding: a web page can point its own host name to 127.0.0.1 and then read everything that needs no key, such as

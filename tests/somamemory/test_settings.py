@@ -291,6 +291,19 @@ def test_a_log_signed_with_the_secret_key_keeps_that_key(tmp_path: Path) -> None
     assert (tmp_path / "audit-key").read_text() == "s" * 50
 
 
+def test_the_audit_key_differs_from_a_secret_key_that_another_process_has_just_generated(tmp_path: Path) -> None:
+    secret_key = tmp_path / "secret-key"
+    secret_key.symlink_to(tmp_path / "missing" / "folder")  # stops the first process when it writes the secret key
+    assert run(tmp_path, ["-c", "from somamemory import settings"])[0] == 1
+    secret_key.unlink()
+    secret_key.write_text("s" * 50)
+
+    code, audit_key = run(tmp_path, ["-c", "from somamemory import settings; print(settings.AUDIT_KEY)"])
+
+    assert code == 0
+    assert audit_key.strip() != "s" * 50
+
+
 def test_a_generated_key_is_on_the_disk_before_it_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[int] = []
     monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
