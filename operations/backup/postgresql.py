@@ -14,10 +14,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from django.db import ProgrammingError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from operations.backup.manifest import Tables
-from somamemory.db import vector_tables
+from somamemory.db import sqlstate, vector_tables
 from somamemory.db.databases import drop, remove_timeouts
 from somamemory.errors import ConfigurationError, InvalidInput
 from somamemory.files import Progress
@@ -59,7 +60,16 @@ class PostgreSQL:
     def tables_in(self, connection: BaseDatabaseWrapper, file: Path, progress: Progress) -> Tables:
         name = f"soma_verify_{secrets.token_hex(6)}"
         with _session(connection) as session, session.cursor() as cursor:
-            cursor.execute(f"CREATE DATABASE {name}")
+            try:
+                cursor.execute(f"CREATE DATABASE {name}")
+            except ProgrammingError as error:
+                if sqlstate.of(error) != sqlstate.INSUFFICIENT_PRIVILEGE:
+                    raise
+                user = connection.settings_dict["USER"]
+                raise ConfigurationError(
+                    "verification needs a temporary database, which the database role is not allowed to create; as a "
+                    f'superuser, run: ALTER ROLE "{user}" CREATEDB'
+                ) from None
             restored = _connection_to(connection, name)
             try:
                 self.load(restored, file, progress)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from somamemory.db.sqlstate import INSUFFICIENT_PRIVILEGE
 from somamemory.retry import RetryPolicy
 
-_INSUFFICIENT_PRIVILEGE = "42501"
 _AUTOVACUUM = RetryPolicy(attempts=60, first_pause_s=0.5, max_pause_s=0.5)
 _TIMEOUTS = ("statement_timeout", "idle_in_transaction_session_timeout", "lock_timeout")
 
@@ -34,4 +34,4 @@ def _is_autovacuum(error: BaseException) -> bool:
 
     Autovacuum has such sessions.
     """
-    return _INSUFFICIENT_PRIVILEGE in (getattr(error, "sqlstate", None), getattr(error.__cause__, "sqlstate", None))
+    return INSUFFICIENT_PRIVILEGE in (getattr(error, "sqlstate", None), getattr(error.__cause__, "sqlstate", None))

@@ -7,6 +7,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError
 SERIALIZATION_FAILURE = "40001"  # on a replica: row versions that a query needed were removed
 DEADLOCK_DETECTED = "40P01"
 READ_ONLY = "25006"  # the primary has become a replica
+INSUFFICIENT_PRIVILEGE = "42501"
 LOCK_NOT_AVAILABLE = "55P03"  # the lock timeout
 QUERY_CANCELED = "57014"  # the statement timeout, or a cancel request
 # The database is locked by others, or cannot be read or written (sqlite.org/rescode.html).

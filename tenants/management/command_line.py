@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from django.core.management.base import CommandError
+from django.db import DatabaseError
 
 from somamemory.errors import ConfigurationError, SomaError
 from tenants.caller import Caller
@@ -33,10 +34,12 @@ def whole_number(lowest: int, highest: int) -> Callable[[str], int]:
 
 @contextmanager
 def errors_as_one_line() -> Iterator[None]:
-    """Report our own errors and file errors as one line, without a traceback."""
+    """Report our own errors, file errors and database errors as one line. `--traceback` shows the cause."""
     try:
         yield
     except SomaError as error:
         raise CommandError(error.detail) from None
     except (ConfigurationError, OSError) as error:
         raise CommandError(str(error)) from None
+    except DatabaseError as error:
+        raise CommandError(f"the database reports: {' '.join(str(error).split())}") from error

@@ -29,7 +29,7 @@ from memories.coordinates import parse
 from memories.new_memory import NewMemory
 from operations.backup import backups, engines, postgresql
 from operations.backup import manifest as manifests
-from somamemory.db import vector_tables
+from somamemory.db import tenant_scope, vector_tables
 from somamemory.db.databases import drop
 from somamemory.errors import ColdFileDamaged, Conflict, InvalidInput
 from tenants.caller import Caller
@@ -184,6 +184,19 @@ def test_a_good_backup_is_known_to_be_good(filled: Caller, tmp_path: Path, capsy
     assert "Verified" in capsys.readouterr().out
     assert folder.stat().st_mode & 0o077 == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == [folder.name]
+
+
+@pytest.mark.postgresql
+@pytest.mark.row_level_security
+def test_a_role_that_cannot_create_a_database_to_verify_is_told_the_remedy(
+    filled: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = backups.create(tmp_path / "to")
+    options = connection.settings_dict["OPTIONS"]
+    monkeypatch.setitem(options, "options", f"{options['options']} -c role={tenant_scope.ROLE}")
+
+    with pytest.raises(CommandError, match=r'ALTER ROLE "[^"]+" CREATEDB'):
+        call_command("verify_backup", folder)
 
 
 @pytest.mark.parametrize("place", [0.1, 0.5, 0.99])

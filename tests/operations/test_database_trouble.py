@@ -6,7 +6,8 @@ import sqlite3
 import time
 
 import pytest
-from django.db import InternalError, OperationalError
+from django.core.management import CommandError
+from django.db import InternalError, OperationalError, connection
 
 from memories.models import Memory, VectorEmbedding
 from operations import health
@@ -15,6 +16,7 @@ from somamemory.db.rows import Part
 from somamemory.web import readiness
 from somamemory.web.readiness import Readiness
 from tenants import audit
+from tenants.management.command_line import errors_as_one_line
 from tests.conftest import Api, problem_of
 
 
@@ -38,6 +40,14 @@ def fail_first(monkeypatch, times: int, error: Exception) -> list[int]:
 
     monkeypatch.setattr(audit, "events", failing)
     return tries
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_command_reports_a_database_error_in_one_line() -> None:
+    with pytest.raises(CommandError, match=r"^the database reports: .*\bmissing\b") as caught, errors_as_one_line():
+        connection.cursor().execute("SELECT 1 FROM missing")
+
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -6,11 +6,10 @@ import sys
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError
+from django.core.management.base import BaseCommand, CommandParser
 
 from operations import migrate_database
-from somamemory.errors import ConfigurationError
+from tenants.management.command_line import errors_as_one_line
 
 
 class Command(BaseCommand):
@@ -31,10 +30,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, to: str, **options: Any) -> None:
         # If the URL comes from a pipe, it does not appear in the process list.
         url = sys.stdin.readline().strip() if to == "-" else to
-        try:
+        with errors_as_one_line():
             moved = migrate_database.move(url, self.stdout.write)
-        except (ConfigurationError, DatabaseError) as error:
-            raise CommandError(str(error).strip()) from None
         rows = sum(content.rows for content in moved.values())
         self.stdout.write(self.style.SUCCESS(f"{rows:,} rows in {len(moved)} tables are identical in both databases."))
         where = (
