@@ -255,10 +255,13 @@ def _write(
 
 
 def _attribute(fact: FactAnswer) -> Coordinate | None:
-    """Return the address of the attribute (of its first entity) that the fact is about."""
+    """Return the address of the attribute (of its first entity) that the fact is about, if both have usable names."""
     if not fact.entities or fact.attribute is None:
         return None
-    return entities.attribute_address(fact.entities[0].name, fact.attribute)
+    entity = fact.entities[0].name
+    if not (entities.normal(entity) and entities.normal(fact.attribute)):
+        return None
+    return entities.attribute_address(entity, fact.attribute)
 
 
 def _fact(

@@ -22,11 +22,13 @@ from tenants.caller import Caller
 from tenants.models import AuditEvent
 from testing.chat_provider import Body, ChatProvider, says
 from tests.conftest import Api, issue_key, problem_of
-from tests.conversations.enrichment.test_facts import ADA, ask
+from tests.conversations.enrichment.test_facts import ADA, ask, one_fact
 from tests.conversations.enrichment.test_summaries import provider  # noqa: F401 - a fixture
 from tests.support.conversations import ROOT
 
 pytestmark = pytest.mark.django_db
+
+NAMELESS = {"name": "...", "kind": "other"}
 
 
 def facts_from_messages(replaces: float, attribute: str | None = "home") -> Any:
@@ -111,6 +113,18 @@ def test_facts_that_replace_nothing_remain_valid(
 
     assert current_facts(api) == ["Ada paints", "Ada sings"]
     assert list_proposals(api) == []
+
+
+@pytest.mark.parametrize(("mentioned", "attribute"), [([NAMELESS], "home"), ([NAMELESS, ADA], "home"), ([ADA], "...")])
+def test_a_fact_without_a_usable_name_for_its_entity_or_attribute_supersedes_nothing(
+    api: Api, provider: ChatProvider, mentioned: list[dict[str, str]], attribute: str
+) -> None:
+    provider.default = facts_from_messages(1.0, attribute)
+    create_conversation_with_facts(api, "Ada lives in Zurich", day=1)
+    provider.default = one_fact(fact="Ada likes tea", entities=mentioned, attribute=attribute, replaces=1.0)
+    create_conversation_with_facts(api, "Tea!", day=2)
+
+    assert current_facts(api) == ["Ada likes tea", "Ada lives in Zurich"]
 
 
 def test_a_repeated_fact_supersedes_nothing(api: Api, provider: ChatProvider) -> None:
