@@ -38,7 +38,7 @@ STEPS: Mapping[str, Callable[[Caller, Chore], object]] = {
 }
 MIN_PAUSE = timedelta(minutes=1)
 MAX_PAUSE = timedelta(hours=1)
-MAX_ATTEMPTS = 5  # number of attempts if the model rejects the request or its answer is invalid
+MAX_ATTEMPTS = 5  # number of attempts if the model rejects the request, its answer is invalid, or a bug ends the step
 
 
 @periodic("conversations.work", every_s=lambda: settings.CHORE_INTERVAL_S, thread="enrichment")
@@ -52,18 +52,30 @@ def run(should_stop: ShouldStop = lambda: False) -> int:
 
 
 def attempt(chore: Chore) -> SomaError | None:
-    """Run one step of a leased task. If it fails, record the error on the task and return it."""
+    """Run one step of a leased task. If it fails, record the error on the task and return it.
+
+    Unexpected exceptions are recorded and raised.
+    """
     caller = Caller(chore.tenant, "schedule", frozenset(("read", "write")))
     try:
         STEPS[chore.kind](caller, chore)
     except NotFound:  # the conversation has been deleted
         queue.of(chore.tenant, chore.conversation_id).delete()
     except SomaError as error:
-        chore.attempts += 1
-        queue.give_back(chore, retry_at(error, chore.attempts, timezone.now()), error.code)
-        log.warning("enrichment task failed", extra={"kind": chore.kind, "reason": error.code})
+        _give_back(chore, error, error.code)
         return error
+    except (
+        Exception
+    ) as error:  # even a bug must count as a failed attempt: otherwise, paid calls are repeated without end
+        _give_back(chore, error, SomaError.code)
+        raise
     return None
+
+
+def _give_back(chore: Chore, error: Exception, code: str) -> None:
+    chore.attempts += 1
+    queue.give_back(chore, retry_at(error, chore.attempts, timezone.now()), code)
+    log.warning("enrichment task failed", extra={"kind": chore.kind, "reason": code})
 
 
 def finish(caller: Caller, id: UUID) -> Progress:
@@ -80,12 +92,13 @@ def finish(caller: Caller, id: UUID) -> Progress:
     return facts.progress(caller, id)
 
 
-def retry_at(error: SomaError, attempts: int, now: datetime) -> datetime | None:
+def retry_at(error: Exception, attempts: int, now: datetime) -> datetime | None:
     """Return when to retry a task after an error, or None if the task is retried only on request. Pure function."""
     if isinstance(error, LlmBudgetExceeded):
         return now + timedelta(seconds=error.retry_after_s)
-    if isinstance(error, LlmRefused | LlmAnswerInvalid) and attempts >= MAX_ATTEMPTS:
+    is_bug = not isinstance(error, SomaError)
+    if (is_bug or isinstance(error, LlmRefused | LlmAnswerInvalid)) and attempts >= MAX_ATTEMPTS:
         return None
-    if isinstance(error, Unavailable | IndexBacklog | LlmMissing | ConversationIsCold):
+    if is_bug or isinstance(error, Unavailable | IndexBacklog | LlmMissing | ConversationIsCold):
         return now + min(MAX_PAUSE, MIN_PAUSE * (1 << min(attempts - 1, 10)))
     return None

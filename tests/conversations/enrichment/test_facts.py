@@ -322,6 +322,8 @@ NOW = datetime(2026, 11, 21, tzinfo=UTC)
         (LlmAnswerInvalid(), 5, None),
         (LlmBudgetExceeded("", 86_400), 9, timedelta(days=1)),
         (QuotaExceeded(), 1, None),
+        (ZeroDivisionError(), 4, timedelta(minutes=8)),
+        (ZeroDivisionError(), 5, None),
     ],
 )
 def test_the_delay_grows_with_each_failed_attempt(error: Any, attempts: int, after: timedelta | None) -> None:
@@ -374,6 +376,29 @@ def test_a_job_that_is_killed_before_it_has_stored_anything_is_done_again(
 
 def _die(*args: object) -> None:
     raise KeyboardInterrupt
+
+
+def test_a_bug_that_is_met_after_a_paid_call_ends_the_job_after_five_attempts(
+    api: Api,
+    provider: ChatProvider,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    provider.default = a_fact_of_each
+    id = begin(api, "one")["id"]
+    ask(api, id)
+
+    def fail(*args: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(facts, "_write", fail)
+    for _ in range(worker.MAX_ATTEMPTS):
+        with pytest.raises(ZeroDivisionError):
+            worker.run()
+        due_now(api)
+    assert worker.run() == 0
+
+    assert (facts_of(api, id)["state"], facts_of(api, id)["error"]) == ("failed", "internal_error")
+    assert len(provider.requests) == worker.MAX_ATTEMPTS
 
 
 def test_two_who_do_the_same_at_the_same_time_store_it_once(api: Api, provider: ChatProvider) -> None:
