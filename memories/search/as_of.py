@@ -21,6 +21,7 @@ from memories import embeddings, payloads, point_in_time
 from memories.index import generations
 from memories.index.base import usable
 from memories.models import Memory
+from memories.namespaces import below
 from memories.point_in_time import Arms
 from memories.search import analyzer, hybrid, relevance, scoring, term_marks, vectors
 from memories.search.candidates import Candidate
@@ -67,8 +68,11 @@ def search(caller: Caller, query: Search) -> Results:
     return _search(caller, replace(query, valid_at=query.valid_at or query.as_of), query.as_of)
 
 
+@may_read_replica
 def _search(caller: Caller, query: Search, moment: datetime) -> Results:
     started = time.perf_counter()
+    if query.namespace_prefix is not None:
+        query = replace(query, namespaces=below(caller, query.namespace_prefix), namespace_prefix=None)
     unchanged = Q(updated_at__lte=moment) & (query.narrowing.also or Q())
     narrowing = replace(query.narrowing, also=unchanged)
     # Neighbour evidence is not used, because the memories next to a hit may have changed since that time.
@@ -99,7 +103,6 @@ def _search(caller: Caller, query: Search, moment: datetime) -> Results:
     return Results(page, degraded, took_ms, len(merged), present.every_match, present.stats, signals, next_offset)
 
 
-@may_read_replica
 def _changed(
     caller: Caller, query: Search, moment: datetime, present: Results
 ) -> tuple[list[_Found], Signals, list[str]]:

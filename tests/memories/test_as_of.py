@@ -28,7 +28,7 @@ from somamemory.errors import NotFound, SomaError
 from somamemory.times import rfc3339
 from tenants.caller import Caller
 from tenants.models import Tenant
-from tests.conftest import Api, drain, problem_of
+from tests.conftest import Api, drain, issue_key, problem_of
 
 pytestmark = pytest.mark.django_db
 
@@ -237,6 +237,48 @@ def test_a_search_merges_changed_and_unchanged_memories_by_score(
     assert sorted(hit["coord"] for hit in hits) == ["2.0", "3.0"]
     assert [hit["score"] for hit in hits] == sorted((hit["score"] for hit in hits), reverse=True)
     assert second == hits[1:2]
+
+
+def test_a_prefix_covers_the_versions_of_its_namespaces_only(api: Api) -> None:
+    then = changed_in(api, "team/a", "default")
+
+    assert texts(search_team(api, then)) == ["green tea in team/a"]
+
+
+def test_a_key_restricted_to_a_namespace_searches_its_past_by_prefix(api: Api) -> None:
+    then = changed_in(api, "team/a", "team/b")
+    restricted = Api(issue_key(api.tenant, namespaces=["team/a"]), api.tenant)
+
+    assert texts(search_team(restricted, then)) == ["green tea in team/a"]
+
+
+def test_a_prefix_covers_namespaces_that_are_empty_now(api: Api) -> None:
+    then = changed_in(api, "team/a")
+    assert api.delete("/memories/by-key/k?namespace=team/a").status_code == 200
+
+    assert texts(search_team(api, then)) == ["green tea in team/a"]
+
+
+def test_a_prefix_without_namespaces_finds_nothing_in_the_past(api: Api) -> None:
+    then = changed_in(api, "default")
+
+    assert texts(search_team(api, then)) == []
+
+
+def changed_in(api: Api, *namespaces: str) -> str:
+    """Store a memory in each namespace, change it, and return the time before the changes."""
+    for name in namespaces:
+        api.post("/memories", {"payload": {"text": f"green tea in {name}"}, "namespace": name, "key": "k"})
+    then = rfc3339(timezone.now())
+    for name in namespaces:
+        api.post("/memories", {"payload": {"text": f"black coffee in {name}"}, "namespace": name, "key": "k"})
+    drain()
+    return then
+
+
+def search_team(api: Api, then: str) -> Any:
+    body = {"query": "green tea", "mode": "keyword", "namespace_prefix": "team", "as_of": then}
+    return api.post("/memories/search", body)
 
 
 def test_a_memory_that_has_expired_since_is_found_in_the_past(api: Api) -> None:
