@@ -233,12 +233,12 @@ class _RollUp:
         at = address(self.conversation, period)
         with transaction.atomic():
             # Lock the conversation until the commit, so that it is not deleted and the same summary is not stored
-            # twice.
-            lock(self.caller, self.conversation.id)
+            # twice. Use the locked row, because the conversation's user may have changed since it was read.
+            conversation = lock(self.caller, self.conversation.id)
             current = memories.live(self.caller, [SUMMARIES]).filter(coordinate_key=at.key).first()
             if current is not None and current.metadata.get("fingerprint") == source.fingerprint:
                 return current  # another process has stored it in the meantime
-            memory = self._write(_new_memory(self.conversation, period, source, text), source)
+            memory = self._write(_new_memory(conversation, period, source, text), source)
         self.stored[at.key] = memory
         self.written += 1
         return memory

@@ -409,6 +409,24 @@ def test_a_conversation_deleted_meanwhile_gets_no_summary(api: Api, monkeypatch:
     assert stored(api) == []
 
 
+def test_a_summary_belongs_to_the_user_that_its_conversation_gets_meanwhile(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversation = talk(api, month()[:1])
+    path = f"/api/v1/conversations/{conversation['id']}"
+    api.patch(path, {"user_id": "alice"})
+
+    def change_user_first(texts: Any, most_words: int) -> str:
+        assert api.patch(path, {"user_id": "bob"}).status_code == 200
+        return "They talked about beans."
+
+    monkeypatch.setattr(summaries, "_extract", change_user_first)
+    summarize(api, conversation["id"])
+
+    assert [memory.user_id for memory in stored(api)] == ["bob"]
+    assert set(Link.objects.for_tenant(api.tenant).values_list("user_id", flat=True)) == {"bob"}
+
+
 def test_a_summary_beyond_the_budget_is_rejected_with_a_code(api: Api, provider: ChatProvider, settings: Any) -> None:
     settings.LLM_MONTHLY_TOKENS = 10
     conversation = talk(api, month())
