@@ -15,7 +15,7 @@ from conversations.llm.base import ChatModel, estimated_tokens
 from conversations.llm.schemas import LabelsAnswer
 from conversations.lookup import find
 from conversations.messages import Message, at_turns, read_messages
-from conversations.models import Conversation
+from conversations.models import MAX_LABEL_LENGTH, Conversation
 from conversations.search.semantic import search_messages
 from memories import embeddings, filters
 from memories.index import generations
@@ -67,7 +67,8 @@ def suggest(caller: Caller, id: UUID) -> Suggestions:
 
 def _from_phrases(caller: Caller, conversation: Conversation, texts: Sequence[str]) -> list[Suggestion]:
     embedder = embeddings.of(generations.active())
-    phrases = key_phrases.key_phrases(texts, embedder.embed, lambda terms: _rarity(caller, terms), 2 * MAX_SUGGESTIONS)
+    found = key_phrases.key_phrases(texts, embedder.embed, lambda terms: _rarity(caller, terms), 2 * MAX_SUGGESTIONS)
+    phrases = [phrase for phrase in found if len(phrase.words.lower()) <= MAX_LABEL_LENGTH]
     if not phrases:
         return []
     labels = _existing(caller, [phrase.words for phrase in phrases])

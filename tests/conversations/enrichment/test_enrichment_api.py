@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from conversations.enrichment import extractive, importance_heuristics, key_phrases
 from conversations.lifecycle import pruning_rule
 from conversations.lifecycle.pruning_rule import Facts
-from conversations.models import Conversation
+from conversations.models import MAX_LABEL_LENGTH, Conversation
 from memories import embeddings
 from memories.models import Memory
 from tenants.models import AuditEvent
@@ -106,6 +106,13 @@ def test_labels_are_suggested_from_the_content_of_messages(api: Api) -> None:
     assert [suggestion["confidence"] for suggestion in found] == sorted(
         (suggestion["confidence"] for suggestion in found), reverse=True
     )
+
+
+def test_a_phrase_that_is_too_long_for_a_label_is_not_suggested(api: Api) -> None:
+    found = suggested(api, begin(api, [*BEANS, "x" * (MAX_LABEL_LENGTH + 1), "İ" * MAX_LABEL_LENGTH]))
+
+    assert found
+    assert all(len(suggestion["label"]) <= MAX_LABEL_LENGTH for suggestion in found)
 
 
 def test_the_label_of_similar_conversations_comes_first(api: Api) -> None:
