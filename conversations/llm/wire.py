@@ -89,12 +89,17 @@ class Wire:
                 "POST", self._url + path, content=content, headers=headers, timeout=timeout
             ) as response:
                 raw = _read(response, deadline)
+        except (httpx2.ConnectError, httpx2.ConnectTimeout, failpoints.InjectedError) as error:
+            raise _Transient(f"cannot connect to the language model: {type(error).__name__}") from error
         except (httpx2.ReadTimeout, httpx2.WriteTimeout, httpx2.PoolTimeout) as error:
             raise LlmUnavailable(
                 f"the language model did not respond within {self.timeout_s:g} s", sent=True
             ) from error
-        except (httpx2.HTTPError, failpoints.InjectedError) as error:
-            raise _Transient(f"cannot connect to the language model: {type(error).__name__}") from error
+        except httpx2.HTTPError as error:
+            # The provider may already charge for this prompt, so it is not sent again.
+            raise LlmUnavailable(
+                f"the connection to the language model was lost: {type(error).__name__}", sent=True
+            ) from error
         return _parse(response, raw)
 
 

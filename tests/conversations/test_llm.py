@@ -127,7 +127,7 @@ def test_an_address_that_is_none_is_refused() -> None:
 # --- When the provider misbehaves --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("behaviour", [fails(429), fails(500), fails(503), fails(529), dies])
+@pytest.mark.parametrize("behaviour", [fails(429), fails(500), fails(503), fails(529)])
 def test_transient_failures_are_retried(model: OpenAIChat, provider: ChatProvider, behaviour: Any) -> None:
     provider.script = [behaviour, behaviour]
 
@@ -135,7 +135,7 @@ def test_transient_failures_are_retried(model: OpenAIChat, provider: ChatProvide
     assert len(provider.requests) == 3
 
 
-@pytest.mark.parametrize("behaviour", [fails(429), fails(500), dies])
+@pytest.mark.parametrize("behaviour", [fails(429), fails(500)])
 def test_repeated_transient_failures_are_unavailable(model: OpenAIChat, provider: ChatProvider, behaviour: Any) -> None:
     provider.default = behaviour
 
@@ -161,6 +161,14 @@ def test_one_that_hangs_is_waited_for_until_the_deadline_and_not_asked_again(
     with pytest.raises(LlmUnavailable, match=r"within 0.2 s") as caught:
         make(timeout_s=0.2).complete(ASKED, 100)
     assert caught.value.sent
+    assert len(provider.requests) == 1
+
+
+def test_a_prompt_whose_response_is_lost_is_not_sent_again(model: OpenAIChat, provider: ChatProvider) -> None:
+    provider.default = dies
+
+    with pytest.raises(LlmUnavailable, match="connection to the language model was lost"):
+        model.complete(ASKED, 100)
     assert len(provider.requests) == 1
 
 
@@ -318,13 +326,14 @@ def test_a_call_that_failed_has_cost_nothing(caller: Caller, model: OpenAIChat, 
     assert spent(caller.tenant) == (0, 0)
 
 
-def test_an_abandoned_call_is_charged_for_its_prompt(
-    caller: Caller, make: Callable[..., OpenAIChat], provider: ChatProvider
+@pytest.mark.parametrize(("behaviour", "timeout_s"), [(hangs, 0.1), (dies, 5.0)])
+def test_a_call_without_a_response_is_charged_for_its_prompt(
+    caller: Caller, make: Callable[..., OpenAIChat], provider: ChatProvider, behaviour: Any, timeout_s: float
 ) -> None:
-    provider.default = hangs
+    provider.default = behaviour
 
     with pytest.raises(LlmUnavailable):
-        ask(caller, make(timeout_s=0.1))
+        ask(caller, make(timeout_s=timeout_s))
     prompt, completion = spent(caller.tenant)
     assert prompt > 0
     assert completion == 0
