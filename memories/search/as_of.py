@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -27,33 +27,17 @@ from memories.search import analyzer, hybrid, relevance, scoring, term_marks, ve
 from memories.search.candidates import Candidate
 from memories.search.page import explained
 from memories.search.query import KEYWORD, SEMANTIC, Results, Search, SearchHit
-from memories.search.ranking import Ranking
+from memories.search.ranking import Ranked, Ranking
 from memories.search.relevance import Signals
 from memories.search.scoring import Stats, Weights
 from memories.search.selection import as_uuid
 from somamemory.db.replicas import may_read_replica
 from somamemory.errors import RowBudgetExceeded, Unavailable
-from somamemory.response_size import fitting
 from tenants.caller import Caller
 
 MAX_CHANGED = 20_000  # the maximum number of changed memories, whose earlier versions are ranked one by one
 MAX_EMBEDDED = 1_000  # the maximum number of these that are embedded: those whose terms match best
 _COLUMNS = ("id", "namespace", "coordinate_key", "importance", "created_at", "terms")
-
-
-@dataclass(frozen=True)
-class _Found:
-    """A hit. `memory` is None for an earlier version, which is read only if it is on the page."""
-
-    score: float
-    coordinate_key: str
-    id: UUID
-    memory: Memory | None
-    scores: dict[str, float | None] | None
-
-    @property
-    def order(self) -> tuple[float, str, UUID]:
-        return -self.score, self.coordinate_key, self.id
 
 
 def search(caller: Caller, query: Search) -> Results:
@@ -75,41 +59,51 @@ def _search(caller: Caller, query: Search, moment: datetime) -> Results:
         query = replace(query, namespaces=below(caller, query.namespace_prefix), namespace_prefix=None)
     unchanged = Q(updated_at__lte=moment) & (query.narrowing.also or Q())
     narrowing = replace(query.narrowing, also=unchanged)
-    # Neighbour evidence is not used, because the memories next to a hit may have changed since that time.
+    # Neighbour evidence is not used, because the memories next to a hit may have changed since that time. The hits are
+    # only ranked (`top_k=0`), because those on the page are read together with the earlier versions.
     everything = replace(
         query,
         narrowing=narrowing,
-        offset=0,
-        top_k=query.offset + query.top_k,
+        offset=query.offset + query.top_k,
+        top_k=0,
         min_relevance=0.0,
-        shown=False,
         neighbours=False,
     )
     present = hybrid.search(caller, everything)
-    earlier, signals, degraded = _changed(caller, query, moment, present)
-    hits = [_Found(hit.score, hit.memory.coordinate_key, hit.memory.id, hit.memory, hit.scores) for hit in present.hits]
-    known = {hit.id for hit in earlier}  # a memory is in both if it has changed between the two searches
-    merged = sorted([*earlier, *(hit for hit in hits if hit.id not in known)], key=lambda hit: hit.order)
-    if present.next_offset is not None:  # memories with lower scores did not fit into the response
-        merged = [hit for hit in merged if hit.order <= hits[-1].order]
+    earlier, signals, degraded, ranking = _changed(caller, query, moment, present)
+    known = {_id(hit) for hit in earlier}  # a memory is in both if it has changed between the two searches
+    found = [*earlier, *(hit for hit in present.ranked if _id(hit) not in known)]
+    rounded = (Ranked(round(hit.score, 6), hit.candidate) for hit in found)
+    merged = sorted(rounded, key=lambda hit: (-hit.score, hit.candidate.coordinate_key, _id(hit)))
     signals = signals.combined(present.signals)
     best = merged[0].score if merged else 0.0
     merged = [hit for hit in merged if signals.relevance(hit.score, best) >= query.min_relevance]
-    page, next_offset = _page(caller, query, moment, merged)
-    page = [replace(hit, relevance=signals.relevance(hit.score, best)) for hit in page]
-    if next_offset is None and present.next_offset is not None:
-        next_offset = query.offset + len(page)
+    part = merged[query.offset : query.offset + query.top_k]
+    read = (
+        point_in_time.in_order(caller, _arms(caller, query, moment), "id", [_id(hit) for hit in part]) if part else []
+    )
+    page = [
+        SearchHit(memory, hit.score, explained(hit, ranking, query), signals.relevance(hit.score, best))
+        for hit, memory in zip(part, read, strict=False)  # the other hits do not fit into the response
+        if memory is not None  # otherwise, it has been purged in the meantime
+    ]
+    next_offset = query.offset + len(read) if len(read) < len(part) else None
     took_ms = round((time.perf_counter() - started) * 1000, 2)
     return Results(page, degraded, took_ms, len(merged), present.every_match, present.stats, signals, next_offset)
 
 
 def _changed(
     caller: Caller, query: Search, moment: datetime, present: Results
-) -> tuple[list[_Found], Signals, list[str]]:
-    """Return the versions that were current at that time but no longer are, ranked, their signals and degraded legs."""
+) -> tuple[list[Ranked], Signals, list[str], Ranking]:
+    """Rank the versions that were current at that time but no longer are.
+
+    Returns them with their signals, the degraded legs, and the ranking.
+    """
     stats = present.stats or Stats(0, 0.0, {})
     term_weights = scoring.term_weights(analyzer.query_terms(query.query)[0], stats)
-    arms = _arms(caller, query, moment)
+    current, earlier = _arms(caller, query, moment)
+    # Of the current rows, rank only those that have expired since, because `hybrid` ranks the others.
+    arms = current.filter(expires_at__lte=timezone.now()), earlier
     candidates = _candidates(arms, query, term_weights, stats)
     degraded = list(present.degraded)
     if query.mode != KEYWORD and SEMANTIC not in degraded:
@@ -120,26 +114,18 @@ def _changed(
     signals = relevance.signals(
         query.query, list(term_weights), (hit.candidate for hit in ranked), stats.average_length
     )
-    found = [
-        _Found(
-            round(hit.score, 6),
-            hit.candidate.coordinate_key,
-            as_uuid(hit.candidate.id),
-            None,
-            explained(hit, ranking, query),
-        )
-        for hit in ranked
-        if hit.score >= query.min_score
-    ]
-    return found, signals, degraded
+    return [hit for hit in ranked if hit.score >= query.min_score], signals, degraded, ranking
+
+
+def _id(hit: Ranked) -> UUID:
+    return as_uuid(hit.candidate.id)
 
 
 def _arms(caller: Caller, query: Search, moment: datetime) -> Arms:
+    """Return queries for the memories as they were at that time, from which the search returns the best."""
     awake = Q() if query.include_archived else Q(archived_at=None)
     arms = point_in_time.at(caller, query.namespaces, moment, query.narrowing.of(caller))
-    current, earlier = point_in_time.filtered(arms, awake & query.validity)
-    # Of the current rows, return only those that have expired since, because `hybrid` searches the others.
-    return current.filter(expires_at__lte=timezone.now()), earlier
+    return point_in_time.filtered(arms, awake & query.validity)
 
 
 def _candidates(arms: Arms, query: Search, term_weights: dict[str, float], stats: Stats) -> list[Candidate]:
@@ -189,22 +175,3 @@ def _weights(query: Search, degraded: Sequence[str]) -> Weights:
     if SEMANTIC in degraded and query.mode != SEMANTIC:
         return replace(weights, semantic=0.0, keyword=weights.keyword or 1.0)
     return weights
-
-
-def _page(
-    caller: Caller, query: Search, moment: datetime, merged: Sequence[_Found]
-) -> tuple[list[SearchHit], int | None]:
-    """Return the page and, if its memories are too large for one response, the offset at which to continue."""
-    part = merged[query.offset : query.offset + query.top_k]
-    ids = [hit.id for hit in part if hit.memory is None]
-    read = point_in_time.in_order(caller, _arms(caller, query, moment), "id", ids) if ids else []
-    earlier = dict(zip(ids, read, strict=False))
-    page: list[SearchHit] = []
-    for at, hit in enumerate(part):
-        if hit.memory is None and hit.id not in earlier:
-            return page, query.offset + at
-        memory = hit.memory or earlier[hit.id]
-        if memory is not None:  # otherwise, it has been purged in the meantime
-            page.append(SearchHit(memory, hit.score, hit.scores))
-    count = fitting(hit.memory.size for hit in page)
-    return page[:count], query.offset + count if count < len(page) else None

@@ -110,7 +110,7 @@ def _search(caller: Caller, query: Search) -> Results:
     matched = max(len(good), words.matched)
     sizes = {"words": len(terms), "matched": matched, "candidates": len(candidates)}
     slow_searches.record(caller, query, watch, **sizes, degraded=degraded)
-    return Results(page, degraded, watch.took_ms, matched, words.complete, stats, signals, next_offset)
+    return Results(page, degraded, watch.took_ms, matched, words.complete, stats, signals, next_offset, good)
 
 
 def _good(ranked: list[Ranked], query: Search, signals: Signals) -> list[Ranked]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from django.db.models import Q
 from django.utils import timezone
@@ -18,6 +19,9 @@ from memories.search.scoring import Stats, Weights
 from memories.search.wording import Wording
 from memories.selectors import Narrowing
 from somamemory.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from memories.search.ranking import Ranked
 
 HYBRID, SEMANTIC, KEYWORD = "hybrid", "semantic", "keyword"
 GRAPH = "graph"
@@ -106,3 +110,4 @@ class Results:
     stats: Stats | None = None
     signals: Signals = Signals()  # noqa: RUF009 - immutable
     next_offset: int | None = None  # set if the page is incomplete because its memories are too large for one response
+    ranked: Sequence[Ranked] = ()  # every hit, including those on other pages

@@ -281,6 +281,26 @@ def search_team(api: Api, then: str) -> Any:
     return api.post("/memories/search", body)
 
 
+def test_a_search_of_the_past_continues_from_the_next_offset(api: Api, settings: Any) -> None:
+    settings.MAX_RESPONSE_BYTES = 10_000
+    for number in range(8):
+        api.store(f"1,{number}", "tea " * number + "x" * 3_000)
+    then = rfc3339(timezone.now())
+    for number in (0, 3, 5):
+        api.store(f"1,{number}", "coffee")
+
+    found: list[str] = []
+    offset: int | None = 0
+    while offset is not None:
+        body = {"query": "tea", "mode": "keyword", "top_k": 6, "offset": offset, "as_of": then}
+        page = api.post("/memories/search", body).json()
+        assert 0 < len(page["memories"]) <= 3
+        found += [hit["coord"] for hit in page["memories"]]
+        offset = page.get("next_offset")
+
+    assert sorted(found) == [f"1.0,{number}.0" for number in range(1, 8)]
+
+
 def test_a_memory_that_has_expired_since_is_found_in_the_past(api: Api) -> None:
     api.store("1", "tea", ttl_seconds=3600)
     then = rfc3339(timezone.now())
