@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from api.conversations.presenters import RECALLED, message
 from api.json import JsonObject
 from conversations.context import render
@@ -79,17 +77,18 @@ def manifest(context: Context) -> JsonObject:
 
 def prompt_text(context: Context) -> JsonObject:
     rendered = render.prompt(context)
-    return {"text": rendered.text, **_about(context, rendered.items), "used_tokens": rendered.used_tokens}
+    return {"text": rendered.text, **_about(context, rendered)}
 
 
 def prompt_messages(context: Context) -> JsonObject:
-    return {"messages": render.messages(context), **_about(context, context.items)}
+    rendered = render.messages(context)
+    return {"messages": rendered.messages, **_about(context, rendered)}
 
 
-def _about(context: Context, items: Sequence[ContextItem]) -> JsonObject:
+def _about(context: Context, rendered: render.Prompt | render.Messages) -> JsonObject:
     return {
-        "citations": [_citation(number, item) for number, item in enumerate(items, start=1)],
-        "used_tokens": context.used_tokens,
+        "citations": [_citation(number, item) for number, item in enumerate(rendered.items, start=1)],
+        "used_tokens": rendered.used_tokens,
         "budget": context.budget,
         "context_hash": context.hash,
         "as_of": rfc3339(context.as_of),

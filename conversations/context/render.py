@@ -27,10 +27,19 @@ _IN_ATTRIBUTES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&q
 
 @dataclass(frozen=True)
 class Prompt:
-    """A rendered context. The text numbers the items by their position in `items`, starting at 1."""
+    """A context rendered as a text, which numbers the items by their position in `items`, starting at 1."""
 
     items: Sequence[ContextItem]
     text: str
+    used_tokens: int
+
+
+@dataclass(frozen=True)
+class Messages:
+    """A context rendered as messages for a model, one for each item. Tags contain the position of the item."""
+
+    items: Sequence[ContextItem]
+    messages: Rendered
     used_tokens: int
 
 
@@ -40,18 +49,25 @@ def prompt(context: Context) -> Prompt:
     The tags need tokens as well, so the items with the lowest scores are left out until the text fits. The text is
     empty if the context has no items.
     """
-    kept = _fitting(context)
+    tagged = [_tagged(number, item) for number, item in enumerate(context.items, start=1)]
+    line_break = 1
+    costs = [cost + line_break for cost in tokens.count(tagged)]
+    kept = _fitting(context, costs, context.budget - tokens.count([f"{INTRODUCTION}\n\n"])[0])
     text = _text(kept)
     return Prompt(kept, text, tokens.count([text])[0])
 
 
-def messages(context: Context) -> Rendered:
-    """Return the context as messages for a model.
+def messages(context: Context) -> Messages:
+    """Return the context as messages for a model, whose contents, including tags, fit the budget.
 
     Messages from users and assistants keep their roles. All other items, such as memories, summaries and earlier system
-    messages, become tagged user messages, so that no recalled text gets the system role.
+    messages, become tagged user messages, so that no recalled text gets the system role. As in `prompt`, the items with
+    the lowest scores are left out until the contents fit.
     """
-    return [_message(number, item) for number, item in enumerate(context.items, start=1)]
+    costs = tokens.count([message["content"] for message in _messages(context.items)])
+    kept = _fitting(context, costs, context.budget)
+    rendered = _messages(kept)
+    return Messages(kept, rendered, sum(tokens.count([message["content"] for message in rendered])))
 
 
 def role(memory: Memory) -> str:
@@ -64,15 +80,15 @@ def role(memory: Memory) -> str:
     return {SUMMARIES: "summary", FACTS: "fact"}.get(memory.namespace, "")
 
 
-def _fitting(context: Context) -> list[ContextItem]:
-    costs = tokens.count([_tagged(number, item) for number, item in enumerate(context.items, start=1)])
-    left = context.budget - tokens.count([f"{INTRODUCTION}\n\n"])[0]
+def _fitting(context: Context, costs: Sequence[int], budget: int) -> list[ContextItem]:
+    """Return the items with the highest scores whose costs together are within the budget, in their order."""
     by_score = sorted(range(len(costs)), key=lambda at: (-context.items[at].candidate.score, at))
     chosen: set[int] = set()
+    left = budget
     for at in by_score:
-        if costs[at] < left:  # one more token for the line break
+        if costs[at] <= left:
             chosen.add(at)
-            left -= costs[at] + 1
+            left -= costs[at]
     return [item for at, item in enumerate(context.items) if at in chosen]
 
 
@@ -95,6 +111,10 @@ def _tagged(number: int, item: ContextItem) -> str:
     }
     written = " ".join(f'{name}="{value.translate(_IN_ATTRIBUTES)}"' for name, value in attributes.items() if value)
     return f"<memory {written}>{item.candidate.content.translate(_ESCAPES)}</memory>"
+
+
+def _messages(items: Sequence[ContextItem]) -> Rendered:
+    return [_message(number, item) for number, item in enumerate(items, start=1)]
 
 
 def _message(number: int, item: ContextItem) -> dict[str, str]:

@@ -64,6 +64,20 @@ def test_a_text_fits_the_budget_with_its_tags(api: Api, budget: int) -> None:
     assert made["text"].count("<memory ") == len(made["citations"])
 
 
+@pytest.mark.parametrize("budget", [300, 600])
+def test_messages_fit_the_budget_with_the_tags_of_memories(api: Api, budget: int) -> None:
+    begin(api, *(f"aardvark number {number} sleeps in another vault" for number in range(20)))
+    for number in range(40):
+        api.store(str(number), f"aardvark {number} sleeps", namespace="zoo")
+    drain()
+
+    made = context(api, "messages", context_budget=budget, namespaces=["conversations", "zoo"])
+
+    assert made["used_tokens"] == sum(tokens.count([message["content"] for message in made["messages"]])) <= budget
+    assert len(made["messages"]) == len(made["citations"])
+    assert "<memory " in str(made["messages"])
+
+
 def test_nothing_to_recall_is_an_empty_text(api: Api) -> None:
     made = context(api)
 
