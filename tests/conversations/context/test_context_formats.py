@@ -66,7 +66,7 @@ def test_a_text_fits_the_budget_with_its_tags(api: Api, budget: int) -> None:
 
 @pytest.mark.parametrize("budget", [300, 600])
 def test_messages_fit_the_budget_with_the_tags_of_memories(api: Api, budget: int) -> None:
-    begin(api, *(f"aardvark number {number} sleeps in another vault" for number in range(20)))
+    begin(api, *(f"aardvark number {number} sleeps in another vault" for number in range(3)))
     for number in range(40):
         api.store(str(number), f"aardvark {number} sleeps", namespace="zoo")
     drain()
