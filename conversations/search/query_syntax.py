@@ -2,8 +2,8 @@
 
 Words, "phrases" and prefixes* can be combined with AND, OR, NOT and parentheses. A -word must not occur. Without
 operators, all phrases must occur or, if there are no phrases, at least one word. The analyzer decides where words
-begin and end (`memories.search.analyzer`), so both databases give the same results. All other characters are plain
-text.
+begin and end (`memories.search.analyzer`), so both databases give the same results. Stop words are dropped, even in
+quotation marks, if the query contains other words. All other characters are plain text.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ MAX_EXCLUDED = 32
 MAX_PREFIXES = 8
 MAX_OPERANDS = 64  # maximum number of words and phrases in an expression with operators
 MAX_DEPTH = 16  # maximum nesting depth of parentheses
+
+_Analyse = Callable[[str], list[str]]  # returns the terms of a text
 
 _OPERATORS = ("AND", "OR", "NOT")
 _PARTS = re.compile(r'(?P<excluded>(?<!\S)-)?(?:"(?P<phrase>[^"]*)"|(?P<word>[^\s"]+))')
@@ -97,19 +99,22 @@ class WordQuery:
 
 def parse(query: str) -> WordQuery:
     """Parse a query. Raises InvalidInput if it contains no words, is incomplete or has too many parts."""
-    if any(part["word"] in _OPERATORS for part in _PARTS.finditer(query)):
-        return _Parser(query).parse()
-    return _parse_plain(query)
+    has_operators = any(part["word"] in _OPERATORS for part in _PARTS.finditer(query))
+    for analyse in (analyzer.content_terms, analyzer.terms):  # stop words are kept if there are no other words
+        parsed = _Parser(query, analyse).parse() if has_operators else _parse_plain(query, analyse)
+        if parsed is not None:
+            return parsed
+    raise InvalidInput("query", "must contain at least one word to search for")
 
 
-def _parse_plain(query: str) -> WordQuery:
-    """Parse a query without operators."""
+def _parse_plain(query: str, analyse: _Analyse) -> WordQuery | None:
+    """Parse a query without operators. Return None if it contains no terms to search for."""
     words: list[str] = []
     phrases: list[Phrase] = []
     prefixes: list[Prefix] = []
     excluded: list[Not] = []
     for part in _PARTS.finditer(query):
-        operand = _operand(part, analyzer.terms)
+        operand = _operand(part, analyse)
         if operand is None:
             continue
         if part["excluded"]:
@@ -122,8 +127,7 @@ def _parse_plain(query: str) -> WordQuery:
             words.append(part["word"])
     _check_count("phrases", phrases, MAX_PHRASES)
     _check_count("excluded words", excluded, MAX_EXCLUDED)
-    # Analyse all words together: a stop word is dropped if there are other words, but is kept if it is the whole query.
-    terms = analyzer.distinct_terms(" ".join(words))
+    terms = analyse(" ".join(words))
     required: Sequence[Expression] = phrases or [AnyOf([Words(frozenset(terms)), *prefixes])]
     of_phrases = [term for phrase in phrases for term in phrase.terms]
     any_word = not phrases and not prefixes
@@ -132,18 +136,18 @@ def _parse_plain(query: str) -> WordQuery:
 
 def _ranked(
     condition: Expression | None, terms: Sequence[str], prefixes: Sequence[Prefix], *, any_word: bool = False
-) -> WordQuery:
+) -> WordQuery | None:
     _check_count("prefixes", prefixes, MAX_PREFIXES)
     if condition is None or not (terms or prefixes):
-        raise InvalidInput("query", "must contain at least one word to search for")
+        return None
     return WordQuery(condition, tuple(dict.fromkeys(terms)), tuple(prefixes), any_word)
 
 
-def _operand(part: re.Match[str], analyse: Callable[[str], list[str]]) -> Phrase | Prefix | None:
-    """Return the expression for a part of the query, or None if it contains no word."""
+def _operand(part: re.Match[str], analyse: _Analyse) -> Phrase | Prefix | None:
+    """Return the expression for a part of the query, or None if it contains no terms."""
     if part["phrase"] is None and _PREFIX.fullmatch(part["word"]):
         return _prefix(analyzer.fold(part["word"].rstrip("*")))
-    terms = tuple(analyse(part["word"]) if part["phrase"] is None else analyzer.terms(part["phrase"]))
+    terms = tuple(analyse(part["word"] if part["phrase"] is None else part["phrase"]))
     return Phrase(terms) if terms else None
 
 
@@ -164,13 +168,14 @@ class _Parser:
     Parts without an operator between them are joined by AND.
     """
 
-    def __init__(self, query: str) -> None:
+    def __init__(self, query: str, analyse: _Analyse) -> None:
+        self._analyse = analyse  # for phrases; stop words outside of phrases are always dropped
         self._tokens = list(_TOKENS.finditer(query))
         _check_count("words, operators and parentheses", self._tokens, 4 * MAX_OPERANDS)
         self._at = 0
         self._depth = 0
 
-    def parse(self) -> WordQuery:
+    def parse(self) -> WordQuery | None:
         condition = self._any_of()
         if self._next() is not None:
             raise InvalidInput("query", 'has an unmatched ")"; remove it or add the missing "("')
@@ -206,7 +211,7 @@ class _Parser:
         if word == "(":
             return self._group()
         found = self._tokens[self._at - 1]
-        operand = _operand(found, analyzer.content_terms)
+        operand = _operand(found, analyzer.content_terms if word else self._analyse)
         return Not(operand) if operand and found["excluded"] else operand
 
     def _group(self) -> Expression | None:

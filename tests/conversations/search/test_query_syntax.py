@@ -58,10 +58,22 @@ def test_a_word_that_begins_with_the_prefix_adds_to_the_rank(api: Api) -> None:
         ("the", All([AnyOf([Words(frozenset({"the"}))])])),
         ("tea OR cups AND NOT milk", AnyOf([Phrase(("tea",)), All([Phrase(("cup",)), Not(Phrase(("milk",)))])])),
         ("the cups AND tea", All([Phrase(("cup",)), Phrase(("tea",))])),
+        ('"the" coffee', All([AnyOf([Words(frozenset({"coffe"}))])])),
+        ('"the" "black coffee"', All([Phrase(("black", "coffe"))])),
+        ('coffee AND "the"', Phrase(("coffe",))),
+        ('"the who"', All([Phrase(("the", "who"))])),
+        ('"the who" AND NOT coffee', All([Phrase(("the", "who")), Not(Phrase(("coffe",)))])),
     ],
 )
 def test_a_query_is_parsed_into_an_expression(typed: str, condition: Expression) -> None:
     assert query_syntax.parse(typed).condition == condition
+
+
+@pytest.mark.parametrize("query", ['"the" coffee', 'coffee AND "the"', "coffee AND the"])
+def test_a_quoted_stop_word_does_not_exclude_messages(api: Api, query: str) -> None:
+    begin(api, "I like the coffee of the house")
+
+    assert full_text(api, query) == ["I like the coffee of the house"]
 
 
 WORDS = [
