@@ -95,8 +95,17 @@ def _payload(payload: dict[str, Any]) -> dict[str, Any]:
 
 
 def _shortened(item: dict[str, Any], max_tokens: int) -> dict[str, Any]:
-    """Return the item with the beginning of its text, and without its metadata."""
+    """Return the item with the beginning of its text, without its metadata, and without its key if that is long."""
     few: dict[str, Any] = {name: item[name] for name in ("id", "key", "score", "version", "created_at") if name in item}
+    if _cost(few) > max_tokens / 2:
+        few.pop("key", None)
     text = item.get("content") or orjson.dumps(item.get("payload", item)).decode()
-    left = max_tokens - _MARKS - tokens.count([orjson.dumps(few).decode()])[0]
-    return {**few, "content": tokens.cut(text, max(left, 0)), "truncated": True}
+    size = left = max(max_tokens - _MARKS - _cost(few), 0)
+    while size and (cost := _cost(tokens.cut(text, size))) > left:  # as JSON, quotes and line breaks are longer
+        size = size * left // cost
+    return {**few, "content": tokens.cut(text, size), "truncated": True}
+
+
+def _cost(value: Any) -> int:
+    """Return the number of tokens of a value as JSON."""
+    return tokens.count([orjson.dumps(value).decode()])[0]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
+import orjson
 import pytest
 
-from api.mcp import memory_tools
+from api.mcp import memory_tools, results
 from conversations.context import tokens
 from tests.conftest import Api, drain, issue_key
 from tests.support.mcp import call, error_of, tools
@@ -234,3 +236,22 @@ def test_a_memory_that_is_too_long_is_truncated_and_marked(api: Api) -> None:
     assert memory["truncated"]
     assert memory["content"].startswith("curds and whey")
     assert tokens.count([json.dumps(memory)])[0] <= 200
+
+
+@pytest.mark.parametrize("content", ['"\n' * 5000, "word " * 5000, "漢字" * 3000])
+@pytest.mark.parametrize("key", ["notes", "é漢" * 120])
+@pytest.mark.parametrize("max_tokens", [100, 1000])
+def test_a_truncated_memory_fits_the_budget_as_json(content: str, key: str, max_tokens: int) -> None:
+    memory = {
+        "id": str(UUID(int=1 << 127)),
+        "key": key,
+        "content": content,
+        "created_at": "2026-11-30T12:25:26.574520Z",
+    }
+
+    [fitting], is_complete = results.within([memory], max_tokens)
+
+    assert is_complete
+    assert fitting["truncated"]
+    assert content.startswith(fitting["content"])
+    assert tokens.count([orjson.dumps([fitting]).decode()])[0] <= max_tokens
