@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -31,7 +32,7 @@ from memories.search.ranking import Ranked, Ranking
 from memories.search.relevance import Signals
 from memories.search.scoring import Stats, Weights
 from memories.search.selection import as_uuid
-from somamemory.db.replicas import may_read_replica
+from somamemory.db import replicas
 from somamemory.errors import RowBudgetExceeded, Unavailable
 from tenants.caller import Caller
 
@@ -49,10 +50,11 @@ def search(caller: Caller, query: Search) -> Results:
     if query.as_of is None:
         return hybrid.search(caller, query)
     point_in_time.check(caller.tenant, query.as_of)
-    return _search(caller, replace(query, valid_at=query.valid_at or query.as_of), query.as_of)
+    with replicas.from_primary() if query.strong else nullcontext():
+        return _search(caller, replace(query, valid_at=query.valid_at or query.as_of), query.as_of)
 
 
-@may_read_replica
+@replicas.may_read_replica
 def _search(caller: Caller, query: Search, moment: datetime) -> Results:
     started = time.perf_counter()
     if query.namespace_prefix is not None:

@@ -11,11 +11,13 @@ import pytest
 from django.conf import settings as configured
 from django.core.management import call_command
 from django.db import close_old_connections, connection, connections, transaction
+from django.utils import timezone
 
 from memories import coordinates, selectors
 from memories.models import Memory
 from somamemory import caching
 from somamemory.db import replicas
+from somamemory.times import rfc3339
 from tenants.caller import Caller
 from tests.conftest import Api, issue_key
 
@@ -131,6 +133,12 @@ def test_the_weight_is_the_share_of_the_replicas(behind: Api, settings, monkeypa
 def test_a_strong_search_reads_from_the_primary(behind: Api) -> None:
     assert [hit["payload"]["text"] for hit in behind.search("new", consistency="strong")] == ["new"]
     assert behind.search("old", consistency="strong", mode="keyword") == []
+
+
+def test_a_strong_search_of_the_past_reads_from_the_primary(behind: Api) -> None:
+    found = behind.search("new", consistency="strong", mode="keyword", as_of=rfc3339(timezone.now()))
+
+    assert [hit["payload"]["text"] for hit in found] == ["new"]
 
 
 def test_a_transaction_and_a_command_read_from_the_primary(behind: Api, caller: Caller) -> None:
