@@ -64,9 +64,7 @@ def attempt(chore: Chore) -> SomaError | None:
     except SomaError as error:
         _give_back(chore, error, error.code)
         return error
-    except (
-        Exception
-    ) as error:  # even a bug must count as a failed attempt: otherwise, paid calls are repeated without end
+    except Exception as error:  # even a bug counts as a failed attempt, or paid calls would be repeated without end
         _give_back(chore, error, SomaError.code)
         raise
     return None
