@@ -96,6 +96,15 @@ def test_none_does_not_override_the_user_scope(client: Client) -> None:
     assert {hit["user_id"] for hit in ada.memories.search("drinks", user_id=None)} == {"ada"}
 
 
+def test_none_removes_a_value_in_an_update_despite_the_scope(client: Client) -> None:
+    session = client.session("s1")
+    stored = session.memories.store("It rains", key="weather")
+
+    assert stored["version"] == 1
+    assert client.memories.get(key="weather")["session_id"] == "s1"
+    assert session.memories.update(key="weather", session_id=None)["session_id"] is None
+
+
 def test_none_does_not_override_the_namespace_scope(client: Client) -> None:
     notes = client.namespace("notes")
     none: Any = None

@@ -111,8 +111,11 @@ class Config:
 
     def _apply_scope(self, operation: Operation, fields: Fields) -> None:
         """Add the scope to the fields. Raises InvalidArgument if the call cannot be limited to the scope."""
+        removes = operation.method == "PATCH"  # in a merge patch, null removes a value
         for name, value in self.scope.items():
-            if fields.get(name) is not None or (name == "namespace" and fields.get("namespace_prefix") is not None):
+            if fields.get(name) is not None or (removes and name in fields):
+                continue
+            if name == "namespace" and fields.get("namespace_prefix") is not None:
                 continue
             if operation.takes(name):
                 fields[name] = value
