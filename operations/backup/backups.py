@@ -30,6 +30,7 @@ from somamemory.errors import Conflict, InvalidInput
 from somamemory.files import Progress, checksum
 
 SECRET_KEY = "secret-key"  # noqa: S105 - a file name
+_UNFINISHED = "restore-unfinished"  # a file that exists while a backup is being restored
 _NAME = re.compile(r"soma-(\d{8}T\d{6}Z)")
 
 
@@ -94,18 +95,20 @@ def restore(folder: Path, progress: Progress = silent, connection: Any = default
             "folder", f"was created by a newer version of SomaMemory, with the migrations {names}; install that version"
         )
     engine = engine_of(connection)
-    is_loaded = is_used(connection)  # as after a restore that was interrupted before its last step
-    if is_loaded and engine.tables(connection, progress) != manifest.tables:
+    unfinished, is_loaded = Path(settings.DATA_DIR) / _UNFINISHED, is_used(connection)
+    if is_loaded and not (unfinished.exists() and engine.tables(connection, progress) == manifest.tables):
         raise Conflict("the database is not empty; restore the backup into an empty database")
     _check_files(folder, manifest, progress)
     for name, copier in _copiers.items():  # restore the files before anything in the database refers to them
         copier.bring_back(folder / name, manifest.elsewhere.get(name, {}), progress)
     if not is_loaded:
+        unfinished.touch()
         engine.load(connection, folder / manifest.file, progress)
         manifests.compare(manifest.tables, engine.tables(connection, progress))
     if (folder / SECRET_KEY).is_file() and settings.SECRET_KEY_IS_MADE:
         shutil.copy2(folder / SECRET_KEY, Path(settings.DATA_DIR) / SECRET_KEY)
     _use_new_collections(connection)  # last: afterwards, the tables differ from the backup
+    unfinished.unlink()
     return manifest
 
 

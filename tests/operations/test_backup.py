@@ -245,9 +245,11 @@ def test_the_hash_of_a_table_can_be_compared_with_older_manifests(filled: Caller
     assert tables(connection)["sfm_cold_files"] == {"rows": 0, "hash": hashlib.sha256().hexdigest()}
 
 
-def test_nothing_is_restored_over_something(filled: Caller, tmp_path: Path) -> None:
+def test_nothing_is_restored_over_something(filled: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even over the database of which the backup was made."""
+    monkeypatch.setattr(settings, "DATA_DIR", tmp_path)
+    monkeypatch.setattr(settings, "SECRET_KEY_IS_MADE", False)
     folder = backups.create(tmp_path / "to")
-    services.store(filled, NewMemory(parse("99"), {"text": "later"}))
 
     with pytest.raises(Conflict, match="not empty"):
         backups.restore(folder)
