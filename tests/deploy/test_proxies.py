@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import socket
 import ssl
 import subprocess
@@ -15,6 +16,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from api.routing import policies
 from benchmarks.console.data import NAME, PASSWORD
 from testing import ROOT, proxies
 from testing.browser import Browser
@@ -36,6 +38,19 @@ KINDS = [
         "caddy", marks=pytest.mark.skipif(not CADDY, reason="NOT CHECKED: caddy is missing (apt-get install caddy)")
     ),
 ]
+
+
+@pytest.mark.parametrize(
+    ("file", "rule"),
+    [("nginx/somamemory.conf", r"location ~ (\S+) \{"), ("caddy/Caddyfile", r"@long path_regexp (\S+)")],
+)
+def test_the_proxies_wait_longer_for_exactly_the_requests_that_may_take_longer(file: str, rule: str) -> None:
+    found = re.search(rule, (ROOT / "deploy" / file).read_text())
+    assert found is not None
+
+    paths = {re.sub(r"\{[^}]*\}", "x", f"/api/v1{path}") for _, path in policies}
+    long = {re.sub(r"\{[^}]*\}", "x", f"/api/v1{path}") for (_, path), policy in policies.items() if policy.long}
+    assert {path for path in paths if re.fullmatch(found[1], path)} == long
 
 
 @pytest.fixture(scope="module")
