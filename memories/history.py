@@ -84,7 +84,7 @@ def forget_subtree(caller: Caller, namespace: str, root: Coordinate) -> None:
     """
     low, high = root.subtree
     versions = _versions(caller).filter(namespace=namespace)
-    below = versions.filter(coordinate_key__gte=low, coordinate_key__lt=high)
+    below = versions.filter(coordinate_key__gte=low, coordinate_key__lt=high).order_by("pk")  # locked in this order
     while numbers := list(below.values_list("pk", flat=True)[:BATCH]):
         remove(caller.tenant, versions.filter(pk__in=numbers), _MEMORIES.size)
 

@@ -87,7 +87,7 @@ def _drain(generation: EmbeddingGeneration, limit: int) -> int:
         return 0
     lease = rows[0].lease
     failpoints.reach("drain.leased")
-    jobs = _read(rows)
+    jobs = _read(generation, rows)
     failpoints.reach("drain.read")
     _embed(generation, jobs)
     failpoints.reach("drain.embedded")
@@ -126,23 +126,24 @@ def _take(generation: EmbeddingGeneration, limit: int) -> list[VectorEmbedding]:
     return outbox_leases.take(generation, LEASE, limit)
 
 
-def _read(rows: list[VectorEmbedding]) -> list[_Job]:
+def _read(generation: EmbeddingGeneration, rows: list[VectorEmbedding]) -> list[_Job]:
     """Return a job for each row, with the current state of its memory.
 
     Deleted and expired memories have no text and no vector. A single statement reads the memory and its row, so that
     both are consistent: a vector that a caller supplies after the row was leased must not be overlooked.
     """
     now = timezone.now()
-    jobs = {row.id: _job(row, now) for row in outbox_leases.read([row.id for row in rows])}
+    jobs = {row.id: _job(generation, row, now) for row in outbox_leases.read([row.id for row in rows])}
     return [jobs.get(leased.id) or _Job(leased, None) for leased in rows]
 
 
-def _job(row: VectorEmbedding, now: datetime) -> _Job:
+def _job(generation: EmbeddingGeneration, row: VectorEmbedding, now: datetime) -> _Job:
     job = _Job(row, row.memory)
     if row.memory.deleted_at is None and not row.memory.has_expired(now):
         job.text = analyzer.embedding_text(payloads.text_of(row.memory.payload), row.memory.context)
-        job.vector = immediate.kept(row.own, row.vector, row.text_hash, job.text)
-        job.is_kept = job.vector is not None
+        kept = immediate.kept(row.own, row.vector, row.text_hash, job.text)
+        if kept is not None and (row.own or len(kept) == generation.dimension):  # otherwise, embed the text again
+            job.vector, job.is_kept = kept, True
     row.memory.payload = {}  # frees it, because the payloads of a batch of large memories would take gigabytes
     return job
 

@@ -8,7 +8,7 @@ import pytest
 
 from memories import audit_state, density_map, large_rows, row_locks
 from memories.index import drain as index_drain
-from memories.models import Memory, VectorEmbedding
+from memories.models import EmbeddingGeneration, Memory, VectorEmbedding
 from memories.search import semantic, vectors
 from tenants.models import AuditEvent
 from tests.conftest import Api, drain, problem_of
@@ -69,11 +69,11 @@ def test_strong_consistency_finds_a_large_pending_memory(api: Api, monkeypatch) 
     assert [hit["coord"] for hit in api.search("coffee", consistency="strong", mode="semantic")] == ["1.0"]
 
 
-def test_the_index_keeps_no_payload_of_a_batch(api: Api) -> None:
+def test_the_index_keeps_no_payload_of_a_batch(api: Api, generation: EmbeddingGeneration) -> None:
     api.store("1", "coffee")
     rows = list(VectorEmbedding.all_tenants.filter(due_at__isnull=False))
 
-    [job] = index_drain._read(rows)
+    [job] = index_drain._read(generation, rows)
 
     assert job.text == "coffee"
     assert job.memory is not None

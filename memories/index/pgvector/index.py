@@ -30,7 +30,7 @@ ROWS_PER_STATEMENT = 500
 DELETED_AT_ONCE = 5_000
 SCAN_PAGE_ROWS = 10_000
 
-# The points are sorted, so that two statements that write the same points cannot deadlock.
+# The points are sorted, here and for deletions, so that two statements that write the same points cannot deadlock.
 _UPSERT = """
 INSERT INTO {table} AS old (tenant_id, memory_id, namespace, memory_type, version, vector)
 SELECT %s, id, namespace, memory_type, version, vector::vector
@@ -103,7 +103,7 @@ class PgvectorIndex:
 
     def delete(self, tenant: UUID, ids: Sequence[UUID], versions: Sequence[int] | None = None) -> None:
         if ids and self._table.exists():
-            points = list(zip(ids, versions or [ANY_VERSION] * len(ids), strict=True))
+            points = sorted(zip(ids, versions or [ANY_VERSION] * len(ids), strict=True))
             for batch in _batches(points, DELETED_AT_ONCE):
                 _write(self._sql(_DELETE), [*map(list, zip(*batch, strict=True)), tenant])
 

@@ -509,6 +509,20 @@ def test_a_vector_of_another_dimension_does_not_hold_up_its_batch(api: Api) -> N
     assert "128" in row_of(wrong).error
 
 
+def test_a_text_is_embedded_again_if_its_vector_has_another_dimension(api: Api) -> None:
+    id = api.store("1", "text")["id"]
+    drain()
+    VectorEmbedding.all_tenants.update(
+        vector=np.ones(128, "<f4").tobytes(), indexed_version=None, due_at=timezone.now()
+    )
+    index.of(generations.active()).drop_tenant(api.tenant.id)
+
+    drain()
+
+    assert held(api.tenant) == {id: 1}
+    assert len(row_of(id).vector or b"") == 4 * 256
+
+
 def test_an_own_vector_without_any_words_is_indexed(api: Api) -> None:
     memory = api.post("/memories", {"coord": "1", "payload": {"n": 1}, "embedding": axis(3)}).json()
     drain()
