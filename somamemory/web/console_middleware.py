@@ -104,7 +104,7 @@ class ConsoleMiddleware:
             return self.get_response(request)
         tenant_scope.cross()  # staff users may see several tenants
         if not request.COOKIES.get(settings.SESSION_COOKIE_NAME, "").isalnum():
-            # Sessions have other names. PostgreSQL would raise an error for a NUL character.
+            # Session keys contain only letters and digits. PostgreSQL would raise an error for a NUL character.
             request.COOKIES.pop(settings.SESSION_COOKIE_NAME, None)
         response = self.get_console_response(request)
         response.headers.setdefault("Content-Security-Policy", _CONTENT_SECURITY_POLICY)

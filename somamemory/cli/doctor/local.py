@@ -217,13 +217,14 @@ def port(host: str, number: int, answer: tuple[bool, str]) -> Finding:
     answer: whether a program is listening on the port, and the SomaMemory version that it reports, or "".
     """
     listens, served = answer
+    where = server_address.authority(host, number)
     if not listens:
-        return ok("server", f"nothing is listening on {host}:{number}; start it with 'somamemory serve'")
+        return ok("server", f"nothing is listening on {where}; start it with 'somamemory serve'")
     if not served:
-        return error("server", f"another program uses {host}:{number}", "stop it, or set SOMA_PORT to another port")
+        return error("server", f"another program uses {where}", "stop it, or set SOMA_PORT to another port")
     if served != __version__:
         return warning("server", f"the running server is version {served}, not {__version__}", "restart the server")
-    return ok("server", f"version {served} runs on {host}:{number}")
+    return ok("server", f"version {served} runs on {where}")
 
 
 def _answer(host: str, number: int) -> tuple[bool, str]:
