@@ -22,12 +22,14 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from selectors import EVENT_READ, EVENT_WRITE
+from types import FrameType
 from typing import Any
 
 from django.conf import settings
 from gunicorn.config import Config
 from gunicorn.http import wsgi
 from gunicorn.http.errors import NoMoreData
+from gunicorn.workers.base import Worker
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
 
 from somamemory.telemetry import metrics
@@ -94,6 +96,14 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
 
     def get_thread_pool(self) -> Pool:
         return Pool(max_workers=self.cfg.threads)
+
+    def handle_quit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop at once. This runs in a signal handler.
+
+        gunicorn's own method also shuts down the pool. If the signal interrupts `submit`, which holds the lock of the
+        pool, that would wait for this lock forever.
+        """
+        Worker.handle_quit(self, sig, frame)
 
     # --- Waiting, in the main thread ---------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -472,6 +473,22 @@ def test_the_bytes_of_waiting_requests_are_bounded(service: Service, monkeypatch
     assert rest_of(first) == b""
     second.sendall(bytes(100_000))
     assert len(body_of(rest_of(second))) == 3_000_000
+
+
+def test_a_signal_that_interrupts_the_start_of_a_request_ends_the_worker(service: Service) -> None:
+    outcome: list[BaseException] = []
+
+    def interrupt() -> None:
+        try:
+            service.worker.handle_quit(signal.SIGQUIT, None)
+        except SystemExit as error:
+            outcome.append(error)
+
+    handler = threading.Thread(target=interrupt, daemon=True)
+    with service.worker.tpool._shutdown_lock:  # as in `submit`
+        handler.start()
+        handler.join(30)
+    assert [error.code for error in outcome if isinstance(error, SystemExit)] == [0]
 
 
 def test_a_stopping_worker_finishes_what_it_has_begun(service: Service) -> None:
