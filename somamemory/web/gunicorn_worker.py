@@ -92,6 +92,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         self.waiting: dict[Connection, None] = {}
         self.sweeps_at = 0.0
         self.checking: Future[None] | None = None
+        self.is_quitting = False
         self.alive: bool
 
     def get_thread_pool(self) -> Pool:
@@ -102,8 +103,12 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
 
         gunicorn's own method also shuts down the pool. If the signal interrupts `submit`, which holds the lock of the
         pool, that would wait for this lock forever.
+
+        On Ctrl-C, the terminal and the arbiter each send a signal. The second one must not interrupt the first handler.
         """
-        Worker.handle_quit(self, sig, frame)
+        if not self.is_quitting:
+            self.is_quitting = True
+            Worker.handle_quit(self, sig, frame)
 
     # --- Waiting, in the main thread ---------------------------------------------------------------------------------
 

@@ -491,6 +491,19 @@ def test_a_signal_that_interrupts_the_start_of_a_request_ends_the_worker(service
     assert [error.code for error in outcome if isinstance(error, SystemExit)] == [0]
 
 
+def test_a_second_signal_does_not_interrupt_the_handler_of_the_first(service: Service) -> None:
+    finished: list[str] = []
+
+    def worker_int(worker: BufferingWorker) -> None:
+        worker.handle_quit(signal.SIGQUIT, None)
+        finished.append("the first handler")
+
+    service.worker.cfg.set("worker_int", worker_int)
+    with pytest.raises(SystemExit):
+        service.worker.handle_quit(signal.SIGINT, None)
+    assert finished == ["the first handler"]
+
+
 def test_a_stopping_worker_finishes_what_it_has_begun(service: Service) -> None:
     busy = service.connect(b"GET /block HTTP/1.1\r\nHost: localhost\r\n\r\n")
     service.connect(b"GET /pi")
