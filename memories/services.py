@@ -270,13 +270,11 @@ def _store(caller: Caller, items: Sequence[Prepared], precondition: Precondition
     by_namespace: dict[str, list[Prepared]] = {}
     for new in items:
         by_namespace.setdefault(new.item.namespace, []).append(new)
-    stored: dict[int, Stored] = {}
-    positions = {id(new): position for position, new in enumerate(items)}
+    stored: dict[int, Stored] = {}  # by the identity of the item
     for namespace in sorted(by_namespace):  # always in the same order, so that two batches cannot deadlock
         group = by_namespace[namespace]
-        for new, result in zip(group, _store_in(caller, namespace, group, precondition), strict=True):
-            stored[positions[id(new)]] = result
-    results = [stored[position] for position in range(len(items))]
+        stored.update(zip(map(id, group), _store_in(caller, namespace, group, precondition), strict=True))
+    results = [stored[id(new)] for new in items]
     superseding = [(result.memory, new.item.supersedes) for result, new in zip(results, items, strict=True)]
     if not (ended := supersession.supersede(caller, superseding)):
         return results
@@ -393,13 +391,9 @@ def _soft_delete(caller: Caller, namespace: str, memories: Sequence[Memory]) -> 
     audit.record(caller, "memory.delete", changes, namespace)
 
 
-def _find_live(caller: Caller, namespace: str, coordinates: Iterable[Coordinate]) -> dict[str, Memory]:
-    known = row_locks.at(caller, namespace, [coordinate.key for coordinate in coordinates])
-    return {key: memory for key, memory in known.items() if memory.is_live}
-
-
 def _live_for_update(caller: Caller, namespace: str, coordinate: Coordinate, condition: Precondition) -> Memory:
-    memory = condition.matching(_find_live(caller, namespace, [coordinate]).get(coordinate.key))
+    row = row_locks.at(caller, namespace, [coordinate.key]).get(coordinate.key)
+    memory = condition.matching(row if row is not None and row.is_live else None)
     if memory is None:
         raise NotFound(f"there is no memory at coordinate {coordinate}")
     return memory

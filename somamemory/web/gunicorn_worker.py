@@ -22,20 +22,19 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from selectors import EVENT_READ, EVENT_WRITE
-from types import FrameType
 from typing import Any
 
 from django.conf import settings
 from gunicorn.config import Config
 from gunicorn.http import wsgi
 from gunicorn.http.errors import NoMoreData
-from gunicorn.workers.base import Worker
-from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
+from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER
 
 from somamemory.telemetry import metrics
 from somamemory.web import gunicorn_errors, readiness
 from somamemory.web.gunicorn_connection import BodyPending, Connection, Outcome, Phase
 from somamemory.web.gunicorn_logger import JsonLogger
+from somamemory.web.gunicorn_signals import SignalledWorker
 
 # Probes have their own thread, so that they get a response while all others are busy.
 PROBES = {prefix + path for prefix in (b"", b"/api/v1") for path in (b"/ping", b"/healthz", b"/readyz")}
@@ -69,7 +68,7 @@ class Pool(ThreadPoolExecutor):
         return not self._work_queue.empty()
 
 
-class BufferingWorker(ThreadWorker):  # type: ignore[misc]
+class BufferingWorker(SignalledWorker):
     """gunicorn's `worker_class`. Serves HTTP/1 without TLS."""
 
     check_readiness: Callable[[], None] | None = None  # set by the configuration file
@@ -92,23 +91,9 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         self.waiting: dict[Connection, None] = {}
         self.sweeps_at = 0.0
         self.checking: Future[None] | None = None
-        self.is_quitting = False
-        self.alive: bool
 
     def get_thread_pool(self) -> Pool:
         return Pool(max_workers=self.cfg.threads)
-
-    def handle_quit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop at once. This runs in a signal handler.
-
-        gunicorn's own method also shuts down the pool. If the signal interrupts `submit`, which holds the lock of the
-        pool, that would wait for this lock forever.
-
-        On Ctrl-C, the terminal and the arbiter each send a signal. The second one must not interrupt the first handler.
-        """
-        if not self.is_quitting:
-            self.is_quitting = True
-            Worker.handle_quit(self, sig, frame)
 
     # --- Waiting, in the main thread ---------------------------------------------------------------------------------
 

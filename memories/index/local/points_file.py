@@ -70,7 +70,7 @@ class PointsFile:
             made.mark_verified()
             yield made
             os.replace(draft, path)
-        except BaseException:
+        except BaseException:  # even if the process is interrupted, no draft may be left to take up disk space
             draft.unlink(missing_ok=True)
             raise
 
