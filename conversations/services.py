@@ -278,7 +278,7 @@ def _erase(caller: Caller, id: UUID, root: Coordinate, *, purge: bool) -> None:
     entities.forget(with_derived(caller), mentioned, purge=purge)
     tiers.forget(caller, id, at_once=purge)
     if purge:
-        history.forget_subtree(caller, CONVERSATIONS, root)  # messages in cold storage have no rows to purge it with
+        history.forget_subtree(caller, CONVERSATIONS, root)  # which also covers messages in cold storage
         imports = ImportedConversation.objects.for_tenant(caller.tenant).filter(conversation_id=id)
         usage.add(caller.tenant, 0, -sum(row.size() for row in imports))
         imports.delete()

@@ -35,7 +35,7 @@ def fixed_width(moment: datetime) -> str:
 
 
 def is_convertible(moment: date) -> bool:
-    """Return whether a date or time certainly does not overflow when it is converted to another time zone."""
+    """Return whether a date or time can be converted to any time zone without an overflow."""
     return 1 < moment.year < 9999
 
 

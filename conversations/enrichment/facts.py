@@ -255,7 +255,7 @@ def _write(
 
 
 def _attribute(fact: FactAnswer) -> Coordinate | None:
-    """Return the address of the attribute (of its first entity) that the fact is about, if both have usable names."""
+    """Return the address of the attribute of the fact's first entity, or None unless both have usable names."""
     if not fact.entities or fact.attribute is None:
         return None
     entity = fact.entities[0].name

@@ -154,7 +154,10 @@ class SemanticLeg:
             self._answer = _threads.submit(copy_context().run, tracing.carried(self._embed_and_ask_on_thread))
 
     def _embed_and_ask_on_thread(self) -> tuple[Vectors | None, list[Hit]]:
-        """Do the same as `_embed_and_ask`, and let pgvector replace this thread's connection if it was lost."""
+        """Call `_embed_and_ask`, and close this thread's database connection if it is no longer usable.
+
+        pgvector uses this connection, and opens a new one at its next use.
+        """
         close_old_connections()  # Django does this before and after each request, but only for the request's thread
         try:
             return self._embed_and_ask()

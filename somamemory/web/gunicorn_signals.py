@@ -9,6 +9,8 @@ from gunicorn.workers.gthread import ThreadWorker
 
 
 class SignalledWorker(ThreadWorker):  # type: ignore[misc]
+    """gunicorn's worker with threads, which cannot hang when it is told to stop."""
+
     alive: bool
     is_quitting = False
 

@@ -72,7 +72,7 @@ class Problems:
         return rendered
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        """Render the error if a console page exceeded its deadline, or the database is busy.
+        """Render the error if a console page has exceeded its deadline or the database is busy.
 
         The API has its own handlers.
         """
@@ -82,7 +82,7 @@ class Problems:
 
 
 def database_problem(request: HttpRequest, error: DatabaseError | InterfaceError) -> HttpResponse | None:
-    """Render a database error that does not mean that there is a bug, otherwise return None."""
+    """Render the error if the database is busy or the deadline has passed. Return None if it is a bug."""
     if sqlstate.is_interrupted(error) and deadline.is_over():
         return problem(request, deadline.exceeded())
     if not sqlstate.is_busy(error):

@@ -109,7 +109,7 @@ def check(caller: Caller, known: Iterable[Head] = (), only: Tenant | None = None
     tenants = [only] if only else Tenant.objects.order_by("slug").iterator()
     for tenant in tenants:
         report.add(_verify(tenant, by_tenant.pop(tenant.id, []), sealed_to))
-    erased = _erased(report)  # after the tenants, because any of them may have been erased in the meantime
+    erased = _erased(report)  # read after the tenants, because any of them may have been erased in the meantime
     if only is None:
         _report_lost_tenants(report, by_tenant, erased)
     return report

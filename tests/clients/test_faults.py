@@ -217,7 +217,7 @@ def summarize(client: Any) -> Any:
         (problem(429, "index_backlog"), IndexBacklog),
     ],
 )
-def test_a_call_to_a_language_model_is_not_repeated_if_it_may_have_been_charged_for(
+def test_a_model_call_that_may_have_been_charged_is_not_repeated(
     kind: str, serve: Serve, pauses: list[float], fault: Answer, error: type[Exception]
 ) -> None:
     server = serve(fault, OK)
@@ -228,9 +228,7 @@ def test_a_call_to_a_language_model_is_not_repeated_if_it_may_have_been_charged_
     assert len(server.requests) == 1
 
 
-def test_a_call_to_a_language_model_is_repeated_after_a_rate_limit(
-    kind: str, serve: Serve, pauses: list[float]
-) -> None:
+def test_a_model_call_is_repeated_after_a_rate_limit(kind: str, serve: Serve, pauses: list[float]) -> None:
     server = serve(problem(429, "rate_limited", Retry_After="1"), OK)
 
     assert call(kind, server.url, summarize) == {"ok": True}
@@ -245,7 +243,7 @@ def test_a_call_to_a_language_model_is_repeated_after_a_rate_limit(
         (lambda client: client.request("DELETE", "/memories/by-key/a", headers={"if-match": '"3"'}), 1),
     ],
 )
-def test_a_deletion_of_a_certain_version_is_not_sent_again(
+def test_a_deletion_with_if_match_is_not_sent_again(
     kind: str, serve: Serve, pauses: list[float], delete: Callable[[Any], Any], requests: int
 ) -> None:
     server = serve(hang_up)
@@ -259,14 +257,16 @@ def import_file(client: Any) -> Any:
     return client.conversations.import_file(b"[]", "application/json")
 
 
-def test_an_import_whose_connection_is_lost_is_waited_for(kind: str, serve: Serve, pauses: list[float]) -> None:
+def test_the_client_waits_for_an_import_whose_connection_was_lost(kind: str, serve: Serve, pauses: list[float]) -> None:
     server = serve(hang_up, *[problem(409, "still_running", Retry_After="1")] * 8, OK)
 
     assert call(kind, server.url, import_file) == {"ok": True}
     assert len(pauses) == 9
 
 
-def test_an_import_is_waited_for_only_as_long_as_for_its_response(kind: str, serve: Serve, pauses: list[float]) -> None:
+def test_the_client_waits_for_an_import_only_as_long_as_for_its_response(
+    kind: str, serve: Serve, pauses: list[float]
+) -> None:
     with pytest.raises(StillRunning):
         call(kind, serve(problem(409, "still_running", Retry_After="1")).url, import_file, timeout=120)
 

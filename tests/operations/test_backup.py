@@ -188,7 +188,7 @@ def test_a_good_backup_is_known_to_be_good(filled: Caller, tmp_path: Path, capsy
 
 @pytest.mark.postgresql
 @pytest.mark.row_level_security
-def test_a_role_that_cannot_create_a_database_to_verify_is_told_the_remedy(
+def test_verify_backup_explains_how_to_allow_the_role_to_create_databases(
     filled: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = backups.create(tmp_path / "to")
@@ -245,8 +245,18 @@ def test_the_hash_of_a_table_can_be_compared_with_older_manifests(filled: Caller
     assert tables(connection)["sfm_cold_files"] == {"rows": 0, "hash": hashlib.sha256().hexdigest()}
 
 
+def backup_with_secret_key(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Create a backup that contains a generated secret key, and then generate another key, as on a new machine."""
+    monkeypatch.setattr(settings, "DATA_DIR", data_dir)
+    monkeypatch.setattr(settings, "SECRET_KEY_IS_MADE", True)
+    (data_dir / "secret-key").write_text("the old one")
+    folder = backups.create(data_dir / "to")
+    (data_dir / "secret-key").write_text("made for the new machine")
+    return folder
+
+
 def test_nothing_is_restored_over_something(filled: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not even over the database of which the backup was made."""
+    """This includes the database from which the backup was made."""
     monkeypatch.setattr(settings, "DATA_DIR", tmp_path)
     monkeypatch.setattr(settings, "SECRET_KEY_IS_MADE", False)
     folder = backups.create(tmp_path / "to")
@@ -259,11 +269,7 @@ def test_nothing_is_restored_over_something(filled: Caller, tmp_path: Path, monk
 def test_an_interrupted_restore_can_be_repeated(
     filled: Caller, empty: BaseDatabaseWrapper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    monkeypatch.setattr(settings, "DATA_DIR", tmp_path)
-    monkeypatch.setattr(settings, "SECRET_KEY_IS_MADE", True)
-    (tmp_path / "secret-key").write_text("the old one")
-    folder = backups.create(tmp_path / "to")
-    (tmp_path / "secret-key").write_text("made for the new machine")
+    folder = backup_with_secret_key(tmp_path, monkeypatch)
 
     def interrupt(phase: str, share: float) -> None:
         if (phase, share) == ("hash", 1):
@@ -341,11 +347,7 @@ def test_a_second_backup_at_the_same_time_is_rejected(filled: Caller, tmp_path: 
 def test_a_generated_secret_key_is_in_the_backup(
     filled: Caller, empty: BaseDatabaseWrapper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(settings, "DATA_DIR", tmp_path)
-    monkeypatch.setattr(settings, "SECRET_KEY_IS_MADE", True)
-    (tmp_path / "secret-key").write_text("the old one")
-    folder = backups.create(tmp_path / "to")
-    (tmp_path / "secret-key").write_text("made for the new machine")
+    folder = backup_with_secret_key(tmp_path, monkeypatch)
 
     backups.restore(folder, connection=empty)
 

@@ -59,7 +59,7 @@ def test_a_fork_reports_only_its_own_counts(monkeypatch: pytest.MonkeyPatch) -> 
     assert one._process_name() != name
 
 
-def test_a_process_that_has_been_gone_for_an_hour_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_ended_an_hour_ago_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     one, two, now = RequestStats(), RequestStats(), time.time()
     two.record(200, 3)
     two.publish()

@@ -400,7 +400,7 @@ def erase(caller: Caller) -> None:
 
 
 @pytest.mark.parametrize("remove", [prune, erase])
-def test_rows_that_another_process_removes_while_they_are_verified_are_no_tampering(
+def test_the_pruner_does_not_mistake_rows_removed_by_another_process_for_tampering(
     aged: Caller, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, remove: Callable[[Caller], None]
 ) -> None:
     require_intact = pruning._require_intact
@@ -420,7 +420,7 @@ def test_rows_that_another_process_removes_while_they_are_verified_are_no_tamper
 
 
 @pytest.mark.parametrize("remove", [prune, erase])
-def test_rows_that_the_service_removes_during_a_verification_are_no_problem(
+def test_rows_that_the_service_removes_during_a_verification_are_not_reported(
     aged: Caller, monkeypatch: pytest.MonkeyPatch, remove: Callable[[Caller], None]
 ) -> None:
     known, verify_checkpoints = heads(), verification._Walk._checkpoints
@@ -568,7 +568,7 @@ def test_eight_writers_at_once_leave_one_unbroken_chain(transactional_db: None) 
     assert [block.number for block in blocks] == list(range(1, len(blocks) + 1))
 
 
-def test_checkpoints_that_are_written_at_once_form_one_chain(transactional_db: None) -> None:
+def test_checkpoints_written_by_concurrent_processes_form_one_chain(transactional_db: None) -> None:
     caller = operators()
     for number in range(9):
         record(caller, str(number))

@@ -452,7 +452,7 @@ def test_the_commands_do_the_same(api: Api, capsys: Any) -> None:
         ("backup", "--keep-days", "-1"),
     ],
 )
-def test_a_number_outside_the_range_of_an_option_is_one_clear_line(
+def test_a_number_outside_the_range_of_an_option_is_reported_in_one_line(
     api: Api, tmp_path: Path, settings: Any, arguments: tuple[str, ...]
 ) -> None:
     settings.DATA_DIR = tmp_path

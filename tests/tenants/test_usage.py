@@ -390,7 +390,7 @@ def test_writers_side_by_side_exceed_a_quota_by_no_more_than_there_are_of_them(t
     assert is_exact(tenant)
 
 
-def test_removals_side_by_side_subtract_each_row_once(transactional_db: None, settings: Any) -> None:
+def test_concurrent_removals_subtract_each_row_once(transactional_db: None, settings: Any) -> None:
     settings.HISTORY_DAYS = 0
     tenant = Tenant.objects.create(slug="acme", quota_bytes=1_000_000)
     caller = Caller.command(tenant)

@@ -70,7 +70,7 @@ class PointsFile:
             made.mark_verified()
             yield made
             os.replace(draft, path)
-        except BaseException:  # even if the process is interrupted, no draft may be left to take up disk space
+        except BaseException:  # such as KeyboardInterrupt; a draft that is left behind takes up disk space
             draft.unlink(missing_ok=True)
             raise
 

@@ -378,15 +378,18 @@ def _die(*args: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_a_bug_that_is_met_after_a_paid_call_ends_the_job_after_five_attempts(
-    api: Api,
-    provider: ChatProvider,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def requested(api: Api, provider: ChatProvider) -> str:
+    """A conversation of one message, whose facts have been requested but not yet extracted."""
     provider.default = a_fact_of_each
-    id = begin(api, "one")["id"]
+    id: str = begin(api, "one")["id"]
     ask(api, id)
+    return id
 
+
+def test_a_bug_after_a_paid_call_ends_the_chore_after_five_attempts(
+    api: Api, provider: ChatProvider, requested: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*args: object) -> None:
         raise ZeroDivisionError
 
@@ -397,7 +400,8 @@ def test_a_bug_that_is_met_after_a_paid_call_ends_the_job_after_five_attempts(
         due_now(api)
     assert worker.run() == 0
 
-    assert (facts_of(api, id)["state"], facts_of(api, id)["error"]) == ("failed", "internal_error")
+    result = facts_of(api, requested)
+    assert (result["state"], result["error"]) == ("failed", "internal_error")
     assert len(provider.requests) == worker.MAX_ATTEMPTS
 
 
@@ -460,18 +464,13 @@ def during_first_request(monkeypatch: pytest.MonkeyPatch, room: Any, name: str, 
 
 
 def test_a_message_that_comes_while_the_model_thinks_is_not_forgotten(
-    api: Api,
-    provider: ChatProvider,
-    monkeypatch: pytest.MonkeyPatch,
+    api: Api, requested: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    provider.default = a_fact_of_each
-    id = begin(api, "one")["id"]
-    ask(api, id)
     more = {"messages": said("two")}
-    during_first_request(monkeypatch, facts, "_ask", lambda: api.post(f"{ROOT}/{id}/messages", more))
+    during_first_request(monkeypatch, facts, "_ask", lambda: api.post(f"{ROOT}/{requested}/messages", more))
     worker.run()
 
-    assert (facts_of(api, id)["state"], facts_of(api, id)["facts"]) == ("done", 2)
+    assert (facts_of(api, requested)["state"], facts_of(api, requested)["facts"]) == ("done", 2)
 
 
 # --- Deleted sources ---------------------------------------------------------------------------------------------

@@ -409,9 +409,7 @@ def test_a_conversation_deleted_meanwhile_gets_no_summary(api: Api, monkeypatch:
     assert stored(api) == []
 
 
-def test_a_summary_belongs_to_the_user_that_its_conversation_gets_meanwhile(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_summary_belongs_to_the_current_user_of_its_conversation(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     conversation = talk(api, month()[:1])
     path = f"/api/v1/conversations/{conversation['id']}"
     api.patch(path, {"user_id": "alice"})

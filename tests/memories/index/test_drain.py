@@ -501,7 +501,7 @@ def test_a_supplied_vector_is_indexed_unchanged_and_not_embedded(api: Api, embed
     assert (str(hit.id), hit.similarity) == (memory["id"], 1.0)
 
 
-def test_a_vector_of_another_dimension_does_not_hold_up_its_batch(api: Api) -> None:
+def test_a_vector_of_another_dimension_does_not_delay_the_rest_of_its_batch(api: Api) -> None:
     wrong, *others = (api.store(str(at), f"text {at}", embedding=axis(at))["id"] for at in range(3))
     VectorEmbedding.all_tenants.filter(memory_id=wrong).update(vector=np.ones(128, "<f4").tobytes())
     drain()

@@ -356,7 +356,7 @@ def test_a_vector_whose_length_was_checked_for_another_generation_does_not_fit(g
     assert not checked_for_other.fits(generation)
 
 
-def test_a_patch_keeps_the_vector_of_a_generation_that_becomes_active_meanwhile(
+def test_a_patch_keeps_the_vector_of_a_generation_that_has_just_become_active(
     points: Points,
     store: Callable[..., Memory],
     switch: Callable[..., EmbeddingGeneration],

@@ -192,7 +192,7 @@ def test_every_process_uses_the_same_file_after_a_writer_was_killed_while_replac
     third.upsert(ANNA, second[:1])
     other.upsert(ANNA, second[1:])
     expected = {first[0].id, *(point.id for point in second)}
-    assert [set(ids(each)) for each in (index, other, third)] == [expected] * 3
+    assert set(ids(index)) == set(ids(other)) == set(ids(third)) == expected
 
 
 def test_a_point_that_is_replaced_while_it_is_ranked_keeps_its_place(
