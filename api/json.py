@@ -17,7 +17,7 @@ import orjson
 from django.http import HttpRequest, HttpResponse
 from ninja.parser import Parser
 
-from memories.coordinates import RoundedFloat, survives
+from memories.coordinates import RoundedFloat, is_zero, survives
 from somamemory.errors import InvalidInput, MalformedRequest, UnsupportedMediaType
 
 JsonObject = dict[str, object]
@@ -110,7 +110,7 @@ def _integer(digits: str) -> int:
 
 def _float(digits: str) -> float:
     number = float(digits)
-    underflows = not number and any(digit in "123456789" for digit in digits.lower().partition("e")[0])
+    underflows = not number and not is_zero(digits)
     if underflows or not math.isfinite(number):
         raise InvalidInput("body", "contains a number outside the range of a 64-bit float")
     return number

@@ -94,10 +94,17 @@ def survives(digits: str, number: float) -> bool:
     """
     if len(digits) <= _ALWAYS_EXACT_DIGITS and abs(number) >= sys.float_info.min:
         return True
+    if not number:  # Decimal does not accept every exponent of a zero
+        return is_zero(digits)
     written = Decimal(digits)
     if "e" not in digits.lower() and written == written.to_integral_value():
         return written == Decimal(number)
     return written == Decimal(repr(number))
+
+
+def is_zero(digits: str) -> bool:
+    """Return whether a decimal number is zero, whatever its exponent."""
+    return not any(digit in "123456789" for digit in digits.lower().partition("e")[0])
 
 
 def _float(digits: str) -> float:

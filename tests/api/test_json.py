@@ -206,6 +206,6 @@ def test_a_number_that_would_become_zero_is_refused(digits: str) -> None:
         parse(b"[" + digits.encode() + b"]")
 
 
-@pytest.mark.parametrize("digits", ["0e-400", "0.0", "-0.0", "5e-324"])
+@pytest.mark.parametrize("digits", ["0e-400", "0.0", "-0.0", "5e-324", "0e9999999999999999999"])
 def test_a_number_that_is_zero_or_just_fits_is_taken(digits: str) -> None:
     assert parse(b"[" + digits.encode() + b"]") == [float(digits)]
