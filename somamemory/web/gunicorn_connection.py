@@ -61,6 +61,13 @@ class MissingHost(InvalidHeader):  # type: ignore[misc]
         return "an HTTP/1.1 request must have a Host header"
 
 
+class BodyCutOff(InvalidHeader):  # type: ignore[misc]
+    """A request whose client has stopped sending before the end of the body (RFC 9112, section 6.3)."""
+
+    def __str__(self) -> str:
+        return "the body is shorter than its Content-Length; send it again"
+
+
 class Received(Unreader):  # type: ignore[misc]
     """gunicorn's input: the bytes received so far, never the socket.
 
@@ -156,8 +163,19 @@ class Connection:
 
     @property
     def is_complete(self) -> bool:
+        return self._missing == 0
+
+    @property
+    def is_cut_off(self) -> bool:
+        return self.has_ended and bool(self._missing)
+
+    @property
+    def _missing(self) -> int | None:
+        """Return how many bytes of the request have not arrived yet, or None if it is unknown."""
         head = self.head
-        return head is not None and head.body_size is not None and len(self.received) >= head.size + head.body_size
+        if head is None or head.body_size is None:
+            return None
+        return max(0, head.size + head.body_size - len(self.received))
 
     def receive(self, data: bytes) -> None:
         self.received += data
@@ -198,6 +216,8 @@ class Connection:
         request = next(self.parser)
         if request.version >= (1, 1) and not any(name == "HOST" for name, _ in request.headers):
             raise MissingHost("Host", req=request)
+        if self.is_cut_off:
+            raise BodyCutOff("Content-Length", req=request)
         return request
 
     def begin_response(self, response: Any, result: Iterable[bytes]) -> None:

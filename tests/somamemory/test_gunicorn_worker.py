@@ -314,11 +314,24 @@ def test_a_client_that_expects_100_continue_may_be_rejected_before_the_body(serv
     assert response.startswith(b"HTTP/1.1 401 Unauthorized")
 
 
-def test_a_body_that_ends_early_reaches_the_application_as_it_is(service: Service) -> None:
+def test_a_body_that_ends_early_is_rejected(service: Service) -> None:
     connection = service.connect(post(10) + b"01234")
     connection.shutdown(socket.SHUT_WR)
 
-    assert body_of(rest_of(connection)) == b"01234"
+    response = rest_of(connection)
+
+    assert response.startswith(b"HTTP/1.1 400 Bad Request")
+    assert b"shorter than its Content-Length" in response
+    assert service.app.calls == []
+
+
+def test_a_body_that_ends_early_after_the_request_was_tried_is_rejected(service: Service) -> None:
+    connection = service.connect(post(10) + b"01234")
+    assert wait_for(lambda: service.app.calls == ["/echo"])
+    connection.shutdown(socket.SHUT_WR)
+
+    assert rest_of(connection).startswith(b"HTTP/1.1 400 Bad Request")
+    assert service.app.calls == ["/echo"]
 
 
 # --- Framing -----------------------------------------------------------------------------------------------------
