@@ -18,6 +18,7 @@ from somamemory.web.request_state import state_of
 
 # Below this size, gzip costs more than it saves.
 COMPRESS_FROM_BYTES = 1024
+_REFUSES_GZIP = re.compile(r"\bgzip\s*;\s*q=0(\.0*)?\s*(,|$)", re.IGNORECASE)
 _ROOT_ALIASES = re.compile(r"/(?:memories|graph|stats|health|healthz|readyz|ping|metrics)(?:/|$)")
 
 
@@ -61,6 +62,8 @@ class Compression(GZipMiddleware):
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         if not response.streaming and len(getattr(response, "content", b"")) < COMPRESS_FROM_BYTES:
             return response
+        if _REFUSES_GZIP.search(request.META.get("HTTP_ACCEPT_ENCODING", "")):
+            request.META["HTTP_ACCEPT_ENCODING"] = "identity"  # because Django ignores weights
         compressed: HttpResponseBase = super().process_response(request, response)
         return compressed
 

@@ -346,6 +346,23 @@ def test_a_long_answer_is_compressed_for_those_who_can_read_it(api: Api) -> None
     assert "Accept-Encoding" in plain["Vary"]
 
 
+@pytest.mark.parametrize("accepted", ["gzip;q=0", "br, GZIP ; Q=0.000, identity", "identity;q=1, gzip;q=0.0"])
+def test_a_long_answer_is_not_compressed_for_those_who_refuse_gzip(api: Api, accepted: str) -> None:
+    api.store("1", "x" * 2000)
+
+    response = api.get("/memories/1", accept_encoding=accepted)
+
+    assert "Content-Encoding" not in response
+    assert "Accept-Encoding" in response["Vary"]
+
+
+@pytest.mark.parametrize("accepted", ["gzip;q=0.001", "br;q=0, gzip", "gzip; q=1.0"])
+def test_a_weight_above_zero_accepts_gzip(api: Api, accepted: str) -> None:
+    api.store("1", "x" * 2000)
+
+    assert api.get("/memories/1", accept_encoding=accepted)["Content-Encoding"] == "gzip"
+
+
 def test_a_short_answer_is_not_compressed(api: Api) -> None:
     assert "Content-Encoding" not in api.get("/memories/1", accept_encoding="gzip")
 
