@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, BinaryIO, NoReturn
@@ -27,6 +28,8 @@ _COMPRESSION = (
     zipfile.ZIP_STORED,
     zipfile.ZIP_DEFLATED,
 )  # LZMA reserves as much memory as the file requests, up to 4 GiB
+# In a damaged archive, `zipfile` also passes on the errors of the decompressor, and those of invalid names and offsets.
+_DAMAGED = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, NotImplementedError, RuntimeError)
 _SUFFIX = re.compile(r"\.(md|markdown|txt|text)$", re.IGNORECASE)
 _MEMBER = re.compile(r"(?:.*/)?conversations(?:-\d+)?\.json")
 _HEAD_BYTES = 1 << 12
@@ -69,7 +72,7 @@ def _zipped(file: BinaryIO, source: str, max_bytes: int | None) -> Iterator[Impo
                 with archive.open(member) as inner:
                     # The reader stops at the declared size, so the check above cannot be evaded.
                     yield from _json(inner, source)  # type: ignore[arg-type]
-    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+    except _DAMAGED as error:
         yield Broken("the archive", f"cannot be unpacked: {type(error).__name__}")
 
 

@@ -341,6 +341,20 @@ def test_a_damaged_archive_is_reported(damage: Any) -> None:
     assert any(isinstance(item, Broken) for item in read(damage(zipped(conversations__json=file_of(chatgpt())))))
 
 
+def test_an_archive_with_damaged_compressed_data_is_reported() -> None:
+    raw = bytearray(zipped(conversations__json=file_of(chatgpt())))
+    first = 30 + len("conversations.json")  # the compressed data follows the local header and the name
+    raw[first] |= 0b110  # a reserved block type of deflate
+
+    assert "cannot be unpacked" in reason(bytes(raw))
+
+
+def test_an_archive_with_a_damaged_name_is_reported() -> None:
+    raw = zipped(**{"chät.html": b"", "conversations__json": file_of(chatgpt())})
+
+    assert "cannot be unpacked" in reason(raw.replace("ä".encode(), b"\xff\xff"))
+
+
 # --- Markdown and text -------------------------------------------------------------------------------------------
 
 
