@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from conversations import llm
@@ -52,10 +52,12 @@ class Suggestions:
 def suggest(caller: Caller, id: UUID) -> Suggestions:
     """Return at most five suggested labels, best first, without changing the conversation.
 
+    Considers only the labels of the conversation's user, because other users' labels may reveal what they talk about.
     Must not be called inside a transaction. Raises NotFound, LlmUnavailable, LlmBudgetExceeded.
     """
     caller.require("read", [CONVERSATIONS])
     conversation = find(caller, id)
+    caller = replace(caller, tenant=caller.tenant.narrowed_to(conversation.user_id))
     texts = _sample(caller, conversation)
     model = llm.current()
     if not texts:

@@ -655,6 +655,30 @@ def test_a_conversation_without_a_label_gets_one_offline(api: Api) -> None:
     assert not Chore.objects.for_tenant(api.tenant).exists()
 
 
+def test_a_conversation_gets_no_label_of_another_user(api: Api, provider: ChatProvider) -> None:
+    provider.default = says({"labels": []})
+    want(api, auto_label=0.1)
+    begin(api, *BEANS, label="Bob's divorce", user_id="bob")
+    begin(api, *BEANS, label="Vegetables", user_id="ada")
+    begin(api, *BEANS, user_id="ada")
+    due_now(api)
+    worker.run()
+
+    [prompt] = provider.requests
+    assert "Vegetables" in str(prompt)
+    assert "divorce" not in str(prompt)
+
+
+def test_without_a_language_model_a_conversation_gets_no_label_of_another_user(api: Api) -> None:
+    want(api, auto_label=0.1)
+    begin(api, *BEANS, label="Bob's divorce", user_id="bob")
+    id = begin(api, *BEANS, user_id="ada")["id"]
+    due_now(api)
+    worker.run()
+
+    assert conversation(api, id)["label"] == "runner beans"
+
+
 def test_a_label_that_is_not_sure_enough_is_not_given(api: Api) -> None:
     want(api, auto_label=1.0)
     id = begin(api, *BEANS)["id"]
