@@ -26,8 +26,10 @@ _UNESCAPE = re.compile(r"^\\(\\*<!-- soma:)", re.MULTILINE)
 _BEGINNING = re.compile(rf"^{_MARK}conversation ", re.MULTILINE)
 _NAME = r"[A-Za-z]{2,12}"
 _SPEAKERS = {
-    MARKDOWN: re.compile(rf"^(?:#{{1,6}} +({_NAME}):? *$|\*\*({_NAME}):?\*\*:?[ \t]*|({_NAME}):[ \t]+)", re.MULTILINE),
-    TEXT: re.compile(rf"^({_NAME}):(?:[ \t]+|$)", re.MULTILINE),
+    MARKDOWN: re.compile(
+        rf"^(?:#{{1,6}} +({_NAME}):? *\r?$|\*\*({_NAME}):?\*\*:?[ \t]*|({_NAME}):[ \t]+)", re.MULTILINE
+    ),
+    TEXT: re.compile(rf"^({_NAME}):(?:[ \t]+|\r?$)", re.MULTILINE),
 }
 _TITLE = re.compile(r"\A\s*# (.+)$", re.MULTILINE)
 
@@ -64,7 +66,7 @@ def conversation(text: str, kind: str, name: str) -> Imported:
     name: the conversation's label if the text has no title.
     """
     title = _TITLE.search(text) if kind == MARKDOWN else None
-    if title and is_role(title[1].strip(": ")):
+    if title and is_role(title[1].strip(": \r")):
         title = None
     label, full_title = label_of(title[1] if title else name)
     messages = _messages(text[title.end() :] if title else text, _SPEAKERS[kind])

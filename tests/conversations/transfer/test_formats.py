@@ -397,6 +397,21 @@ def test_plain_text_is_split_at_names() -> None:
     assert said(found) == [("user", "Where?\nor when?"), ("assistant", "In spring: soon.")]
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("tea.md", "# Tea\n\n## User\n\nGreen?\n\n## Assistant\n\nBlack.\n"),
+        ("tea.md", "# User\n\nGreen?\n\n# Assistant\n\nBlack.\n"),
+        ("tea.txt", "User:\nGreen?\nAssistant:\nBlack.\n"),
+    ],
+)
+def test_a_text_with_windows_line_endings_is_split_at_speakers(name: str, content: str) -> None:
+    found = one(content.replace("\n", "\r\n"), name=name)
+
+    assert found.label.lower() == "tea"
+    assert said(found) == [("user", "Green?"), ("assistant", "Black.")]
+
+
 def test_a_text_without_speakers_is_attributed_to_the_user() -> None:
     assert said(one("Note: buy beans.\nSoon.")) == [("user", "Note: buy beans.\nSoon.")]
 
