@@ -8,7 +8,7 @@ their wording and order.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -25,6 +25,11 @@ _FULL_TERMS, _MIN_TERMS = 6, 4
 
 _CLOSING = "\"'”’)]"  # noqa: RUF001 - as they occur in texts
 _END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+|(?<=[。！？])|\n+")  # noqa: RUF001 - sentence endings of other scripts
+# The average length of a word in scripts without spaces between words: Han and kana; Thai, Lao, Burmese and Khmer.
+_UNSPACED_WORD = re.compile(
+    "[\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff]{2}"
+    "|[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]{5}"
+)
 
 
 def sentences(passage: str) -> list[str]:
@@ -40,15 +45,23 @@ def sentences(passage: str) -> list[str]:
     return [piece for piece in pieces if piece and len(piece) <= MAX_SENTENCE_LENGTH]
 
 
+def word_count(text: str) -> int:
+    """Return the number of words in a text, estimated for scripts without spaces between words."""
+    return len(text.split()) + sum(1 for _ in _UNSPACED_WORD.finditer(text))
+
+
 def weight(sentence: str) -> float:
     """Return the weight of a sentence in (0, 1], based on its number of content words (not stop words)."""
     return max(min(len(analyzer.content_terms(sentence)) / _FULL_TERMS, 1.0), 0.01)
 
 
-def select(sentences: Sequence[str], vectors: Vectors, max_words: int) -> list[int]:
-    """Return the indexes of the selected sentences in reading order: at least one, then as many as `max_words` allows.
+def select(
+    sentences: Sequence[str], vectors: Vectors, max_length: int, length: Callable[[str], int] = word_count
+) -> list[int]:
+    """Return the indexes of the selected sentences in reading order: at least one, then as many as `max_length` allows.
 
     vectors: array of shape (len(sentences), dimension). A zero row has no similarity to any sentence.
+    length: returns the length of a sentence, in words or in tokens.
     """
     if not sentences:
         return []
@@ -59,16 +72,16 @@ def select(sentences: Sequence[str], vectors: Vectors, max_words: int) -> list[i
     redundancy = np.zeros(len(sentences), dtype=np.float32)
     eligible = weights >= _MIN_TERMS / _FULL_TERMS
     eligible = eligible if eligible.any() else np.ones(len(sentences), dtype=bool)
-    lengths = np.array([len(sentence.split()) for sentence in sentences])
+    lengths = np.array([length(sentence) for sentence in sentences])
     selected: list[int] = []
-    words_left = max_words
+    length_left = max_length
     while eligible.any():
         scores = np.where(eligible, BALANCE * centrality - (1 - BALANCE) * redundancy, -np.inf)
         best = int(scores.argmax())
         selected.append(best)
-        words_left -= int(lengths[best])
+        length_left -= int(lengths[best])
         redundancy = np.maximum(redundancy, unit @ unit[best])
-        eligible &= lengths <= words_left
+        eligible &= lengths <= length_left
         eligible[selected] = False
         eligible &= redundancy < 0.999  # drop repeated sentences
     return sorted(selected)

@@ -8,7 +8,7 @@ is regenerated only if the fingerprint changes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property, partial
@@ -217,7 +217,7 @@ class _RollUp:
         ]
 
     def _generate(self, period: Period, texts: Sequence[Mapping[str, str]]) -> _Text:
-        words = sum(len(text["text"].split()) for text in texts)
+        words = sum(extractive.word_count(text["text"]) for text in texts)
         max_words = max(_MIN_WORDS, min(MAX_WORDS[period.level], words // 2))
         if self.model is None:
             return _Text(_extract(texts, max_words), EXTRACTIVE, 0)
@@ -292,14 +292,16 @@ def _new_memory(conversation: Conversation, period: Period, source: _Source, tex
     )
 
 
-def _extract(texts: Sequence[Mapping[str, str]], max_words: int) -> str:
+def _extract(
+    texts: Sequence[Mapping[str, str]], max_length: int, length: Callable[[str], int] = extractive.word_count
+) -> str:
     """Return the most informative sentences, one per line."""
     all_sentences = (sentence for text in texts for sentence in extractive.sentences(text["text"]))
     sentences = list(islice(all_sentences, extractive.MAX_SENTENCES))
     if not sentences:  # for example, if the text is one long table
         return texts[0]["text"][: extractive.MAX_SENTENCE_LENGTH].strip() if texts else ""
     vectors = embeddings.of(generations.active()).embed(sentences)
-    return "\n".join(sentences[index] for index in extractive.select(sentences, vectors, max_words))
+    return "\n".join(sentences[index] for index in extractive.select(sentences, vectors, max_length, length))
 
 
 def _within_prompt(texts: Sequence[Mapping[str, str]]) -> Sequence[Mapping[str, str]]:
@@ -307,7 +309,7 @@ def _within_prompt(texts: Sequence[Mapping[str, str]]) -> Sequence[Mapping[str, 
     total = sum(estimated_tokens(text["text"]) + 10 for text in texts)
     if total <= MAX_PROMPT_TOKENS:
         return texts
-    return [{"from": "extract", "text": _extract(texts, MAX_PROMPT_TOKENS // 2)}]
+    return [{"from": "extract", "text": _extract(texts, MAX_PROMPT_TOKENS, estimated_tokens)}]
 
 
 def _texts_of(parts: Sequence[Summary]) -> list[dict[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from random import Random
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from django.db.models import F
 
 from conversations import llm
 from conversations.enrichment import schedule, summaries
+from conversations.enrichment.summaries import MAX_PROMPT_TOKENS
 from conversations.llm import wire
+from conversations.llm.base import estimated_tokens
 from conversations.models import Conversation, LlmCall
 from graph.models import Link
 from memories.models import Memory
@@ -20,6 +23,7 @@ from tenants.caller import Caller
 from tenants.models import AuditEvent
 from testing.chat_provider import ChatProvider, answers, dies, fails, hangs, says
 from tests.conftest import Api, drain, problem_of
+from tests.support.conversations import begin
 
 TOPICS = (
     "The greenhouse needs a new heater before the first frost, and Ada will order one from the shop in Bern.",
@@ -92,6 +96,15 @@ def test_a_day_is_summarised_by_its_own_sentences(api: Api) -> None:
     assert (summary["model"], summary["tokens_used"], summary["period"]) == ("extractive", 0, "2026-10-05")
     assert (summary["covers"]["messages"], summary["covers"]["left_out"]) == (3, 0)
     assert (summary["covers"]["first_turn"], summary["covers"]["last_turn"]) == (7, 9)
+
+
+def test_a_summary_in_a_language_without_spaces_is_short(api: Api) -> None:
+    notes = [f"我们在第{number}次会议上讨论了温室的加热器并决定由安娜在伯尔尼订购新的零件。" for number in range(60)]
+    id = begin(api, *notes)["id"]
+
+    summary = summarize(api, id)["summary"]
+
+    assert 0 < len(summary) < 2 * 60  # a daily summary has at most 60 words
 
 
 def test_without_a_day_the_last_period_is_meant(api: Api) -> None:
@@ -335,6 +348,21 @@ def test_a_model_writes_the_summary_where_there_is_one(api: Api, provider: ChatP
     assert len(provider.requests) == 5  # four days, then the week
     assert "note 7 of the season" in provider.prompt(0)
     assert "They talked about beans." in provider.prompt(4)
+
+
+@pytest.mark.parametrize(
+    "letters", ["".join(map(chr, range(0x4E00, 0x5600))), "abcdefghijklmnopqrstuvwxyz0123456789/-_"]
+)
+def test_the_prompt_of_a_long_text_without_spaces_is_limited(api: Api, provider: ChatProvider, letters: str) -> None:
+    provider.default = says({"summary": "Short."})
+    random = Random(1)
+    texts = ["\n".join("".join(random.choices(letters, k=200)) for _ in range(100)) for _ in range(10)]
+    id = begin(api, *texts)["id"]
+
+    summarize(api, id)
+
+    [body] = provider.requests
+    assert estimated_tokens(body["messages"][-1]["content"]) < 1.1 * MAX_PROMPT_TOKENS
 
 
 def test_a_generated_summary_is_not_requested_again(api: Api, provider: ChatProvider) -> None:
