@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from graph import link_history, retention, services
-from graph.models import Link
+from graph.models import Link, LinkVersion
 from memories import deletion, namespaces, reserved_namespaces
 from somamemory.errors import Conflict, InvalidInput, NotFound
 from tenants import audit
@@ -71,9 +72,9 @@ def delete(
     Raises NotFound if the namespace is empty, unless `below` is set.
     """
     _require(caller, "delete", [name])
-    found = list(namespaces.below(caller, name)) if below else [name]
+    found = _below(caller, name, purge) if below else [name]
     _require(caller, "delete", found)
-    if not below and _is_empty(caller, name):
+    if not below and _is_empty(caller, name) and not (purge and _linked(caller, Q(namespace=name))):
         raise _not_found(name)
     memories = links = 0
     for namespace in found:
@@ -87,6 +88,24 @@ def delete(
             progress()
     receipt = Receipt(found, memories, links, timezone.now(), caller.request_id)
     return _recorded(caller, "namespace.purge" if purge else "namespace.delete", name, name, receipt)
+
+
+def _below(caller: Caller, name: str, purge: bool) -> list[str]:
+    """Return the namespaces to delete, by name. A purge also covers those that contain only links."""
+    found = set(namespaces.below(caller, name))
+    if purge:
+        found |= _linked(caller, namespaces.covered(name))
+    if len(found) > namespaces.MAX_BELOW:
+        raise namespaces.too_many_below()
+    return sorted(found)
+
+
+def _linked(caller: Caller, condition: Q) -> set[str]:
+    """Return the namespaces that contain links or earlier versions of links, and that the caller can access."""
+    if caller.namespaces:
+        condition &= Q(namespace__in=caller.namespaces)
+    rows = (model.objects.for_tenant(caller.tenant).filter(condition) for model in (Link, LinkVersion))
+    return {name for links in rows for name in links.order_by().values_list("namespace", flat=True).distinct()}
 
 
 def _require(caller: Caller, scope: str, names: list[str]) -> None:

@@ -117,8 +117,12 @@ def below(caller: Caller, prefix: str) -> tuple[str, ...]:
     """
     found = tuple(islice(names(caller, prefix), MAX_BELOW + 1))
     if len(found) > MAX_BELOW:
-        raise InvalidInput("namespace_prefix", f"covers more than {MAX_BELOW} namespaces; use a longer prefix")
+        raise too_many_below()
     return found or (prefix,)
+
+
+def too_many_below() -> InvalidInput:
+    return InvalidInput("namespace_prefix", f"covers more than {MAX_BELOW} namespaces; use a longer prefix")
 
 
 def move_batch(caller: Caller, old: str, new: str) -> int:

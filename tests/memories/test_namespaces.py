@@ -263,6 +263,54 @@ def test_a_purged_namespace_leaves_nothing(api: Api) -> None:
     assert not Link.objects.for_tenant(api.tenant).exists()
 
 
+def purge(api: Api, name: str, **options: bool) -> Any:
+    return api.post("/api/v1/namespaces/delete", {"namespace": name, "purge": True, **options})
+
+
+def link_in_namespaces(api: Api, *names: str) -> None:
+    for name in names:
+        api.post("/api/v1/graph/link", {"from_coord": "8", "to_coord": "9", "namespace": name})
+
+
+def test_a_purge_removes_the_links_of_namespaces_below_without_memories(api: Api) -> None:
+    store_in_namespaces(api, ["a/b"])
+    link_in_namespaces(api, "a", "a/b", "a/c", "ab")
+
+    receipt = purge(api, "a", below=True).json()
+
+    assert (receipt["namespaces"], receipt["links"]) == (["a", "a/b", "a/c"], 3)
+    assert [link.namespace for link in Link.objects.for_tenant(api.tenant)] == ["ab"]
+
+
+def test_a_purge_of_few_namespaces_is_limited_to_those_of_the_key(api: Api) -> None:
+    link_in_namespaces(api, "a", "a/b", "a/c")
+    limited = Api(issue_key(api.tenant, ("read", "delete"), namespaces=["a", "a/b"]), api.tenant)
+
+    assert purge(limited, "a", below=True).json()["namespaces"] == ["a", "a/b"]
+
+
+def test_a_purge_of_too_many_namespaces_with_links_is_refused(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(namespaces, "MAX_BELOW", 2)
+    link_in_namespaces(api, "a", "a/b", "a/c")
+
+    problem_of(purge(api, "a", below=True), 422, field="namespace_prefix")
+
+
+@pytest.mark.parametrize("below", [True, False])
+def test_a_purge_that_was_interrupted_before_the_history_of_links_can_continue(
+    api: Api, monkeypatch: pytest.MonkeyPatch, below: bool
+) -> None:
+    link_in_namespaces(api, "a", "a")
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr("graph.link_history.forget_batch", lambda caller, namespace: 1 / 0)
+        assert purge(api, "a", below=below).status_code == 500
+    assert not Link.objects.for_tenant(api.tenant).exists()
+
+    assert purge(api, "a", below=below).status_code == 200
+
+    assert not LinkVersion.objects.for_tenant(api.tenant).exists()
+
+
 def delete(api: Api, **body: Any) -> Any:
     return api.post("/memories/delete", body)
 
