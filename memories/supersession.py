@@ -92,9 +92,23 @@ def without_problems(caller: Caller, items: Sequence[NewMemory | SomaError]) -> 
     for namespace in {item.namespace for _, item in new}:
         group = [(at, item) for at, item in new if item.namespace == namespace]
         named = _named(caller, namespace, [name for _, item in group for name in item.supersedes])
+        starts = _starts([item for item in items if isinstance(item, NewMemory) and item.namespace == namespace])
+        for older in named.values():  # another item may replace it before it is superseded
+            times = [older.valid_from, *(starts.get(name) for name in _names_of(older))]
+            older.valid_from = max(filter(None, times), default=None)
         for at, item in group:
             results[at] = _problem(item, named) or item
     return results
+
+
+def _starts(items: Iterable[NewMemory]) -> dict[Address, datetime]:
+    """Return the latest time from which a memory stored at each address is valid."""
+    starts: dict[Address, datetime] = {}
+    for item in items:
+        for name in (item.coordinate, item.key):
+            if name is not None and item.valid_from is not None:
+                starts[name] = max(item.valid_from, starts.get(name, item.valid_from))
+    return starts
 
 
 def _problem(item: NewMemory, named: Mapping[Address, Memory]) -> InvalidInput | None:

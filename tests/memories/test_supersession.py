@@ -165,6 +165,34 @@ def test_an_invalid_name_fails_only_its_own_item_of_a_bulk_request(api: Api, old
     assert hits(api) == ["b", "old"]
 
 
+def test_an_item_that_supersedes_a_memory_that_another_item_makes_valid_later_fails_alone(
+    api: Api, old: dict[str, Any]
+) -> None:
+    items = [
+        {"key": "old", "payload": {"text": "home is Geneva"}, "valid_from": "2999-01-01T00:00:00Z"},
+        {"key": "new", "payload": {"text": "home is Bern"}, "supersedes": [{"id": old["id"]}]},
+    ]
+
+    response = api.post("/memories/bulk", {"items": items})
+    whole = problem_of(api.post("/memories/bulk", {"items": items, "atomic": True}), 422)
+
+    assert [result["status"] for result in response.json()["results"]] == [200, 422]
+    assert [error["field"] for error in whole["errors"]] == ["items.1.supersedes"]
+
+
+def test_of_two_items_that_supersede_each_other_only_the_later_is_stored(api: Api, old: dict[str, Any]) -> None:
+    store(api, "older", "home is Basel")
+    items = [
+        {"key": "old", "payload": {"text": "home is Geneva"}, "supersedes": [{"key": "older"}]},
+        {"key": "older", "payload": {"text": "home is Bern"}, "supersedes": [{"key": "old"}]},
+    ]
+
+    response = api.post("/memories/bulk", {"items": items})
+
+    assert [result["status"] for result in response.json()["results"]] == [422, 200]
+    assert hits(api) == ["older"]
+
+
 INVALID = {
     "unknown key": ({"key": "none"}, "does not identify a memory in this namespace: key 'none'"),
     "unknown id": ({"id": MISSING}, f"does not identify a memory in this namespace: id '{MISSING}'"),
