@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, cast
 from uuid import UUID
 
+from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest
 
 from somamemory.errors import InvalidInput
@@ -62,3 +63,14 @@ class Request(HttpRequest):
 
 def as_api(request: HttpRequest) -> Request:
     return cast(Request, request)
+
+
+def absolute_url(request: HttpRequest, path: str) -> str:
+    """Return the URL of a path on this server, or only the path if the Host header is not a valid name.
+
+    With `SOMA_ALLOWED_HOSTS=*`, a client may use a name that Django rejects, such as one with an underscore.
+    """
+    try:
+        return request.build_absolute_uri(path)
+    except DisallowedHost:
+        return path

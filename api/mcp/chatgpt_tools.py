@@ -14,6 +14,7 @@ from api.mcp import results
 from api.mcp.memory_tools import at_id
 from api.mcp.message import message_of
 from api.mcp.routes import send
+from api.request import absolute_url
 
 MAX_RESULTS, MAX_TITLE, MAX_TEXT_TOKENS, MAX_METADATA_BYTES = 10, 80, 10_000, 8_192
 
@@ -49,5 +50,5 @@ def fetch(request: HttpRequest, params: Fetch) -> dict[str, Any]:
 
 def _source(request: HttpRequest, memory: dict[str, Any]) -> dict[str, str]:
     title = memory["payload"].get("title") or memory["key"] or results.text_of(memory["payload"])
-    url = request.build_absolute_uri(f"/api/v1/memories/by-id/{memory['id']}")
+    url = absolute_url(request, f"/api/v1/memories/by-id/{memory['id']}")
     return {"id": memory["id"], "title": " ".join(str(title).split())[:MAX_TITLE], "url": url}

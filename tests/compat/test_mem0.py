@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
@@ -244,6 +245,18 @@ def test_pages_are_numbered_and_linked(filed: Api) -> None:
     assert [[memory["memory"] for memory in page["results"]] for page in pages] == [["three", "Two"], ["one"]]
     assert (pages[0]["previous"], pages[1]["next"], {page["count"] for page in pages}) == (None, None, {3})
     assert pages[0]["next"].endswith("/mem0/v3/memories/?page_size=2&page=2")
+
+
+@pytest.mark.parametrize("path", ["/mem0/v1/memories/?user_id=ada&", "/mem0/v1/entities/?", "/mem0/v1/events/?"])
+def test_pages_are_linked_even_if_the_name_of_the_server_is_not_valid(
+    filed: Api, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "ALLOWED_HOSTS", ["*"])
+
+    first = ok(filed.get(path + "page=1&page_size=1", host="soma_web:9595"))
+
+    assert first["next"].startswith("/mem0/v1/")
+    assert ok(filed.get(first["next"]))["previous"] is not None
 
 
 def test_a_search_scores_by_relevance_and_respects_the_threshold(filed: Api) -> None:

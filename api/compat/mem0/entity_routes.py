@@ -10,7 +10,7 @@ from api.compat.layer import CompatRouter
 from api.compat.mem0 import changing, names, presenters
 from api.compat.mem0.schemas import EntityKind, PageParams, SourceParams
 from api.json import reply
-from api.request import Request
+from api.request import Request, absolute_url
 from memories import owners
 from somamemory.errors import InvalidInput, NotFound
 from tenants.caller import Caller
@@ -30,7 +30,7 @@ def entities(request: Request, query: Query[PageParams]) -> HttpResponse:
     found = [owner for field in owners.FIELDS for owner in _owners(caller, field)]
     start = (query.page - 1) * query.page_size
     items = [presenters.entity(caller.tenant, owner) for owner in found[start : start + query.page_size]]
-    url = request.build_absolute_uri(request.path)
+    url = absolute_url(request, request.path)
     return reply(presenters.page(len(found), items, url, query.page, query.page_size))
 
 

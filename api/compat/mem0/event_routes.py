@@ -12,7 +12,7 @@ from api.compat.layer import CompatRouter
 from api.compat.mem0 import inference, names, presenters, reading
 from api.compat.mem0.schemas import PageParams, SourceParams
 from api.json import reply
-from api.request import Request
+from api.request import Request, absolute_url
 from memories.numbered_pages import numbered_page
 from memories.selectors import Narrowing
 
@@ -36,5 +36,5 @@ def events(request: Request, query: Query[PageParams]) -> HttpResponse:
     page = numbered_page(request.caller, [names.MEM0], Narrowing(), query.page, query.page_size)
     groups = [(id, list(memories)) for id, memories in groupby(page.items, key=names.event_of)]
     items = [presenters.event(id, "SUCCEEDED", memories, memories[0].created_at) for id, memories in groups]
-    url = request.build_absolute_uri(request.path)
+    url = absolute_url(request, request.path)
     return reply(presenters.page(page.count, items, url, query.page, query.page_size))

@@ -25,7 +25,7 @@ from api.compat.mem0.schemas import (
     OwnedSearchBody,
 )
 from api.json import JsonObject, reply
-from api.request import Request
+from api.request import Request, absolute_url
 from somamemory.errors import InvalidInput
 
 # Mounted before `routes`, where /v1/memories/search/ would be a memory's id.
@@ -84,7 +84,7 @@ def _list_response(
     items = [presenters.memory(memory) for memory in page.items]
     if is_page:
         parameters = {name: value for name, value in request.GET.items() if name not in ("page", "page_size")}
-        url = request.build_absolute_uri(request.path) + (f"?{urlencode(parameters)}" if parameters else "")
+        url = absolute_url(request, request.path) + (f"?{urlencode(parameters)}" if parameters else "")
         return reply(presenters.page(page.count, items, url, number, size))
     if page.count > MAX_PAGE_SIZE:
         raise InvalidInput("page_size", f"there are more than {MAX_PAGE_SIZE:,} memories; send page and page_size")

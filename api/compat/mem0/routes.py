@@ -20,7 +20,7 @@ from api.compat.mem0.schemas import (
     UpdateBody,
 )
 from api.json import reply
-from api.request import Request
+from api.request import Request, absolute_url
 
 PREFIX = "/mem0"
 
@@ -56,7 +56,7 @@ def list_memories(request: Request, query: Query[PageParams], body: ListBody) ->
     throttle.charge(request, query.page_size, per=100)
     page = reading.page(request.caller, body.all_filters, query.page, query.page_size)
     items = [presenters.memory(memory) for memory in page.items]
-    url = request.build_absolute_uri(request.path)
+    url = absolute_url(request, request.path)
     return reply(presenters.page(page.count, items, url, query.page, query.page_size))
 
 
