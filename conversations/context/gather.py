@@ -108,7 +108,7 @@ def gather(caller: Caller, request: ContextRequest, as_of: datetime) -> Gathered
     collected = rules.Distinct(settings.CONTEXT_DUPLICATE)
     distinct, duplicates = collected.add(best_first)
     best, _ = rules.pack(distinct, request.target)
-    neighbours = rules.best_first(pool.add(_neighbours(caller, scope, pool, best)))
+    neighbours = rules.best_first(pool.add(_neighbours(caller, request, scope, pool, best)))
     fresh, repeated = collected.add(neighbours)
     excluded, degraded = _excluded(caller, request, scope, results.stats)
     return Gathered(
@@ -306,8 +306,10 @@ def _recent(caller: Caller, request: ContextRequest, as_of: datetime, scope: _Sc
     return large_rows.first_fitting(rows.order_by("-created_at", "-coordinate_key"), _RECENT)
 
 
-def _neighbours(caller: Caller, scope: _Scope, pool: Pool, best: Sequence[Candidate]) -> list[Proposal]:
-    """Return the turns before and after the best candidates, unless they are already candidates."""
+def _neighbours(
+    caller: Caller, request: ContextRequest, scope: _Scope, pool: Pool, best: Sequence[Candidate]
+) -> list[Proposal]:
+    """Return the sufficiently relevant turns before and after the best candidates that are not candidates yet."""
     near: dict[str, Candidate] = {}
     for candidate in rules.best_first(best)[:_WITH_NEIGHBOURS]:
         if pool.memories[candidate.id].namespace == CONVERSATIONS:
@@ -315,7 +317,9 @@ def _neighbours(caller: Caller, scope: _Scope, pool: Pool, best: Sequence[Candid
                 near.setdefault(key, candidate)
     there = large_rows.in_order(scope.messages(caller), "coordinate_key", list(near))
     rows = [row for row in there if row is not None and row.id not in pool.memories]
-    return [_neighbour(row, near[row.coordinate_key]) for row in rows]
+    neighbours = [_neighbour(row, near[row.coordinate_key]) for row in rows]
+    least = request.min_relevance or 0.0
+    return [proposal for proposal in neighbours if proposal.relevance is None or proposal.relevance >= least]
 
 
 def _neighbour(row: Memory, candidate: Candidate) -> Proposal:

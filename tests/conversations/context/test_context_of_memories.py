@@ -148,6 +148,14 @@ def test_a_context_can_require_a_relevance_from_every_item(api: Api) -> None:
     assert contents(assemble(api, QUERY, min_relevance=best)) == {"The aardvark sleeps in the vault"}
 
 
+def test_the_turns_next_to_a_hit_need_the_required_relevance_too(api: Api) -> None:
+    begin(api, "The aardvark sleeps in the vault", "It snores", "Taxes are due in April")
+    drain()
+
+    assert min(item["relevance"] for item in assemble(api, QUERY)["items"]) < 0.5
+    assert min(item["relevance"] for item in assemble(api, QUERY, min_relevance=0.5)["items"]) >= 0.5
+
+
 def test_a_pinned_message_that_no_search_found_has_no_relevance(api: Api) -> None:
     id = begin(api, "Always answer in French")["id"]
     api.request("PUT", f"/api/v1/conversations/{id}/pin")
