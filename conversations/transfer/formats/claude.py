@@ -13,6 +13,7 @@ from memories.payloads import Json
 
 SOURCE = "claude"
 _MAX_INDENTED_LEVELS = 16
+_IMAGES = {"image", "image_url", "input_image"}
 _NOT_SAID = {"thinking", "redacted_thinking", "token_budget", "flag"}
 
 
@@ -81,7 +82,7 @@ def text_of(content: object, left_out: Counter[str]) -> Iterator[str]:
             yield f"[result: {block.get('name') or 'tool'}]\n" + "\n".join(text_of(block.get("content"), left_out))
         elif isinstance(block.get("text"), str):
             yield block["text"]
-        elif kind == "image":
+        elif kind in _IMAGES:
             yield "[image]"
 
 

@@ -16,6 +16,7 @@ from memories.payloads import Json
 SOMA = "soma"
 SOURCE = "messages"
 FORMAT = "somamemory.conversation/1"
+_KEPT = tuple(name for name in MORE if name != "content_parts")  # of model APIs; parts become text
 
 
 def is_ours(item: Json) -> bool:
@@ -94,7 +95,8 @@ def _message(raw: Any, left_out: Counter[str]) -> NewMessage | None:
         raise Unreadable("a message is not an object")
     content = raw.get("content", raw.get("text"))
     text = "\n\n".join(part for part in text_of(content, left_out) if part.strip())
-    if not text:
+    more = {name: raw[name] for name in _KEPT if raw.get(name) and _is_as_exported(name, raw[name])}
+    if not text and "tool_calls" not in more and "tool_call_id" not in more:
         left_out["empty"] += 1
         return None
     metadata = raw.get("metadata")
@@ -103,6 +105,7 @@ def _message(raw: Any, left_out: Counter[str]) -> NewMessage | None:
         content=text,
         metadata=metadata if isinstance(metadata, dict) else {},
         timestamp=moment(raw.get("timestamp") or raw.get("created_at")),
+        more=more,
     )
 
 

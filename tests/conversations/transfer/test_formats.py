@@ -178,6 +178,37 @@ def test_simple_forms_are_read(source: Any) -> None:
     assert said(one(file_of(source))) == [("user", "Hi"), ("assistant", "Hello")]
 
 
+def test_messages_of_model_apis_keep_their_tool_calls_and_results() -> None:
+    calls = [{"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}]
+    found = one(
+        file_of(
+            [
+                {"role": "user", "name": "ada", "content": "Does it rain?"},
+                {"role": "assistant", "content": None, "tool_calls": calls},
+                {"role": "tool", "tool_call_id": "call_1", "content": ""},
+                {"role": "assistant", "content": "I try again.", "tool_calls": calls},
+                {"role": "tool", "tool_call_id": "call_1", "content": "Yes"},
+            ]
+        )
+    )
+
+    assert [(message.content, message.more) for message in found.messages] == [
+        ("Does it rain?", {"name": "ada"}),
+        ("", {"tool_calls": calls}),
+        ("", {"tool_call_id": "call_1"}),
+        ("I try again.", {"tool_calls": calls}),
+        ("Yes", {"tool_call_id": "call_1"}),
+    ]
+    assert found.left_out == {}
+
+
+@pytest.mark.parametrize("kind", ["image", "image_url", "input_image"])
+def test_an_image_in_a_message_is_shown_as_one(kind: str) -> None:
+    content = [{"type": "text", "text": "Look:"}, {"type": kind, kind: {"url": "data:,"}}]
+
+    assert said(one(file_of([{"role": "user", "content": content}]))) == [("user", "Look:\n\n[image]")]
+
+
 def test_a_single_object_over_many_lines_is_one_conversation() -> None:
     assert one(json.dumps(claude(), indent=2)).source == "claude"
 
