@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, BinaryIO, NoReturn
 
 from conversations.transfer.formats import chatgpt, claude, simple, splitting, text
-from conversations.transfer.formats.base import Broken, Imported, Unreadable, checked
+from conversations.transfer.formats.base import Broken, Imported, Unreadable, checked, dated
 from conversations.transfer.formats.splitting import Element
 
 AUTO = "auto"
@@ -183,7 +183,7 @@ def _kind_of_text(whole: str, source: str, name: str) -> str:
 
 def _read_one(place: str, read: Callable[[], Imported]) -> Imported | Broken:
     try:
-        return checked(read())
+        return checked(dated(read()))
     except Unreadable as error:
         return Broken(place, str(error))
     except RecursionError:

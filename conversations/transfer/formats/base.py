@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -62,6 +62,19 @@ class Imported:
     left_out: Mapping[str, int] = field(default_factory=dict)
     ids: Ids = field(default_factory=Ids)
     external_id: str | None = None
+
+
+def dated(item: Imported) -> Imported:
+    """Give each message without a time that of the message before it, so that times follow the order of the turns.
+
+    The first messages get the first time that is known. If none is known, the messages count as sent now.
+    """
+    at = next((message.timestamp for message in item.messages if message.timestamp is not None), None)
+    messages = []
+    for message in item.messages:
+        at = message.timestamp or at
+        messages.append(replace(message, timestamp=at))
+    return replace(item, messages=messages)
 
 
 def checked(item: Imported) -> Imported:

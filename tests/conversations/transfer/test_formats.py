@@ -232,6 +232,24 @@ def test_a_named_source_takes_no_other_form() -> None:
     assert "the 'claude' format" in reason(file_of(chatgpt()), source="claude")
 
 
+def test_a_message_without_a_time_has_that_of_the_message_before_it() -> None:
+    source = chatgpt()
+    source["mapping"]["result"]["message"]["create_time"] = None
+
+    times = [message.timestamp for message in one(file_of(source)).messages]
+
+    assert None not in times
+    assert times[2] == times[1]
+
+
+def test_a_first_message_without_a_time_has_that_of_the_next_one() -> None:
+    first, second = {"role": "system", "content": "Be brief"}, {"role": "user", "content": "Hi", "timestamp": 1.7e9}
+
+    found = one(file_of([first, second])).messages
+
+    assert found[0].timestamp == found[1].timestamp
+
+
 # --- Broken files ------------------------------------------------------------------------------------------------
 
 
