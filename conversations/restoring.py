@@ -20,7 +20,7 @@ from django.utils import timezone
 from conversations import list_cache, lookup
 from conversations.enrichment import fact_links, queue
 from conversations.lookup import with_derived
-from conversations.models import Chore, ColdFile, Conversation, DeletedConversation
+from conversations.models import Chore, ColdFile, Conversation, DeletedConversation, ImportedConversation
 from graph import retention as links
 from memories import coordinates, history
 from memories import restoring as memories
@@ -177,7 +177,7 @@ def forget_expired(limit: int = 1_000) -> int:
 
 @transaction.atomic
 def forget(caller: Caller, row: DeletedConversation) -> None:
-    """Delete the row of a deleted conversation, and the links and the history of its messages.
+    """Delete the row of a deleted conversation, the record of its import, and its messages' links and history.
 
     The messages of a cold conversation have no rows whose removal would delete these.
     """
@@ -187,6 +187,14 @@ def forget(caller: Caller, row: DeletedConversation) -> None:
     root = coordinates.from_key(row.key)
     links.forget_subtree(caller, CONVERSATIONS, root)
     history.forget_subtree(caller, CONVERSATIONS, root)
+    forget_imports(caller, row.conversation_id)
+
+
+def forget_imports(caller: Caller, id: UUID) -> None:
+    """Delete the records of the imports of a conversation. Must be called in the transaction that purges it."""
+    imports = ImportedConversation.objects.for_tenant(caller.tenant).filter(conversation_id=id)
+    usage.add(caller.tenant, 0, -sum(row.size() for row in imports))
+    imports.delete()
 
 
 def _restorable(caller: Caller) -> QuerySet[DeletedConversation]:

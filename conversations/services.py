@@ -27,7 +27,6 @@ from conversations.models import (
     PINNED_IMPORTANCE,
     Conversation,
     DeletedConversation,
-    ImportedConversation,
     NumberStripe,
 )
 from graph import retention as links
@@ -279,9 +278,7 @@ def _erase(caller: Caller, id: UUID, root: Coordinate, *, purge: bool) -> None:
     tiers.forget(caller, id, at_once=purge)
     if purge:
         history.forget_subtree(caller, CONVERSATIONS, root)  # which also covers messages in cold storage
-        imports = ImportedConversation.objects.for_tenant(caller.tenant).filter(conversation_id=id)
-        usage.add(caller.tenant, 0, -sum(row.size() for row in imports))
-        imports.delete()
+        restoring.forget_imports(caller, id)
 
 
 def _next_number(caller: Caller) -> int:

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as bounded
 from hypothesis import strategies as st
 
-from conversations import lookup, services
+from conversations import lookup, restoring, services
 from conversations.models import Conversation, ImportedConversation
 from conversations.query import ConversationQuery
 from conversations.transfer import exporting, formats, importing
@@ -139,6 +139,16 @@ def test_a_deleted_conversation_is_imported_again(api: Api) -> None:
 
     assert report(api, file_of(claude()))["conversations"] == {"created": 1}
     assert ImportedConversation.objects.for_tenant(api.tenant).count() == 1
+
+
+def test_nothing_remains_of_an_import_after_the_retention_period(api: Api, settings: Any) -> None:
+    report(api, file_of(claude()))
+    api.delete(f"/api/v1/conversations/{Conversation.objects.for_tenant(api.tenant).get().id}")
+
+    settings.RETENTION_DAYS = 0
+    restoring.forget_expired()
+
+    assert not ImportedConversation.objects.for_tenant(api.tenant).exists()
 
 
 def test_a_dry_run_reports_and_stores_nothing(api: Api) -> None:
