@@ -47,7 +47,11 @@ class Target:
 
         if self.url is not None:
             return Client(self.url, self.api_key, tenant=self.tenant)
-        return _local_server(self) or Client.embedded(self.use_data_dir(), tenant=self.tenant)
+        folder = self.use_data_dir()
+        client = _local_server(folder) or Client.embedded(folder)
+        if self.api_key:
+            client = client.with_options(headers={"Authorization": f"Bearer {self.api_key}"})
+        return client.tenant(self.tenant) if self.tenant else client
 
     def use_data_dir(self) -> Path:
         """Set the data folder for the settings and return it. Raises ConfigurationError if the settings are invalid."""
@@ -68,19 +72,16 @@ class Target:
         return send(operation, **given).json()
 
 
-def _local_server(target: Target) -> Client | None:
-    """Return a client for the server that uses the local data folder, or None if there is none."""
-    from somamemory_client import Client
-
-    folder = target.use_data_dir()
+def _local_server(folder: Path) -> Client | None:
+    """Return a client with the folder's first key for the server that uses the folder, or None if there is none."""
     from somamemory import server_address, settings
+    from somamemory_client import Client
 
     key_file = folder / "first-key"
     if not key_file.is_file():
         return None
-    url = server_address.local_url(settings.HOST, settings.PORT)
-    key = target.api_key or key_file.read_text(encoding="utf-8", errors="replace").strip()
-    client = Client(url, key, tenant=target.tenant)
+    key = key_file.read_text(encoding="utf-8", errors="replace").strip()
+    client = Client(server_address.local_url(settings.HOST, settings.PORT), key)
     return client if _accepts(client) else None
 
 
