@@ -139,9 +139,10 @@ def targeted(command: Callable[..., Any], without: Collection[str] = ()) -> Call
         **options: Any,
     ) -> Any:
         saved = {} if url or data_dir else profile(profile_name)
-        folder = data_dir or (Path(saved["data_dir"]) if "data_dir" in saved else None)
+        if "data_dir" in saved and not os.environ.get("SOMA_DATA_DIR"):
+            data_dir = Path(saved["data_dir"])
         target = Target(
-            url or saved.get("url"), api_key or saved.get("api_key"), tenant or saved.get("tenant"), folder, as_json
+            url or saved.get("url"), api_key or saved.get("api_key"), tenant or saved.get("tenant"), data_dir, as_json
         )
         return command(target, **options)
 

@@ -116,6 +116,19 @@ def test_an_invalid_profile_is_refused(bare: Soma, text: str | None, name: str |
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize(("variable", "folder"), [("", "/of-profile"), ("/of-variable", None)])
+def test_the_variable_for_the_data_folder_overrides_the_profile(
+    bare: Soma, monkeypatch: pytest.MonkeyPatch, variable: str, folder: str | None
+) -> None:
+    targets: list[Target] = []
+    monkeypatch.setattr(Target, "call", lambda target, *arguments, **fields: targets.append(target))
+    monkeypatch.setenv("SOMA_DATA_DIR", variable)
+    write('[default]\ndata_dir = "/of-profile"\n')
+    bare("list", "--json")
+
+    assert targets[0].data_dir == (folder and Path(folder))
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_every_shell_has_a_completion_script(bare: Soma, shell: str) -> None:
     assert "_SOMAMEMORY_COMPLETE" in bare("completion", shell).out
