@@ -15,7 +15,8 @@ from somamemory.cli.connection import Target, targeted
 from somamemory.cli.errors import NOT_FOUND, USAGE, CliError
 from somamemory.cli.output import Column, Row, print_fields, print_json, print_table, printable, text_of
 
-_COORDINATE = re.compile(r"-?\d+(\.\d+)?(,-?\d+(\.\d+)?)+")
+_NUMBER = r"-?\d+(\.\d+)?([eE][+-]?\d+)?"
+_COORDINATE = re.compile(f"{_NUMBER}(,{_NUMBER})+")
 
 
 def text_of_memory(memory: Row) -> object:

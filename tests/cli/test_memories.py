@@ -69,6 +69,12 @@ def test_an_invalid_memory_is_refused_with_the_name_of_the_field(
     assert message in done.err
 
 
+def test_a_very_large_or_small_coordinate_can_be_used_as_it_is_shown(soma: Soma) -> None:
+    shown = soma("store", "text", "--coord", "1e22,1e-7,1").out.splitlines()[0].removeprefix("Stored ")
+
+    assert soma("delete", shown).code == 0
+
+
 @pytest.mark.parametrize("name", ["7,8,9", "by/key", "id"])
 def test_a_memory_is_shown_by_coordinate_key_or_id(soma: Soma, name: str) -> None:
     options = {"7,8,9": ["--coord", "7,8,9"], "by/key": ["--key", "by/key"], "id": []}[name]
