@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ from somamemory_client import (
     LlmAnswerInvalid,
     LlmUnavailable,
     NotFound,
+    PayloadTooLarge,
     RateLimited,
     ResponseTimeout,
     SomaError,
@@ -154,6 +156,23 @@ def test_every_fault_raises_its_error(
 ) -> None:
     with pytest.raises(error):
         call(kind, serve(fault).url, store, max_retries=1)
+
+
+def test_the_response_to_a_body_that_is_too_large_to_be_received_is_read(kind: str, pauses: list[float]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def refuse() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(problem(413, "payload_too_large"))
+
+        threading.Thread(target=refuse).start()
+        with pytest.raises(PayloadTooLarge):
+            call(
+                kind, f"http://127.0.0.1:{listener.getsockname()[1]}", lambda client: client.memories.store("x" * 2**25)
+            )
+    assert pauses == []
 
 
 @pytest.mark.parametrize("fault", [silent, drip])

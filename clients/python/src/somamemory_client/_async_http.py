@@ -103,13 +103,14 @@ class _Connection:
         return is_fresh and not self._reader.at_eof() and not self._writer.is_closing()
 
     async def exchange(self, request: Request, address: Address) -> Response:
+        # Not drained: a server that rejects a large body may respond before it has received the whole body.
         self._writer.write(_head(request, address) + (request.body or b""))
-        await self._writer.drain()
         status, headers = await self._read_head()
         while status < 200:  # such as 103 Early Hints
             status, headers = await self._read_head()
         body = b"" if status in WITHOUT_BODY else await self._read_body(headers)
-        self.keeps_open = self.keeps_open and headers.get("connection", "").lower() != "close"
+        is_sent = self._writer.transport.get_write_buffer_size() == 0
+        self.keeps_open = self.keeps_open and is_sent and headers.get("connection", "").lower() != "close"
         self._used_at = time.monotonic()
         return Response(status, headers, body)
 

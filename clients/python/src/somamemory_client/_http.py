@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import io
 import os
@@ -102,7 +103,9 @@ class _Connection:
 
     def exchange(self, request: Request, address: Address, deadline: float) -> Response:
         self._socket.deadline, self._socket.at_end = deadline, False
-        self._http.request(request.method, address.path + request.target, request.body, request.headers)
+        # A server that rejects a large body may respond and close the connection before it has received the whole body.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._http.request(request.method, address.path + request.target, request.body, request.headers)
         answer = self._http.getresponse()
         if self._socket.at_end:  # `http.client` mistakes the end of the connection for the end of the headers
             raise http.client.IncompleteRead(b"")
