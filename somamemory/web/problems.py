@@ -109,7 +109,9 @@ def problem(request: HttpRequest, error: SomaError, status: int | None = None) -
         body["errors"] = error.errors
     # A query string may contain a lone surrogate, which cannot be encoded in UTF-8.
     content = orjson.dumps(_encodable(body))
-    return HttpResponse(content, status=status, content_type=PROBLEM, headers=dict(error.headers))
+    # Shared caches store a 404, for example, and would return it to another tenant.
+    headers = {"Cache-Control": "no-store", **error.headers}
+    return HttpResponse(content, status=status, content_type=PROBLEM, headers=headers)
 
 
 def _encodable(value: object) -> object:

@@ -129,6 +129,16 @@ def test_an_unknown_path_is_404(db: None, path: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "path", ["/memories/9", "/memories/x", "/memories?limit=0", "/nowhere", "/memories/bulk", "/mem0/v1/memories/x/"]
+)
+def test_no_cache_may_store_a_problem(api: Api, path: str) -> None:
+    response = api.get(path)
+
+    assert response.status_code >= 400
+    assert response["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
         ("PUT", "/memories", {"GET", "HEAD", "POST"}),
