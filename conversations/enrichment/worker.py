@@ -39,6 +39,7 @@ STEPS: Mapping[str, Callable[[Caller, Chore], object]] = {
 MIN_PAUSE = timedelta(minutes=1)
 MAX_PAUSE = timedelta(hours=1)
 MAX_ATTEMPTS = 5  # number of attempts if the model rejects the request, its answer is invalid, or a bug ends the step
+_LIMITED = {LlmRefused.code, LlmAnswerInvalid.code, SomaError.code}  # the errors with at most `MAX_ATTEMPTS` attempts
 
 
 @periodic("conversations.work", every_s=lambda: settings.CHORE_INTERVAL_S, thread="enrichment")
@@ -71,6 +72,8 @@ def attempt(chore: Chore) -> SomaError | None:
 
 
 def _give_back(chore: Chore, error: Exception, code: str) -> None:
+    if code in _LIMITED and chore.error not in _LIMITED:
+        chore.attempts = 0  # earlier attempts failed for a reason that does not end the retries, such as an outage
     chore.attempts += 1
     queue.give_back(chore, retry_at(error, chore.attempts, timezone.now()), code)
     log.warning("enrichment task failed", extra={"kind": chore.kind, "reason": code})

@@ -405,6 +405,27 @@ def test_a_bug_after_a_paid_call_ends_the_chore_after_five_attempts(
     assert len(provider.requests) == worker.MAX_ATTEMPTS
 
 
+def test_an_outage_does_not_count_towards_the_five_attempts(
+    api: Api, requested: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors: list[Exception] = []
+
+    def fail(*args: object) -> None:
+        raise errors.pop(0)
+
+    def fail_with(error: Exception, times: int) -> str:
+        errors.extend([error] * times)
+        for _ in range(times):
+            due_now(api)
+            assert worker.run() == 1
+        return str(facts_of(api, requested)["state"])
+
+    monkeypatch.setattr(facts, "_ask", fail)
+    assert fail_with(LlmUnavailable("down"), worker.MAX_ATTEMPTS) == "waiting"
+    assert fail_with(LlmAnswerInvalid("no JSON"), worker.MAX_ATTEMPTS - 1) == "waiting"
+    assert fail_with(LlmAnswerInvalid("no JSON"), 1) == "failed"
+
+
 def test_two_who_do_the_same_at_the_same_time_store_it_once(api: Api, provider: ChatProvider) -> None:
     provider.default = a_fact_of_each
     id = begin(api, "one", "two")["id"]
