@@ -31,6 +31,7 @@ from conversations.llm.schemas import FactAnswer, FactsAnswer
 from conversations.lookup import find, lock, with_derived
 from conversations.messages import Message, at_turns, read_messages
 from conversations.models import Chore, Conversation
+from graph import retention as links
 from graph import services as graph
 from memories import coordinates, lookup
 from memories import selectors as memories
@@ -43,6 +44,7 @@ from memories.new_memory import NewMemory
 from memories.payloads import Json
 from memories.reserved_namespaces import CONVERSATIONS, FACTS
 from memories.selectors import Narrowing, Page
+from somamemory.db.collisions import retrying
 from tenants.caller import Caller
 
 # A member of a conversation's metadata, `{"metadata": {...}, "source": {...}}`, which is copied to its facts.
@@ -112,8 +114,21 @@ def correct(caller: Caller, id: UUID, changes: Json) -> Memory:
 
 
 def withdraw(caller: Caller, ids: Sequence[UUID]) -> set[Address]:
-    """Soft-delete facts in one transaction. Return the ids of the facts that existed."""
-    return lookup.delete_many(caller.writing_reserved(), FACTS, ids)
+    """Soft-delete facts, and entities that no other facts mention. Return the ids of the facts that existed."""
+    return retrying(lambda: _withdrawn(caller, ids))
+
+
+def _withdrawn(caller: Caller, ids: Sequence[UUID]) -> set[Address]:
+    """Run the transaction of `withdraw`. It needs access to the data of all users, because entities belong to none."""
+    withdrawn = lookup.delete_many(caller.writing_reserved(), FACTS, ids)
+    everyone = caller.unlimited()
+    rows = Memory.objects.for_tenant(caller.tenant).filter(are_facts(), id__among=list(withdrawn))
+    names: set[str] = set()
+    for fact in rows.defer("terms"):
+        links.forget_subtree(everyone, FACTS, fact.coordinate)
+        names.update(fact.payload.get("entities") or ())
+    entities.forget(everyone, sorted({entities.address(name).key for name in names}), purge=False)
+    return withdrawn
 
 
 def request(caller: Caller, id: UUID) -> Progress:
@@ -249,8 +264,8 @@ def _write(
         items.append(_fact(at, conversation, fact, entity_names, excerpts[fact.turn].said_at, model))
     results = stores.store_many(caller.writing_reserved(), [*new_entities, *items])
     stored = [result.memory for result in results[len(new_entities) :]]
-    links = [link for fact in stored for link in fact_links.of(fact, conversation.user_id)]
-    graph.link_many(caller.writing_reserved(), links)
+    new_links = [link for fact in stored for link in fact_links.of(fact, conversation.user_id)]
+    graph.link_many(caller.writing_reserved(), new_links)
     fact_changes.apply(caller, stored)
 
 

@@ -521,6 +521,19 @@ def test_facts_go_with_their_conversation_and_entities_with_the_last_fact(
     assert left == 0 if purge else left == 4
 
 
+def test_an_entity_goes_with_the_last_fact_that_mentions_it(api: Api, provider: ChatProvider, caller: Caller) -> None:
+    provider.default = a_fact_of_each
+    ids = [ask(api, begin(api, text)["id"])["conversation_id"] for text in ("one", "two")]
+    worker.run()
+    first, second = (uuid.UUID(facts_of(api, id)["items"][0]["id"]) for id in ids)
+
+    facts.withdraw(caller, [first])
+    assert names(api) == ["Ada Lovelace", "Bern"]
+
+    facts.withdraw(caller, [second])
+    assert names(api) == []
+
+
 def test_a_purge_of_a_deleted_conversation_removes_the_entities_that_only_its_facts_mention(
     api: Api, provider: ChatProvider
 ) -> None:
