@@ -84,7 +84,9 @@ def checked(caller: Caller, item: NewMemory) -> NewMemory:
         item = replace(item, user_id=caller.user_id)
     reserved_namespaces.check_writable(caller, item.namespace)
     check_expiry(item.expires_at)
-    item = replace(item, valid_from=validity.start(item.valid_from, supersedes=bool(item.supersedes)))
+    valid_from = validity.start(item.valid_from, supersedes=bool(item.supersedes))
+    if valid_from != item.valid_from:
+        item = replace(item, valid_from=valid_from)
     validity.check(item.valid_from, item.valid_to)
     if item.embedding is None:
         return item
