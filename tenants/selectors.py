@@ -38,19 +38,16 @@ def get_tenant(caller: Caller, slug: str) -> Tenant:
 
 
 def list_keys(
-    caller: Caller, tenant: Tenant | None, after: UUID | None = None, limit: int | None = None
+    caller: Caller, tenant: Tenant | None, after: tuple[datetime, UUID] | None = None, limit: int | None = None
 ) -> Sequence[ApiKey]:
-    """Return the keys of a tenant (or the operator keys, if None), newest first, starting after `after`. Secrets are
-    never included.
+    """Return the keys of a tenant (or the operator keys, if None), newest first, starting after the key with this
+    creation time and id. Secrets are never included.
     """
     caller.require_operator("read")
     keys = ApiKey.objects.filter(tenant=tenant)
     if after is not None:
-        last = keys.filter(id=after).first()
-        if last is None:
-            return []
-        older = Q(created_at__lt=last.created_at) | Q(created_at=last.created_at, id__lt=last.id)
-        return list(keys.filter(older).order_by("-created_at", "-id")[:limit])
+        created_at, id = after
+        keys = keys.filter(Q(created_at__lt=created_at) | Q(created_at=created_at, id__lt=id))
     return list(keys.order_by("-created_at", "-id")[:limit])
 
 

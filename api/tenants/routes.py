@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.http import HttpResponse, StreamingHttpResponse
@@ -135,10 +135,10 @@ def issue_key(request: Request, slug: str, body: KeyBody) -> HttpResponse:
 def list_keys(request: Request, slug: str, query: Query[PageParams]) -> HttpResponse:
     """List a tenant's keys, newest first, without their secrets."""
     tenant = selectors.get_tenant(request.caller, slug)
-    after = _key_id(query.cursor) if query.cursor else None
+    after = _key_position(query.cursor) if query.cursor else None
     rows = selectors.list_keys(request.caller, tenant, after, query.limit + 1)
     page = rows[: query.limit]
-    next_cursor = cursors.encode(page[-1].id) if len(rows) > query.limit else None
+    next_cursor = cursors.encode(page[-1].created_at, page[-1].id) if len(rows) > query.limit else None
     return reply({"items": [presenters.key(row) for row in page], "next_cursor": next_cursor})
 
 
@@ -165,6 +165,6 @@ def _row_id(cursor: str) -> int:
     return number
 
 
-def _key_id(cursor: str) -> UUID:
-    id: UUID = cursors.decode(cursor, UUID)[0]
-    return id
+def _key_position(cursor: str) -> tuple[datetime, UUID]:
+    created_at, id = cursors.decode(cursor, datetime, UUID)
+    return created_at, id

@@ -305,6 +305,16 @@ def test_pages_of_keys_joined_are_all_keys_the_newest_first(operator: Api) -> No
     assert [prefix for page in pages for prefix in page] == made[::-1]
 
 
+def test_the_next_page_of_keys_does_not_need_the_last_key_of_the_previous_one(operator: Api) -> None:
+    make(operator)
+    made = [issue(operator, "new")["prefix"] for _ in range(3)]
+    page = operator.get(f"{V1}/tenants/new/keys?limit=1").json()
+    ApiKey.objects.filter(prefix=made[2]).delete()  # as the keys of connected apps are
+    rest = operator.get(f"{V1}/tenants/new/keys?{urlencode({'cursor': page['next_cursor']})}").json()
+
+    assert [key["prefix"] for key in rest["items"]] == [made[1], made[0]]
+
+
 # --- Other tasks of operators ------------------------------------------------------------------------------------
 
 
