@@ -82,6 +82,15 @@ def test_a_continued_session_adds_only_new_messages(api: Api, hook: ModuleType, 
     assert len(messages(api)) == 3
 
 
+def test_a_session_whose_conversation_was_deleted_is_stored_again(api: Api, hook: ModuleType, tmp_path: Path) -> None:
+    hook.main(event("Stop", transcript_path=str(transcript(tmp_path, *TURNS))))
+    id = api.get("/api/v1/conversations/by-external-id/one").json()["id"]
+    assert api.delete(f"/api/v1/conversations/{id}").status_code == 200
+    hook.main(event("Stop", transcript_path=str(transcript(tmp_path, *TURNS, ("user", "Thanks, that is all.")))))
+
+    assert len(messages(api)) == 3
+
+
 def test_the_next_session_recalls_earlier_messages(hook: ModuleType, api: Api, tmp_path: Path) -> None:
     hook.main(event("Stop", transcript_path=str(transcript(tmp_path, *TURNS))))
     drain()

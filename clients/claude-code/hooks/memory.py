@@ -51,11 +51,13 @@ def on_stop(event: dict) -> str:
     session = event["session_id"]
     body = {"label": project(event), "folder": folder(event), "session_id": session, "agent_id": "claude-code"}
     path = f"/conversations/by-external-id/{quoted(session)}"
-    stored = request("PUT", path, body, STORE_TIMEOUT_S)["message_count"]
+    conversation = request("PUT", path, body, STORE_TIMEOUT_S)
+    stored = conversation["message_count"]
     while stored < len(messages):
         batch = messages[stored : stored + MAX_MESSAGES]
         # Two hooks of a session may run at the same time. The key prevents them from storing the same messages twice.
-        key = f"{session}-{stored}"
+        # If the conversation has been deleted in the meantime, the session is stored again, with other keys.
+        key = f"{conversation['id']}-{stored}"
         request("POST", f"{path}/messages", {"messages": batch}, STORE_TIMEOUT_S, key)
         stored += len(batch)
     return ""
