@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from django.conf import settings
 
 import somamemory
 from testing.processes import HOME
@@ -135,6 +136,22 @@ def test_a_message_with_half_a_character_is_stored(api: Api, hook: ModuleType, t
     hook.main(event("Stop", transcript_path=str(transcript(tmp_path, ("user", "Rye \ud83d\0bread")))))
 
     assert messages(api) == ["Rye ?bread"]
+
+
+def test_a_request_with_the_longest_messages_is_not_too_large(
+    hook: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+
+    def request(method: str, path: str, body: dict[str, Any], *more: Any) -> dict[str, Any]:
+        sizes.append(len(hook.encoded(body)))
+        return {"id": "1", "message_count": 0}
+
+    monkeypatch.setattr(hook, "request", request)
+    turns = [("user", "🍞" * 20_001), ("assistant", "\x01" * 20_001)] * 100
+    hook.main(event("Stop", transcript_path=str(transcript(tmp_path, *turns))))
+
+    assert max(sizes) < settings.MAX_BODY_BYTES
 
 
 def test_a_session_does_not_recall_itself(hook: ModuleType, api: Api, tmp_path: Path) -> None:

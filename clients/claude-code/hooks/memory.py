@@ -17,7 +17,7 @@ import sys
 RECALL_TIMEOUT_S, STORE_TIMEOUT_S = 2, 10
 RECALL_TOKENS, START_TOKENS = 1500, 1000
 MAX_QUERY, MAX_TEXT, MAX_PROJECT = 2000, 20_000, 100  # characters
-MAX_MESSAGES = 200  # per request
+MAX_MESSAGES = 80  # per request; even with six bytes per character, they fit into the 10 MiB that the server accepts
 UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 MIN_PROMPT = 12  # characters; "yes" and "go on" need no memory
 
@@ -117,7 +117,7 @@ def request(method: str, path: str, body: dict, timeout_s: float, idempotency_ke
     Raises OSError if no response arrives, and ValueError for an invalid setting, an error response or invalid JSON.
     """
     scheme, host, port, prefix = address(os.environ.get("SOMA_URL", "http://127.0.0.1:9595"))
-    content = json.dumps(body).encode()
+    content = encoded(body)
     headers = {
         "Host": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
         "Authorization": f"Bearer {os.environ['SOMA_API_KEY']}",
@@ -137,6 +137,11 @@ def request(method: str, path: str, body: dict, timeout_s: float, idempotency_ke
     if status >= 400:
         raise ValueError(f"{status} {answer.get('detail', '')}")
     return answer
+
+
+def encoded(body: dict) -> bytes:
+    """Return the body of a request as JSON. With escapes, a character outside ASCII would take up to twelve bytes."""
+    return json.dumps(body, ensure_ascii=False).encode()
 
 
 def address(url: str) -> tuple[str, str, int, str]:
