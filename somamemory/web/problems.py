@@ -61,11 +61,12 @@ class Problems:
         if refusal is not None:
             return problem(request, refusal)
         response = self.get_response(request)
-        if response.status_code < 400 or response["Content-Type"].startswith(_OUR_MEDIA_TYPES):
+        if response.status_code < 400 or response.get("Content-Type", "").startswith(_OUR_MEDIA_TYPES):
             return response
         if settings.ADMIN and request.path_info.startswith(CONSOLE_PREFIX):
             return response
-        error = _ERROR_BY_STATUS.get(response.status_code, SomaError)()
+        other = MalformedRequest if response.status_code < 500 else SomaError
+        error = _ERROR_BY_STATUS.get(response.status_code, other)()
         rendered = problem(request, error, status=response.status_code)
         if response.has_header("Allow"):
             rendered["Allow"] = _allowed_methods(response["Allow"])

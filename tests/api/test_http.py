@@ -162,6 +162,17 @@ def test_a_wrong_method_is_405_and_names_the_right_ones(api: Api, method: str, p
     assert {method.strip() for method in response["Allow"].split(",")} == allowed
 
 
+def test_a_wrong_method_for_a_static_file_is_405(db: None) -> None:
+    response: Any = Client(raise_request_exception=False).post("/static/console/icon.svg")
+
+    problem_of(response, 405, "method_not_allowed")
+    assert response["Allow"] == "GET, HEAD"
+
+
+def test_a_range_beyond_a_static_file_is_416(db: None) -> None:
+    problem_of(get("/static/console/icon.svg", range="bytes=999999-"), 416, "malformed_request")
+
+
 def test_a_body_that_is_too_large_is_413_before_it_is_read(api: Api) -> None:
     response = api.request("POST", "/memories", raw=b"x", content_length=str(settings.MAX_BODY_BYTES + 1))
     problem_of(response, 413, "payload_too_large")
