@@ -13,7 +13,7 @@ MAX_HEAD_BYTES = 64 * 1024
 _END = re.compile(rb"\r?\n\r?\n")
 _PATH = re.compile(rb"[A-Z]+ ([^ ?#]*)")
 _FIELD = re.compile(rb"\n(content-length|transfer-encoding|expect)[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
-_MAX_LENGTH_DIGITS = 18
+_MAX_LENGTH_DIGITS = 20  # as in `problems`, so that the application rejects a longer one without reading the body
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +41,11 @@ def find_head(received: bytes | bytearray, searched: int = 0) -> Head | None:
     path = _PATH.match(head)
     found = [(name.lower(), value.strip()) for name, value in _FIELD.findall(head)]
     fields = dict(found)
+    framing = [name for name, _ in found if name != b"expect"]
     return Head(
         path=path[1] if path else b"",
         size=len(head),
-        body_size=_body_size(fields) if len(fields) == len(found) else None,
+        body_size=_body_size(fields) if len(framing) == len(set(framing)) else None,
         expects_continue=fields.get(b"expect", b"").lower() == b"100-continue",
     )
 

@@ -314,6 +314,19 @@ def test_a_client_that_expects_100_continue_may_be_rejected_before_the_body(serv
     assert response.startswith(b"HTTP/1.1 401 Unauthorized")
 
 
+@pytest.mark.parametrize(
+    "header",
+    ["Expect: 100-continue\r\nExpect: 100-continue\r\nContent-Length: 5", "Content-Length: 00000000000000000005"],
+)
+def test_an_unusual_header_does_not_hide_the_length_of_a_body(service: Service, header: str) -> None:
+    head = f"POST /echo HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{header}\r\n\r\n"
+    connection = service.connect(head.encode())
+    assert wait_for(lambda: service.app.calls == ["/echo"])  # without the body
+    connection.sendall(b"12345")
+
+    assert rest_of(connection).endswith(b"5\r\n12345\r\n0\r\n\r\n")
+
+
 def test_a_body_that_ends_early_is_rejected(service: Service) -> None:
     connection = service.connect(post(10) + b"01234")
     connection.shutdown(socket.SHUT_WR)
