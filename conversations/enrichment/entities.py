@@ -85,20 +85,19 @@ def forget(caller: Caller, keys: Sequence[str], *, purge: bool) -> None:
 
 
 def forget_with(caller: Caller, removed: Sequence[Memory]) -> None:
-    """Purge the facts of purged messages, and the entities that only these facts mention, in the same transaction."""
+    """Purge the facts of purged messages, and the entities that only purged facts mention, in the same transaction."""
     turns = sorted(memory.coordinate_key for memory in removed if memory.namespace == CONVERSATIONS)
-    if not turns:
-        return
     rows = Memory.objects.for_tenant(caller.tenant).filter(namespace=FACTS).defer("terms").order_by("coordinate_key")
-    below = rows.filter(coordinate_key__gte=turns[0], coordinate_key__lt=turns[-1] + "g")
-    of_turns = below.annotate(of=Substr("coordinate_key", 1, len(turns[0]))).filter(of__among=turns)
-    facts = list(of_turns.select_for_update())
-    if not facts:
-        return
-    mentions = _mentions(caller.tenant).filter(from_key__among=[fact.coordinate_key for fact in facts])
-    keys = sorted(mentions.values_list("to_key", flat=True).distinct())
-    retention.remove(caller, facts)  # also removes their links
-    retention.remove(caller, list(rows.filter(coordinate_key__among=_unmentioned(caller.tenant, keys))))
+    if turns:
+        below = rows.filter(coordinate_key__gte=turns[0], coordinate_key__lt=turns[-1] + "g")
+        of_turns = below.annotate(of=Substr("coordinate_key", 1, len(turns[0]))).filter(of__among=turns)
+        if facts := list(of_turns.select_for_update()):
+            retention.remove(caller, facts)  # also removes their links, and calls this function with the facts
+    lists = [memory.payload.get("entities") for memory in removed if memory.namespace == FACTS]
+    if keys := {address(name).key for names in lists for name in names or ()}:
+        # Deleted entities have their own retention period, during which a conversation can be restored with them.
+        live = rows.filter(deleted_at=None, coordinate_key__among=_unmentioned(caller.tenant, sorted(keys)))
+        retention.remove(caller, list(live))
 
 
 def _unmentioned(tenant: Tenant, keys: Collection[str]) -> list[str]:

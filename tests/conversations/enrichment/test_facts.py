@@ -534,6 +534,16 @@ def test_an_entity_goes_with_the_last_fact_that_mentions_it(api: Api, provider: 
     assert names(api) == []
 
 
+def test_an_entity_goes_with_the_last_fact_that_expires(api: Api, requested: str, settings: Any) -> None:
+    worker.run()
+    Memory.objects.for_tenant(api.tenant).filter(facts.are_facts()).update(expires_at=timezone.now())
+    settings.RETENTION_DAYS = 0
+
+    assert retention.purge() == 1
+
+    assert stored(api) == []
+
+
 def test_a_purge_of_a_deleted_conversation_removes_the_entities_that_only_its_facts_mention(
     api: Api, provider: ChatProvider
 ) -> None:
