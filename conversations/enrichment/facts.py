@@ -47,7 +47,8 @@ from memories.selectors import Narrowing, Page
 from somamemory.db.collisions import retrying
 from tenants.caller import Caller
 
-# A member of a conversation's metadata, `{"metadata": {...}, "source": {...}}`, which is copied to its facts.
+# A member of a conversation's metadata, `{"metadata": {...}, "source": {...}}`, which is copied to its facts: see
+# `Inherited`.
 INHERITED = "for_facts"
 MAX_MESSAGES = 20  # maximum number of messages in one prompt
 MAX_FACTS = 20  # maximum number of facts in one answer
@@ -67,6 +68,21 @@ class Progress:
     conversation: Conversation
     chore: Chore | None
     state: str
+
+
+@dataclass(frozen=True)
+class Inherited:
+    """What facts inherit from their conversation. Clients can set any value, so values of another form are ignored."""
+
+    metadata: Json
+    source: Json | None
+
+    @classmethod
+    def of(cls, conversation: Conversation) -> Inherited:
+        found = conversation.metadata.get(INHERITED)
+        given = found if isinstance(found, dict) else {}
+        metadata, source = given.get("metadata"), given.get("source")
+        return cls(metadata if isinstance(metadata, dict) else {}, source if isinstance(source, dict) else None)
 
 
 @dataclass(frozen=True)
@@ -283,9 +299,7 @@ def _fact(
     at: Coordinate, conversation: Conversation, fact: FactAnswer, names: Sequence[str], said_at: datetime, model: str
 ) -> NewMemory:
     attribute = _attribute(fact)
-    inherited = conversation.metadata.get(INHERITED)
-    given = inherited if isinstance(inherited, dict) else {}
-    metadata, source = given.get("metadata"), given.get("source")
+    inherited = Inherited.of(conversation)
     return NewMemory(
         coordinate=at,
         namespace=FACTS,
@@ -300,7 +314,7 @@ def _fact(
         },
         created_at=said_at,
         valid_from=None if attribute is None else said_at,
-        metadata=metadata if isinstance(metadata, dict) else {},
-        source=source if isinstance(source, dict) else None,
+        metadata=inherited.metadata,
+        source=inherited.source,
         **conversation.ids,
     )

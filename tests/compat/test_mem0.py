@@ -101,6 +101,21 @@ def test_with_a_language_model_facts_are_extracted(api: Api, provider: ChatProvi
     assert texts(api, wanted) == []
 
 
+@pytest.mark.parametrize("inherited", [5, {"source": "x"}, {"metadata": [], "expires_at": 1}, {"expires_at": "soon"}])
+def test_metadata_of_any_form_neither_ends_an_extraction_nor_a_deletion(
+    api: Api, provider: ChatProvider, inherited: Any
+) -> None:
+    provider.default = says({"facts": [{"turn": 1, "fact": "Ada keeps a key in the vault.", "entities": []}]})
+    event = add(api, infer=True)["event_id"]
+    ok(api.request("PATCH", f"/api/v1/conversations/{event}", {"metadata": {"for_facts": inherited}}))
+    Chore.objects.for_tenant(api.tenant).update(due_at=timezone.now())
+    worker.run()
+
+    assert len(ok(api.get(f"/mem0/v1/event/{event}/"))["results"]) == 1
+    ok(api.delete("/mem0/v2/entities/user/vault/"))
+    assert ok(api.get("/api/v1/conversations"))["total"] == 0
+
+
 def test_deleting_a_user_deletes_the_messages_that_facts_come_from(api: Api, provider: ChatProvider) -> None:
     provider.default = says({"facts": []})
     add(api, infer=True)

@@ -85,7 +85,7 @@ def forget(caller: Caller, owners: dict[str, str]) -> None:
 
 
 def _belongs(conversation: Conversation, owners: dict[str, str]) -> bool:
-    source = conversation.metadata.get(facts.INHERITED, {}).get("source") or {}
+    source = facts.Inherited.of(conversation).source or {}
     of = {
         "user_id": conversation.user_id,
         "agent_id": conversation.agent_id,
