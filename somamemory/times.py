@@ -50,3 +50,11 @@ def parse(text: str) -> datetime:
         return datetime.fromisoformat(text.upper()).astimezone(UTC)
     except (ValueError, OverflowError):
         raise NoSuchTime from None
+
+
+def parse_or_none(value: object) -> datetime | None:
+    """Return the time, or None if the value is not a valid time."""
+    try:
+        return parse(value) if isinstance(value, str) else None
+    except (MalformedTime, NoSuchTime):
+        return None

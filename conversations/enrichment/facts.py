@@ -39,16 +39,17 @@ from memories import services as stores
 from memories.addresses import Address
 from memories.coordinates import Coordinate
 from memories.index import backpressure
-from memories.models import Memory
+from memories.models import Memory, has_passed
 from memories.new_memory import NewMemory
 from memories.payloads import Json
 from memories.reserved_namespaces import CONVERSATIONS, FACTS
 from memories.selectors import Narrowing, Page
+from somamemory import times
 from somamemory.db.collisions import retrying
 from tenants.caller import Caller
 
-# A member of a conversation's metadata, `{"metadata": {...}, "source": {...}}`, which is copied to its facts: see
-# `Inherited`.
+# A member of a conversation's metadata, `{"metadata": {...}, "source": {...}, "expires_at": "…"}`, which is copied to
+# its facts: see `Inherited`.
 INHERITED = "for_facts"
 MAX_MESSAGES = 20  # maximum number of messages in one prompt
 MAX_FACTS = 20  # maximum number of facts in one answer
@@ -76,13 +77,18 @@ class Inherited:
 
     metadata: Json
     source: Json | None
+    expires_at: datetime | None
 
     @classmethod
     def of(cls, conversation: Conversation) -> Inherited:
         found = conversation.metadata.get(INHERITED)
         given = found if isinstance(found, dict) else {}
         metadata, source = given.get("metadata"), given.get("source")
-        return cls(metadata if isinstance(metadata, dict) else {}, source if isinstance(source, dict) else None)
+        return cls(
+            metadata if isinstance(metadata, dict) else {},
+            source if isinstance(source, dict) else None,
+            times.parse_or_none(given.get("expires_at")),
+        )
 
 
 @dataclass(frozen=True)
@@ -190,7 +196,8 @@ def step(caller: Caller, chore: Chore) -> int:
     if conversation.tier == Conversation.Tier.COLD:
         tiers.thaw(caller, conversation.id)
     window = _next_window(caller, conversation, chore.turn)
-    facts = _ask(caller, model, conversation, window) if window.messages else []
+    is_over = has_passed(Inherited.of(conversation).expires_at, timezone.now())
+    facts = _ask(caller, model, conversation, window) if window.messages and not is_over else []
     return _store(caller, chore, window, facts, model.name)
 
 
@@ -314,6 +321,7 @@ def _fact(
         },
         created_at=said_at,
         valid_from=None if attribute is None else said_at,
+        expires_at=inherited.expires_at,
         metadata=inherited.metadata,
         source=inherited.source,
         **conversation.ids,

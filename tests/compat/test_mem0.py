@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -99,6 +100,32 @@ def test_with_a_language_model_facts_are_extracted(api: Api, provider: ChatProvi
     assert ok(api.put(path, {"text": "Ada keeps two keys."}))["memory"] == "Ada keeps two keys."
     ok(api.delete(path))
     assert texts(api, wanted) == []
+
+
+def test_facts_expire_with_the_memory_that_they_come_from(api: Api, provider: ChatProvider) -> None:
+    provider.default = says({"facts": [{"turn": 1, "fact": "Ada keeps a key in the vault.", "entities": []}]})
+    tomorrow = (timezone.now() + timedelta(days=1)).date().isoformat()
+    event = add(api, infer=True, expiration_date=tomorrow)["event_id"]
+    Chore.objects.for_tenant(api.tenant).update(due_at=timezone.now())
+    worker.run()
+
+    [fact] = ok(api.get(f"/mem0/v1/event/{event}/"))["results"]
+
+    assert ok(api.get(f"/mem0/v1/memories/{fact['id']}/"))["expiration_date"] == tomorrow
+
+
+def test_messages_that_have_expired_are_not_sent_to_a_language_model(api: Api, provider: ChatProvider) -> None:
+    provider.default = says({"facts": []})
+    past = {"messages": SECRET, "user_id": "vault", "expiration_date": "2020-01-01"}
+    assert "must be in the future" in refused(api.post("/mem0/v3/memories/add/", past))
+    event = add(api, infer=True, expiration_date=(timezone.now() + timedelta(days=1)).date().isoformat())["event_id"]
+    expired = {"for_facts": {"expires_at": "2026-01-01T00:00:00Z"}}
+    ok(api.request("PATCH", f"/api/v1/conversations/{event}", {"metadata": expired}))
+    Chore.objects.for_tenant(api.tenant).update(due_at=timezone.now())
+    worker.run()
+
+    assert ok(api.get(f"/mem0/v1/event/{event}/"))["status"] == "SUCCEEDED"
+    assert provider.requests == []
 
 
 @pytest.mark.parametrize("inherited", [5, {"source": "x"}, {"metadata": [], "expires_at": 1}, {"expires_at": "soon"}])

@@ -17,9 +17,11 @@ from conversations.messages import NewMessage
 from conversations.models import Conversation
 from conversations.query import ConversationQuery
 from conversations.services import NewConversation
+from memories.new_memory import check_expiry
 from memories.owners import APP
 from memories.reserved_namespaces import CONVERSATIONS
 from somamemory import deadline
+from somamemory.times import rfc3339
 from tenants.caller import Caller
 
 FOLDER = "/mem0"
@@ -32,7 +34,8 @@ def is_possible() -> bool:
 
 
 def start(caller: Caller, body: AddBody) -> Conversation:
-    """Store the messages, and queue the extraction of their facts."""
+    """Store the messages, and queue the extraction of their facts. Raises InvalidInput if they have expired already."""
+    check_expiry(body.expiration_date)
     said = [
         NewMessage(role if role in ("user", "assistant", "system", "tool") else "user", text, timestamp=body.timestamp)
         for role, text in body.said
@@ -40,6 +43,8 @@ def start(caller: Caller, body: AddBody) -> Conversation:
     inherited: JsonObject = {"metadata": body.metadata or {}}
     if body.source is not None:
         inherited["source"] = body.source
+    if body.expiration_date is not None:
+        inherited["expires_at"] = rfc3339(body.expiration_date)
     conversation = services.create(
         caller,
         NewConversation(
