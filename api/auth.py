@@ -36,6 +36,7 @@ class KeyAuth(AuthBase):
         caller = identify(api_request)
         if caller.operator and api_request.admission.policy.crosses:
             tenant_scope.cross()
+        _await_body(api_request)
         throttle.admit(api_request.admission, caller, int(request.META.get("CONTENT_LENGTH") or 0))
         _enforce_policy(api_request)
         _begin_deadline(api_request)
@@ -74,15 +75,22 @@ def _enforce_policy(request: Request) -> None:
         preconditions.reject(request)
 
 
+def _await_body(request: Request) -> None:
+    """Read the body before the request is charged.
+
+    If the body is slow, the server processes the request only up to this point, and again once the body has arrived.
+    """
+    if request.admission.takes_body and request.method != "GET":
+        request.body  # noqa: B018 - reads it
+
+
 def _begin_deadline(request: Request) -> None:
-    """Restart the deadline once the body has arrived, so that the time of a slow upload does not count.
+    """Restart the deadline, so that the time of a slow upload does not count.
 
     Requests that change nothing are also stopped when their client disconnects. All requests that belong to an MCP
     message share a single deadline.
     """
     policy, state = request.admission.policy, state_of(request)
-    if request.admission.takes_body and request.method != "GET":
-        request.body  # noqa: B018 - reads it
     if state.has_begun:
         return
     state.has_begun = True

@@ -65,6 +65,7 @@ def _respond(request: HttpRequest, namespace: str) -> HttpResponse:
 def _serve(request: HttpRequest, message: Message) -> HttpResponse:
     api_request = as_api(request)
     caller = identify(api_request)
+    request.body  # noqa: B018 - reads it before the request is charged; see `api.auth`
     throttle.charge(api_request, int(request.META.get("CONTENT_LENGTH") or 0), per=throttle.BODY_BYTES_PER_TOKEN)
     try:
         return _answer(request, message)

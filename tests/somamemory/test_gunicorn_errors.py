@@ -44,6 +44,11 @@ def exchange(server: Server, sent: bytes) -> bytes:
     return answer
 
 
+def requests_today(client: Client) -> int:
+    used: int = client.get("/api/v1/tenants/default/usage")["requests_per_day"]["used"]
+    return used
+
+
 @pytest.mark.parametrize(
     ("sent", "status", "code"),
     [
@@ -139,6 +144,24 @@ def test_a_connection_is_closed_when_its_body_was_not_read(
 
     assert answer.startswith(f"HTTP/1.1 {status} ".encode())
     assert b"\r\nConnection: close\r\n" in answer
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("/memories", b'{"coord": "8,8"}'), ("/mcp", b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}')],
+)
+def test_a_request_whose_body_arrives_late_is_charged_once(server: Server, path: str, body: bytes) -> None:
+    head = f"Host: localhost\r\nAuthorization: Bearer {server.key}\r\nContent-Type: application/json\r\n"
+    with client_of(server) as client:
+        before = requests_today(client)
+        with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+            connection.sendall(f"POST {path} HTTP/1.1\r\n{head}Content-Length: {len(body)}\r\n".encode())
+            connection.sendall(b"Expect: 100-continue\r\n\r\n")
+            assert connection.recv(1_000).startswith(b"HTTP/1.1 100 Continue")
+            connection.sendall(body)
+            assert connection.recv(1_000).startswith(b"HTTP/1.1 ")
+
+        assert requests_today(client) == before + 2  # reading the number is a request, too
 
 
 def test_a_body_that_arrives_late_is_stored_once(server: Server) -> None:
