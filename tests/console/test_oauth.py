@@ -484,6 +484,18 @@ def test_an_app_loses_access_with_the_user_who_approved_it(app: App, loss: str) 
     assert error_of(app.refresh(tokens["refresh_token"])) == "invalid_grant"
 
 
+def test_an_app_counts_towards_the_quota_of_keys_until_it_is_disconnected(app: App, operator: Api) -> None:
+    tokens = app.connect()
+    live = ApiKey.objects.filter(tenant__slug="acme").count()
+    operator.patch("/api/v1/tenants/acme", {"quotas": {"keys": live}})
+    ApiKey.objects.exclude(resource=None).update(expires_at=timezone.now())
+
+    refused = operator.post("/api/v1/tenants/acme/keys", {})
+    assert app.revoke(tokens["refresh_token"]).status_code == 200
+    created = operator.post("/api/v1/tenants/acme/keys", {})
+    assert (refused.status_code, created.status_code) == (403, 201)
+
+
 # --- Attacks with an access token -------------------------------------------------------------------------------------
 
 
