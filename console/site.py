@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from django.contrib.auth.models import AbstractBaseUser
 from django.contrib.sessions.backends.db import SessionStore
 from django.core.exceptions import BadRequest, ValidationError
+from django.core.paginator import InvalidPage
 from django.db import DataError, transaction
 from django.forms import CharField
 from django.http import HttpRequest, HttpResponse
@@ -97,7 +98,8 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
         self.pages: list[tuple[str, str, Callable[..., Any]]] = []
 
     def admin_view(self, view: Callable[..., HttpResponse], cacheable: bool = False) -> Callable[..., HttpResponse]:
-        """Report errors as the API does, and report an id that does not fit into a column as a bad request.
+        """Report errors as the API does, and report an id that does not fit into a column, or a page of the command
+        search that does not exist, as a bad request.
 
         Django's forms pass ids to queries exactly as they were sent.
         """
@@ -106,7 +108,7 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
         def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             try:
                 return view(request, *args, **kwargs)
-            except (DataError, OverflowError, ValidationError) as error:
+            except (DataError, InvalidPage, OverflowError, ValidationError) as error:
                 raise BadRequest from error
             except SomaError as error:
                 return self._refused(request, error)

@@ -224,6 +224,11 @@ def test_an_id_that_none_can_be_is_a_bad_request(staff: Client, id: str) -> None
     assert staff.get(f"/admin/r/{tenants.id}/{id}/").status_code == 400
 
 
+@pytest.mark.parametrize("number", ["x", "0", "2"])
+def test_a_page_of_the_search_that_does_not_exist_is_a_bad_request(staff: Client, number: str) -> None:
+    assert staff.get("/admin/search/", {"s": "memories", "page": number}).status_code == 400
+
+
 def test_tenants_to_choose_from_are_found(staff: Client, api: Api, stranger: Api) -> None:
     field = {"app_label": "console", "model_name": "stafftenant", "field_name": "tenant"}
 
