@@ -8,7 +8,7 @@ import click
 
 from somamemory.cli.connection import Target, targeted
 from somamemory.cli.memories import scoped, warn_if_degraded
-from somamemory.cli.output import Column, print_fields, print_json, print_table
+from somamemory.cli.output import Column, paged, print_fields, print_json, print_page, print_table
 
 ROLES = click.Choice(["user", "assistant", "system", "tool", "developer"])
 LISTED: list[Column] = [
@@ -34,12 +34,13 @@ def conversations() -> None:
 @click.option("--folder")
 @click.option("--status", type=click.Choice(["active", "pinned", "archived"]))
 @click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True)
+@paged
 @scoped
 @targeted
 def list_(target: Target, **fields: Any) -> None:
     """List conversations, most recently changed first."""
     page = target.call("conversations.list", **fields)
-    print_json(page) if target.json else print_table(page["results"], LISTED, "No conversations.")
+    print_json(page) if target.json else print_page(page, LISTED, "No conversations.", "results")
 
 
 @conversations.command()
@@ -67,12 +68,12 @@ def get(target: Target, id: str) -> None:
 @conversations.command()
 @click.argument("id")
 @click.option("--limit", type=click.IntRange(1, 100), default=50, show_default=True)
+@paged
 @targeted
-def messages(target: Target, id: str, limit: int) -> None:
+def messages(target: Target, **fields: Any) -> None:
     """Show the messages of a conversation."""
-    page = target.call("conversations.list_messages", id=id, limit=limit)
-    rows = page.get("items", page.get("messages"))
-    print_json(page) if target.json else print_table(rows, MESSAGES, "No messages.")
+    page = target.call("conversations.list_messages", **fields)
+    print_json(page) if target.json else print_page(page, MESSAGES, "No messages.")
 
 
 @conversations.command()

@@ -13,7 +13,17 @@ import click
 
 from somamemory.cli.connection import Target, targeted
 from somamemory.cli.errors import NOT_FOUND, USAGE, CliError
-from somamemory.cli.output import Column, Row, print_fields, print_json, print_table, printable, text_of
+from somamemory.cli.output import (
+    Column,
+    Row,
+    paged,
+    print_fields,
+    print_json,
+    print_page,
+    print_table,
+    printable,
+    text_of,
+)
 
 _NUMBER = r"-?\d+(\.\d+)?([eE][+-]?\d+)?"
 _COORDINATE = re.compile(f"{_NUMBER}(,{_NUMBER})+")
@@ -134,6 +144,7 @@ def delete(target: Target, name: str, namespace: str | None, purge: bool) -> Non
 @click.option("--namespace", help="Namespace. Default: default.")
 @click.option("--key-prefix", metavar="KEY", help="Only keys with this prefix.")
 @click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True)
+@paged
 @scoped
 @targeted
 def list_(target: Target, **fields: Any) -> None:
@@ -142,7 +153,7 @@ def list_(target: Target, **fields: Any) -> None:
     if target.json:
         print_json(page)
     else:
-        print_table(page["items"], COLUMNS, 'No memories. Store one: somamemory store "Ada drinks coffee"')
+        print_page(page, COLUMNS, 'No memories. Store one: somamemory store "Ada drinks coffee"')
 
 
 @click.command(

@@ -39,6 +39,18 @@ def print_table(rows: Sequence[Row], columns: Sequence[Column], empty: str) -> N
         click.echo(_line(row, widths))
 
 
+def paged(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the option to continue a list to a command."""
+    return click.option("--cursor", metavar="CURSOR", help="Continue a list that was not complete.")(command)
+
+
+def print_page(page: Row, columns: Sequence[Column], empty: str, items: str = "items") -> None:
+    """Print a page of a list as a table. If it is not the last one, say how to continue."""
+    print_table(page[items], columns, empty)
+    if page["next_cursor"] is not None:
+        click.secho(f"There are more. To continue, add --cursor {page['next_cursor']}", fg="yellow", err=True)
+
+
 def print_fields(row: Row, names: Iterable[str] | None = None) -> None:
     """Print an object as one line per field. Fields without a value are left out."""
     shown = [(name, text_of(row[name])) for name in names or row if row.get(name) not in (None, "", [], {})]

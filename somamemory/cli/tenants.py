@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from somamemory.cli.connection import Target, targeted
-from somamemory.cli.output import Column, print_fields, print_json, print_table
+from somamemory.cli.output import Column, paged, print_fields, print_json, print_page
 
 TENANTS: list[Column] = [
     ("slug", "slug"), ("name", "name"), ("tier", "tier"), ("active", "active"), ("created", "created_at"),
@@ -32,11 +32,12 @@ def tenants() -> None:
 
 @tenants.command(name="list")
 @click.option("--limit", type=click.IntRange(1, 100), default=100, show_default=True)
+@paged
 @targeted
-def list_tenants(target: Target, limit: int) -> None:
+def list_tenants(target: Target, **fields: Any) -> None:
     """List tenants."""
-    page = target.call("tenants.list", limit=limit)
-    print_json(page) if target.json else print_table(page["items"], TENANTS, "No tenants.")
+    page = target.call("tenants.list", **fields)
+    print_json(page) if target.json else print_page(page, TENANTS, "No tenants.")
 
 
 @tenants.command(name="create")
@@ -93,12 +94,14 @@ def keys() -> None:
 
 @keys.command(name="list")
 @click.argument("slug", default=DEFAULT)
+@click.option("--limit", type=click.IntRange(1, 100), default=100, show_default=True)
+@paged
 @targeted
-def list_keys(target: Target, slug: str) -> None:
+def list_keys(target: Target, slug: str, **fields: Any) -> None:
     """List the keys of a tenant, without their secrets, which are not stored."""
-    page = target.call("keys.list", slug=slug, limit=100)
+    page = target.call("keys.list", slug=slug, **fields)
     empty = f"No keys. Create one: somamemory keys create {slug}"
-    print_json(page) if target.json else print_table(page["items"], KEYS, empty)
+    print_json(page) if target.json else print_page(page, KEYS, empty)
 
 
 @keys.command(name="create")
