@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import click
 
+from somamemory import times
 from somamemory.cli.connection import Target, targeted
-from somamemory.cli.output import Column, paged, print_fields, print_json, print_page
+from somamemory.cli.output import Column, Row, paged, print_fields, print_json, print_page
 
 TENANTS: list[Column] = [
     ("slug", "slug"), ("name", "name"), ("tier", "tier"), ("active", "active"), ("created", "created_at"),
 ]  # fmt: skip
 KEYS: list[Column] = [
     ("prefix", "prefix"),
-    ("state", lambda key: "revoked" if key["revoked_at"] else "active"),
+    ("state", lambda key: _state(key, datetime.now(UTC))),
     ("scopes", "scopes"),
     ("namespaces", lambda key: key["namespaces"] or "all"),
     ("user", lambda key: key["user_id"] or "all"),
@@ -141,6 +143,12 @@ def rotate_key(target: Target, slug: str, prefix: str) -> None:
 def revoke_key(target: Target, slug: str, prefix: str) -> None:
     """Revoke a key."""
     _show(target, target.call("keys.revoke", slug=slug, prefix=prefix))
+
+
+def _state(key: Row, now: datetime) -> str:
+    if key["revoked_at"]:
+        return "revoked"
+    return "expired" if key["expires_at"] and times.parse(key["expires_at"]) <= now else "active"
 
 
 def _show(target: Target, result: dict[str, Any]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from django.utils import timezone
 
+from tenants.models import ApiKey
 from tests.cli.conftest import Soma
 
 
@@ -86,6 +88,13 @@ def test_keys_are_listed_rotated_and_revoked(soma: Soma, acme: str) -> None:
     listed = soma("keys", "list", acme)
     assert rotated["prefix"] in listed.out
     assert "revoked" in listed.out
+
+
+def test_an_expired_key_is_not_listed_as_active(soma: Soma, acme: str) -> None:
+    soma("keys", "create", acme)
+    ApiKey.objects.filter(tenant__slug=acme).update(expires_at=timezone.now())
+
+    assert soma("keys", "list", acme).out.splitlines()[1].split()[1] == "expired"
 
 
 def test_an_invalid_key_is_refused_with_the_remedy(soma: Soma) -> None:
