@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -14,6 +13,7 @@ from memories import coordinates, prepared_reads, reserved_namespaces, retention
 from memories.models import Memory
 from memories.selectors import Narrowing
 from somamemory import deadline
+from somamemory.db.collisions import retrying
 from somamemory.errors import InvalidInput
 from tenants.caller import Caller
 
@@ -56,12 +56,15 @@ def delete_matching(
     if dry_run:
         matching = rows.order_by()[: limit + 1].count()
         return Deletion(min(matching, limit), matching <= limit)
-    with transaction.atomic():
+
+    def once() -> Deletion:
         seqs = list(rows.order_by("namespace", "coordinate_key").values_list("seq", flat=True)[: limit + 1])
         within_limit = seqs[:limit]
         starts = range(0, len(within_limit), retention.BATCH)
         count = sum(_delete(caller, rows.filter(seq__among=within_limit[at : at + retention.BATCH])) for at in starts)
-    return Deletion(count, len(seqs) <= limit)
+        return Deletion(count, len(seqs) <= limit)
+
+    return retrying(once)
 
 
 def delete_batch(caller: Caller, namespace: str, *, purge: bool) -> int:

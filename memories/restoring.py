@@ -15,6 +15,7 @@ from memories.index import backpressure, outbox
 from memories.models import Memory, MemoryVersion
 from memories.precondition import Precondition
 from memories.versions import CONTENT
+from somamemory.db.collisions import retrying
 from somamemory.errors import Conflict, NotFound
 from tenants import audit, usage
 from tenants.audit import Change
@@ -34,8 +35,8 @@ def restore(
     """
     condition = precondition or Precondition()
     if version is None:
-        return services.restore(caller, namespace, coordinate, condition)
-    return _restore_version(caller, namespace, coordinate, version, condition)
+        return retrying(lambda: services.restore(caller, namespace, coordinate, condition))
+    return retrying(lambda: _restore_version(caller, namespace, coordinate, version, condition))
 
 
 def restore_subtree(caller: Caller, namespace: str, root: Coordinate, deleted_since: datetime) -> int:

@@ -19,7 +19,7 @@ from console.memory_edit import Draft
 from console.model_admin import PAGE, Listed, report_outcome
 from console.playground.parts import contributions
 from console.site import site
-from memories import coordinates, density_map, lookup, selectors, services
+from memories import coordinates, density_map, lookup, restoring, selectors, services
 from memories.models import Memory
 from memories.search import hybrid
 from memories.selectors import Narrowing
@@ -190,7 +190,7 @@ def _do(request: HttpRequest, caller: Caller, memory: Memory, what: str) -> Draf
             services.delete(caller, memory.namespace, memory.coordinate)
     elif what == "restore":
         with report_outcome(request, "The memory was restored."):
-            services.restore(caller, memory.namespace, memory.coordinate)
+            restoring.restore(caller, memory.namespace, memory.coordinate)
     elif what == "restore_version" and version.isascii() and version.isdigit() and len(version) < 10:
         with report_outcome(request, f"The content of version {version} has been restored as a new version."):
             lookup.restore(caller, memory.namespace, memory.coordinate, int(version))

@@ -60,6 +60,25 @@ def test_a_store_that_lost_a_deadlock_is_done_again(api: Api, monkeypatch, code:
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/memories/delete", {"all": True}),
+        ("/memories/restore", {"coord": "2"}),
+        ("/memories/restore", {"coord": "2", "version": 1}),
+    ],
+)
+def test_a_deletion_or_restoration_that_lost_a_deadlock_is_done_again(api: Api, monkeypatch, path, body) -> None:
+    api.store("1")
+    api.store("2")
+    api.delete("/memories/2")
+    tries = fail_first(monkeypatch, 2, failing_with(sqlstate.DEADLOCK_DETECTED))
+
+    assert api.post(path, body).status_code == 200
+    assert tries == [3]
+
+
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("code", [sqlstate.DEADLOCK_DETECTED, sqlstate.QUERY_CANCELED, sqlstate.LOCK_NOT_AVAILABLE])
 def test_a_store_that_never_succeeds_is_503_and_leaves_nothing(api: Api, monkeypatch, code: str) -> None:
     fail_first(monkeypatch, 100, failing_with(code))
