@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from graph.models import Link, LinkVersion
 from memories import history, point_in_time
+from somamemory.db.collisions import retrying
 from tenants.caller import Caller
 
 BATCH = 500
@@ -45,15 +45,15 @@ def at(caller: Caller, namespace: str, moment: datetime) -> list[QuerySet[Any]]:
 def move_batch(caller: Caller, old: str, new: str) -> int:
     """Move up to 500 earlier versions of links to another namespace, and return how many were moved."""
     ids = _first_ids(caller, old)
-    LinkVersion.objects.for_tenant(caller.tenant).filter(id__among=ids).update(namespace=new)
+    versions = LinkVersion.objects.for_tenant(caller.tenant).filter(id__among=ids)
+    retrying(lambda: versions.update(namespace=new))
     return len(ids)
 
 
 def forget_batch(caller: Caller, namespace: str) -> int:
     """Remove up to 500 earlier versions of links from a namespace, and return how many were removed."""
     ids = _first_ids(caller, namespace)
-    with transaction.atomic():
-        forget(caller, namespace, Q(id__among=ids))
+    retrying(lambda: forget(caller, namespace, Q(id__among=ids)))
     return len(ids)
 
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from django.db import transaction
 from django.db.models import Q
 
 from graph import audit_state, link_history
 from graph.models import Link, LinkVersion
 from memories.coordinates import Coordinate
 from memories.models import Memory
+from somamemory.db.collisions import retrying
 from tenants import audit, usage
 from tenants.caller import Caller
 
@@ -28,7 +28,7 @@ def forget(caller: Caller, purged: Sequence[Memory]) -> None:
     keys: dict[str, list[str]] = {}
     for memory in purged:
         keys.setdefault(memory.namespace, []).append(memory.coordinate_key)
-    for namespace, of_memories in keys.items():
+    for namespace, of_memories in sorted(keys.items()):  # in the order in which `services` locks links
         touching = Q(from_key__among=of_memories) | Q(to_key__among=of_memories)
         _remove(caller, namespace, touching)
         link_history.forget(caller, namespace, touching)
@@ -49,8 +49,7 @@ def forget_batch(caller: Caller, namespace: str) -> int:
     """Remove up to 500 links of a namespace in one transaction, and return how many were removed."""
     links = Link.objects.for_tenant(caller.tenant).filter(namespace=namespace)
     ids = list(links.order_by("from_key", "to_key", "link_type").values_list("id", flat=True)[:_BATCH])
-    with transaction.atomic():
-        _remove(caller, namespace, Q(id__among=ids))
+    retrying(lambda: _remove(caller, namespace, Q(id__among=ids)))
     return len(ids)
 
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Protocol
 
 from django.conf import settings
-from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
 from memories.coordinates import Coordinate
 from memories.models import Memory, MemoryVersion
+from somamemory.db.collisions import retrying
 from tenants import usage
 from tenants.caller import Caller
 from tenants.models import Tenant
@@ -106,12 +107,16 @@ def _prune(versions: Versions, tenant: Tenant) -> int:
     old = rows.filter(until__lte=before).order_by("until")
     pruned = 0
     while numbers := list(old.values_list("pk", flat=True)[:BATCH]):
-        with transaction.atomic():
-            # Update `history_since` first, so that no reader expects a version that is about to be removed.
-            since = max(before, tenant.history_since or tenant.created_at)
-            Tenant.objects.filter(id=tenant.id).update(history_since=since)
-            pruned += remove(tenant, rows.filter(pk__in=numbers), versions.size)
+        batch = rows.filter(pk__in=numbers)
+        pruned += retrying(partial(_prune_batch, versions, tenant, batch, before))
     return pruned
+
+
+def _prune_batch(versions: Versions, tenant: Tenant, batch: QuerySet[Any], before: datetime) -> int:
+    # Update `history_since` first, so that no reader expects a version that is about to be removed.
+    since = max(before, tenant.history_since or tenant.created_at)
+    Tenant.objects.filter(id=tenant.id).update(history_since=since)
+    return remove(tenant, batch, versions.size)
 
 
 def remove(tenant: Tenant, versions: QuerySet[Any], size: str) -> int:

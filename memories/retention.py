@@ -7,12 +7,12 @@ from datetime import timedelta
 from itertools import groupby
 
 from django.conf import settings
-from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from memories import audit_state, history
 from memories.models import Memory, VectorEmbedding
+from somamemory.db.collisions import retrying
 from somamemory.scheduling import periodic
 from tenants import audit, idempotency, usage
 from tenants.caller import Caller
@@ -46,18 +46,19 @@ def purge(limit: int = 100_000) -> int:
     before = timezone.now() - timedelta(days=settings.RETENTION_DAYS)
     old = Memory.all_tenants.filter(Q(deleted_at__lte=before) | Q(expires_at__lte=before))
     purged = 0
-    while purged < limit:
-        with transaction.atomic():
-            batch = batch_of(old.select_for_update(skip_locked=True))
-            tenants = Tenant.objects.in_bulk({memory.tenant_id for memory in batch})
-            for id in sorted({memory.tenant_id for memory in batch}):
-                # If the tenant is being erased, its row may already be gone.
-                caller = Caller.retention(tenants.get(id) or Tenant(id=id))
-                remove(caller, [memory for memory in batch if memory.tenant_id == id])
-        if not batch:
-            break
-        purged += len(batch)
+    while purged < limit and (count := retrying(lambda: _purge_batch(old))):
+        purged += count
     return purged
+
+
+def _purge_batch(old: QuerySet[Memory]) -> int:
+    batch = batch_of(old.select_for_update(skip_locked=True))
+    tenants = Tenant.objects.in_bulk({memory.tenant_id for memory in batch})
+    for id in sorted({memory.tenant_id for memory in batch}):
+        # If the tenant is being erased, its row may already be gone.
+        caller = Caller.retention(tenants.get(id) or Tenant(id=id))
+        remove(caller, [memory for memory in batch if memory.tenant_id == id])
+    return len(batch)
 
 
 def batch_of(rows: QuerySet[Memory]) -> list[Memory]:

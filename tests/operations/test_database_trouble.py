@@ -9,7 +9,8 @@ import pytest
 from django.core.management import CommandError
 from django.db import InternalError, OperationalError, connection
 
-from memories.models import Memory, VectorEmbedding
+from memories import retention
+from memories.models import Memory, MemoryVersion, VectorEmbedding
 from operations import health
 from somamemory.db import sqlstate
 from somamemory.db.rows import Part
@@ -76,6 +77,31 @@ def test_a_deletion_or_restoration_that_lost_a_deadlock_is_done_again(api: Api, 
 
     assert api.post(path, body).status_code == 200
     assert tries == [3]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_retention_continues_after_a_lost_deadlock(api: Api, monkeypatch, settings) -> None:
+    settings.RETENTION_DAYS = settings.HISTORY_DAYS = 0
+    api.store("1")
+    api.store("1")
+    api.store("2")
+    api.delete("/memories/2")
+    tries = fail_first(monkeypatch, 2, failing_with(sqlstate.DEADLOCK_DETECTED))
+
+    retention.tidy()
+
+    assert tries == [3]
+    assert [memory.coordinate.text for memory in Memory.all_tenants.all()] == ["1.0"]
+    assert not MemoryVersion.all_tenants.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_purge_of_links_that_lost_a_deadlock_is_done_again(api: Api, monkeypatch) -> None:
+    api.post("/graph/link", {"from_coord": "1", "to_coord": "2", "namespace": "a"})
+    tries = fail_first(monkeypatch, 2, failing_with(sqlstate.DEADLOCK_DETECTED))
+
+    assert api.post("/api/v1/namespaces/delete", {"namespace": "a", "purge": True}).json()["links"] == 1
+    assert tries == [4]  # the last one records the deletion of the namespace
 
 
 @pytest.mark.django_db(transaction=True)
