@@ -672,6 +672,21 @@ def test_the_command_reads_a_folder_and_continues_where_it_stopped(
         call_command("extract_facts", "/", tenant="acme")
 
 
+def test_the_command_continues_after_a_conversation_that_the_model_refuses(
+    api: Api, provider: ChatProvider, capsys: Any
+) -> None:
+    provider.default = lambda body: (fails(400) if "refused" in str(body) else a_fact_of_each)(body)
+    begin(api, "this is refused", label="A")
+    begin(api, "one", label="B")
+
+    with pytest.raises(CommandError, match="1 conversation"):
+        call_command("extract_facts", "/", tenant="acme")
+
+    output = capsys.readouterr()
+    assert output.out.splitlines() == ["B: 1 facts, done"]
+    assert output.err.startswith("A: the language model provider rejected the request")
+
+
 def test_the_command_needs_a_language_model(api: Api) -> None:
     begin(api, "We grow runner beans.")
     with pytest.raises(CommandError, match="no language model"):
