@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from conversations import llm
@@ -11,14 +11,14 @@ from conversations.enrichment import importance_heuristics
 from conversations.lifecycle import tiers
 from conversations.llm import questions
 from conversations.llm.schemas import ImportanceAnswer
-from conversations.messages import Message, in_conversation
+from conversations.messages import Message, in_conversation, turn_of
 from conversations.models import Conversation
 from conversations.query import ConversationQuery
 from memories import selectors as memories
 from memories import services as stores
 from memories.models import Memory
 from memories.reserved_namespaces import CONVERSATIONS
-from somamemory.errors import NotFound
+from somamemory.errors import LlmAnswerInvalid, LlmRefused, NotFound, SomaError
 from tenants.caller import Caller
 
 HEURISTIC = "heuristic"
@@ -32,6 +32,15 @@ class Rating:
     score: float
     reasoning: str
     model: str
+
+
+@dataclass
+class Rated:
+    """The number of messages of a conversation that were rated, and the error for each turn that could not be rated."""
+
+    conversation: Conversation
+    count: int = 0
+    failed: dict[int, SomaError] = field(default_factory=dict)
 
 
 def rate(caller: Caller, message_id: UUID) -> Rating:
@@ -50,20 +59,32 @@ def rate(caller: Caller, message_id: UUID) -> Rating:
     return rating
 
 
-def rate_folder(caller: Caller, folder: str) -> Iterator[tuple[Conversation, int]]:
-    """Rate all messages in a folder and its subfolders. Yield each conversation and its message count.
+def rate_folder(caller: Caller, folder: str) -> Iterator[Rated]:
+    """Rate all messages in a folder and its subfolders.
 
-    Restores cold conversations first. Raises ColdUnavailable, and the same errors as `rate`.
+    Restores cold conversations first. Raises ColdUnavailable, and the same errors as `rate`, except for those that
+    affect only one message.
     """
     caller.require("write", [CONVERSATIONS])
     conversations = Conversation.objects.for_tenant(caller.tenant).filter(ConversationQuery(folder=folder).condition())
     for conversation in conversations.order_by("number").iterator(chunk_size=100):
         if conversation.tier == Conversation.Tier.COLD:
             tiers.thaw(caller, conversation.id)
-        ids = list(in_conversation(caller, conversation).values_list("id", flat=True))
-        for id in ids:
+        yield _rate_all(caller, conversation)
+
+
+def _rate_all(caller: Caller, conversation: Conversation) -> Rated:
+    rated = Rated(conversation)
+    for id, key in list(in_conversation(caller, conversation).values_list("id", "coordinate_key")):
+        try:
             rate(caller, id)
-        yield conversation, len(ids)
+        except NotFound:  # deleted in the meantime
+            continue
+        except (LlmRefused, LlmAnswerInvalid) as error:
+            rated.failed[turn_of(key)] = error
+        else:
+            rated.count += 1
+    return rated
 
 
 def _rating(caller: Caller, row: Memory) -> Rating:

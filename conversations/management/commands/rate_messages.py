@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.core.management.base import CommandError
+
 from conversations.enrichment import importance
 from conversations.management.folder import FolderCommand
 from tenants.caller import Caller
@@ -11,5 +13,13 @@ class Command(FolderCommand):
     help = "Rate the importance of each message in a folder's conversations and store the rating."
 
     def process(self, caller: Caller, folder: str) -> None:
-        for conversation, count in importance.rate_folder(caller, folder):
-            self.stdout.write(f"{conversation.label or conversation.id}: {count} messages")
+        failed = 0
+        for rated in importance.rate_folder(caller, folder):
+            name = rated.conversation.label or rated.conversation.id
+            for turn, error in rated.failed.items():
+                self.stderr.write(f"{name}, turn {turn}: {error}")
+            failed += len(rated.failed)
+            self.stdout.write(f"{name}: {rated.count} messages")
+        if failed:
+            messages = "message" if failed == 1 else "messages"
+            raise CommandError(f"could not rate {failed} {messages}; see the errors above", returncode=2)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 from hypothesis import given
 from hypothesis import settings as bounded
 from hypothesis import strategies as st
@@ -19,7 +20,7 @@ from conversations.models import MAX_LABEL_LENGTH, Conversation
 from memories import embeddings
 from memories.models import Memory
 from tenants.models import AuditEvent
-from testing.chat_provider import ChatProvider, says
+from testing.chat_provider import ChatProvider, fails, says
 from tests.conftest import Api, drain, problem_of
 from tests.conversations.enrichment.test_summaries import month, provider, summarize, talk  # noqa: F401 - a fixture
 
@@ -217,6 +218,24 @@ def test_a_model_weighs_seven_tenths(api: Api, provider: ChatProvider) -> None: 
     rated = api.post(f"/api/v1/messages/{message_of(api, 'I am allergic to nuts')}/importance").json()
 
     assert rated == {"score": 7.65, "reasoning": "Health.", "model": "tiny"}
+
+
+def test_the_command_continues_after_a_message_that_the_model_refuses(
+    api: Api,
+    provider: ChatProvider,  # noqa: F811 - the fixture
+    capsys: Any,
+) -> None:
+    rates = says({"score": 8, "reasoning": "a decision"})
+    provider.default = lambda body: (fails(400) if '"message":"this is refused"' in str(body) else rates)(body)
+    begin(api, ["I am allergic to nuts", "this is refused"], "A")
+    begin(api, ["We decided to go on Monday"], "B")
+
+    with pytest.raises(CommandError, match="1 message"):
+        call_command("rate_messages", "/", "--tenant", "acme")
+
+    output = capsys.readouterr()
+    assert output.out.splitlines() == ["A: 1 messages", "B: 1 messages"]
+    assert output.err.startswith("A, turn 2: the language model provider rejected the request")
 
 
 def test_a_message_that_is_not_there_has_no_importance(api: Api, stranger: Api) -> None:
