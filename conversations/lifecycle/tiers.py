@@ -315,8 +315,11 @@ def messages(caller: Caller, conversation: Conversation) -> Iterator[Memory]:
 
 
 def sweep(limit: int = 1_000) -> int:
-    """Remove files that have been unused for the grace period. Return the number removed. Raises ColdUnavailable."""
-    old = ColdFile.all_tenants.filter(dropped_at__lte=timezone.now() - GRACE).order_by("dropped_at")
+    """Remove files that have been unused for the grace period. Return the number removed. Raises ColdUnavailable.
+
+    The order is random, so that a file that cannot be removed does not keep the others forever.
+    """
+    old = ColdFile.all_tenants.filter(dropped_at__lte=timezone.now() - GRACE).order_by("?")
     files = list(old[:limit])
     over = timezone.now() - 2 * timedelta(seconds=_WRITING_S)
     for file in files:

@@ -8,6 +8,7 @@ import json
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -584,6 +585,31 @@ def swept_after_a_while() -> None:
     long_ago = timezone.now() - tiers.GRACE
     ColdFile.all_tenants.exclude(dropped_at=None).update(dropped_at=long_ago)
     tiers.sweep()
+
+
+def test_a_file_that_cannot_be_removed_does_not_keep_the_others(
+    api: Api, cold_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [cold(api), cold(api)]
+    locked, other = (ColdFile.all_tenants.get(conversation_id=id).name for id in ids)
+    remove = cold_storage.remove
+
+    def refuse(name: str) -> None:
+        if name == locked:
+            raise ColdUnavailable("access denied")
+        remove(name)
+
+    monkeypatch.setattr(cold_storage, "remove", refuse)
+    for days, id in ((3, ids[0]), (2, ids[1])):
+        assert api.delete(f"{ROOT}/{id}").status_code == 200
+        ColdFile.all_tenants.filter(conversation_id=id).update(dropped_at=timezone.now() - timedelta(days=days))
+
+    for _ in range(50):  # the order is random
+        with suppress(ColdUnavailable):
+            tiers.sweep()
+
+    assert not (cold_folder / other).exists()
+    assert (cold_folder / locked).exists()
 
 
 def test_an_unused_file_stays_for_a_while(api: Api, cold_folder: Path) -> None:
