@@ -95,11 +95,27 @@ def differences(before: MemoryColumns, after: MemoryColumns) -> list[str]:
         old, new = getattr(before, name), getattr(after, name)
         if name in ("payload", "metadata"):
             names += [f"{name}.{key}" for key in _changed_keys(old, new)]
-        elif old != new:
+        elif _differ(old, new):
             names.append(name)
     return names
 
 
 def _changed_keys(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Return the keys, sorted, because PostgreSQL does not keep their order."""
     absent = object()
-    return [key for key in {**old, **new} if old.get(key, absent) != new.get(key, absent)]
+    return [key for key in sorted(old.keys() | new.keys()) if _differ(old.get(key, absent), new.get(key, absent))]
+
+
+def _differ(old: Any, new: Any) -> bool:
+    """Return whether two values differ as JSON. In Python, true equals 1, and false equals 0."""
+    # Few values are equal and written differently, so few are compared item by item, which is slow.
+    return old != new or (repr(old) != repr(new) and not _same_kinds(old, new))
+
+
+def _same_kinds(old: Any, new: Any) -> bool:
+    """Return whether two equal values have booleans in the same places."""
+    if isinstance(old, dict):
+        return all(_same_kinds(value, new[key]) for key, value in old.items())
+    if isinstance(old, list):
+        return all(map(_same_kinds, old, new))
+    return isinstance(old, bool) == isinstance(new, bool)

@@ -397,6 +397,29 @@ def test_the_history_says_who_changed_what_and_when(api: Api) -> None:
     assert items[0]["by"].startswith("key:")
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "changed"),
+    [
+        (1, True, ["metadata.a"]),
+        ([{"b": 0}], [{"b": False}], ["metadata.a"]),
+        (1, 1.0, []),
+        ({"b": 1, "c": [True]}, {"c": [True], "b": 1.0}, []),
+    ],
+)
+def test_the_history_compares_values_as_json(api: Api, before: Any, after: Any, changed: list[str]) -> None:
+    for value in (before, after):
+        api.post("/memories", {"coord": "1", "payload": {}, "metadata": {"a": value}})
+
+    assert history(api)[0]["changed"] == changed
+
+
+def test_the_history_lists_changed_fields_by_name(api: Api) -> None:
+    for number in (1, 2):
+        api.post("/memories", {"coord": "1", "payload": {"zz": number, "aaa": number, "b": number}})
+
+    assert history(api)[0]["changed"] == ["payload.aaa", "payload.b", "payload.zz"]
+
+
 def test_the_history_comes_in_pages(api: Api) -> None:
     for n in range(5):
         api.store("1", str(n))
