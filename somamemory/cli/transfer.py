@@ -68,11 +68,19 @@ def _files(path: Path) -> list[Path]:
 
 
 def _import_file(target: Target, file: Path, source: str | None, dry_run: bool) -> dict[str, Any]:
+    """Import a file, and return the report. A file that the server rejects, such as an empty one, counts as failed."""
+    from somamemory_client import ApiError
+
     options: dict[str, Any] = {"source": source} if source else {}
     media_type = MEDIA_TYPES[file.suffix.lower()]
-    report = target.connect().conversations.import_file(
-        file.read_bytes(), media_type, name=file.name, dry_run=dry_run, **options
-    )
+    try:
+        report = target.connect().conversations.import_file(
+            file.read_bytes(), media_type, name=file.name, dry_run=dry_run, **options
+        )
+    except ApiError as error:
+        if error.status not in (413, 422) or any(item["field"] != "body" for item in error.errors):
+            raise  # the other files would fail, too
+        return {"failed": 1, "errors": [{"place": "the file", "reason": error.detail}]}
     return {**report}
 
 

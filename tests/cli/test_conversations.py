@@ -96,6 +96,14 @@ def test_a_folder_is_imported(soma: Soma, tmp_path: Path) -> None:
     assert (done.code, done.err, done.out.count("file  ")) == (0, "Importing\n", 2)
 
 
+def test_a_rejected_file_does_not_end_the_import_of_a_folder(soma: Soma, tmp_path: Path) -> None:
+    for name, text in (("a.md", "# User\none"), ("b.txt", ""), ("c.txt", "x" * 11_000_000), ("d.md", "# User\ntwo")):
+        (tmp_path / name).write_text(text)
+    done = soma("import", str(tmp_path), "--json")
+
+    assert (done.code, [report["failed"] for report in done.json]) == (1, [0, 1, 1, 0])
+
+
 def test_a_dry_run_imports_nothing(soma: Soma, tmp_path: Path) -> None:
     (tmp_path / "a.md").write_text("# A talk\n\nuser: Hello\n")
 
