@@ -32,8 +32,9 @@ class Fetch(Struct):
 @server.tool(description="Search memories by meaning and keywords, best first.", read_only=True)
 def search(request: HttpRequest, params: Search) -> dict[str, Any]:
     body = {"query": params.query, "top_k": MAX_RESULTS, "namespace": message_of(request).namespace}
-    found = send(request, "POST", "/memories/search", body)["memories"]
-    return {"results": [_source(request, memory) for memory in found]}
+    response = send(request, "POST", "/memories/search", body)
+    degraded = {"degraded": response["degraded"]} if response["degraded"] else {}
+    return {"results": [_source(request, memory) for memory in response["memories"]], **degraded}
 
 
 @server.tool(description="Fetch the whole text of a search result by its id.", read_only=True)

@@ -95,9 +95,11 @@ def read(request: HttpRequest) -> Graph:
     return entities, relations, has_all_relations and page["next_cursor"] is None
 
 
-def search(request: HttpRequest, query: str) -> Graph:
+def search(request: HttpRequest, query: str) -> tuple[Graph, list[str]]:
+    """Return the entities that a search finds with their relations, and the degraded parts of the search."""
     body = {"query": query, "top_k": MAX_FOUND, "key_prefix": _PREFIX, **_namespace(request)}
-    return _with_relations(request, send(request, "POST", "/memories/search", body)["memories"])
+    response = send(request, "POST", "/memories/search", body)
+    return _with_relations(request, response["memories"]), response["degraded"]
 
 
 def opened(request: HttpRequest, names: list[str]) -> Graph:

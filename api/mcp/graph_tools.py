@@ -120,7 +120,8 @@ def read_graph(request: HttpRequest) -> dict[str, Any]:
 
 @server.tool(description="Search entities by meaning and keywords.", read_only=True)
 def search_nodes(request: HttpRequest, params: Query) -> dict[str, Any]:
-    return _bounded(*graph_store.search(request, params.query))
+    found, degraded = graph_store.search(request, params.query)
+    return _bounded(*found) | ({"degraded": degraded} if degraded else {})
 
 
 @server.tool(description="Open entities by name, with their relations.", read_only=True)

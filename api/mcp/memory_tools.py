@@ -30,6 +30,7 @@ server = MCPServer(
 
 MAX_LINKED = 50
 MAX_NAMESPACES = 50
+NOTE_TOKENS = 30  # tokens reserved for a note on an incomplete context
 MaxTokens = Annotated[int, Meta(ge=100, le=20_000)]
 Metadata = dict[str, Any]
 Importance = Annotated[float, Meta(ge=0, le=10)]
@@ -206,12 +207,15 @@ def delete(request: HttpRequest, params: Name) -> dict[str, Any]:
 def context(request: HttpRequest, params: Context) -> str:
     body = {
         "query": params.query,
-        "context_budget": params.max_tokens,
+        "context_budget": params.max_tokens - NOTE_TOKENS,
         "format": "text",
         "namespaces": [message_of(request).namespace],
     }
     response = send(request, "POST", "/context/assemble", body)
-    return response["text"] or "No memory is relevant to this query."
+    text: str = response["text"] or "No memory is relevant to this query."
+    if response["degraded"]:
+        text += f"\n\nIncomplete, because parts of the search are degraded: {', '.join(response['degraded'])}."
+    return text
 
 
 @server.tool(

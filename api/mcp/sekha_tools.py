@@ -80,6 +80,8 @@ def search(request: HttpRequest, params: Search) -> dict[str, Any]:
     data = {"query": params.query, "total_results": response["total"], "limit": params.limit, "results": found}
     if not is_complete or response["next_offset"] is not None:
         data["next_offset"] = params.offset + len(found)
+    if response["degraded"]:
+        data["degraded"] = response["degraded"]
     return _success(data)
 
 

@@ -384,3 +384,20 @@ def test_an_import_ends_if_the_server_accepts_no_message(api: Api) -> None:
         knowledge_graph_file.load(FILE, sender(Api("none", api.tenant)))
     with pytest.raises(Unreachable, match="status 502 is not JSON"):
         knowledge_graph_file.load(FILE, lambda body, headers: (502, "text/html", b"<html>"))
+
+
+@pytest.mark.parametrize(
+    ("profile", "tool"),
+    [
+        ("default", "memory_search"),
+        ("default", "memory_context"),
+        ("chatgpt", "search"),
+        ("knowledge-graph", "search_nodes"),
+        ("sekha", "memory_search"),
+    ],
+)
+def test_a_result_names_the_part_of_the_search_that_is_not_complete(api: Api, profile: str, tool: str) -> None:
+    words = [f"word{number}" for number in range(65)]  # one more than a search by keyword uses
+
+    assert "keyword" in str(call(api, tool, f"/mcp?profile={profile}", query=" ".join(words)))
+    assert "keyword" not in str(call(api, tool, f"/mcp?profile={profile}", query=" ".join(words[:64])))
