@@ -54,10 +54,20 @@ _INTERNAL = re.compile(r"function-|constrained-|list\[|nullable")
 
 
 def field_errors(errors: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Return `(field, message)` for up to MAX_ERRORS fields: the first error that pydantic lists for each."""
+    """Return `(field, message)` for up to MAX_ERRORS fields: the first error that pydantic lists for each.
+
+    For a union, pydantic tries every member and lists the errors of all of them. If one member accepts the type of the
+    value, the reader needs only the errors of that member.
+    """
+    located = [(_path(error["loc"]), error) for error in errors]
+    of_accepted_type = {
+        path[:length] for path, error in located for length in range(len(path) + (not _is_wrong_type(error)))
+    }
     messages: dict[str, str] = {}
-    for error in errors:
-        messages.setdefault(_field(error["loc"]), message(error))
+    for path, error in located:
+        if _is_wrong_type(error) and path in of_accepted_type:
+            continue
+        messages.setdefault(".".join(path)[:_MAX_NAME_LENGTH] or "body", message(error))
         if len(messages) == MAX_ERRORS:
             break
     return list(messages.items())
@@ -81,6 +91,10 @@ def _length_message(bound: str, context: Mapping[str, Any]) -> str:
     return f"must have {bound} {noun}" + ("" if bound.endswith(" 1") else "s")
 
 
-def _field(location: Iterable[object]) -> str:
-    parts = [str(part) for part in location if not _INTERNAL.match(str(part))]
-    return ".".join(parts)[:_MAX_NAME_LENGTH] or "body"
+def _path(location: Iterable[object]) -> tuple[str, ...]:
+    return tuple(str(part) for part in location if not _INTERNAL.match(str(part)))
+
+
+def _is_wrong_type(error: Mapping[str, Any]) -> bool:
+    kind: str = error["type"]
+    return kind.endswith("_type")

@@ -12,7 +12,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import _pydantic_core
 
 from api.field_errors import _OTHER, field_errors, message
+from api.memories.schemas import StoreBody
 from api.schemas import Body, Params
+from api.search.schemas import SearchBody
 from somamemory.errors import SomaError
 
 PYDANTIC = re.compile(
@@ -96,3 +98,31 @@ def test_the_name_of_a_field_has_no_steps_of_pydantic_in_it() -> None:
 
     assert field_errors([error]) == [("items.0.coord", "is required")]
     assert field_errors([{"type": "model_type", "loc": ()}]) == [("body", "must be an object")]
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"payload": {}, "source": {"a": "x" * 5000}}, [("source", "must be at most 4096 bytes long as JSON")]),
+        ({"payload": {}, "source": 5}, [("source", "must be text")]),
+    ],
+)
+def test_an_object_that_may_also_be_text_is_not_called_the_wrong_type(
+    body: dict[str, Any], expected: list[tuple[str, str]]
+) -> None:
+    assert field_errors(_errors(StoreBody, body)) == expected
+
+
+@pytest.mark.parametrize(
+    ("namespace", "expected"),
+    [
+        (["a"] * 101, [("namespace", "must have at most 100 items")]),
+        ([], [("namespace", "must have at least 1 item")]),
+        (["a", 5], [("namespace.1", "must be text")]),
+        (5, [("namespace", "must be text")]),
+    ],
+)
+def test_a_list_that_may_also_be_text_is_not_called_the_wrong_type(
+    namespace: Any, expected: list[tuple[str, str]]
+) -> None:
+    assert field_errors(_errors(SearchBody, {"query": "tea", "namespace": namespace})) == expected
