@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from api.json import JsonObject
+from conversations.models import problem_with_external_id
 from memories import addresses, coordinates
 from memories.addresses import MAX_KEY_LENGTH, Address, Key
 from memories.coordinates import Box, Coordinate, RoundedFloat
@@ -150,6 +151,12 @@ def _id(text: str) -> str:
     return text
 
 
+def _external_id(text: str) -> str:
+    if (problem := problem_with_external_id(text)) is not None:
+        raise ValueError(problem)
+    return text
+
+
 def _distinct(values: list[str]) -> list[str]:
     return list(dict.fromkeys(values))
 
@@ -194,10 +201,9 @@ Whole = Annotated[int, BeforeValidator(_whole)]
 Decimal = Annotated[float, BeforeValidator(_decimal), Field(allow_inf_nan=False)]
 NamespaceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:/-]{1,255}$", max_length=255)]
 NamespaceList = Annotated[list[NamespaceName], Field(min_length=1, max_length=100), AfterValidator(_distinct)]
-OwnerId = Annotated[
-    str, AfterValidator(_id), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH})
-]
-ExternalId = OwnerId
+_ID_SCHEMA = WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH})
+OwnerId = Annotated[str, AfterValidator(_id), _ID_SCHEMA]
+ExternalId = Annotated[str, AfterValidator(_external_id), _ID_SCHEMA]
 LinkType = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,100}$", max_length=100)]
 MemoryType = Literal["episodic", "semantic"]
 Importance = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]

@@ -14,7 +14,7 @@ from memories import coordinates
 from memories.coordinates import Coordinate
 from memories.models import JsonField, KeyField, UserOwned
 from somamemory.db.leases import Leased
-from tenants.models import MAX_ID_LENGTH
+from tenants.models import MAX_ID_LENGTH, problem_with_id
 from tenants.scoping import TenantOwned
 
 MAX_LABEL_LENGTH = 500
@@ -22,6 +22,16 @@ MAX_EXTERNAL_ID_LENGTH = 255
 MAX_METADATA_BYTES = 65_536  # maximum size per conversation, as JSON; limited because lists return the metadata
 DEFAULT_IMPORTANCE = 5.0
 PINNED_IMPORTANCE = 10.0
+
+
+def problem_with_external_id(text: str) -> str | None:
+    """Return the problem with the external id of a conversation, or None if the id is valid."""
+    if (problem := problem_with_id(text)) is not None:
+        return problem
+    if "/" in text:
+        return "must not contain a slash"
+    # Clients and proxies resolve these segments in the path of a URL, so a request would reach a different route.
+    return "must not be '.' or '..'" if text in (".", "..") else None
 
 
 USAGE_SQL = "SELECT 0 AS memories, COALESCE(SUM(bytes), 0) AS bytes FROM sfm_conversations WHERE tenant_id = %s"

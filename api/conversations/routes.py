@@ -58,7 +58,8 @@ def create_once(
 ) -> HttpResponse:
     """Create a conversation with your own id, or return the existing conversation unchanged.
 
-    The id has 1 to 255 characters and no slash. It is unique within the tenant. The body can be omitted.
+    The id has 1 to 255 characters and no slash, and is not `.` or `..`. It is unique within the tenant. The body can
+    be omitted.
     """
     new = replace(_new_conversation(body), external_id=external_id)
     conversation, created = services.create_once(request.caller, new)

@@ -67,6 +67,11 @@ def test_an_external_id_that_is_too_long_or_has_control_characters_is_rejected(a
     problem_of(api.put(f"{BY_ID}/{bad}", {}), 422, field="external_id")
 
 
+@pytest.mark.parametrize("bad", [".", "..", "%2e%2e"])
+def test_an_external_id_that_clients_resolve_in_a_path_is_rejected(api: Api, bad: str) -> None:
+    problem_of(api.put(f"{BY_ID}/{bad}", {}), 422, field="external_id")
+
+
 def test_each_tenant_has_its_own_external_ids(api: Api, stranger: Api) -> None:
     ours = api.put(f"{BY_ID}/thread-7", {}).json()["id"]
 

@@ -14,8 +14,10 @@ const MESSAGES = 1000; // in one request
 
 function pathOf(conversation: ConversationName): string {
   if (typeof conversation === "string") return `/conversations/${encodeURIComponent(conversation)}`;
-  if (!conversation.external_id) throw new InvalidArgument("external_id", "must not be empty");
-  return `/conversations/by-external-id/${encodeURIComponent(conversation.external_id)}`;
+  const { external_id } = conversation;
+  if (!external_id) throw new InvalidArgument("external_id", "must not be empty");
+  if (external_id === "." || external_id === "..") throw new InvalidArgument("external_id", "must not be '.' or '..'");
+  return `/conversations/by-external-id/${encodeURIComponent(external_id)}`;
 }
 
 /** Conversations and their messages. */

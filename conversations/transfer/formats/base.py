@@ -13,7 +13,13 @@ from django.conf import settings
 
 from conversations import content_parts, folders
 from conversations.messages import NewMessage
-from conversations.models import DEFAULT_IMPORTANCE, MAX_LABEL_LENGTH, MAX_METADATA_BYTES, Conversation
+from conversations.models import (
+    DEFAULT_IMPORTANCE,
+    MAX_LABEL_LENGTH,
+    MAX_METADATA_BYTES,
+    Conversation,
+    problem_with_external_id,
+)
 from memories.models import Ids
 from memories.payloads import Json
 from somamemory import times
@@ -91,9 +97,11 @@ def checked(item: Imported) -> Imported:
         raise Unreadable("its status must be one of " + ", ".join(Conversation.Status.values))
     if len(item.messages) > MAX_MESSAGES:
         raise Unreadable(f"it has {len(item.messages)} messages, more than the limit of {MAX_MESSAGES}")
-    for name, text in (*item.ids.items(), ("external_id", item.external_id)):
-        if text is not None and (problem := problem_with_id(str(text))):
+    for name, id in item.ids.items():
+        if id is not None and (problem := problem_with_id(str(id))):
             raise Unreadable(f"its {name} {problem}")
+    if item.external_id is not None and (problem := problem_with_external_id(item.external_id)):
+        raise Unreadable(f"its external_id {problem}")
     _check_metadata(item.metadata)
     for turn, message in enumerate(item.messages, start=1):
         _check_message(turn, message)

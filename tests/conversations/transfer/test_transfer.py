@@ -333,7 +333,7 @@ def test_an_external_id_that_another_writer_takes_during_the_import_is_left_out(
     assert report(stranger, exported(api, "json"))["left_out"] == {"external ids in use": 1}
 
 
-@pytest.mark.parametrize("external_id", ["  a", "a" * 256, 5])
+@pytest.mark.parametrize("external_id", ["  a", "a" * 256, 5, "..", "a/b"])
 def test_an_invalid_external_id_is_reported(api: Api, external_id: Any) -> None:
     item = {"format": "somamemory.conversation/1", "id": "a", "external_id": external_id, "messages": []}
 
