@@ -135,6 +135,12 @@ def test_a_bulk_helper_reports_rejected_items_by_their_position(client: Client) 
     assert [failure["index"] for failure in report.failures] == [2]
 
 
+def test_a_bulk_helper_sends_no_batch_with_too_many_values_for_the_server(client: Client) -> None:
+    report = client.memories.store_all({"payload": {"readings": [0] * 3_000}} for _ in range(200))
+
+    assert report.stored == 200
+
+
 def test_a_conversation_is_recorded_and_assembled(client: Client) -> None:
     created = client.conversations.create(label="Breakfast", external_id="thread-1")
     client.conversations.append(

@@ -64,7 +64,9 @@ export class BulkStopped extends SomaError {
 }
 
 const BATCH = 500;
-const MAX_BATCH_BYTES = 4 * 1024 * 1024; // the service accepts bodies of 10 MiB
+// The service accepts bodies of 10 MiB with 500,000 values.
+const MAX_BATCH_BYTES = 4 * 1024 * 1024;
+const MAX_BATCH_VALUES = 400_000;
 const UTF8 = new TextEncoder();
 
 const payloadOf = (payload: Payload): Record<string, unknown> => (typeof payload === "string" ? { text: payload } : payload);
@@ -94,6 +96,7 @@ export class Memories extends Resource {
     const report: Report = { stored: 0, failed: 0, results: [] };
     let batch: StoreBody[] = [];
     let bytes = 0;
+    let values = 0;
     const send = async (): Promise<void> => {
       if (batch.length === 0) return;
       const first = report.results.length;
@@ -105,14 +108,17 @@ export class Memories extends Resource {
       report.failed += sent.failed;
       for (const result of sent.results) report.results.push({ ...result, index: first + result.index });
       batch = [];
-      bytes = 0;
+      bytes = values = 0;
     };
     for await (const { payload, ...fields } of memories) {
       const memory = this.#new(payload, fields);
-      const size = UTF8.encode(jsonText(memory)).length;
-      if (batch.length >= BATCH || bytes + size > MAX_BATCH_BYTES) await send();
+      const text = jsonText(memory);
+      const size = UTF8.encode(text).length;
+      const count = text.split(",").length; // also counts commas in strings, so it may be too high
+      if (batch.length >= BATCH || bytes + size > MAX_BATCH_BYTES || values + count > MAX_BATCH_VALUES) await send();
       batch.push(memory);
       bytes += size;
+      values += count;
     }
     await send();
     return report;

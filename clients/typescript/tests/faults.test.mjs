@@ -255,6 +255,23 @@ test("storeAll sends no body that is too large for the server", async (t) => {
   assert.ok(Math.max(...sizes) < 10 * 1024 * 1024, `${sizes}`);
 });
 
+test("storeAll sends no body with too many values for the server", async (t) => {
+  const counts = [];
+  const counting = (request, response) => {
+    let body = "";
+    request.setEncoding("utf8").on("data", (part) => (body += part));
+    request.on("end", () => {
+      counts.push(body.split(",").length);
+      const results = JSON.parse(body).items.map((_, index) => ({ index, status: 201 }));
+      text(200, JSON.stringify({ stored: results.length, failed: 0, results }))(request, response);
+    });
+  };
+  const [client] = await serving(t, [counting]);
+  const memories = Array.from({ length: 400 }, () => ({ payload: { readings: Array(3000).fill(0) } }));
+  assert.equal((await client.memories.storeAll(memories)).stored, 400);
+  assert.ok(Math.max(...counts) < 500_000, `${counts}`);
+});
+
 test("the error of storeAll contains the results of earlier batches", async (t) => {
   const [client] = await serving(t, [storing([]), problem(403, "forbidden")]);
   await assert.rejects(client.memories.storeAll(Array.from({ length: 600 }, () => ({ payload: "x" }))), (error) => {

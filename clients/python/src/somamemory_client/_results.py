@@ -12,8 +12,9 @@ from .types import BulkResult
 
 T = TypeVar("T")
 MAX_BATCH = 1000
-# The service accepts bodies of 10 MiB.
+# The service accepts bodies of 10 MiB with 500,000 values.
 MAX_BATCH_BYTES = 8 * 1024 * 1024
+MAX_BATCH_VALUES = 400_000
 
 Memory = str | Mapping[str, Any]
 
@@ -98,18 +99,24 @@ def memory_fields(memory: Memory) -> dict[str, Any]:
 
 
 def batches(items: Iterable[Mapping[str, Any]], size: int) -> Iterator[list[Mapping[str, Any]]]:
-    """Yield lists of at most `size` items and MAX_BATCH_BYTES bytes."""
+    """Yield lists of at most `size` items, MAX_BATCH_BYTES bytes and MAX_BATCH_VALUES values.
+
+    The number of values is estimated from the commas, including those in text. A larger item is yielded alone.
+    """
     if not 1 <= size <= MAX_BATCH:
         raise InvalidArgument("batch_size", f"must be a whole number from 1 to {MAX_BATCH}")
     batch: list[Mapping[str, Any]] = []
-    held = 0
+    held = held_values = 0
     for item in items:
-        length = len(encode(item, "items"))
-        if batch and (len(batch) >= size or held + length > MAX_BATCH_BYTES):
+        body = encode(item, "items")
+        length, values = len(body), body.count(b",") + 1
+        is_full = len(batch) >= size or held + length > MAX_BATCH_BYTES or held_values + values > MAX_BATCH_VALUES
+        if batch and is_full:
             yield batch
-            batch, held = [], 0
+            batch, held, held_values = [], 0, 0
         batch.append(item)
         held += length
+        held_values += values
     if batch:
         yield batch
 
