@@ -15,7 +15,8 @@ from django.utils.crypto import salted_hmac
 from api.auth import token_of
 from api.request import Request
 from conversations.lifecycle import tiers
-from somamemory.errors import MalformedRequest
+from somamemory.db.late_transaction import begun_with
+from somamemory.errors import MalformedRequest, SomaError
 from tenants.idempotency import Attempt
 
 View = Callable[..., HttpResponse]
@@ -54,16 +55,35 @@ def once(view: View) -> View:
 
 def _in_one_transaction(attempt: Attempt, view: Callable[[], HttpResponse]) -> HttpResponse:
     """Run a view and record its response. An exception rolls back everything the view has written."""
-    with transaction.atomic():
-        recorded = attempt.first_answer()
-        if recorded is not None:
-            return _replay(recorded)
-        response = view()
-        if response.status_code >= 400:
-            transaction.set_rollback(True)
-        else:
-            attempt.record(_serialize(response))
+    if (recorded := attempt.early_answer()) is not None:
+        return _replay(recorded)
+
+    def check() -> None:
+        if (recorded := attempt.first_answer()) is not None:
+            raise _Answered(recorded)
+
+    try:
+        with begun_with(check):
+            response = view()
+            if response.status_code >= 400:
+                transaction.set_rollback(True)
+            else:
+                attempt.record(_serialize(response))
+    except _Answered as answered:
+        return _replay(answered.recorded)
+    except SomaError:  # it may be a conflict with the effect of another attempt
+        if (recorded := attempt.early_answer()) is None:
+            raise
+        return _replay(recorded)
     return response
+
+
+class _Answered(BaseException):
+    """Another attempt has had the effect. This is not an Exception, so that no layer handles it."""
+
+    def __init__(self, recorded: bytes) -> None:
+        super().__init__()
+        self.recorded = recorded
 
 
 def _resumable(attempt: Attempt, request: Request, view: Callable[[], HttpResponse]) -> HttpResponse:

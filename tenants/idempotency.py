@@ -46,8 +46,8 @@ _NONCE_BYTES = 12
 class Attempt:
     """One attempt at a request with an Idempotency-Key.
 
-    Use `first_answer` and `record` in the transaction of the effect, or `reserve`, `renew` and `complete` around a long
-    request.
+    Use `early_answer` before the transaction of the effect and `first_answer` and `record` in it, or use `reserve`,
+    `renew` and `complete` around a long request.
     """
 
     tenant: Tenant
@@ -61,6 +61,16 @@ class Attempt:
     def __repr__(self) -> str:
         return f"Attempt({self.key!r})"
 
+    def early_answer(self) -> bytes | None:
+        """Return the response to an earlier attempt, or None if there is none. Raises KeyReused.
+
+        On PostgreSQL, always return None, because a transaction there can begin with `first_answer`.
+        """
+        if connection.vendor == "postgresql":
+            return None
+        row = self._rows().filter(created_at__gt=timezone.now() - LIFETIME).first()
+        return None if row is None else self._answer_of(row)
+
     def first_answer(self) -> bytes | None:
         """Return the response to an earlier attempt, or None if there is none.
 
@@ -73,10 +83,8 @@ class Attempt:
                 usage.add(self.tenant, 0, -len(row.answer))
             row = None
         if row is not None:
-            if not hmac.compare_digest(bytes(row.fingerprint), self._fingerprint()):
-                raise KeyReused("this Idempotency-Key was used for a different request; use a new key")
-            if row.answer:
-                return self._open(bytes(row.answer))
+            if answer := self._answer_of(row):
+                return answer
             if row.is_leased(timezone.now()):
                 raise StillRunning
         if not alone:
@@ -124,6 +132,12 @@ class Attempt:
             raise RuntimeError("a response must be recorded in the same transaction as its effect")
         self._create(sealed := self._seal(answer))
         usage.add(self.tenant, 0, len(sealed))
+
+    def _answer_of(self, row: IdempotencyKey) -> bytes | None:
+        """Return the response in a row, or None while a long request is running. Raises KeyReused."""
+        if not hmac.compare_digest(bytes(row.fingerprint), self._fingerprint()):
+            raise KeyReused("this Idempotency-Key was used for a different request; use a new key")
+        return self._open(bytes(row.answer)) if row.answer else None
 
     def _create(self, answer: bytes, lease: UUID | None = None, until: datetime | None = None) -> None:
         IdempotencyKey.objects.for_tenant(self.tenant).create(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import nullcontext
 
 import pytest
 from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.db.utils import OperationalError
 
+from somamemory.db.late_transaction import begun_with
 from somamemory.db.sqlite import base
 from somamemory.db.sqlite.writer_queue import FairLock
 from tenants.models import Tenant
@@ -63,6 +65,53 @@ def test_a_transaction_holds_the_turn_until_its_end() -> None:
             Tenant.objects.create(slug="inner")
         assert not turn_is_free()
     assert turn_is_free()
+
+
+@sqlite_only
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("nested", [True, False])
+def test_a_late_transaction_takes_the_turn_before_it_writes(nested: bool) -> None:
+    turns = []
+    with begun_with(lambda: turns.append(turn_is_free())):
+        Tenant.objects.filter(slug="late").exists()
+        turns.append(turn_is_free())
+        with transaction.atomic() if nested else nullcontext():
+            Tenant.objects.create(slug="late")
+        turns.append(turn_is_free())
+    turns.append(turn_is_free())
+
+    assert turns == [True, False, False, True]
+
+
+@sqlite_only
+@pytest.mark.django_db(transaction=True)
+def test_a_late_transaction_that_fails_is_rolled_back() -> None:
+    def fail() -> None:
+        with begun_with(lambda: None):
+            Tenant.objects.create(slug="first")
+            Tenant.objects.create(slug="second")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert turn_is_free()
+    assert not Tenant.objects.filter(slug__in=["first", "second"]).exists()
+
+
+@sqlite_only
+@pytest.mark.django_db(transaction=True)
+def test_a_late_transaction_without_a_turn_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "PATIENCE_S", 0.01)
+    queue = connection._queue  # type: ignore[attr-defined]
+    assert queue.acquire(1)
+    try:
+        with begun_with(lambda: None):
+            for slug in ("first", "second"):
+                with pytest.raises(OperationalError, match="locked"):
+                    Tenant.objects.create(slug=slug)
+    finally:
+        queue.release()
+    assert not Tenant.objects.filter(slug__in=["first", "second"]).exists()
 
 
 @sqlite_only

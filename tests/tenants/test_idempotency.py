@@ -18,7 +18,9 @@ from django.utils import timezone
 from api.app import api as ninja_api
 from conversations.transfer import importing
 from memories import retention, services
+from memories.index import immediate
 from memories.models import Memory, VectorEmbedding
+from somamemory.errors import Conflict
 from tenants import idempotency, usage
 from tenants.models import ApiKey, AuditEvent, IdempotencyKey, Tenant
 from tests.conftest import Api, issue_key, problem_of
@@ -437,6 +439,67 @@ def test_a_repeated_request_during_the_first_one_has_no_effect(at_once: Api, mon
             assert same(answered, second.result(10))
 
     assert same(answered, at_once.post("/memories", BODY, idempotency_key="k"))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_others_can_write_while_a_request_with_a_key_is_prepared(at_once: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    embedded, others = immediate.embedded, []
+
+    def slowly(*given: Any) -> Any:
+        monkeypatch.undo()
+        thread = threading.Thread(
+            target=closing(lambda: others.append(at_once.post("/memories", {**BODY, "coord": "2"})))
+        )
+        thread.start()
+        thread.join(10)
+        return embedded(*given)
+
+    monkeypatch.setattr(immediate, "embedded", slowly)
+    first = at_once.post("/memories/bulk", {"items": [BODY]}, idempotency_key="k")
+
+    assert [other.status_code for other in others] == [201]
+    assert same(first, at_once.post("/memories/bulk", {"items": [BODY]}, idempotency_key="k"))
+
+
+@pytest.mark.once  # on PostgreSQL, the other attempt would be told that this one is still running
+@pytest.mark.django_db(transaction=True)
+def test_a_conflict_with_the_effect_of_another_attempt_is_answered_like_that_attempt(
+    at_once: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, answers = services.store, []
+
+    def conflicting(*given: Any) -> Any:
+        monkeypatch.setattr(services, "store", store)
+        with ThreadPoolExecutor(1) as other:
+            send = closing(lambda: at_once.post("/memories", BODY, idempotency_key="k"))
+            answers.append(other.submit(send).result(60))
+        raise Conflict("the memory exists")
+
+    monkeypatch.setattr(services, "store", conflicting)
+    again = at_once.post("/memories", BODY, idempotency_key="k")
+
+    assert same(answers[0], again)
+
+
+@pytest.mark.once  # on PostgreSQL, the other attempt would be told that this one is still running
+@pytest.mark.django_db(transaction=True)
+def test_an_attempt_that_was_prepared_during_another_one_has_no_effect(
+    at_once: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedded, answers = immediate.embedded, []
+
+    def late(*given: Any) -> Any:
+        monkeypatch.setattr(immediate, "embedded", embedded)
+        with ThreadPoolExecutor(1) as other:
+            send = closing(lambda: at_once.post("/memories", BODY, idempotency_key="k"))
+            answers.append(other.submit(send).result(60))
+        return embedded(*given)
+
+    monkeypatch.setattr(immediate, "embedded", late)
+    again = at_once.post("/memories", BODY, idempotency_key="k")
+
+    assert same(answers[0], again)
+    assert version(at_once) == 1
 
 
 @pytest.mark.django_db(transaction=True)

@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ LARGE = 262_144  # bytes or characters
 MAX_KEPT_LENGTH = 8_192  # maximum length, in characters, of a statement whose conversion is cached
 _NO_TURN = "database is locked: other writers took too long"
 _WRITE = re.compile(r"\s*(?:INSERT|UPDATE|DELETE|REPLACE)\b", re.IGNORECASE)
+_READ = re.compile(r"\s*SELECT\b", re.IGNORECASE)
 
 _queues: defaultdict[str, FairLock] = defaultdict(FairLock)
 _process_locks: dict[str, ProcessLock] = {}
@@ -71,12 +73,37 @@ class DatabaseWrapper(base.DatabaseWrapper):
         super().__init__(*args, **kwargs)
         self._has_turn = False
         self._had_large = False
+        self._first: Callable[[], None] | None = None  # see `beginning_late`
         self.execute_wrappers.append(self._single_write)
 
     def create_cursor(self, name: str | None = None) -> Any:
         return self.connection.cursor(factory=Cursor)
 
+    @contextmanager
+    def beginning_late(self, first: Callable[[], None]) -> Iterator[None]:
+        """Let the transaction of this context begin with its first nested transaction or write, and then call `first`.
+
+        Other writers do not wait for what happens before that. Reads before that are not part of the transaction.
+        """
+        self._first = first
+        try:
+            yield
+        finally:
+            self._first = None
+
+    def _begin_now(self) -> None:
+        first, self._first = self._first, None
+        try:
+            self._start_transaction_under_autocommit()
+        except BaseException:  # any error: a later write must not run outside the transaction
+            self._first = first
+            raise
+        if first is not None:
+            first()
+
     def _start_transaction_under_autocommit(self) -> None:
+        if self._first is not None:
+            return
         self._take_turn()
         try:
             super()._start_transaction_under_autocommit()  # type: ignore[misc]
@@ -109,6 +136,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """Make a single statement outside a transaction wait in the queue as well."""
         if not many and is_large(params):
             self.close_at, self._had_large = 0.0, True  # close it after the request: see `is_large`
+        if self._first is not None and self.in_atomic_block and not _READ.match(sql):
+            self._begin_now()
         if self._has_turn or not _WRITE.match(sql):
             return execute(sql, params, many, context)
         self._take_turn()
