@@ -38,7 +38,7 @@ def count(memories: Sequence[str], terms: Sequence[str]) -> tuple[Counts, Counts
                 own[row], context[row] = _in_text(memories[row], terms)
         else:
             own[rows], context[rows] = _in_texts(memories[rows], tuple(terms))
-            one_by_one = own[rows].sum() + context[rows].sum() > _MANY
+            one_by_one = bool(own[rows].sum() + context[rows].sum() > _MANY)
     return own, context
 
 

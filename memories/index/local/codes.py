@@ -24,7 +24,7 @@ def encode(vectors: Vector) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     another vector, the standard deviation of the error is the step times the length of the other vector, divided by the
     square root of 12.
     """
-    steps = np.abs(vectors).max(axis=1) / np.float32(STEPS)
+    steps = (np.abs(vectors).max(axis=1) / np.float32(STEPS)).astype(np.float32, copy=False)
     return np.rint(vectors / steps[:, None]).astype(np.int8), steps
 
 
