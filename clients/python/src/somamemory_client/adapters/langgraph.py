@@ -35,7 +35,7 @@ from langgraph.store.base import (
 )
 from langgraph.store.base.batch import AsyncBatchedBaseStore
 
-from somamemory_client import AsyncClient, Client
+from somamemory_client import AsyncClient, Client, InvalidArgument
 from somamemory_client.adapters._calls import MOST, Call, Calls, call, memories, pages, run, run_async, slices
 from somamemory_client.adapters._namespaces import labels, namespace
 
@@ -250,16 +250,33 @@ def _refreshed(read: Iterable[Memory]) -> Calls[None]:
 
 
 def _filters(conditions: Mapping[str, Any] | None) -> dict[str, object] | None:
-    """Return the conditions on a value as conditions on the metadata. The service checks the operators."""
-    if not conditions:
-        return None
-    return {f"metadata.value.{name}": _condition(condition) for name, condition in conditions.items()}
+    """Return the conditions on a value as conditions on the metadata.
+
+    Raises InvalidArgument if the service cannot apply them.
+    """
+    return dict(_conditions("metadata.value", conditions)) if conditions else None
 
 
-def _condition(condition: object) -> object:
-    if not isinstance(condition, Mapping):
-        return condition
-    return {_OPERATORS.get(operator, operator): operand for operator, operand in condition.items()}
+def _conditions(path: str, conditions: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    """Yield a condition for each field. As in LangGraph's stores, an object without operators is compared by field."""
+    for name, condition in conditions.items():
+        if not name or "." in name:
+            raise InvalidArgument("filter", f"cannot refer to the key {name!r}, which is empty or contains a dot")
+        field = f"{path}.{name}"
+        if not isinstance(condition, Mapping):
+            yield field, condition
+        elif not condition:
+            raise InvalidArgument("filter", f"cannot compare the key {name!r} with an empty object")
+        elif any(operator.startswith("$") for operator in condition):
+            yield field, {_operator(operator): operand for operator, operand in condition.items()}
+        else:
+            yield from _conditions(field, condition)
+
+
+def _operator(name: str) -> str:
+    if name not in _OPERATORS:
+        raise InvalidArgument("filter", f"unknown operator {name!r}; must be one of {', '.join(_OPERATORS)}")
+    return _OPERATORS[name]
 
 
 def _matches(place: tuple[str, ...], condition: MatchCondition) -> bool:

@@ -1,0 +1,36 @@
+"""The store for LangGraph filters items as LangGraph's own stores do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from somamemory_client import Client, InvalidArgument
+from somamemory_client.adapters.langgraph import SomaStore
+
+
+@pytest.fixture
+def store(client: Client, place: str) -> SomaStore:
+    return SomaStore(client, namespace=place)
+
+
+def found(store: SomaStore, filter: dict[str, Any]) -> list[str]:
+    return sorted(item.key for item in store.search(("users",), filter=filter))
+
+
+def test_an_object_in_a_filter_is_compared_field_by_field(store: SomaStore) -> None:
+    store.put(("users",), "object", {"limits": {"gt": 5, "unit": {"name": "km"}}})
+    store.put(("users",), "number", {"limits": 9})
+
+    assert found(store, {"limits": {"gt": 5}}) == ["object"]
+    assert found(store, {"limits": {"gt": {"$lt": 6}, "unit": {"name": "km"}}}) == ["object"]
+    assert found(store, {"limits": {"$gt": 5}}) == ["number"]
+
+
+@pytest.mark.parametrize("filter", [{"a.b": 1}, {"a": {"b.c": 1}}, {"": 1}, {"a": {}}, {"a": {"$gt": 1, "lt": 5}}])
+def test_a_filter_that_cannot_be_applied_is_rejected(store: SomaStore, filter: dict[str, Any]) -> None:
+    store.put(("users",), "nested", {"a": {"b": 1}})
+
+    with pytest.raises(InvalidArgument):
+        store.search(("users",), filter=filter)
