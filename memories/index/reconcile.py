@@ -107,12 +107,14 @@ def repair_all(*, only_lost: bool = False) -> Report:
     engine does not sync each write to disk, or when its folder has been deleted or replaced with an older one. Unknown
     collections may belong to another installation with the same prefix, so they are left to the operator's `reconcile
     --repair`.
+
+    The order is random, so that runs that are ended by the time limit of a Celery worker leave out different tenants.
     """
     report, generation = Report(), generations.active()
-    for tenant in Tenant.objects.order_by("id").values_list("id", flat=True).iterator():
+    find_points_of_removed_tenants(generation, report, repair=True)
+    for tenant in Tenant.objects.order_by("?").values_list("id", flat=True).iterator():
         if not (only_lost and index.of(generation).is_intact(tenant)):
             of_tenant(generation, tenant, report, repair=True)
-    find_points_of_removed_tenants(generation, report, repair=True)
     if report.different:
         log.warning(
             "the index differed from the database; the differences are queued for repair", extra=dict(report.counts)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 import uuid
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import pytest
+from celery.exceptions import SoftTimeLimitExceeded
 from django.core.management import call_command
 
 from memories import index
@@ -185,6 +187,22 @@ def test_a_restoration_that_failed_is_repeated(
             reconcile.repair_all(only_lost=True)
     reconcile.repair_all(only_lost=True)
     assert counts(api) == (0, 0, 0)
+
+
+def test_runs_that_end_early_do_not_always_leave_out_the_same_tenants(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(generation: EmbeddingGeneration, tenant: uuid.UUID, *arguments: Any, **options: Any) -> None:
+        reached.add(tenant)
+        raise SoftTimeLimitExceeded
+
+    reached: set[uuid.UUID] = set()
+    Tenant.objects.create(slug="zebra")
+    monkeypatch.setattr(reconcile, "of_tenant", end)
+    for _ in range(100):
+        with suppress(SoftTimeLimitExceeded):
+            reconcile.repair_all()
+    assert reached == set(Tenant.objects.values_list("id", flat=True))
 
 
 def test_a_lost_folder_is_restored_even_if_a_write_comes_first(api: Api, local: LocalIndex) -> None:
