@@ -175,7 +175,9 @@ def find_points_of_removed_tenants(generation: EmbeddingGeneration, report: Repo
     target = index.of(generation)
     known = list(Tenant.objects.values_list("id", flat=True))
     while found := target.tenants_but(known):
-        for tenant in sorted(found):
+        created = set(Tenant.objects.filter(id__among=list(found)).values_list("id", flat=True))  # in the meantime
+        known += created
+        for tenant in sorted(found - created):
             report.note(ORPHANED, tenant, (id for id, _ in target.scan(tenant)))
             if repair:
                 target.drop_tenant(tenant)

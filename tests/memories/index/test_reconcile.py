@@ -231,6 +231,26 @@ def test_points_of_a_removed_tenant_are_orphans_that_a_repair_removes(api: Api, 
     assert list(target.scan(nobody)) == []
 
 
+def test_the_points_of_a_tenant_created_during_the_comparison_are_kept(
+    api: Api, ids: list[uuid.UUID], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = index.of(generations.active())
+    tenants_but = type(target).tenants_but
+
+    def create_first(self: Any, known: list[uuid.UUID]) -> Any:
+        new, is_new = Tenant.objects.get_or_create(slug="zebra")
+        if is_new:
+            self.upsert(new.id, [point(ids[0], 1)])
+        return tenants_but(self, known)
+
+    monkeypatch.setattr(type(target), "tenants_but", create_first)
+    report = Report()
+    reconcile.find_points_of_removed_tenants(generations.active(), report, repair=True)
+    new = Tenant.objects.get(slug="zebra")
+    assert dict(target.scan(new.id)) == {ids[0]: 1}
+    target.drop_tenant(new.id)
+
+
 @pytest.fixture
 def gone(db: None, settings: Any) -> EmbeddingGeneration:
     """A generation that has a collection but no row."""
