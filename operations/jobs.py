@@ -15,14 +15,14 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, InterfaceError, transaction
 from django.db.models import Q
 from django.utils import timezone
 
 from memories import embeddings
 from memories.index import generations, rebuild, reconcile
 from memories.models import Job, Memory
-from somamemory.db import leases
+from somamemory.db import leases, sqlstate
 from somamemory.errors import ConfigurationError, Conflict, InvalidInput, NotFound, SomaError, Unavailable
 from somamemory.scheduling import ShouldStop, periodic, prepares
 from tenants import audit
@@ -32,6 +32,7 @@ log = logging.getLogger("soma.jobs")
 
 BEAT_S = 1.0
 STEP_PAUSE_S = 0.2
+MAX_ATTEMPTS = 5  # of a step that ends with an unexpected error
 MEMORIES_PER_S = 300  # assumed for estimates; WordLlama and Milvus on two cores are faster, and a provider is slower
 
 Kind, State = Job.Kind, Job.State
@@ -115,7 +116,10 @@ def estimated_s() -> int:
 
 
 def advance() -> bool:
-    """Run one step of a job that no other process has leased. Return whether there was such a job."""
+    """Run one step of a job that no other process has leased. Return whether there was such a job.
+
+    Unexpected exceptions are recorded and raised.
+    """
     job = _take()
     if job is None:
         return False
@@ -130,7 +134,12 @@ def advance() -> bool:
         _settle(job, lease, error=str(error), pause_s=2 * BEAT_S)
     except (SomaError, ConfigurationError) as error:
         _settle(job, lease, error=str(error), state=State.FAILED)
+    except Exception as error:  # even a bug counts as a failed attempt, or the job would never end
+        if not (isinstance(error, DatabaseError | InterfaceError) and sqlstate.is_busy(error)):
+            _record_bug(job, lease, error)
+        raise
     else:
+        job.data.pop("attempts", None)
         state = (State.FAILED if job.data.get("failed") else State.DONE) if finished else State.RUNNING
         _settle(job, lease, error=job.data.get("failed") or job.error, state=state)
     return True
@@ -170,6 +179,19 @@ def _take() -> Job | None:
         Job.objects.filter(id=job.id, lease=job.lease).update(state=job.state, started_at=job.started_at)
         return job
     return None
+
+
+def _record_bug(job: Job, lease: uuid.UUID | None, error: Exception) -> None:
+    """Retry the step after a pause. The last attempt ends the job, and removes a generation that is being built."""
+    reason = f"unexpected error: {type(error).__name__}; the log shows where it occurred"
+    job.data["attempts"] = job.data.get("attempts", 0) + 1
+    if job.data["attempts"] < MAX_ATTEMPTS:
+        _settle(job, lease, error=reason, pause_s=Job.LEASE.total_seconds())
+    elif job.kind == Kind.REBUILD and rebuild.can_be_cancelled(job):
+        job.data |= {"phase": rebuild.UNDO, "failed": reason, "attempts": 0}
+        _settle(job, lease, error=reason)
+    else:
+        _settle(job, lease, error=reason, state=State.FAILED)
 
 
 def _settle(job: Job, lease: uuid.UUID | None, *, error: str, state: str = State.RUNNING, pause_s: float = 0) -> None:
