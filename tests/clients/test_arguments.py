@@ -57,6 +57,9 @@ class Recorder:
         (lambda client: client.memories.store("x", namespace="a b"), "namespace: must match"),
         (lambda client: client.memories.get(), "coord: give exactly one of coord, key, id"),
         (lambda client: client.memories.get(key="a", id="b"), "id: give exactly one of coord, key, id"),
+        (lambda client: client.memories.get(key="a/../b"), "key: must not contain the segments '.' and '..'"),
+        (lambda client: client.conversations.get("a/b"), "id: must not contain a slash"),
+        (lambda client: client.conversations.messages(external_id="a/b").first_page(), "external_id: must not contain"),
         (lambda client: client.memories.store_all(["x"], batch_size=0), "batch_size: must be a whole number from 1 to"),
         (
             lambda client: client.conversations.set_status("1", "gone"),

@@ -17,6 +17,7 @@ function pathOf(conversation: ConversationName): string {
   const { external_id } = conversation;
   if (!external_id) throw new InvalidArgument("external_id", "must not be empty");
   if (external_id === "." || external_id === "..") throw new InvalidArgument("external_id", "must not be '.' or '..'");
+  if (external_id.includes("/")) throw new InvalidArgument("external_id", "must not contain a slash");
   return `/conversations/by-external-id/${encodeURIComponent(external_id)}`;
 }
 

@@ -84,8 +84,7 @@ class Operation:
         """Return the path and the query string, and remove from `fields` the fields used in them."""
         path = self.template
         for name in self.path:
-            text = encodable(name, _text(fields.pop(name)))
-            path = path.replace("{" + name + "}", quote(text, safe="/" if name == "key" else ""))
+            path = path.replace("{" + name + "}", _in_path(name, _text(fields.pop(name))))
         return target(path, {name: fields.pop(name, None) for name in self.query})
 
     def header_values(self, fields: Fields) -> dict[str, str]:
@@ -113,6 +112,18 @@ LONG = frozenset(
         "labels.suggest", "labels.suggest_for_conversation", "facts.extract", "messages.rate",
     }
 )  # fmt: skip
+
+
+def _in_path(field: str, text: str) -> str:
+    """Return a value as a part of a path. Raises InvalidArgument if the request would reach another route.
+
+    Servers decode an escaped slash before they look for a route, and proxies resolve the segments '.' and '..'.
+    """
+    if not {".", ".."}.isdisjoint(text.split("/")):
+        raise InvalidArgument(field, "must not contain the segments '.' and '..'")
+    if "/" in text and field != "key":
+        raise InvalidArgument(field, "must not contain a slash")
+    return quote(encodable(field, text))
 
 
 def target(path: str, query: Mapping[str, object]) -> str:
