@@ -46,6 +46,7 @@ from memories.reserved_namespaces import CONVERSATIONS, FACTS
 from memories.selectors import Narrowing, Page
 from somamemory import times
 from somamemory.db.collisions import retrying
+from somamemory.errors import LlmAnswerInvalid, LlmRefused
 from tenants.caller import Caller
 
 # A member of a conversation's metadata, `{"metadata": {...}, "source": {...}, "expires_at": "…"}`, which is copied to
@@ -195,14 +196,24 @@ def step(caller: Caller, chore: Chore) -> int:
     conversation = find(caller, chore.conversation_id)
     if conversation.tier == Conversation.Tier.COLD:
         tiers.thaw(caller, conversation.id)
-    window = _next_window(caller, conversation, chore.turn)
+    window = _next_window(caller, conversation, chore.turn, _messages_at_once(chore))
     is_over = has_passed(Inherited.of(conversation).expires_at, timezone.now())
     facts = _ask(caller, model, conversation, window) if window.messages and not is_over else []
     return _store(caller, chore, window, facts, model.name)
 
 
-def _next_window(caller: Caller, conversation: Conversation, begin: int) -> _Window:
-    end = min(begin + MAX_MESSAGES, conversation.last_turn)
+def _messages_at_once(chore: Chore) -> int:
+    """Return the maximum number of messages in the next prompt: after each failure of the model, half as many.
+
+    The answer about fewer messages is shorter and more often valid, and if the model refuses one message, it is still
+    asked about those before it.
+    """
+    failures = chore.attempts if chore.error in (LlmRefused.code, LlmAnswerInvalid.code) else 0
+    return max(1, MAX_MESSAGES >> failures)
+
+
+def _next_window(caller: Caller, conversation: Conversation, begin: int, most: int) -> _Window:
+    end = min(begin + most, conversation.last_turn)
     tokens = 0
     messages: list[_Excerpt] = []
     for excerpt in _excerpts(caller, conversation, range(begin + 1, end + 1), MAX_MESSAGE_TOKENS):

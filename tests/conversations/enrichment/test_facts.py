@@ -23,6 +23,7 @@ from conversations import llm
 from conversations.enrichment import auto_label, entities, facts, labels, queue, worker
 from conversations.enrichment.labels import Suggestion
 from conversations.lifecycle import tiers
+from conversations.llm.base import ChatModel
 from conversations.models import Chore, Conversation, LlmCall
 from graph.models import Link
 from memories import retention
@@ -424,6 +425,28 @@ def test_an_outage_does_not_count_towards_the_five_attempts(
     assert fail_with(LlmUnavailable("down"), worker.MAX_ATTEMPTS) == "waiting"
     assert fail_with(LlmAnswerInvalid("no JSON"), worker.MAX_ATTEMPTS - 1) == "waiting"
     assert fail_with(LlmAnswerInvalid("no JSON"), 1) == "failed"
+
+
+def test_after_a_failure_the_model_is_asked_about_half_as_many_messages(
+    api: Api, provider: ChatProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def ask_model(caller: Caller, model: ChatModel, conversation: Conversation, window: facts._Window) -> list[Any]:
+        asked.append(len(window.messages))
+        if "poison" in window.messages[-1].text:
+            raise LlmAnswerInvalid("no JSON")
+        return []
+
+    monkeypatch.setattr(facts, "_ask", ask_model)
+    id = begin(api, *["fine"] * 5, *["poison"] * 15)["id"]
+    ask(api, id)
+    while worker.run():
+        due_now(api)
+
+    assert asked == [20, 10, 5, 15, 10, 5, 2, 1]
+    found = facts_of(api, id)
+    assert (found["state"], found["error"], found["read_to_turn"]) == ("failed", "llm_answer_invalid", 5)
 
 
 def test_two_who_do_the_same_at_the_same_time_store_it_once(api: Api, provider: ChatProvider) -> None:
