@@ -203,8 +203,9 @@ class Chore(Leased, TenantOwned):
         default=0
     )  # facts dropped because they cite a message that was not in the prompt
     cut = models.PositiveIntegerField(default=0)  # number of truncated messages
-    attempts = models.PositiveSmallIntegerField(default=0)  # number of consecutive failures
-    error = models.CharField(max_length=64, blank=True)  # code of the last failure
+    # Number of consecutive failures, and code of the last one. For outages, see `enrichment.worker`.
+    attempts = models.PositiveSmallIntegerField(default=0)
+    error = models.CharField(max_length=64, blank=True)
 
     class Meta(TenantOwned.Meta):
         db_table = "sfm_conversation_chores"

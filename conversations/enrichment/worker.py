@@ -72,10 +72,15 @@ def attempt(chore: Chore) -> SomaError | None:
 
 
 def _give_back(chore: Chore, error: Exception, code: str) -> None:
-    if code in _LIMITED and chore.error not in _LIMITED:
-        chore.attempts = 0  # earlier attempts failed for a reason that does not end the retries, such as an outage
-    chore.attempts += 1
-    queue.give_back(chore, retry_at(error, chore.attempts, timezone.now()), code)
+    """Release a failed task. An outage neither counts towards `MAX_ATTEMPTS` nor resets the count."""
+    is_limited, was_limited = code in _LIMITED, chore.error in _LIMITED
+    if is_limited == was_limited:
+        chore.attempts += 1
+    elif is_limited:
+        chore.attempts = 1
+    due_at = retry_at(error, chore.attempts, timezone.now())
+    keeps_count = was_limited and not is_limited and due_at is not None
+    queue.give_back(chore, due_at, chore.error if keeps_count else code)
     log.warning("enrichment task failed", extra={"kind": chore.kind, "reason": code})
 
 

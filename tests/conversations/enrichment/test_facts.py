@@ -424,6 +424,7 @@ def test_an_outage_does_not_count_towards_the_five_attempts(
     monkeypatch.setattr(facts, "_ask", fail)
     assert fail_with(LlmUnavailable("down"), worker.MAX_ATTEMPTS) == "waiting"
     assert fail_with(LlmAnswerInvalid("no JSON"), worker.MAX_ATTEMPTS - 1) == "waiting"
+    assert fail_with(LlmUnavailable("down"), worker.MAX_ATTEMPTS) == "waiting"
     assert fail_with(LlmAnswerInvalid("no JSON"), 1) == "failed"
 
 
