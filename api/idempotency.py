@@ -15,6 +15,7 @@ from django.utils.crypto import salted_hmac
 from api.auth import token_of
 from api.request import Request
 from conversations.lifecycle import tiers
+from somamemory.db.collisions import retrying
 from somamemory.db.late_transaction import begun_with
 from somamemory.errors import MalformedRequest, SomaError
 from tenants.idempotency import Attempt
@@ -54,7 +55,10 @@ def once(view: View) -> View:
 
 
 def _in_one_transaction(attempt: Attempt, view: Callable[[], HttpResponse]) -> HttpResponse:
-    """Run a view and record its response. An exception rolls back everything the view has written."""
+    """Run a view and record its response. An exception rolls back everything the view has written.
+
+    After a deadlock, the view runs again: its own retries cannot, because the whole transaction has been aborted.
+    """
     if (recorded := attempt.early_answer()) is not None:
         return _replay(recorded)
 
@@ -62,20 +66,22 @@ def _in_one_transaction(attempt: Attempt, view: Callable[[], HttpResponse]) -> H
         if (recorded := attempt.first_answer()) is not None:
             raise _Answered(recorded)
 
+    def work() -> HttpResponse:
+        response = view()
+        if response.status_code >= 400:
+            transaction.set_rollback(True)
+        else:
+            attempt.record(_serialize(response))
+        return response
+
     try:
-        with begun_with(check):
-            response = view()
-            if response.status_code >= 400:
-                transaction.set_rollback(True)
-            else:
-                attempt.record(_serialize(response))
+        return retrying(work, within=lambda: begun_with(check))
     except _Answered as answered:
         return _replay(answered.recorded)
     except SomaError:  # it may be a conflict with the effect of another attempt
         if (recorded := attempt.early_answer()) is None:
             raise
         return _replay(recorded)
-    return response
 
 
 class _Answered(BaseException):

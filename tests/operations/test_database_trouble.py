@@ -61,6 +61,18 @@ def test_a_store_that_lost_a_deadlock_is_done_again(api: Api, monkeypatch, code:
 
 
 @pytest.mark.django_db(transaction=True)
+def test_a_store_with_an_idempotency_key_that_lost_a_deadlock_is_done_again(api: Api, monkeypatch) -> None:
+    tries = fail_first(monkeypatch, 2, failing_with(sqlstate.DEADLOCK_DETECTED))
+    body = {"coord": "1", "payload": {}}
+
+    first = api.post("/memories", body, idempotency_key="one")
+    again = api.post("/memories", body, idempotency_key="one")
+
+    assert (first.status_code, again.json()) == (201, first.json())
+    assert tries == [3]
+
+
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
     ("path", "body"),
     [
