@@ -124,7 +124,7 @@ def append(caller: Caller, id: UUID, messages: Sequence[NewMessage]) -> tuple[Co
     """Append all of the messages, or none. Return the changed conversation and the stored messages."""
     caller.require("write", [CONVERSATIONS])
     caller.require("read", [CONVERSATIONS])  # the response contains the number of messages
-    return tiers.warmed(caller, lambda: _appended(caller, id, messages))
+    return tiers.warmed(caller, lambda: retrying(lambda: _appended(caller, id, messages)))
 
 
 def append_by_external_id(
@@ -136,7 +136,6 @@ def append_by_external_id(
     return append(caller, lookup.find_by_external_id(caller, external_id).id, messages)
 
 
-@transaction.atomic
 def _appended(caller: Caller, id: UUID, messages: Sequence[NewMessage]) -> tuple[Conversation, list[Memory]]:
     conversation = lock(caller, id)
     tiers.refuse_cold(conversation)
@@ -159,10 +158,9 @@ def change(caller: Caller, id: UUID, changes: Json) -> Conversation:
     caller.require("read", [CONVERSATIONS])  # the response contains the conversation
     if "user_id" in changes:
         caller.require_user(changes["user_id"])
-    return tiers.warmed(caller, lambda: _changed(caller, id, changes))
+    return tiers.warmed(caller, lambda: retrying(lambda: _changed(caller, id, changes)))
 
 
-@transaction.atomic
 def _changed(caller: Caller, id: UUID, changes: Json) -> Conversation:
     conversation = lock(caller, id)
     before, status = audit.state(conversation), conversation.status
@@ -232,22 +230,25 @@ def delete(caller: Caller, id: UUID, *, purge: bool = False) -> None:
     Raises NotFound.
     """
     caller.require("delete", [CONVERSATIONS])
-    with transaction.atomic():
-        if purge and _purge_deleted(caller, id):
-            return
-        conversation = lock(caller, id)
-        now = timezone.now()
-        _erase(caller, id, conversation.root, purge=purge)
-        chores = queue.of(caller.tenant, id)
-        if purge:
-            usage.add(caller.tenant, 0, -conversation.bytes)
-        else:
-            restoring.record(conversation, list(chores), now)
-        chores.delete()
-        gone = Change(str(id), audit.state(conversation))
-        conversation.delete()
-        audit.record(caller, "conversation.purge" if purge else "conversation.delete", [gone], CONVERSATIONS)
-        list_cache.forget_on_commit(caller.tenant, id)
+    retrying(lambda: _delete(caller, id, purge))
+
+
+def _delete(caller: Caller, id: UUID, purge: bool) -> None:
+    if purge and _purge_deleted(caller, id):
+        return
+    conversation = lock(caller, id)
+    now = timezone.now()
+    _erase(caller, id, conversation.root, purge=purge)
+    chores = queue.of(caller.tenant, id)
+    if purge:
+        usage.add(caller.tenant, 0, -conversation.bytes)
+    else:
+        restoring.record(conversation, list(chores), now)
+    chores.delete()
+    gone = Change(str(id), audit.state(conversation))
+    conversation.delete()
+    audit.record(caller, "conversation.purge" if purge else "conversation.delete", [gone], CONVERSATIONS)
+    list_cache.forget_on_commit(caller.tenant, id)
 
 
 def _purge_deleted(caller: Caller, id: UUID) -> bool:

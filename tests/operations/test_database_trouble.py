@@ -19,6 +19,7 @@ from somamemory.web.readiness import Readiness
 from tenants import audit
 from tenants.management.command_line import errors_as_one_line
 from tests.conftest import Api, problem_of
+from tests.support.conversations import begin
 
 
 def failing_with(code: str | None, kind: type[Exception] = OperationalError) -> Exception:
@@ -89,6 +90,25 @@ def test_a_deletion_or_restoration_that_lost_a_deadlock_is_done_again(api: Api, 
 
     assert api.post(path, body).status_code == 200
     assert tries == [3]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/messages", {"messages": [{"role": "user", "content": "two"}]}),
+        ("PATCH", "", {"user_id": "ada"}),
+        ("DELETE", "", None),
+        ("DELETE", "?purge=true", None),
+    ],
+)
+def test_a_change_of_a_conversation_that_lost_a_deadlock_is_done_again(
+    api: Api, monkeypatch, method: str, path: str, body: object
+) -> None:
+    id = begin(api, "one")["id"]
+    fail_first(monkeypatch, 2, failing_with(sqlstate.DEADLOCK_DETECTED))
+
+    assert api.request(method, f"/api/v1/conversations/{id}{path}", body).status_code < 300
 
 
 @pytest.mark.django_db(transaction=True)
