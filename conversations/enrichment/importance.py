@@ -18,7 +18,7 @@ from memories import selectors as memories
 from memories import services as stores
 from memories.models import Memory
 from memories.reserved_namespaces import CONVERSATIONS
-from somamemory.errors import LlmAnswerInvalid, LlmRefused, NotFound, SomaError
+from somamemory.errors import ColdFileDamaged, LlmAnswerInvalid, LlmRefused, NotFound, SomaError
 from tenants.caller import Caller
 
 HEURISTIC = "heuristic"
@@ -36,11 +36,15 @@ class Rating:
 
 @dataclass
 class Rated:
-    """The number of messages of a conversation that were rated, and the error for each turn that could not be rated."""
+    """The number of messages of a conversation that were rated, and the error for each turn that could not be rated.
+
+    damaged: the error if the conversation's cold file is damaged, so that no message could be rated.
+    """
 
     conversation: Conversation
     count: int = 0
     failed: dict[int, SomaError] = field(default_factory=dict)
+    damaged: ColdFileDamaged | None = None
 
 
 def rate(caller: Caller, message_id: UUID) -> Rating:
@@ -63,14 +67,18 @@ def rate_folder(caller: Caller, folder: str) -> Iterator[Rated]:
     """Rate all messages in a folder and its subfolders.
 
     Restores cold conversations first. Raises ColdUnavailable, and the same errors as `rate`, except for those that
-    affect only one message.
+    affect only one message or conversation.
     """
     caller.require("write", [CONVERSATIONS])
     conversations = Conversation.objects.for_tenant(caller.tenant).filter(ConversationQuery(folder=folder).condition())
     for conversation in conversations.order_by("number").iterator(chunk_size=100):
-        if conversation.tier == Conversation.Tier.COLD:
-            tiers.thaw(caller, conversation.id)
-        yield _rate_all(caller, conversation)
+        try:
+            if conversation.tier == Conversation.Tier.COLD:
+                tiers.thaw(caller, conversation.id)
+        except ColdFileDamaged as error:
+            yield Rated(conversation, damaged=error)
+        else:
+            yield _rate_all(caller, conversation)
 
 
 def _rate_all(caller: Caller, conversation: Conversation) -> Rated:

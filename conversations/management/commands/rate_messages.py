@@ -16,6 +16,10 @@ class Command(FolderCommand):
         failed = 0
         for rated in importance.rate_folder(caller, folder):
             name = rated.conversation.label or rated.conversation.id
+            if rated.damaged:
+                self.stderr.write(f"{name}: {rated.damaged}")
+                failed += rated.conversation.message_count
+                continue
             for turn, error in rated.failed.items():
                 self.stderr.write(f"{name}, turn {turn}: {error}")
             failed += len(rated.failed)

@@ -461,6 +461,20 @@ def test_a_damaged_or_missing_file_is_reported_and_nothing_is_lost(api: Api, col
     call_command("upkeep", tenant="acme", verify=True)
 
 
+def test_rating_a_folder_continues_after_a_damaged_file(api: Api, cold_folder: Path, capsys: Any) -> None:
+    cold(api)
+    begin(api, "We decided to go on Monday", label="B")
+    [file] = files(cold_folder)
+    file.write_bytes(b"damaged")
+
+    with pytest.raises(CommandError, match=f"could not rate {len(SAID)} messages"):
+        call_command("rate_messages", "/", tenant="acme")
+
+    output = capsys.readouterr()
+    assert output.out.splitlines() == ["B: 1 messages"]
+    assert output.err.startswith("Zoo: ")
+
+
 def test_the_file_of_another_conversation_is_not_taken_for_this_one(api: Api, stranger: Api, cold_folder: Path) -> None:
     mine, other = cold(api), cold(stranger, "a stranger's secret")
     theirs = ColdFile.all_tenants.get(conversation_id=other)
