@@ -10,8 +10,9 @@ import json
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import chain
 from typing import Any, BinaryIO, NoReturn
 
 from conversations.transfer.formats import chatgpt, claude, simple, splitting, text
@@ -78,13 +79,37 @@ def _zipped(file: BinaryIO, source: str, max_bytes: int | None) -> Iterator[Impo
 
 def _json(file: BinaryIO, source: str) -> Iterator[Imported | Broken]:
     parts = splitting.lines(file) if _is_lines(file) else splitting.elements(file)
-    is_empty = True
-    for part in parts:
-        for item in _items(part, source):
-            is_empty = False
-            yield item
-    if is_empty:
+    first = next(parts, None)
+    if first is None:
         yield Broken("the file", "contains no conversation")
+    elif source in (AUTO, simple.SOURCE) and _is_message(first):
+        yield _read_one("the file", lambda: simple.conversation({"messages": _messages(chain([first], parts))}))
+    else:
+        for part in chain([first], parts):
+            yield from _items(part, source)
+
+
+def _is_message(part: Element | Broken) -> bool:
+    try:
+        return isinstance(part, Element) and simple.is_message(_parsed(part.raw))
+    except Unreadable:
+        return False
+
+
+def _messages(parts: Iterable[Element | Broken]) -> list[Any]:
+    """Return the messages of a file that contains one conversation. Raises Unreadable if one of them is not valid."""
+    messages, length = [], 0
+    for part in parts:
+        if isinstance(part, Broken):
+            raise Unreadable(f"{part.place}: {part.reason}")
+        length += len(part.raw)
+        if length > splitting.MAX_ELEMENT_BYTES:
+            raise Unreadable(splitting.TOO_LONG)
+        try:
+            messages.append(_parsed(part.raw))
+        except Unreadable as error:
+            raise Unreadable(f"{part.place}: {error}") from None
+    return messages
 
 
 def _is_lines(file: BinaryIO) -> bool:

@@ -1,4 +1,6 @@
-"""Our own export, and the simple formats of many tools: an object with `messages`, or a list of messages."""
+"""Our own export, and the simple formats of many tools: an object with `messages`, a list of messages, or a file that
+consists of the messages of one conversation.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +23,13 @@ _KEPT = tuple(name for name in MORE if name != "content_parts")  # of model APIs
 
 def is_ours(item: Json) -> bool:
     return item.get("format") == FORMAT
+
+
+def is_message(item: Any) -> bool:
+    """Return whether an object at the top level of a file is a message, so that the file is one conversation."""
+    if not isinstance(item, dict) or isinstance(item.get("messages"), list):
+        return False
+    return isinstance(item.get("role", item.get("sender")), str) and ("content" in item or "text" in item)
 
 
 def is_one(item: Any) -> bool:

@@ -20,7 +20,7 @@ _BRACKET = re.compile(rb'["{}\[\]]')
 _REST_OF_STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _QUOTE = ord('"')
 _UNFINISHED = "the file ends in the middle of it"
-_TOO_LONG = f"it is longer than {MAX_ELEMENT_BYTES} bytes"
+TOO_LONG = f"it is longer than {MAX_ELEMENT_BYTES} bytes"
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def lines(file: BinaryIO) -> Iterator[Element | Broken]:
         if len(line) > MAX_ELEMENT_BYTES:
             while line and not line.endswith(b"\n"):
                 line = file.readline(CHUNK_BYTES)
-            yield Broken(place, _TOO_LONG)
+            yield Broken(place, TOO_LONG)
         elif line.strip():
             yield Element(place, line)
 
@@ -77,7 +77,7 @@ class _Scan:
 
     def end(self) -> Iterator[Broken]:
         if self.start is not None:
-            yield Broken(self.place, _TOO_LONG if self.too_long else _UNFINISHED)
+            yield Broken(self.place, TOO_LONG if self.too_long else _UNFINISHED)
         elif self.depth:
             yield Broken(f"the end (byte {self.offset + self.at})", "the file ends before its list is closed")
 
@@ -117,7 +117,7 @@ class _Scan:
         if self.start is not None and self.depth == self.floor:
             raw = bytes(self.buffer[self.start : self.at])
             yield (
-                Broken(self.place, _TOO_LONG)
+                Broken(self.place, TOO_LONG)
                 if self.too_long or len(raw) > MAX_ELEMENT_BYTES
                 else Element(self.place, raw)
             )

@@ -178,6 +178,31 @@ def test_simple_forms_are_read(source: Any) -> None:
     assert said(one(file_of(source))) == [("user", "Hi"), ("assistant", "Hello")]
 
 
+SAID = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [json.dumps(SAID), json.dumps(SAID, indent=2), "\n".join(map(json.dumps, SAID))],
+    ids=["list", "list over many lines", "lines"],
+)
+def test_a_file_of_messages_is_one_conversation(content: str) -> None:
+    assert said(one(content)) == [("user", "Hi"), ("assistant", "Hello")]
+
+
+def test_an_invalid_message_in_a_file_of_messages_is_reported_with_its_position() -> None:
+    valid, invalid = json.dumps(SAID[0]), '{"role": }'
+
+    assert reason(f"[{valid}, {invalid}]").startswith("item 2")
+    assert reason(f"{valid}\n{invalid}\n").startswith("line 2")
+
+
+def test_a_file_of_messages_that_is_too_long_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(splitting, "MAX_ELEMENT_BYTES", 60)
+
+    assert "longer than" in reason(json.dumps(SAID))
+
+
 def test_messages_of_model_apis_keep_their_tool_calls_and_results() -> None:
     calls = [{"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}]
     found = one(
