@@ -454,6 +454,11 @@ def test_an_unsupported_route_returns_501_and_names_an_alternative(api: Api, met
     refused(api.request(method, at, None, None, Authorization="Token wrong"), 401)
 
 
+@pytest.mark.parametrize("path", ["/v9/nothing/", "/api/v1/orgs/organizations/acme/projects/shop/"])
+def test_the_error_of_an_unsupported_route_names_the_requested_path(api: Api, path: str) -> None:
+    assert refused(api.get("/mem0" + path), 501).startswith(f"GET {path} is not supported by SomaMemory")
+
+
 @pytest.mark.parametrize("route", sorted(MEM0.keys() - {("GET", "/mem0/v1/ping/")}), ids=str)
 def test_a_key_of_another_namespace_is_refused(api: Api, route: Route) -> None:
     narrow = Api(issue_key(api.tenant, SCOPES, namespaces=["mine"]), api.tenant)

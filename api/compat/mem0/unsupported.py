@@ -67,17 +67,16 @@ rest = CompatRouter("mem0rest", prefix="/mem0", auth=_AnyRequest())
 REST = "/{path:a}"
 
 
-def _view(method: str, path: str, instead: str) -> Callable[..., HttpResponse]:
-    reason = f"{method} {path} is not supported by SomaMemory; {instead}"
-
+def _view(path: str, instead: str) -> Callable[..., HttpResponse]:
     def refused(request: Request) -> HttpResponse:
-        raise NotSupported(reason)
+        requested = request.path_info.removeprefix("/mem0")
+        raise NotSupported(f"{request.method} {requested} is not supported by SomaMemory; {instead}")
 
     def refused_for_one(request: Request, a: str) -> HttpResponse:
-        raise NotSupported(reason)
+        return refused(request)
 
     def refused_for_two(request: Request, a: str, b: str) -> HttpResponse:
-        raise NotSupported(reason)
+        return refused(request)
 
     return refused_for_two if "{b}" in path else refused_for_one if "a}" in path else refused
 
@@ -85,7 +84,7 @@ def _view(method: str, path: str, instead: str) -> Callable[..., HttpResponse]:
 def _declare(router: CompatRouter, method: str, path: str, instead: str) -> None:
     declare = getattr(router, method.lower())
     publish = declare(path, out=None, kind="read", limited=True, openapi_extra={"requestBody": {}})
-    publish(_view(method, path, instead))
+    publish(_view(path, instead))
 
 
 for (_method, _path), _instead in UNSUPPORTED.items():
