@@ -41,7 +41,13 @@ def import_file(request: Request, query: Query[ImportParams]) -> HttpResponse:
     media_type = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if media_type not in MEDIA_TYPES:
         raise UnsupportedMediaType("the Content-Type of the file must be one of " + ", ".join(MEDIA_TYPES))
-    conversations = formats.read(io.BytesIO(request.body), query.source, query.name, MAX_UNPACKED_BYTES)
+    conversations = formats.read(
+        io.BytesIO(request.body),
+        query.source,
+        query.name,
+        MAX_UNPACKED_BYTES,
+        may_be_text=media_type.startswith("text/"),
+    )
     report = importing.import_conversations(
         request.caller,
         conversations,

@@ -17,7 +17,8 @@ from typing import BinaryIO
 
 from conversations.transfer.formats.base import Broken
 
-SUFFIXES = (".json", ".jsonl", ".ndjson", ".zip", ".md", ".markdown", ".txt", ".text")
+NOT_TEXT = (".json", ".jsonl", ".ndjson", ".zip")
+SUFFIXES = (*NOT_TEXT, ".md", ".markdown", ".txt", ".text")
 _LINK = "is a symbolic link, which an import does not follow; copy the file or folder itself"
 # Opening a named pipe must not wait for a writer.
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

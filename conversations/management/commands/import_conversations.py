@@ -94,7 +94,8 @@ class Command(BaseCommand):
             share = 1.0 if opened.file.closed else opened.file.tell() / size
             bar(opened.path.name, share, f"{report.seen:,} conversations")
 
-        items = formats.read(opened.file, options["source"], opened.path.name)
+        may_be_text = opened.path.suffix.lower() not in files.NOT_TEXT
+        items = formats.read(opened.file, options["source"], opened.path.name, may_be_text=may_be_text)
         report = importing.import_conversations(
             caller, items, dry_run=options["dry_run"], progress=show, wait=self._wait
         )

@@ -34,24 +34,28 @@ _DAMAGED = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, NotIm
 _SUFFIX = re.compile(r"\.(md|markdown|txt|text)$", re.IGNORECASE)
 _MEMBER = re.compile(r"(?:.*/)?conversations(?:-\d+)?\.json")
 _HEAD_BYTES = 1 << 12
+# The beginning of an object, or of a list of objects, lists or strings. A text can also begin with a bracket, such as
+# "[ ] buy milk" or "[10:00] Ada: hello".
+_JSON = re.compile(rb'[\xef\xbb\xbf\s]*(\{\s*["}]|\[[\s\[]*([{"]|\Z|\]\s*\Z))')
 _TOO_DEEP = "it is nested too deeply"
 _BLANKS = b"\xef\xbb\xbf \t\r\n"
 
 
 def read(
-    file: BinaryIO, source: str = AUTO, name: str = "", max_bytes: int | None = None
+    file: BinaryIO, source: str = AUTO, name: str = "", max_bytes: int | None = None, *, may_be_text: bool = True
 ) -> Iterator[Imported | Broken]:
     """Yield the conversations of a seekable file.
 
     name: label for a text without a title.
     max_bytes: limit for the unpacked content of a ZIP file.
+    may_be_text: whether a file that does not look like JSON is Markdown or plain text, unless `source` names a format.
     """
     head = file.read(_HEAD_BYTES)
     file.seek(0)
     if head.startswith(_ZIP):
         yield from _zipped(file, source, max_bytes)
         return
-    if source in (text.MARKDOWN, text.TEXT) or (source == AUTO and head.lstrip(_BLANKS)[:1] not in (b"[", b"{")):
+    if source in (text.MARKDOWN, text.TEXT) or (source == AUTO and may_be_text and not _JSON.match(head)):
         yield from _texts(file, source, name)
         return
     yield from _json(file, source)

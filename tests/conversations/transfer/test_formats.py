@@ -486,6 +486,19 @@ def test_a_text_with_windows_line_endings_is_split_at_speakers(name: str, conten
     assert said(found) == [("user", "Green?"), ("assistant", "Black.")]
 
 
+@pytest.mark.parametrize(
+    "content", ["[ ] Buy milk\n[x] Buy tea", "[Ada](https://example.org) is here", "[[Ada]] is here", "{Ada} is here"]
+)
+def test_a_text_that_begins_with_a_bracket_is_not_json(content: str) -> None:
+    assert said(one(content)) == [("user", content)]
+
+
+def test_a_file_that_cannot_be_text_is_never_stored_as_text() -> None:
+    [found] = formats.read(io.BytesIO(b"<html>502 Bad Gateway</html>"), may_be_text=False)
+
+    assert isinstance(found, Broken)
+
+
 def test_a_text_without_speakers_is_attributed_to_the_user() -> None:
     assert said(one("Note: buy beans.\nSoon.")) == [("user", "Note: buy beans.\nSoon.")]
 

@@ -86,6 +86,21 @@ def test_an_export_of_another_service_is_imported(api: Api) -> None:
     assert api.get("/api/v1/conversations?label=Garden plans").json()["total"] == 1
 
 
+def test_a_json_body_that_is_not_json_is_an_error_and_not_a_text(api: Api) -> None:
+    output = report(api, b"<html>502 Bad Gateway</html>", status=207)
+
+    assert output["failed"] == 1
+    assert counted(api) == (0, 0)
+
+
+def test_a_command_never_stores_a_broken_json_file_as_text(api: Api, tmp_path: Path) -> None:
+    (tmp_path / "export.json").write_text("<html>502 Bad Gateway</html>")
+
+    with pytest.raises(CommandError):
+        call_command("import_conversations", str(tmp_path), tenant=api.tenant.slug)
+    assert counted(api) == (0, 0)
+
+
 def test_imported_messages_keep_their_times(api: Api) -> None:
     report(api, file_of(claude()))
 
