@@ -139,7 +139,7 @@ class AsyncConversations:
         return await self._caller.fetch(types.RatedOut, "messages.rate", {"id": id})
 
     async def export(self, **options: Unpack[types.ConversationsExportOptions]) -> str:
-        """Return conversations as Markdown, or as JSON with `format="json"` or `"ndjson"`."""
+        """Return conversations as JSON (the default) or, depending on `format`, as JSON lines or Markdown."""
         return await self._caller.text("conversations.export", {**options})
 
     async def import_file(

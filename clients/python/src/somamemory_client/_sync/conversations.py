@@ -134,7 +134,7 @@ class Conversations:
         return self._caller.fetch(types.RatedOut, "messages.rate", {"id": id})
 
     def export(self, **options: Unpack[types.ConversationsExportOptions]) -> str:
-        """Return conversations as Markdown, or as JSON with `format="json"` or `"ndjson"`."""
+        """Return conversations as JSON (the default) or, depending on `format`, as JSON lines or Markdown."""
         return self._caller.text("conversations.export", {**options})
 
     def import_file(
