@@ -49,9 +49,30 @@ print(sorted(memory["key"] for memory in Client.embedded(sys.argv[1]).memories.s
 """
 
 
+WRITE_WITH_KEY = """
+import sys
+from somamemory_client import Client, Forbidden
+client = Client.embedded(sys.argv[1])
+client.admin.tenants.create("globex")
+key = client.admin.keys.create("globex", name="writer", scopes=["write"])["key"]
+limited = Client.embedded(sys.argv[1], api_key=key)
+limited.memories.store("theirs", key="a")
+try:
+    limited.memories.get(key="a")
+except Forbidden:
+    print(client.tenant("globex").memories.get(key="a")["payload"]["text"])
+"""
+
+
 def begin(script: str, *arguments: object) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-c", script, *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def test_a_client_has_only_the_permissions_of_its_key(tmp_path: Path) -> None:
+    output, errors = begin(WRITE_WITH_KEY, tmp_path / "new").communicate(timeout=120)
+
+    assert output.decode().strip() == "theirs", errors.decode()
 
 
 def test_several_processes_can_create_a_folder_at_once(tmp_path: Path) -> None:

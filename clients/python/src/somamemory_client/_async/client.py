@@ -75,6 +75,7 @@ class AsyncClient:
     def embedded(
         cls,
         path: str | Path,
+        api_key: str | None = None,
         *,
         tenant: str | None = None,
         max_retries: int = 3,
@@ -85,11 +86,12 @@ class AsyncClient:
         The `somamemory` package must be installed. A process can open only one folder, and only one process should open
         a folder at a time. Requests use the service's deadlines instead of a timeout. Raises InvalidArgument if
         the service is not installed or cannot use the folder.
+
+        api_key: a key of this folder; defaults to its first key, which is an operator's key.
         """
         transport = AsyncEmbeddedTransport.open(Path(path))
-        return cls(
-            api_key=transport.api_key or None, tenant=tenant, max_retries=max_retries, hooks=hooks, transport=transport
-        )
+        key = transport.api_key if api_key is None else api_key
+        return cls(api_key=key, tenant=tenant, max_retries=max_retries, hooks=hooks, transport=transport)
 
     # --- Scope ---------------------------------------------------------------------------------------------------
 
