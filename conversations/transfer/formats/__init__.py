@@ -189,7 +189,7 @@ def _texts(file: BinaryIO, source: str, name: str) -> Iterator[Imported | Broken
         yield Broken("the file", f"is longer than {MAX_TEXT_BYTES} bytes, the limit for text files")
         return
     try:
-        whole = raw.decode("utf-8-sig")
+        whole = text.with_unix_line_endings(raw.decode("utf-8-sig"))
     except UnicodeDecodeError:
         yield Broken("the file", "is neither JSON nor UTF-8 text")
         return

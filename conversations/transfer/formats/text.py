@@ -26,10 +26,8 @@ _UNESCAPE = re.compile(r"^\\(\\*<!-- soma:)", re.MULTILINE)
 _BEGINNING = re.compile(rf"^{_MARK}conversation ", re.MULTILINE)
 _NAME = r"[A-Za-z]{2,12}"
 _SPEAKERS = {
-    MARKDOWN: re.compile(
-        rf"^(?:#{{1,6}} +({_NAME}):? *\r?$|\*\*({_NAME}):?\*\*:?[ \t]*|({_NAME}):[ \t]+)", re.MULTILINE
-    ),
-    TEXT: re.compile(rf"^({_NAME}):(?:[ \t]+|\r?$)", re.MULTILINE),
+    MARKDOWN: re.compile(rf"^(?:#{{1,6}} +({_NAME}):? *$|\*\*({_NAME}):?\*\*:?[ \t]*|({_NAME}):[ \t]+)", re.MULTILINE),
+    TEXT: re.compile(rf"^({_NAME}):(?:[ \t]+|$)", re.MULTILINE),
 }
 _TITLE = re.compile(r"\A\s*# (.+)$", re.MULTILINE)
 
@@ -44,6 +42,12 @@ def mark(kind: str, facts: Json) -> str:
 def escaped(content: str) -> str:
     """Escape lines of a message that look like our comments."""
     return _ESCAPED.sub(r"\\\1", content)
+
+
+def with_unix_line_endings(text: str) -> str:
+    """Replace Windows line endings. In our own export, they belong to messages, unless the first line has one too."""
+    is_exported = is_ours(text) and not text.partition("\n")[0].endswith("\r")
+    return text if is_exported else text.replace("\r\n", "\n")
 
 
 def is_ours(text: str) -> bool:
@@ -66,7 +70,7 @@ def conversation(text: str, kind: str, name: str) -> Imported:
     name: the conversation's label if the text has no title.
     """
     title = _TITLE.search(text) if kind == MARKDOWN else None
-    if title and is_role(title[1].strip(": \r")):
+    if title and is_role(title[1].strip(": ")):
         title = None
     label, full_title = label_of(title[1] if title else name)
     messages = _messages(text[title.end() :] if title else text, _SPEAKERS[kind])

@@ -362,6 +362,13 @@ def test_an_export_is_recognised_where_it_was_exported(api: Api, format: str) ->
     assert report(api, exported(api, format), FORMATS[format])["conversations"] == {"unchanged": 2}
 
 
+def test_an_export_with_windows_line_endings_is_recognised(api: Api) -> None:
+    report(api, file_of(chatgpt(), claude()))
+    converted = exported(api, "markdown").replace(b"\n", b"\r\n")
+
+    assert report(api, converted, FORMATS["markdown"])["conversations"] == {"unchanged": 2}
+
+
 @pytest.mark.parametrize("format", ["jsonl", "markdown"])
 def test_nothing_at_all_is_an_empty_file(api: Api, format: str) -> None:
     assert exported(api, format) == b""
@@ -397,7 +404,9 @@ TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
 @bounded(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
-@given(st.lists(TEXTS | st.just("<!-- soma:message x -->\n## a") | st.just("\n\n## user\n\n"), min_size=1, max_size=4))
+@given(
+    st.lists(TEXTS | st.just("<!-- soma:message x -->\n## a") | st.just("\n\n## user\r\n\r\n"), min_size=1, max_size=4)
+)
 def test_every_text_survives_markdown(texts: list[str]) -> None:
     facts = {"format": "somamemory.conversation/1", "id": "x", "label": "l", "folder": "", "metadata": {}}
     file = markdown.mark("conversation", facts) + "\n# l\n\n"
