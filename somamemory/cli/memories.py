@@ -192,11 +192,13 @@ def context(target: Target, **fields: Any) -> None:
         print_json(result)
     else:
         click.echo(printable(result.get("text") or result.get("prompt") or "") or "No messages match the query.")
+        warn_if_degraded(result)
 
 
 def warn_if_degraded(result: Row) -> None:
     if result.get("degraded"):
-        click.secho(f"Incomplete: {text_of(result['degraded'])} did not respond.", fg="yellow", err=True)
+        parts = ", ".join(result["degraded"])
+        click.secho(f"Incomplete, because parts of the search are degraded: {parts}.", fg="yellow", err=True)
 
 
 COMMANDS = (store, get, list_, delete, search, context)

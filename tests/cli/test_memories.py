@@ -75,6 +75,14 @@ def test_a_very_large_or_small_coordinate_can_be_used_as_it_is_shown(soma: Soma)
     assert soma("delete", shown).code == 0
 
 
+@pytest.mark.parametrize("command", ["search", "context"])
+def test_a_command_reports_that_its_results_are_incomplete(soma: Soma, command: str) -> None:
+    words = [f"word{number}" for number in range(65)]  # one more than a search by keyword uses
+
+    assert soma(command, " ".join(words)).err.endswith("degraded: keyword.\n")
+    assert soma(command, " ".join(words[:64])).err == ""
+
+
 @pytest.mark.parametrize("name", ["7,8,9", "by/key", "id"])
 def test_a_memory_is_shown_by_coordinate_key_or_id(soma: Soma, name: str) -> None:
     options = {"7,8,9": ["--coord", "7,8,9"], "by/key": ["--key", "by/key"], "id": []}[name]
