@@ -301,6 +301,19 @@ def test_pages_are_linked_even_if_the_name_of_the_server_is_not_valid(
     assert ok(filed.get(first["next"]))["previous"] is not None
 
 
+@pytest.mark.parametrize(
+    "path", ["/mem0/v1/memories/search/", "/mem0/v2/memories/search/", "/mem0/v3/memories/search/", "/mem0/search"]
+)
+def test_a_search_reports_that_its_results_are_incomplete(api: Api, path: str) -> None:
+    words = [f"word{number}" for number in range(65)]  # one more than a search by keyword uses
+    incomplete, complete = (
+        api.post(path, {"query": " ".join(query), "filters": {"user_id": "ada"}}) for query in (words, words[:64])
+    )
+
+    assert incomplete["X-Compat-Changes"] == "results: incomplete, because parts of the search are degraded: keyword"
+    assert "X-Compat-Changes" not in complete
+
+
 def test_a_search_scores_by_relevance_and_respects_the_threshold(filed: Api) -> None:
     drain()
     body = {"query": "three", "filters": {"user_id": "*"}, "fields": ["memory", "score"]}

@@ -142,6 +142,14 @@ def test_an_export_is_one_text(api: Api, talk: dict[str, Any], format: str) -> N
     assert TEXT not in one["content"]
 
 
+def test_a_tool_reports_that_its_results_are_incomplete(api: Api) -> None:
+    words = [f"word{number}" for number in range(65)]  # one more than a search by keyword uses
+
+    for tool in ("memory_search", "memory_query"):
+        found = api.post(f"/sekha/mcp/tools/{tool}", {"query": " ".join(words)}).json()["data"]
+        assert found["degraded"] == ["keyword"]
+
+
 def test_the_tools_answer_in_sekhas_envelope(api: Api) -> None:
     body = {"label": "Tool", "folder": "/t", "messages": [{"role": "user", "content": TEXT}], "importance_score": 3}
     stored = api.post("/sekha/mcp/tools/memory_store", body).json()

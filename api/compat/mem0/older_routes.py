@@ -67,9 +67,10 @@ def add(request: Request, body: OlderAddBody) -> HttpResponse:
 
 
 def _search_response(request: Request, body: OwnedSearchBody) -> HttpResponse:
-    body.accept(changes_of(request))
+    changes = changes_of(request)
+    body.accept(changes)
     throttle.charge(request, body.top_k, per=100)
-    hits = reading.search(request.caller, body).hits
+    hits = reading.search(request.caller, body, changes).hits
     return _formatted([presenters.hit(hit, body.fields) for hit in hits], body.output_format)
 
 

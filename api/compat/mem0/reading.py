@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
+from api.compat.changes import Changes
 from api.compat.mem0 import names, presenters
 from api.compat.mem0.filters import conditions
 from api.compat.mem0.schemas import SearchBody
@@ -39,7 +40,8 @@ def _narrowing(raw: JsonObject) -> Narrowing:
     return Narrowing(filters=wanted.filter, also=also if wanted.ids is None else also & wanted.ids)
 
 
-def search(caller: Caller, body: SearchBody) -> Results:
+def search(caller: Caller, body: SearchBody, changes: Changes) -> Results:
+    """Return the results. If some are missing, `changes` says so, because mem0's responses have no field for it."""
     query = Search(
         query=body.query,
         namespaces=tuple(names.namespaces(caller)),
@@ -48,7 +50,10 @@ def search(caller: Caller, body: SearchBody) -> Results:
         top_k=body.top_k,
         min_relevance=body.threshold or 0.0,
     )
-    return as_of.search(caller, query)
+    results = as_of.search(caller, query)
+    if results.degraded:
+        changes.note("results", f"incomplete, because parts of the search are degraded: {', '.join(results.degraded)}")
+    return results
 
 
 def memory(caller: Caller, id: UUID) -> Memory:

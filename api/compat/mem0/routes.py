@@ -63,9 +63,10 @@ def list_memories(request: Request, query: Query[PageParams], body: ListBody) ->
 @router.post("/v3/memories/search/", out=None, kind="search", limited=True)
 def search(request: Request, body: SearchBody) -> HttpResponse:
     """Search the memories that match `filters`. The score is the relevance, from 0 to 1."""
-    body.accept(changes_of(request))
+    changes = changes_of(request)
+    body.accept(changes)
     throttle.charge(request, body.top_k, per=100)
-    results = reading.search(request.caller, body)
+    results = reading.search(request.caller, body, changes)
     return reply({"results": [presenters.hit(hit, body.fields) for hit in results.hits]})
 
 

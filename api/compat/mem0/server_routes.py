@@ -41,9 +41,10 @@ def list_memories(request: Request, query: Query[ServerListParams]) -> HttpRespo
 
 @router.post("/search", out=None, kind="search", limited=True)
 def search(request: Request, body: OwnedSearchBody) -> HttpResponse:
-    body.accept(changes_of(request))
+    changes = changes_of(request)
+    body.accept(changes)
     throttle.charge(request, body.top_k, per=100)
-    results = reading.search(request.caller, body)
+    results = reading.search(request.caller, body, changes)
     return reply({"results": [presenters.hit(hit, None) for hit in results.hits]})
 
 

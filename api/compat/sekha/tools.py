@@ -64,6 +64,7 @@ def search(request: Request, body: JsonObject) -> JsonObject:
         "total_results": len(found["results"]),
         "limit": found["page_size"],
         "results": found["results"],
+        **({"degraded": found["degraded"]} if found["degraded"] else {}),
     }
 
 
