@@ -23,10 +23,10 @@ from tenants.caller import Caller
 _BATCH = 500
 
 
-def forget(caller: Caller, purged: Sequence[Memory]) -> None:
-    """Remove the links to and from these memories' addresses, in the transaction that purges the memories."""
+def forget(caller: Caller, removed: Sequence[Memory]) -> None:
+    """Remove the links to and from these memories' addresses, in the transaction that removes the memories."""
     keys: dict[str, list[str]] = {}
-    for memory in purged:
+    for memory in removed:
         keys.setdefault(memory.namespace, []).append(memory.coordinate_key)
     for namespace, of_memories in sorted(keys.items()):  # in the order in which `services` locks links
         touching = Q(from_key__among=of_memories) | Q(to_key__among=of_memories)

@@ -146,10 +146,9 @@ def _withdrawn(caller: Caller, ids: Sequence[UUID]) -> set[Address]:
     withdrawn = lookup.delete_many(caller.writing_reserved(), FACTS, ids)
     everyone = caller.unlimited()
     rows = Memory.objects.for_tenant(caller.tenant).filter(are_facts(), id__among=list(withdrawn))
-    names: set[str] = set()
-    for fact in rows.defer("terms"):
-        links.forget_subtree(everyone, FACTS, fact.coordinate)
-        names.update(fact.payload.get("entities") or ())
+    gone = list(rows.defer("terms"))
+    links.forget(everyone, gone)
+    names = {name for fact in gone for name in fact.payload.get("entities") or ()}
     entities.forget(everyone, sorted({entities.address(name).key for name in names}), purge=False)
     return withdrawn
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import settings as bounded
@@ -556,6 +557,22 @@ def test_an_entity_goes_with_the_last_fact_that_mentions_it(api: Api, provider: 
 
     facts.withdraw(caller, [second])
     assert names(api) == []
+
+
+def test_withdrawing_many_facts_takes_as_many_statements_as_withdrawing_one(
+    api: Api, provider: ChatProvider, caller: Caller
+) -> None:
+    provider.default = a_fact_of_each
+    id = ask(api, begin(api, "one", "two", "three", "four", "five")["id"])["conversation_id"]
+    worker.run()
+    ids = [uuid.UUID(fact["id"]) for fact in facts_of(api, id)["items"]]
+    counts = []
+    for withdrawn in (ids[:1], ids[1:4]):
+        with CaptureQueriesContext(connection) as captured:
+            facts.withdraw(caller, withdrawn)
+        counts.append(len(captured))
+
+    assert counts[0] == counts[1]
 
 
 def test_an_entity_goes_with_the_last_fact_that_expires(api: Api, requested: str, settings: Any) -> None:
