@@ -139,10 +139,9 @@ def targeted(command: Callable[..., Any], without: Collection[str] = ()) -> Call
         **options: Any,
     ) -> Any:
         saved = {} if url or data_dir else profile(profile_name)
-        if "data_dir" in saved and not os.environ.get("SOMA_DATA_DIR"):
-            data_dir = Path(saved["data_dir"])
+        folder = data_dir or (Path(saved["data_dir"]) if "data_dir" in saved else None)
         target = Target(
-            url or saved.get("url"), api_key or saved.get("api_key"), tenant or saved.get("tenant"), data_dir, as_json
+            url or saved.get("url"), api_key or saved.get("api_key"), tenant or saved.get("tenant"), folder, as_json
         )
         return command(target, **options)
 
@@ -166,7 +165,10 @@ _OPTIONS = {
         "--tenant", envvar="SOMA_TENANT", metavar="SLUG", help="Tenant to act for. Requires an operator's key."
     ),
     "data_dir": click.option(
-        "--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Local data folder (SOMA_DATA_DIR)."
+        "--data-dir",
+        envvar="SOMA_DATA_DIR",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Local data folder.",
     ),
     "profile": click.option(
         "--profile",

@@ -116,9 +116,9 @@ def test_an_invalid_profile_is_refused(bare: Soma, text: str | None, name: str |
     assert message in str(error.value)
 
 
-@pytest.mark.parametrize(("variable", "folder"), [("", "/of-profile"), ("/of-variable", None)])
+@pytest.mark.parametrize("variable", ["", "/of-variable"])
 def test_the_variable_for_the_data_folder_overrides_the_profile(
-    bare: Soma, monkeypatch: pytest.MonkeyPatch, variable: str, folder: str | None
+    bare: Soma, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
     targets: list[Target] = []
     monkeypatch.setattr(Target, "call", lambda target, *arguments, **fields: targets.append(target))
@@ -126,7 +126,19 @@ def test_the_variable_for_the_data_folder_overrides_the_profile(
     write('[default]\ndata_dir = "/of-profile"\n')
     bare("list", "--json")
 
-    assert targets[0].data_dir == (folder and Path(folder))
+    assert targets[0].data_dir == Path(variable or "/of-profile")
+
+
+def test_the_variable_for_the_data_folder_overrides_the_server_of_the_profile(
+    bare: Soma, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    targets: list[Target] = []
+    monkeypatch.setattr(Target, "call", lambda target, *arguments, **fields: targets.append(target))
+    monkeypatch.setenv("SOMA_DATA_DIR", "/of-variable")
+    write('[default]\nurl = "https://memory.example.org"\napi_key = "secret"\n')
+    bare("list", "--json")
+
+    assert (targets[0].url, targets[0].api_key) == (None, None)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
