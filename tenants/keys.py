@@ -272,15 +272,17 @@ def authenticate(
 
 
 def find_tenant(slug: str) -> Tenant:
-    """Return an active tenant by slug, from the cache if it is fresh."""
+    """Return an active tenant by slug, from the cache if it is fresh. Raises NotFound."""
     with _lock:
         cached = _tenants.get(slug)
     if cached is not None:
         return cached
     with tenant_scope.crossing():
-        tenant = Tenant.objects.filter(slug=slug, active=True).first() if is_slug(slug) else None
+        tenant = Tenant.objects.filter(slug=slug).first() if is_slug(slug) else None
     if tenant is None:
         raise NotFound(f"tenant '{slug}' does not exist")
+    if not tenant.active:
+        raise NotFound(f"tenant '{slug}' is suspended; resume it first")
     with _lock:
         _tenants[slug] = tenant
     return tenant

@@ -358,6 +358,12 @@ def test_a_suspended_tenant_is_rejected_and_keeps_its_data(api: Api, operator: A
     assert api.get("/memories/1").status_code == 200
 
 
+def test_an_operator_is_told_that_a_tenant_is_suspended(api: Api, operator: Api) -> None:
+    operator.patch(f"{V1}/tenants/acme", {"active": False})
+
+    assert "suspended" in problem_of(operator.get("/memories/1", x_tenant="acme"), 404)["detail"]
+
+
 def test_a_rotated_key_and_its_successor_work_side_by_side_for_a_day(api: Api, operator: Api) -> None:
     old = issue(operator, scopes=["read"], namespaces=["n"], name="agent")
 
