@@ -36,7 +36,8 @@ class _Value(Func):
         self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **extra: Any
     ) -> tuple[str, list[Any]]:
         source, parameters = compiler.compile(self.source_expressions[0])
-        path = "$" + "".join(f".{json.dumps(segment, ensure_ascii=False)}" for segment in self.path)
+        # Keys are escaped as in stored JSON, because SQLite before 3.45 compares them exactly as they are written.
+        path = "$" + "".join(f".{json.dumps(segment)}" for segment in self.path)
         kind = f"json_type({source}, %s)"
         if not self.text:
             return kind, [*parameters, path]
@@ -46,8 +47,11 @@ class _Value(Func):
         self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **extra: Any
     ) -> tuple[str, list[Any]]:
         source, parameters = compiler.compile(self.source_expressions[0])
-        kind = f"jsonb_typeof({source} #> %s::text[])"
+        # The operand of each arrow is text, so "0" is a key. In the path array of `#>`, it would also match a list
+        # position.
+        value = f"({source}{' -> %s::text' * len(self.path)})"
+        kind = f"jsonb_typeof({value})"
         if not self.text:
-            return kind, [*parameters, self.path]
-        text = f"CASE {kind} WHEN 'string' THEN {source} #>> %s::text[] END"
-        return text, [*parameters, self.path, *parameters, self.path]
+            return kind, [*parameters, *self.path]
+        text = f"CASE {kind} WHEN 'string' THEN {value} #>> '{{}}' END"
+        return text, [*parameters, *self.path, *parameters, *self.path]

@@ -108,6 +108,21 @@ SOURCES: list[Any] = [None, "ada", "import", {"kind": "import", "turn": 3}, {"ki
 
 @pytest.mark.parametrize(
     ("condition", "expected"),
+    [({"source.items.0": "x"}, [0]), ({"source.items.-1": {"exists": True}}, []), ({"source.größe": "xl"}, [1])],
+)
+def test_a_filter_compares_the_keys_of_a_source_and_never_list_positions(
+    api: Api, condition: dict[str, Any], expected: list[int]
+) -> None:
+    for n, source in enumerate([{"items": {"0": "x"}}, {"items": ["x"], "größe": "xl"}]):
+        api.post("/memories", {"payload": {"n": n}, "source": source})
+
+    matching = Memory.objects.for_tenant(api.tenant).filter(filters.to_q(filters.parse(condition)))
+
+    assert [row.payload["n"] for row in matching] == expected
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
     [
         ({"source": "ada"}, [1]),
         ({"source": {"in": ["ada", "import"]}}, [1, 2]),
