@@ -100,7 +100,8 @@ def post_worker_init(worker):
         refuse(worker, error)
     except IndexUnavailable:
         pass  # keyword search works without the vector index, and indexing is retried
-    current().embed(["warm"])  # so that the first request does not wait for the model to load
+    if (embedder := current()).in_process:
+        embedder.embed(["warm"])  # so that the first request does not wait for the model to load
     # Tracing is started after the fork, because threads and connections do not survive a fork.
     tracing.start()
     # All objects that exist now are permanent. When they were scanned for garbage, all threads stopped for 100 ms.

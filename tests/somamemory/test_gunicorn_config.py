@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from django.conf import settings
+
+from testing.server import Server, free_port
 
 pytestmark = [pytest.mark.server, pytest.mark.once]
 
@@ -44,3 +48,19 @@ def test_processes_that_start_together_print_one_banner(first: str) -> None:
         timeout=180,
     )
     assert done.stdout == "ready\n"
+
+
+def test_a_server_starts_while_the_embedding_provider_is_away(tmp_path: Path) -> None:
+    away = {
+        "SOMA_EMBEDDING_PROVIDER": "openai",
+        "SOMA_EMBEDDING_MODEL": "any",
+        "SOMA_EMBEDDING_DIMENSION": "8",
+        "SOMA_EMBEDDING_BASE_URL": f"http://127.0.0.1:{free_port()}",
+    }
+    with Server(tmp_path, **away) as server:
+        client = server.client()
+        with contextlib.closing(client.connection):
+            client.post("/memories", {"coord": [1], "payload": {"text": "a castle"}})
+            found = client.post("/memories/search", {"query": "castle"})
+    assert [hit["coord"] for hit in found["memories"]] == ["1.0"]
+    assert found["degraded"] == ["semantic"]
