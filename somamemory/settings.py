@@ -121,6 +121,15 @@ def _audit_key() -> str:
     return key
 
 
+def _flag(name: str, default: bool) -> bool:
+    value = env.str(name, str(default))
+    if value.strip().lower() in ("true", "yes", "y", "on", "ok", "1"):
+        return True
+    if value.strip().lower() in ("false", "no", "n", "off", "0"):
+        return False
+    raise ConfigurationError(f"{name} must be true or false, not '{value}'")
+
+
 def _bounded(name: str, default: int, low: int, high: int) -> int:
     try:
         value = int(env.int(name, default))
@@ -187,7 +196,7 @@ DATA_DIR = _data_dir()
 SECRET_KEY_IS_MADE = not env.str("SOMA_SECRET_KEY", "")
 _MAKES_AUDIT_KEY = SECRET_KEY_IS_MADE and not (env.str("SOMA_AUDIT_KEY", "") or env.str("SOMA_AUDIT_KEY_FILE", ""))
 SECRET_KEY = _secret_key()
-DEBUG = env.bool("SOMA_DEBUG", False)
+DEBUG = _flag("SOMA_DEBUG", False)
 HOST = env.str("SOMA_HOST", "127.0.0.1").removeprefix("[").removesuffix("]")  # an IPv6 address can be in brackets
 # DNS rebinding: a web page can point its own host name to 127.0.0.1 and then read everything that needs no key, such as
 # /metrics. On the loopback interface, other names must therefore be listed. Probes always use the local names.
@@ -234,15 +243,15 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
 ]
 # The admin console under /admin/. Its tables always exist, but without the console, nobody can sign in.
-ADMIN = env.bool("SOMA_ADMIN", True)
+ADMIN = _flag("SOMA_ADMIN", True)
 if ADMIN:
     MIDDLEWARE.insert(-1, "somamemory.web.console_middleware.ConsoleMiddleware")
 # Serve SomaFractalMemory's API at the root. Our own API remains below /api/v1.
-COMPAT_SOMAFRACTALMEMORY = env.bool("SOMA_COMPAT_SOMAFRACTALMEMORY", False)
+COMPAT_SOMAFRACTALMEMORY = _flag("SOMA_COMPAT_SOMAFRACTALMEMORY", False)
 if COMPAT_SOMAFRACTALMEMORY:
     MIDDLEWARE.remove("somamemory.web.middleware.RootAliases")
 # If a request with an operator key names a tenant that does not exist, in X-Tenant or X-Soma-Tenant, create the tenant.
-CREATE_TENANTS = env.bool("SOMA_CREATE_TENANTS", False)
+CREATE_TENANTS = _flag("SOMA_CREATE_TENANTS", False)
 # OAuth for assistants that run in the cloud. Setting the public URL of this server turns it on.
 OAUTH_URL = _origin("SOMA_OAUTH_URL")
 if OAUTH_URL:
@@ -309,9 +318,9 @@ CONNECT_TIMEOUT_S = _bounded("SOMA_DATABASE_CONNECT_TIMEOUT_S", 3, 2, 60)
 STATEMENT_TIMEOUT_S = _bounded("SOMA_DATABASE_STATEMENT_TIMEOUT_S", 30, 1, 3600)
 LOCK_TIMEOUT_S = _bounded("SOMA_DATABASE_LOCK_TIMEOUT_S", 10, 1, 3600)
 # Must be False behind a pooler that gives each transaction a different connection (PgBouncer before 1.21).
-PREPARE_STATEMENTS = env.bool("SOMA_DATABASE_PREPARE", True)
+PREPARE_STATEMENTS = _flag("SOMA_DATABASE_PREPARE", True)
 # PostgreSQL hides the rows of other tenants from each request: see `tenants.row_level_security`.
-ROW_LEVEL_SECURITY = env.bool("SOMA_ROW_LEVEL_SECURITY", False)
+ROW_LEVEL_SECURITY = _flag("SOMA_ROW_LEVEL_SECURITY", False)
 
 
 def _postgresql(parsed: dict[str, Any]) -> dict[str, Any]:
@@ -636,7 +645,7 @@ CONTEXT_DUPLICATE = _share("SOMA_CONTEXT_DUPLICATE", 0.95)
 # refills more slowly. Further attempts with the same name, from any address, are delayed. 0: no limit.
 SIGN_IN_PER_MINUTE = _bounded("SOMA_SIGN_IN_PER_MINUTE", 10, 0, 10_000)
 # Send cookies over HTTPS only; browsers make an exception for localhost. False also sends them over plain HTTP.
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.bool("SOMA_ADMIN_SECURE_COOKIES", True)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _flag("SOMA_ADMIN_SECURE_COOKIES", True)
 # With this prefix, browsers accept the cookies over HTTPS only, so that none can be planted over plain HTTP.
 _PREFIX = "__Secure-" if SESSION_COOKIE_SECURE else ""
 SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = f"{_PREFIX}soma_session", f"{_PREFIX}soma_csrf"

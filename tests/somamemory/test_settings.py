@@ -78,6 +78,13 @@ def test_a_value_of_the_wrong_kind_is_one_line_and_no_stack(tmp_path) -> None:
     assert output == "error: SOMA_PORT must be a whole number\n"
 
 
+@pytest.mark.parametrize("value", ["ture", "enabled", ""])
+def test_a_switch_that_is_neither_on_nor_off_is_refused(tmp_path, value: str) -> None:
+    code, output = check(tmp_path, SOMA_ROW_LEVEL_SECURITY=value)
+
+    assert (code, output) == (1, f"error: SOMA_ROW_LEVEL_SECURITY must be true or false, not '{value}'\n")
+
+
 def test_an_origin_that_is_none_is_refused(tmp_path) -> None:
     code, output = check(tmp_path, SOMA_CORS_ORIGINS="app.example.org")
 
