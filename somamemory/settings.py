@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import fcntl
+import logging
 import os
 import re
 import secrets
@@ -140,34 +141,32 @@ def _bounded(name: str, default: int, low: int, high: int) -> int:
     return value
 
 
-def _share(name: str, default: float) -> float:
+def _number(name: str, default: float, low: float, high: float) -> float:
     try:
-        value = float(env.float(name, default))
+        value = float(env.str(name, str(default)))
     except ValueError:
         raise ConfigurationError(f"{name} must be a number") from None
-    if not 0 <= value <= 1:
-        raise ConfigurationError(f"{name} must be between 0 and 1, not {value}")
+    if not low <= value <= high:
+        raise ConfigurationError(f"{name} must be between {low:g} and {high:g}, not {value:g}")
     return value
+
+
+def _share(name: str, default: float) -> float:
+    return _number(name, default, 0, 1)
 
 
 def _origin(name: str) -> str:
     """Return the setting, which must be a URL without a path. Only the loopback interface may use plain HTTP."""
     url = str(env.str(name, "")).rstrip("/")
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:  # such as an invalid port
+        raise ConfigurationError(f"{name}: {error}") from None
     is_local = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
     if url and (not (parts.scheme == "https" or is_local) or url != f"{parts.scheme}://{parts.netloc}" or "@" in url):
         raise ConfigurationError(f"{name} must be an https URL without a path, such as https://memory.example.org")
     return url.lower()
-
-
-def _price(name: str) -> float:
-    try:
-        value = float(env.float(name, 0.0))
-    except ValueError:
-        raise ConfigurationError(f"{name} must be a number") from None
-    if not 0 <= value <= 100_000:
-        raise ConfigurationError(f"{name} must be between 0 and 100000, not {value}")
-    return value
 
 
 def _pairs(name: str) -> dict[str, str]:
@@ -450,8 +449,8 @@ if VECTOR_INDEX == "milvus" and not MILVUS_URI:
 VECTOR_FOLDER = DATA_DIR / "vectors"
 MILVUS_TOKEN = env.str("SOMA_MILVUS_TOKEN", "")
 MILVUS_CA = env.str("SOMA_MILVUS_CA", "")  # a file; without it, the machine's certificates are trusted
-MILVUS_TIMEOUT_S = env.float("SOMA_MILVUS_TIMEOUT_S", 10.0)
-MILVUS_SEARCH_TIMEOUT_S = env.float("SOMA_MILVUS_SEARCH_TIMEOUT_S", 2.0)
+MILVUS_TIMEOUT_S = _number("SOMA_MILVUS_TIMEOUT_S", 10.0, 0.01, 3600)
+MILVUS_SEARCH_TIMEOUT_S = _number("SOMA_MILVUS_SEARCH_TIMEOUT_S", 2.0, 0.01, 3600)
 # Installations that share a Milvus database need different prefixes: a collection that has this prefix but is not in
 # the database counts as an orphan.
 MILVUS_PREFIX = env.str("SOMA_MILVUS_PREFIX", "memories")
@@ -583,7 +582,7 @@ EMBEDDING_MODEL = env.str("SOMA_EMBEDDING_MODEL", "")
 EMBEDDING_DIMENSION = _bounded("SOMA_EMBEDDING_DIMENSION", 0, 0, 8192)  # 0: the dimension of the model
 EMBEDDING_BASE_URL = env.str("SOMA_EMBEDDING_BASE_URL", "")
 EMBEDDING_API_KEY = env.str("SOMA_EMBEDDING_API_KEY", "")
-EMBEDDING_TIMEOUT_S = env.float("SOMA_EMBEDDING_TIMEOUT_S", 20.0)
+EMBEDDING_TIMEOUT_S = _number("SOMA_EMBEDDING_TIMEOUT_S", 20.0, 0.01, 3600)
 
 # --- Language models ---------------------------------------------------------------------------------------------
 
@@ -596,8 +595,8 @@ LLM_TIMEOUT_S = float(_bounded("SOMA_LLM_TIMEOUT_S", 45, 1, 600))  # for one pro
 # For tenants without their own budget. 0: no limit.
 LLM_MONTHLY_TOKENS = _bounded("SOMA_LLM_MONTHLY_TOKENS", 0, 0, 10**12)
 LLM_MONTHLY_CENTS = _bounded("SOMA_LLM_MONTHLY_CENTS", 0, 0, 10**12)
-LLM_PRICE_INPUT = _price("SOMA_LLM_PRICE_INPUT")  # dollars per million tokens
-LLM_PRICE_OUTPUT = _price("SOMA_LLM_PRICE_OUTPUT")
+LLM_PRICE_INPUT = _number("SOMA_LLM_PRICE_INPUT", 0, 0, 100_000)  # dollars per million tokens
+LLM_PRICE_OUTPUT = _number("SOMA_LLM_PRICE_OUTPUT", 0, 0, 100_000)
 if LLM_PROVIDER not in ("offline", "openai", "anthropic"):
     raise ConfigurationError(f"SOMA_LLM_PROVIDER must be offline, openai or anthropic, not '{LLM_PROVIDER}'")
 if LLM_PROVIDER != "offline" and not LLM_MODEL:
@@ -759,6 +758,8 @@ SILENCED_SYSTEM_CHECKS = [
 ]
 
 LOG_LEVEL = env.str("SOMA_LOG_LEVEL", "INFO").upper()
+if LOG_LEVEL not in logging.getLevelNamesMapping():
+    raise ConfigurationError(f"SOMA_LOG_LEVEL must be DEBUG, INFO, WARNING, ERROR or CRITICAL, not '{LOG_LEVEL}'")
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -85,6 +85,32 @@ def test_a_switch_that_is_neither_on_nor_off_is_refused(tmp_path, value: str) ->
     assert (code, output) == (1, f"error: SOMA_ROW_LEVEL_SECURITY must be true or false, not '{value}'\n")
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("SOMA_EMBEDDING_TIMEOUT_S", "soon", "must be a number"),
+        ("SOMA_MILVUS_TIMEOUT_S", "-1", "must be between 0.01 and 3600, not -1"),
+        ("SOMA_READ_WEIGHT", "nan", "must be between 0 and 1, not nan"),
+        ("SOMA_LLM_PRICE_INPUT", "0.60 $", "must be a number"),
+        ("SOMA_LOG_LEVEL", "loud", "must be DEBUG, INFO, WARNING, ERROR or CRITICAL, not 'LOUD'"),
+        ("SOMA_OAUTH_URL", "https://[::1", "Invalid IPv6 URL"),
+        ("SOMA_OAUTH_URL", "https://example.org:port", "Port could not be cast"),
+    ],
+)
+def test_an_invalid_value_is_one_line_that_names_the_setting(tmp_path, name: str, value: str, says: str) -> None:
+    code, output = check(tmp_path, **{name: value})
+
+    assert code == 1
+    assert re.match(rf"error: {name}:? ?{re.escape(says)}", output)
+    assert len(output.splitlines()) == 1
+
+
+def test_a_number_with_an_exponent_is_read_as_a_number(tmp_path) -> None:
+    script = "from somamemory import settings; print(settings.LLM_PRICE_INPUT)"
+
+    assert run(tmp_path, ["-c", script], SOMA_LLM_PRICE_INPUT="1e3") == (0, "1000.0\n")
+
+
 def test_an_origin_that_is_none_is_refused(tmp_path) -> None:
     code, output = check(tmp_path, SOMA_CORS_ORIGINS="app.example.org")
 
