@@ -16,7 +16,7 @@ import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import environ
 
@@ -155,14 +155,19 @@ def _share(name: str, default: float) -> float:
     return _number(name, default, 0, 1)
 
 
+def _split(name: str, url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises an error if it is not a number
+    except ValueError as error:
+        raise ConfigurationError(f"{name}: {error}") from None
+    return parts
+
+
 def _origin(name: str) -> str:
     """Return the setting, which must be a URL without a path. Only the loopback interface may use plain HTTP."""
     url = str(env.str(name, "")).rstrip("/")
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError as error:  # such as an invalid port
-        raise ConfigurationError(f"{name}: {error}") from None
+    parts = _split(name, url)
     is_local = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
     if url and (not (parts.scheme == "https" or is_local) or url != f"{parts.scheme}://{parts.netloc}" or "@" in url):
         raise ConfigurationError(f"{name} must be an https URL without a path, such as https://memory.example.org")
@@ -366,6 +371,8 @@ def database(url: str) -> dict[str, Any]:
     except ValueError as error:
         raise ConfigurationError(f"the database URL is not valid: {error}") from None
     if parsed["ENGINE"] == "django.db.backends.sqlite3":
+        if parsed["NAME"] == ":memory:":  # each thread would have a database of its own
+            raise ConfigurationError("a database URL for SQLite must name a file: sqlite:////var/lib/soma/db.sqlite3")
         return {**_SQLITE, "NAME": parsed["NAME"]}
     if parsed["ENGINE"] == "django.db.backends.postgresql":
         return _postgresql(parsed)
@@ -400,6 +407,8 @@ def caches_in(redis_url: str, wait_s: float = 0.5, wait_for_limits_s: float = 0.
         backend = "django.core.cache.backends.locmem.LocMemCache"
         return {"default": {"BACKEND": backend, "OPTIONS": {"MAX_ENTRIES": 20_000}}}
     extras.require("redis", "SOMA_REDIS_URL")
+    if _split("SOMA_REDIS_URL", redis_url).scheme not in ("redis", "rediss", "unix"):
+        raise ConfigurationError("SOMA_REDIS_URL must begin with redis://, rediss:// or unix://")
 
     def waiting(seconds: float) -> dict[str, Any]:
         # Passed in the URL, because django-redis keeps one connection pool per URL, with the options of the first

@@ -93,6 +93,8 @@ def test_a_switch_that_is_neither_on_nor_off_is_refused(tmp_path, value: str) ->
         ("SOMA_READ_WEIGHT", "nan", "must be between 0 and 1, not nan"),
         ("SOMA_LLM_PRICE_INPUT", "0.60 $", "must be a number"),
         ("SOMA_LOG_LEVEL", "loud", "must be DEBUG, INFO, WARNING, ERROR or CRITICAL, not 'LOUD'"),
+        ("SOMA_REDIS_URL", "localhost:6379", "must begin with redis://, rediss:// or unix://"),
+        ("SOMA_REDIS_URL", "redis://localhost:port", "Port could not be cast"),
         ("SOMA_OAUTH_URL", "https://[::1", "Invalid IPv6 URL"),
         ("SOMA_OAUTH_URL", "https://example.org:port", "Port could not be cast"),
     ],
@@ -109,6 +111,14 @@ def test_a_number_with_an_exponent_is_read_as_a_number(tmp_path) -> None:
     script = "from somamemory import settings; print(settings.LLM_PRICE_INPUT)"
 
     assert run(tmp_path, ["-c", script], SOMA_LLM_PRICE_INPUT="1e3") == (0, "1000.0\n")
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite://:memory:", "sqlite:///"])
+def test_a_database_in_memory_is_refused(tmp_path, url: str) -> None:
+    code, output = check(tmp_path, SOMA_DATABASE_URL=url)
+
+    assert code == 1
+    assert "must name a file" in output
 
 
 def test_an_origin_that_is_none_is_refused(tmp_path) -> None:
@@ -282,7 +292,10 @@ def test_a_cold_storage_that_cannot_be_had_is_refused(tmp_path: Path, where: str
     assert says in output
 
 
-@pytest.mark.parametrize(("database", "storage"), [("", "cold"), ("postgres://soma@127.0.0.1:1/soma", "")])
+@pytest.mark.parametrize(
+    ("database", "storage"),
+    [("", "cold"), ("postgres://soma@127.0.0.1:1/soma", "")],
+)
 def test_cold_storage_has_a_default_only_on_one_machine(tmp_path: Path, database: str, storage: str) -> None:
     """A container's data folder is deleted with the container."""
     command = ["-c", "from somamemory import settings; print(settings.COLD_STORAGE)"]
