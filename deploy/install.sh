@@ -145,7 +145,7 @@ END
 }
 
 the_port() { [ ! -e "$settings/environment" ] || sed -nE "s/^SOMA_PORT=[\"']?([0-9]+)[\"']?\$/\1/p" "$settings/environment" | tail -n 1; }
-has_other_servers() { grep -Eq '^SOMA_DATABASE_URL=.?postgres' "$settings/environment" 2>/dev/null; }
+has_other_servers() { grep -Eq '^SOMA_DATABASE_URL=.?(postgres|pgsql)' "$settings/environment" 2>/dev/null; }
 has_broker() { grep -q '^SOMA_BROKER_URL=.' "$settings/environment" 2>/dev/null; }
 
 install_units() {

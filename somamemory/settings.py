@@ -380,6 +380,7 @@ def database(url: str) -> dict[str, Any]:
 
 
 DATABASES = {"default": database(DATABASE_URL)}
+_ON_POSTGRESQL = DATABASES["default"]["ENGINE"] == "somamemory.db.postgresql"
 
 # Streaming replicas of PostgreSQL. `somamemory.db.replicas` decides which reads use them.
 REPLICA_URLS = env.list("SOMA_DATABASE_REPLICA_URLS", default=[])
@@ -467,7 +468,7 @@ MILVUS_HNSW_M = _bounded("SOMA_MILVUS_HNSW_M", 16, 4, 64)
 MILVUS_HNSW_EF_CONSTRUCTION = _bounded("SOMA_MILVUS_HNSW_EF_CONSTRUCTION", 200, 8, 512)
 MILVUS_HNSW_EF = _bounded("SOMA_MILVUS_HNSW_EF", 400, 8, 32_768)
 # Web processes of this server. Without Redis, each enforces its share of the limits.
-WORKERS = _bounded("SOMA_WORKERS", 2 if DATABASE_URL.startswith("postgres") else 1, 1, 1024)
+WORKERS = _bounded("SOMA_WORKERS", 2 if _ON_POSTGRESQL else 1, 1, 1024)
 # Every process notices within this time that another embedding generation has become active.
 GENERATION_CACHE_S = 5
 # Backpressure: a tenant's writes are rejected while more than this number of its memories await indexing.
@@ -507,9 +508,7 @@ UPKEEP_INTERVAL_S = _bounded("SOMA_UPKEEP_INTERVAL_S", 3600, 0, 86_400)  # 0: on
 UPKEEP_TICK_S = min(UPKEEP_INTERVAL_S, 120)  # how often the scheduler looks for a tenant that is due
 # If empty, no conversation moves to cold storage. There is no default, because with PostgreSQL the data folder may
 # belong to a temporary container, or be one of several. Only the operator knows where files are kept permanently.
-COLD_STORAGE = env.str("SOMA_COLD_STORAGE", "") or (
-    "" if DATABASE_URL.startswith("postgres") else str(DATA_DIR / "cold")
-)
+COLD_STORAGE = env.str("SOMA_COLD_STORAGE", "") or ("" if _ON_POSTGRESQL else str(DATA_DIR / "cold"))
 COLD_S3 = {
     "endpoint_url": env.str("SOMA_COLD_S3_ENDPOINT", "") or None,
     "region_name": env.str("SOMA_COLD_S3_REGION", "") or None,
@@ -586,7 +585,7 @@ CELERY_TIMEZONE = "UTC"
 
 EMBEDDING_PROVIDER = env.str("SOMA_EMBEDDING_PROVIDER", "wordllama")
 # Whether reads and searches only compute, without waiting for another service. They then take turns (`web.turns`).
-TAKES_TURNS = not DATABASE_URL.startswith("postgres") and VECTOR_INDEX == "local" and EMBEDDING_PROVIDER != "openai"
+TAKES_TURNS = not _ON_POSTGRESQL and VECTOR_INDEX == "local" and EMBEDDING_PROVIDER != "openai"
 EMBEDDING_MODEL = env.str("SOMA_EMBEDDING_MODEL", "")
 EMBEDDING_DIMENSION = _bounded("SOMA_EMBEDDING_DIMENSION", 0, 0, 8192)  # 0: the dimension of the model
 EMBEDDING_BASE_URL = env.str("SOMA_EMBEDDING_BASE_URL", "")

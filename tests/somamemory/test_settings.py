@@ -294,7 +294,7 @@ def test_a_cold_storage_that_cannot_be_had_is_refused(tmp_path: Path, where: str
 
 @pytest.mark.parametrize(
     ("database", "storage"),
-    [("", "cold"), ("postgres://soma@127.0.0.1:1/soma", "")],
+    [("", "cold"), ("postgres://soma@127.0.0.1:1/soma", ""), ("pgsql://soma@127.0.0.1:1/soma", "")],
 )
 def test_cold_storage_has_a_default_only_on_one_machine(tmp_path: Path, database: str, storage: str) -> None:
     """A container's data folder is deleted with the container."""
