@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -22,17 +23,42 @@ from somamemory.db.sqlite.process_lock import ProcessLock
 from somamemory.errors import ConfigurationError
 
 MIGRATION_S = 600.0  # how long a process waits for another one that migrates the same database
+_PAUSE_S = 0.2  # between attempts to get PostgreSQL's lock
 Key = tuple[str, str]  # app and name
+
+
+class _SessionLock:
+    """An advisory lock of PostgreSQL, which releases it when the session ends.
+
+    It is polled, because a statement that waits would block CREATE INDEX CONCURRENTLY in the process with the lock.
+    """
+
+    def acquire(self, timeout_s: float) -> bool:
+        ends_at = time.monotonic() + timeout_s
+        while not self._ask("pg_try_advisory_lock"):
+            if time.monotonic() >= ends_at:
+                return False
+            time.sleep(_PAUSE_S)
+        return True
+
+    def release(self) -> None:
+        self._ask("pg_advisory_unlock")
+
+    def _ask(self, function: str) -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT {function}(hashtext('migrate sfm'))")
+            return bool(cursor.fetchone()[0])
 
 
 @contextmanager
 def one_process_at_a_time() -> Iterator[None]:
-    """Wait until no other process is preparing the same SQLite database, which several processes can open at once.
-
-    Raises ConfigurationError.
-    """
+    """Wait until no other process is preparing the same database. Raises ConfigurationError."""
     name = str(connection.settings_dict["NAME"])
-    lock = ProcessLock(Path(f"{name}.migration")) if Path(name).is_absolute() else None
+    lock: ProcessLock | _SessionLock | None = None
+    if connection.vendor == "postgresql":
+        lock = _SessionLock()
+    elif Path(name).is_absolute():
+        lock = ProcessLock(Path(f"{name}.migration"))
     if lock is not None and not lock.acquire(MIGRATION_S):
         raise ConfigurationError(
             f"another process has been preparing {name} for {MIGRATION_S / 60:.0f} minutes; stop it, then try again"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from io import StringIO
+from threading import Event, Thread
 
 import pytest
 from django.core.management import call_command
@@ -81,3 +82,25 @@ def test_on_an_empty_database_nothing_waits(monkeypatch: pytest.MonkeyPatch, cha
         emptied.setattr(MigrationRecorder, "applied_migrations", lambda self: {})
 
         assert f"{APP}.{chain[-1]}" in migration_stages.missing()
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="a SQLite database is locked with a file")
+def test_processes_take_turns_to_prepare_a_postgresql_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    entered, other_waits = Event(), Event()
+
+    def prepare_first() -> None:
+        with migration_stages.one_process_at_a_time():
+            entered.set()
+            other_waits.wait(30)
+            order.append("first")
+        connection.close()
+
+    monkeypatch.setattr(migration_stages.time, "sleep", lambda seconds: other_waits.set())
+    first = Thread(target=prepare_first)
+    first.start()
+    entered.wait(30)
+    with migration_stages.one_process_at_a_time():
+        order.append("second")
+    first.join()
+    assert order == ["first", "second"]
