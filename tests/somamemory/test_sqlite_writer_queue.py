@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import DatabaseError, IntegrityError, connection, transaction
@@ -12,6 +14,7 @@ from django.db.utils import OperationalError
 
 from somamemory.db.late_transaction import begun_with
 from somamemory.db.sqlite import base
+from somamemory.db.sqlite.process_lock import ProcessLock
 from somamemory.db.sqlite.writer_queue import FairLock
 from tenants.models import Tenant
 
@@ -162,3 +165,16 @@ def test_a_writer_without_a_turn_gets_database_busy(monkeypatch: pytest.MonkeyPa
         assert Tenant.objects.filter(slug="none").count() == 0  # readers do not wait
     finally:
         queue.release()
+
+
+@sqlite_only
+@pytest.mark.django_db(transaction=True)
+def test_a_writer_that_cannot_lock_the_file_passes_the_turn_on(
+    monkeypatch: pytest.MonkeyPatch, settings: Any, tmp_path: Path
+) -> None:
+    settings.WORKERS = 2
+    name = str(connection.settings_dict["NAME"])
+    monkeypatch.setitem(base._process_locks, name, ProcessLock(tmp_path / "missing" / "lock"))
+    with pytest.raises(OperationalError):
+        Tenant.objects.create(slug="nobody")
+    assert turn_is_free()

@@ -149,10 +149,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def _take_turn(self) -> None:
         if not self._queue.acquire(deadline.left_s(PATIENCE_S)):
             raise OperationalError(_NO_TURN)
-        if settings.WORKERS > 1 and not self._process_lock.acquire(deadline.left_s(PATIENCE_S)):
-            self._queue.release()
-            raise OperationalError(_NO_TURN)
-        self._has_turn = True
+        try:
+            if settings.WORKERS > 1 and not self._process_lock.acquire(deadline.left_s(PATIENCE_S)):
+                raise OperationalError(_NO_TURN)
+            self._has_turn = True
+        except OSError as error:  # such as too many open files
+            raise OperationalError(f"the lock of the database cannot be acquired: {error}") from error
+        finally:
+            if not self._has_turn:
+                self._queue.release()
 
     def _pass_on(self) -> None:
         if self._has_turn:
