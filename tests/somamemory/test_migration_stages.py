@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from io import StringIO
 from threading import Event, Thread
@@ -96,7 +97,7 @@ def test_processes_take_turns_to_prepare_a_postgresql_database(monkeypatch: pyte
             order.append("first")
         connection.close()
 
-    monkeypatch.setattr(migration_stages.time, "sleep", lambda seconds: other_waits.set())
+    monkeypatch.setattr(time, "sleep", lambda seconds: other_waits.set())
     first = Thread(target=prepare_first)
     first.start()
     entered.wait(30)
