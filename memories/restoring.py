@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
@@ -96,23 +95,22 @@ def _undelete_batch(caller: Caller, namespace: str, batch: Sequence[Memory]) -> 
 def _restore_version(
     caller: Caller, namespace: str, coordinate: Coordinate, version: int, condition: Precondition
 ) -> Memory:
-    """Give a memory the content of an earlier version, and undo its deletion if it is deleted."""
+    """Run the transaction of `restore` for a version. A deleted memory is restored, too."""
     caller.require("write", [namespace])
     caller.require("read", [namespace])  # the response includes the memory
     reserved_namespaces.check_writable(caller, namespace)
     backpressure.check(caller.tenant)
-    with transaction.atomic():
-        rows = Memory.objects.for_tenant(caller.tenant).select_for_update()
-        at_address = rows.filter(namespace=namespace, coordinate_key=coordinate.key).order_by()
-        memory = condition.matching(at_address.first())
-        if memory is None:
-            raise NotFound(f"there is no memory at coordinate {coordinate}")
-        earlier = _earlier(caller, memory, version)
-        before = audit_state.state(memory)
-        for name in CONTENT:
-            setattr(memory, name, getattr(earlier, name))
-        memory.deleted_at = None
-        services.save_version(caller, memory, "memory.restore", before, [*CONTENT, "deleted_at"])
+    rows = Memory.objects.for_tenant(caller.tenant).select_for_update()
+    at_address = rows.filter(namespace=namespace, coordinate_key=coordinate.key).order_by()
+    memory = condition.matching(at_address.first())
+    if memory is None:
+        raise NotFound(f"there is no memory at coordinate {coordinate}")
+    earlier = _earlier(caller, memory, version)
+    before = audit_state.state(memory)
+    for name in CONTENT:
+        setattr(memory, name, getattr(earlier, name))
+    memory.deleted_at = None
+    services.save_version(caller, memory, "memory.restore", before, [*CONTENT, "deleted_at"])
     return memory
 
 

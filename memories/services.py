@@ -204,19 +204,17 @@ def delete_subtree(caller: Caller, namespace: str, root: Coordinate, *, purge: b
     return gone
 
 
-def restore(caller: Caller, namespace: str, coordinate: Coordinate, precondition: Precondition | None = None) -> Memory:
-    """Undo the soft delete of the memory at a coordinate. Raises NotFound if there is no deleted memory."""
+def restore(caller: Caller, namespace: str, coordinate: Coordinate, condition: Precondition) -> Memory:
+    """Undo the soft delete of a memory. Must be called in a transaction. Raises NotFound if it is not deleted."""
     caller.require("write", [namespace])
     caller.require("read", [namespace])  # the response includes the memory
     reserved_namespaces.check_writable(caller, namespace)
-    with transaction.atomic():
-        condition = precondition or Precondition()
-        memory = condition.matching(row_locks.at(caller, namespace, [coordinate.key]).get(coordinate.key))
-        if memory is None or memory.deleted_at is None or memory.has_expired(timezone.now()):
-            raise NotFound(f"there is no deleted memory at coordinate {coordinate}")
-        before = audit_state.state(memory)
-        memory.deleted_at = None
-        save_version(caller, memory, "memory.restore", before, ["deleted_at"])
+    memory = condition.matching(row_locks.at(caller, namespace, [coordinate.key]).get(coordinate.key))
+    if memory is None or memory.deleted_at is None or memory.has_expired(timezone.now()):
+        raise NotFound(f"there is no deleted memory at coordinate {coordinate}")
+    before = audit_state.state(memory)
+    memory.deleted_at = None
+    save_version(caller, memory, "memory.restore", before, ["deleted_at"])
     return memory
 
 

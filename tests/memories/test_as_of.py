@@ -95,7 +95,7 @@ class Model:
         services.delete(self.caller, "default", at)
 
     def restore(self, at: Coordinate) -> None:
-        services.restore(self.caller, "default", at)
+        restoring.restore(self.caller, "default", at)
 
     def back(self, at: Coordinate) -> None:
         restoring.restore(self.caller, "default", at, self.random.randint(1, 5))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from api.routing import policies
 from conversations.models import Conversation
 from graph.models import Link
-from memories import selectors, services
+from memories import restoring, selectors, services
 from memories.coordinates import of
 from memories.models import Memory, MemoryVersion, VectorEmbedding
 from memories.new_memory import NewMemory
@@ -301,7 +301,7 @@ def test_in_every_sequence_a_user_reaches_exactly_its_own_memories(caller: Calle
                 services.patch(actor, "default", of([place]), {"importance": 1.0})
                 assert reachable
             elif name == "restore":
-                services.restore(actor, "default", of([place]))
+                restoring.restore(actor, "default", of([place]))
                 assert reachable
             else:
                 deleted = services.delete(actor, "default", of([place]))
