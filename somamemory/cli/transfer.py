@@ -24,7 +24,9 @@ MEDIA_TYPES = {
     ".ndjson": "application/x-ndjson",
     ".zip": "application/zip",
     ".md": "text/markdown",
+    ".markdown": "text/markdown",
     ".txt": "text/plain",
+    ".text": "text/plain",
 }
 PAGE = 100
 
@@ -58,12 +60,15 @@ def import_(target: Target, path: Path, source: str | None, memories: bool, dry_
 
 
 def _files(path: Path) -> list[Path]:
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-    for file in files:
-        if file.suffix.lower() not in MEDIA_TYPES:
-            raise CliError(f"PATH: {file} must end in {', '.join(MEDIA_TYPES)}", USAGE, field="path")
+    """Return the file, or every file in the folder that can be imported."""
+    suffixes = ", ".join(MEDIA_TYPES)
+    if not path.is_dir():
+        if path.suffix.lower() not in MEDIA_TYPES:
+            raise CliError(f"PATH: {path} must end in {suffixes}", USAGE, field="path")
+        return [path]
+    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in MEDIA_TYPES and file.is_file())
     if not files:
-        raise CliError(f"PATH: {path} contains no files", USAGE, field="path")
+        raise CliError(f"PATH: {path} contains no files that end in {suffixes}", USAGE, field="path")
     return files
 
 

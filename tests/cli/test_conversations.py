@@ -96,6 +96,14 @@ def test_a_folder_is_imported(soma: Soma, tmp_path: Path) -> None:
     assert (done.code, done.err, done.out.count("file  ")) == (0, "Importing\n", 2)
 
 
+def test_other_files_in_an_imported_folder_are_ignored(soma: Soma, tmp_path: Path) -> None:
+    (tmp_path / "a.markdown").write_text("# A talk\n\nuser: Hello\n")
+    (tmp_path / "picture.png").write_bytes(b"")
+    done = soma("import", str(tmp_path), "--json")
+
+    assert (done.code, [report["file"] for report in done.json]) == (0, [str(tmp_path / "a.markdown")])
+
+
 def test_a_rejected_file_does_not_end_the_import_of_a_folder(soma: Soma, tmp_path: Path) -> None:
     for name, text in (("a.md", "# User\none"), ("b.txt", ""), ("c.txt", "x" * 11_000_000), ("d.md", "# User\ntwo")):
         (tmp_path / name).write_text(text)
