@@ -72,7 +72,8 @@ def _started() -> Iterator[None]:
     generations.check_settings()
     with suppress(IndexUnavailable):  # keyword search works without the index, and indexing is retried
         index.try_out(generations.active())
-    current().embed(["warm"])
+    if (embedder := current()).in_process:
+        embedder.embed(["warm"])
     scheduler.start()
     try:
         yield

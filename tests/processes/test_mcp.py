@@ -19,7 +19,7 @@ from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 
 from testing import template
-from testing.server import ROOT, Server
+from testing.server import ROOT, Server, free_port
 
 pytestmark = [pytest.mark.server, pytest.mark.once]
 NODE = shutil.which("node")
@@ -200,3 +200,13 @@ def ask(server: Server, calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
     assert process.stdin is not None
     process.stdin.write(lines(calls))
     return end(process)
+
+
+def test_messages_are_served_while_the_embedding_provider_is_away(tmp_path: Path) -> None:
+    away = {"SOMA_EMBEDDING_PROVIDER": "openai", "SOMA_EMBEDDING_MODEL": "any", "SOMA_EMBEDDING_DIMENSION": "8"}
+    address = f"http://127.0.0.1:{free_port()}"
+    environment = Server(tmp_path, **away, SOMA_EMBEDDING_BASE_URL=address).environment
+    ping = b'{"jsonrpc": "2.0", "id": 7, "method": "ping"}\n'
+    done = subprocess.run(COMMAND, env=environment, input=ping, capture_output=True, timeout=120, check=False)
+
+    assert json.loads(done.stdout) == {"jsonrpc": "2.0", "id": 7, "result": {}}
