@@ -134,6 +134,9 @@ def _categories(name: str, value: Any, at: str) -> JsonObject:
 def _metadata(name: str, value: Any, at: str) -> JsonObject:
     if not isinstance(value, dict) or not value:
         raise InvalidInput(at, 'must be an object such as {"source": "email"}')
+    for key in value:
+        if "." in key:  # in our filters, it would be a path to a nested field
+            raise InvalidInput(f"{at}.{key[:100]}", "must not contain a dot; a filter cannot refer to such a key")
     return {
         f"metadata.{key}": _operators(operand, f"{at}.{key[:100]}", ("eq", "ne", "contains"))
         for key, operand in value.items()
