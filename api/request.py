@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest
+from django.utils.encoding import escape_uri_path
 
 from somamemory.errors import InvalidInput
 from tenants.caller import Caller
@@ -68,9 +69,12 @@ def as_api(request: HttpRequest) -> Request:
 def absolute_url(request: HttpRequest, path: str) -> str:
     """Return the URL of a path on this server, or only the path if the Host header is not a valid name.
 
+    path: not percent-encoded, as in `request.path`.
+
     With `SOMA_ALLOWED_HOSTS=*`, a client may use a name that Django rejects, such as one with an underscore.
     """
+    encoded = escape_uri_path(path)
     try:
-        return request.build_absolute_uri(path)
+        return request.build_absolute_uri(encoded)
     except DisallowedHost:
-        return path
+        return encoded

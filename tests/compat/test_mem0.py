@@ -438,6 +438,15 @@ def test_pages_of_an_older_list_are_linked(filed: Api) -> None:
     assert ok(filed.get(first["next"].removeprefix("http://testserver")))["results"][0]["memory"] == "one"
 
 
+def test_a_page_of_an_entity_with_special_characters_in_its_name_links_to_the_next(api: Api) -> None:
+    for text in ("one", "two"):
+        add(api, text, user_id="a?b%23#é")
+
+    first = ok(api.get("/mem0/v1/memories/user/a%3Fb%2523%23%C3%A9/?page=1&page_size=1"))
+
+    assert ok(api.get(first["next"].removeprefix("http://testserver")))["results"][0]["memory"] == "one"
+
+
 def test_an_older_list_is_never_shortened_silently(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(older_routes, "MAX_PAGE_SIZE", 1)
     add(api, "one")
