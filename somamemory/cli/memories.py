@@ -77,10 +77,18 @@ def named(name: str) -> dict[str, str]:
         return {"coord": name} if _COORDINATE.fullmatch(name) else {"key": name}
 
 
-def operation_for(name: str, verb: str) -> tuple[str, dict[str, str]]:
-    fields = named(name)
+def operation_for(name: str, kind: str | None, verb: str) -> tuple[str, dict[str, str]]:
+    fields = named(name) if kind is None else {kind: name}
     (kind,) = fields
     return f"memories.{verb}" if kind == "coord" else f"memories.{verb}_by_{kind}", fields
+
+
+with_kind = click.option(
+    "--as",
+    "kind",
+    type=click.Choice(["key", "coord", "id"]),
+    help="Kind of NAME. Default: id for a UUID, coord for several numbers such as 1,2,3, otherwise key.",
+)
 
 
 @click.command(
@@ -116,24 +124,26 @@ def store(target: Target, text: str | None, payload: dict[str, Any] | None, **fi
 
 @click.command(epilog="\b\nExamples:\n  somamemory get users/ada/seat\n  somamemory get 1,2,3 --json")
 @click.argument("name")
+@with_kind
 @click.option("--namespace", help="Namespace of the key or coordinate.")
 @click.option("--as-of", metavar="TIME", help="Show the memory as it was at this time, such as 2026-01-31T12:00:00Z.")
 @targeted
-def get(target: Target, name: str, namespace: str | None, as_of: str | None) -> None:
+def get(target: Target, name: str, kind: str | None, namespace: str | None, as_of: str | None) -> None:
     """Show a memory by its key, coordinate or id."""
-    operation, fields = operation_for(name, "get")
+    operation, fields = operation_for(name, kind, "get")
     memory = target.call(operation, **fields, namespace=None if "id" in fields else namespace, as_of=as_of)["memory"]
     print_json(memory) if target.json else print_fields(memory)
 
 
 @click.command(epilog="\b\nExamples:\n  somamemory delete users/ada/seat\n  somamemory delete 1,2,3 --purge")
 @click.argument("name")
+@with_kind
 @click.option("--namespace", help="Namespace of the key or coordinate.")
 @click.option("--purge", is_flag=True, help="Delete it with its history, so that it cannot be restored.")
 @targeted
-def delete(target: Target, name: str, namespace: str | None, purge: bool) -> None:
+def delete(target: Target, name: str, kind: str | None, namespace: str | None, purge: bool) -> None:
     """Delete a memory by its key, coordinate or id."""
-    operation, fields = operation_for(name, "delete")
+    operation, fields = operation_for(name, kind, "delete")
     done = target.call(operation, **fields, purge=purge or None, namespace=None if "id" in fields else namespace)
     if not done["deleted"]:
         raise CliError(f"there is no memory named '{name}'", NOT_FOUND, code="not_found")

@@ -92,6 +92,17 @@ def test_a_memory_is_shown_by_coordinate_key_or_id(soma: Soma, name: str) -> Non
     assert (fetched.code, stored["id"] in fetched.out) == (0, True)
 
 
+@pytest.mark.parametrize(
+    ("kind", "name"), [("coord", "5.0"), ("key", "4,5"), ("key", "d41d8cd98f00b204e9800998ecf8427e")]
+)
+def test_an_ambiguous_name_can_be_used_with_its_kind(soma: Soma, kind: str, name: str) -> None:
+    assert soma("store", "here", f"--{kind}", name).out.startswith(f"Stored {name}")
+    fetched, deleted = (soma(command, name, "--as", kind) for command in ("get", "delete"))
+
+    assert (fetched.code, deleted.code) == (0, 0)
+    assert "here" in fetched.out
+
+
 @pytest.mark.parametrize("name", ["nothing", "1,1,1", "2f1f0e60-0000-4000-8000-000000000000"])
 @pytest.mark.parametrize("command", ["get", "delete"])
 def test_a_missing_memory_has_its_own_exit_code(soma: Soma, command: str, name: str) -> None:
