@@ -8,7 +8,7 @@ type Message = CallOptions["prompt"][number];
 type StreamPart = Awaited<ReturnType<Wrapped["doStream"]>>["stream"] extends ReadableStream<infer Part> ? Part : never;
 
 const HEADER = "Relevant memories of earlier conversations. Use them if they help, and do not mention them otherwise:";
-const MAX_QUERY = 2000; // characters
+const MAX_QUERY = 2000; // UTF-16 code units
 
 export interface MemoryMiddlewareOptions {
   /** The external id of the conversation in which the messages are stored. If absent, no messages are stored. */
@@ -52,7 +52,7 @@ export function memoryMiddleware(client: Client, options: MemoryMiddlewareOption
   const recall = async (query: string): Promise<string> => {
     const current = conversation === undefined ? {} : { session_id: conversation, exclude_current_session: true };
     const context = { context_budget: contextBudget, format: "text" as const, ...current };
-    return (await client.context.assemble(query.slice(0, MAX_QUERY), context)).text ?? "";
+    return (await client.context.assemble(shortened(query), context)).text ?? "";
   };
   return {
     specificationVersion: "v3",
@@ -87,6 +87,9 @@ function lastUserText(prompt: readonly Message[]): string {
   const last = prompt.at(-1);
   return last?.role === "user" ? last.content.map((part) => (part.type === "text" ? part.text : "")).join("\n") : "";
 }
+
+/** Return the beginning of a text, without half of a character at its end, which the service would reject. */
+const shortened = (text: string): string => text.slice(0, MAX_QUERY).replace(/[\uD800-\uDBFF]$/, "");
 
 /** Add a system message after those at the beginning of the prompt. */
 function withMemories(prompt: CallOptions["prompt"], content: string): CallOptions["prompt"] {

@@ -49,6 +49,12 @@ test("messages of the same conversation are not recalled, and are stored in orde
   ]);
 });
 
+test("a long message with an emoji at the limit of the query is answered", async () => {
+  const model = scripted(says("Nice."));
+  await generateText({ model: remembering(model, newUser()), prompt: `${"a".repeat(1999)}😀 and more` });
+  assert.equal(model.doGenerateCalls.length, 1);
+});
+
 test("a user does not recall the messages of another user", async () => {
   const model = scripted(says("Noted."), says("Anything."));
   await generateText({ model: remembering(model, newUser(), { conversation: randomUUID() }), prompt: "I am allergic to eggs." });
