@@ -1,4 +1,4 @@
-"""Remove the timeouts of a connection, and drop a PostgreSQL database that may be in use."""
+"""Detect poolers, remove the timeouts of a connection, and drop a PostgreSQL database that may be in use."""
 
 from __future__ import annotations
 
@@ -11,6 +11,17 @@ from somamemory.retry import RetryPolicy
 
 _AUTOVACUUM = RetryPolicy(attempts=60, first_pause_s=0.5, max_pause_s=0.5)
 _TIMEOUTS = ("statement_timeout", "idle_in_transaction_session_timeout", "lock_timeout")
+
+
+def is_pooled(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether a pooler such as PgBouncer is in between, so that each statement may run in another session.
+
+    connection: a connection to PostgreSQL.
+    """
+    connection.ensure_connection()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        return bool(cursor.fetchone()[0] != connection.connection.info.backend_pid)
 
 
 def remove_timeouts(connection: BaseDatabaseWrapper) -> None:

@@ -19,6 +19,7 @@ from django.db.migrations import Migration
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
 
+from somamemory.db import databases
 from somamemory.db.sqlite.process_lock import ProcessLock
 from somamemory.errors import ConfigurationError
 
@@ -52,11 +53,14 @@ class _SessionLock:
 
 @contextmanager
 def one_process_at_a_time() -> Iterator[None]:
-    """Wait until no other process is preparing the same database. Raises ConfigurationError."""
+    """Wait until no other process is preparing the same database. Raises ConfigurationError.
+
+    Behind a pooler, do not wait: another session may be asked to release the lock, so that it would remain locked.
+    """
     name = str(connection.settings_dict["NAME"])
     lock: ProcessLock | _SessionLock | None = None
     if connection.vendor == "postgresql":
-        lock = _SessionLock()
+        lock = None if databases.is_pooled(connection) else _SessionLock()
     elif Path(name).is_absolute():
         lock = ProcessLock(Path(f"{name}.migration"))
     if lock is not None and not lock.acquire(MIGRATION_S):

@@ -14,9 +14,10 @@ from django.db import connection
 from django.db.migrations import Migration
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
+from django.test.utils import CaptureQueriesContext
 
 from operations import health
-from somamemory.db import migration_stages
+from somamemory.db import databases, migration_stages
 
 pytestmark = pytest.mark.django_db(transaction=True)
 APP = "conversations"
@@ -83,6 +84,18 @@ def test_on_an_empty_database_nothing_waits(monkeypatch: pytest.MonkeyPatch, cha
         emptied.setattr(MigrationRecorder, "applied_migrations", lambda self: {})
 
         assert f"{APP}.{chain[-1]}" in migration_stages.missing()
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="a SQLite database is locked with a file")
+def test_behind_a_pooler_no_session_is_locked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(databases, "is_pooled", lambda connection: True)
+
+    with (
+        migration_stages.one_process_at_a_time(),
+        CaptureQueriesContext(connection) as captured,
+        migration_stages.one_process_at_a_time(),
+    ):
+        assert not captured.captured_queries
 
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="a SQLite database is locked with a file")

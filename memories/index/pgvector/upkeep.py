@@ -12,6 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from memories.index.pgvector import nearest
 from memories.index.pgvector.table import Table
+from somamemory.db import databases
 from somamemory.errors import ConfigurationError
 from somamemory.installation import COMMAND
 
@@ -31,7 +32,7 @@ def maintain(table: Table, should_stop: Callable[[], bool]) -> None:
     if table.dimension > MAX_DIMENSION:
         return
     connection = connections[DEFAULT_DB_ALIAS]
-    if _is_pooled(connection):
+    if databases.is_pooled(connection):
         raise ConfigurationError(
             f"the indexes of large namespaces cannot be built through a connection pooler; run {COMMAND} "
             "maintain_index regularly, with SOMA_DATABASE_URL set to the PostgreSQL server itself"
@@ -79,14 +80,6 @@ def _build(connection: BaseDatabaseWrapper, table: Table, name: str, tenant: UUI
 
 def _drop(connection: BaseDatabaseWrapper, names: Iterable[str]) -> None:
     _run(connection, *(f'DROP INDEX CONCURRENTLY "{name}"' for name in names))
-
-
-def _is_pooled(connection: BaseDatabaseWrapper) -> bool:
-    """Return whether a pooler such as PgBouncer is in between, so that each statement may run in another session."""
-    connection.ensure_connection()
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_backend_pid()")
-        return bool(cursor.fetchone()[0] != connection.connection.info.backend_pid)
 
 
 @contextmanager

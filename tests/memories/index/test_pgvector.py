@@ -20,7 +20,7 @@ from memories.index.pgvector import nearest, table, upkeep
 from memories.index.pgvector.index import PgvectorIndex
 from memories.models import EmbeddingGeneration
 from memories.search import semantic
-from somamemory.db import tenant_scope, vector_tables
+from somamemory.db import databases, tenant_scope, vector_tables
 from somamemory.errors import ConfigurationError, IndexUnavailable
 from tenants import row_level_security
 from tests.conftest import Api, drain
@@ -141,7 +141,7 @@ def test_nothing_is_built_through_a_pooler_which_may_switch_the_session(
     index: PgvectorIndex, small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index.upsert(ANNA, points(200))
-    monkeypatch.setattr(upkeep, "_is_pooled", lambda connection: True)
+    monkeypatch.setattr(databases, "is_pooled", lambda connection: True)
     with pytest.raises(ConfigurationError, match=r"manage\.py maintain_index"):
         index.maintain()
 
