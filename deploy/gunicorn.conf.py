@@ -27,10 +27,11 @@ metrics_dir = os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="
 django.setup()
 
 from django.conf import settings  # noqa: E402 - requires django.setup()
-from django.db import DatabaseError, connection, connections  # noqa: E402
+from django.db import DatabaseError, InterfaceError, connection, connections  # noqa: E402
 from gunicorn import util  # noqa: E402
 
 from somamemory import checks, server_address  # noqa: E402
+from somamemory.db import sqlstate  # noqa: E402
 from somamemory.errors import ConfigurationError  # noqa: E402
 from somamemory.web import gunicorn_errors, gunicorn_logger  # noqa: E402
 
@@ -100,6 +101,10 @@ def post_worker_init(worker):
         refuse(worker, error)
     except IndexUnavailable:
         pass  # keyword search works without the vector index, and indexing is retried
+    except (DatabaseError, InterfaceError) as error:
+        if not sqlstate.is_busy(error):
+            raise
+        # The server is not ready until the database responds. If this process exited, gunicorn would stop all others.
     if (embedder := current()).in_process:
         embedder.embed(["warm"])  # so that the first request does not wait for the model to load
     # Tracing is started after the fork, because threads and connections do not survive a fork.

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
+from http.client import HTTPException
 from pathlib import Path
 
 import pytest
 from django.conf import settings
 
+from testing.processes import wait_for
 from testing.server import Server, free_port
 
 pytestmark = [pytest.mark.server, pytest.mark.once]
@@ -64,3 +66,26 @@ def test_a_server_starts_while_the_embedding_provider_is_away(tmp_path: Path) ->
             found = client.post("/memories/search", {"query": "castle"})
     assert [hit["coord"] for hit in found["memories"]] == ["1.0"]
     assert found["degraded"] == ["semantic"]
+
+
+def test_a_process_starts_while_the_database_is_away(tmp_path: Path) -> None:
+    away = f"postgresql://soma@127.0.0.1:{free_port()}/soma"
+    server = Server(tmp_path, SOMA_DATABASE_URL=away, SOMA_EMBEDDING_PROVIDER="hashing")
+    command = [sys.executable, "-m", "gunicorn", "--config", "deploy/gunicorn.conf.py", "somamemory.wsgi:application"]
+    with (tmp_path / "server.log").open("wb") as log:
+        process = server.process = subprocess.Popen(
+            command, cwd=settings.BASE_DIR, env=server.environment, stdout=log, stderr=log, start_new_session=True
+        )
+
+    def readiness() -> int | None:
+        with contextlib.suppress(OSError, HTTPException):
+            client = server.client(timeout_s=10)
+            with contextlib.closing(client.connection):
+                return client.call("GET", "/readyz")[0]
+        return None
+
+    try:
+        wait_for(lambda: process.poll() is not None or readiness() is not None, timeout_s=60)
+        assert readiness() == 503, server.log()
+    finally:
+        server.kill()
