@@ -70,6 +70,8 @@ class Problems:
         rendered = problem(request, error, status=response.status_code)
         if response.has_header("Allow"):
             rendered["Allow"] = _allowed_methods(response["Allow"])
+        if response.has_header("Content-Range"):  # the size of the file
+            rendered["Content-Range"] = response["Content-Range"]
         return rendered
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:

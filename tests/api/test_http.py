@@ -170,7 +170,10 @@ def test_a_wrong_method_for_a_static_file_is_405(db: None) -> None:
 
 
 def test_a_range_beyond_a_static_file_is_416(db: None) -> None:
-    problem_of(get("/static/console/icon.svg", range="bytes=999999-"), 416, "malformed_request")
+    response = get("/static/console/icon.svg", range="bytes=999999-")
+
+    problem_of(response, 416, "malformed_request")
+    assert response["Content-Range"] == f"bytes */{len(b''.join(get('/static/console/icon.svg')))}"
 
 
 def test_a_body_that_is_too_large_is_413_before_it_is_read(api: Api) -> None:
