@@ -42,6 +42,20 @@ async def test_messages_without_text_are_not_stored(connected: AsyncClient, plac
     assert stored == ["My cat is called Miezi."]
 
 
+async def test_a_message_that_is_too_long_for_a_query_recalls_messages(connected: AsyncClient, place: str) -> None:
+    block = SomaMemoryBlock(client=connected.user(place))
+    await block.aput([ChatMessage(role="user", content="My cat is called Miezi.")], session_id=place)
+    question = ChatMessage(role="user", content="What is the name of my cat? " + "She is a cat. " * 1000)
+    assert "Miezi" in await block.aget([question])
+
+
+async def test_a_blank_message_is_not_a_query(connected: AsyncClient, place: str) -> None:
+    block = SomaMemoryBlock(client=connected.user(place))
+    await block.aput([ChatMessage(role="user", content="My cat is called Miezi.")], session_id=place)
+    messages = [ChatMessage(role="user", content=text) for text in ("What is the name of my cat?", " \n")]
+    assert "Miezi" in await block.aget(messages)
+
+
 async def test_an_empty_query_has_no_context(connected: AsyncClient) -> None:
     block = SomaMemoryBlock(client=connected)
     assert await block.aget([]) == await block.aget([ChatMessage(role="assistant", content="Hello")]) == ""

@@ -20,6 +20,7 @@ from somamemory_client import AsyncClient, types
 from somamemory_client.adapters._calls import slices
 from somamemory_client.adapters._namespaces import segment
 
+MAX_QUERY = 2000  # characters
 _ROLES: Mapping[str, Literal["user", "assistant", "system", "tool"]] = {
     "user": "user",
     "system": "system",
@@ -42,9 +43,8 @@ class SomaMemoryBlock(BaseMemoryBlock[str]):
     options: Mapping[str, Any] = {}
 
     async def _aget(self, messages: list[ChatMessage] | None = None, **block_kwargs: Any) -> str:
-        query = next(
-            (text for message in reversed(messages or []) if message.role == "user" and (text := _text(message))), ""
-        )
+        texts = (_text(message).strip() for message in reversed(messages or []) if message.role == "user")
+        query = next((text for text in texts if text), "")[:MAX_QUERY]
         if not query:
             return ""
         options: Any = {**self.options, "context_budget": self.context_budget}
