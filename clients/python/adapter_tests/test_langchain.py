@@ -97,3 +97,9 @@ def test_a_chat_history_contains_messages_without_text(client: Client, session: 
 def test_a_chat_history_contains_the_messages_of_other_programs(client: Client, session: str) -> None:
     client.conversations.create(external_id=session, messages=[{"role": "user", "content": "Hello"}])
     assert SomaChatHistory(client, session).messages == [HumanMessage("Hello")]
+
+
+def test_no_messages_can_be_added_to_a_history(client: Client, place: str) -> None:
+    history = SomaChatHistory(client, place.replace("/", "-"))
+    history.add_messages([])
+    assert history.messages == []

@@ -155,6 +155,8 @@ class SomaChatHistory(BaseChatMessageHistory):
 
     def add_messages(self, messages: Sequence[BaseMessage]) -> None:
         """Append all of the messages, or none."""
+        if not messages:
+            return
         bodies = [_body(message) for message in messages]
         self._client.conversations.create(external_id=self._id, **self._options)
         self._client.conversations.append(bodies, external_id=self._id)
