@@ -21,7 +21,7 @@ from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from memories import index
-from memories.index import generations, notify, outbox
+from memories.index import generations, immediate, notify, outbox
 from memories.index.base import Point
 from memories.models import EmbeddingGeneration, Job, Memory, VectorEmbedding, has_passed
 from somamemory.errors import NotFound
@@ -279,8 +279,9 @@ def _restored(generation: EmbeddingGeneration, tenant: UUID, ids: list[UUID]) ->
 
 def _known(tenant: UUID, rows: Any, memories: QuerySet[Memory]) -> dict[UUID, _Known]:
     now = timezone.now()
+    soon = now + immediate.GRACE  # when rows become due whose vectors are already in the index
     found_rows = {
-        id: _Row(wanted, indexed, due_at is not None and (due_at <= now or attempts > 0))
+        id: _Row(wanted, indexed, due_at is not None and (due_at <= soon or attempts > 0))
         for id, wanted, indexed, due_at, attempts in rows.values_list(
             "memory_id", "wanted_version", "indexed_version", "due_at", "attempts"
         )

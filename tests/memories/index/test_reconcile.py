@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from celery.exceptions import SoftTimeLimitExceeded
 from django.core.management import call_command
+from django.utils import timezone
 
 from memories import index
-from memories.index import generations, reconcile
+from memories.index import generations, immediate, reconcile
 from memories.index.base import Point
 from memories.index.local import layout, points_file
 from memories.index.local.index import LocalIndex
@@ -61,6 +62,14 @@ def test_an_index_that_has_caught_up_equals_the_database(api: Api, ids: list[uui
     api.store("8", "will go", ttl_seconds=3600)
     api.delete("/memories/3")
     drain()
+    assert counts(api) == (0, 0, 0)
+
+
+def test_a_memory_that_is_in_the_index_but_not_yet_recorded_as_indexed_is_no_difference(
+    api: Api, ids: list[uuid.UUID]
+) -> None:
+    soon = timezone.now() + immediate.GRACE
+    VectorEmbedding.objects.for_tenant(api.tenant).filter(memory_id=ids[0]).update(due_at=soon, indexed_version=None)
     assert counts(api) == (0, 0, 0)
 
 
