@@ -21,7 +21,7 @@ from somamemory_client import Client
 from somamemory_client._embedded import EmbeddedTransport
 from tests.conftest import Api
 
-VARIABLES = ("SOMA_URL", "SOMA_API_KEY", "SOMA_TENANT", "SOMA_PROFILE")
+VARIABLES = ("SOMA_URL", "SOMA_API_KEY", "SOMA_TENANT", "SOMA_PROFILE", "SOMA_DATA_DIR")
 
 
 @dataclass
