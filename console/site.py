@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import wraps
 from typing import Any, NoReturn
 
@@ -115,6 +116,10 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
 
         inner: Callable[..., HttpResponse] = super().admin_view(guarded, cacheable)
         return inner
+
+    def _search_apps(self, app_list: list[dict[str, Any]], search_term: str) -> list[dict[str, Any]]:
+        """Return the results as dictionaries, because unfold puts them into the cache, which contains only JSON."""
+        return [asdict(result) for result in super()._search_apps(app_list, search_term)]
 
     def _refused(self, request: HttpRequest, error: SomaError) -> HttpResponse:
         """Render an error: as a page for people, and as problem+json for scripts and other clients."""

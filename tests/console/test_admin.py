@@ -224,6 +224,14 @@ def test_an_id_that_none_can_be_is_a_bad_request(staff: Client, id: str) -> None
     assert staff.get(f"/admin/r/{tenants.id}/{id}/").status_code == 400
 
 
+def test_the_search_finds_pages_of_the_console_again(staff: Client) -> None:
+    """The second time, the results come from the cache."""
+    for _ in range(2):
+        response = staff.get("/admin/search/", {"s": "memories", "extended": "1"})
+        assert response.status_code == 200
+        assert 'href="/admin/memories/memory/"' in response.content.decode()
+
+
 @pytest.mark.parametrize("number", ["x", "0", "2"])
 def test_a_page_of_the_search_that_does_not_exist_is_a_bad_request(staff: Client, number: str) -> None:
     assert staff.get("/admin/search/", {"s": "memories", "page": number}).status_code == 400
