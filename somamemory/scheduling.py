@@ -222,9 +222,10 @@ class Scheduler:
         for thread in self._threads.values():
             thread.request_stop()
         deadline = time.monotonic() + timeout_s
-        for thread in self._threads.values():
+        started = [thread for thread in self._threads.values() if thread.is_alive()]  # a signal may interrupt `start`
+        for thread in started:
             thread.join(max(0.0, deadline - time.monotonic()))
-        return not any(thread.is_alive() for thread in self._threads.values())
+        return not any(thread.is_alive() for thread in started)
 
     def runs(self, name: str) -> bool:
         """Return whether a thread of this process runs the job."""

@@ -129,6 +129,18 @@ def test_every_kind_of_periodic_work_is_known() -> None:
     }
 
 
+def test_a_scheduler_can_stop_after_a_signal_has_interrupted_its_start(
+    scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    periodic("test.work", every_s=never, thread="test", in_process=lambda: True)(lambda: None)
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(scheduling._JobThread, "start", lambda _: failing(SystemExit(0))())
+        with pytest.raises(SystemExit):
+            scheduler.start()
+
+    assert scheduler.stop(1)
+
+
 def test_work_is_repeated(scheduler: Scheduler) -> None:
     runs: list[None] = []
     periodic("test.work", every_s=lambda: 0.01, thread="test", in_process=lambda: True)(lambda: runs.append(None))
