@@ -9,7 +9,7 @@ from gunicorn.workers.gthread import ThreadWorker
 
 
 class SignalledWorker(ThreadWorker):  # type: ignore[misc]
-    """gunicorn's worker with threads, which cannot hang when it is told to stop."""
+    """gunicorn's threaded worker, without the deadlock that a stop signal can cause."""
 
     alive: bool
     is_quitting = False

@@ -44,6 +44,23 @@ def exchange(server: Server, sent: bytes) -> bytes:
     return answer
 
 
+def send_body_late(server: Server, path: str, body: bytes) -> bytes:
+    """Send a POST request, and its body once the server asks for it. Return the beginning of the response."""
+    headers = {
+        "Host": "localhost",
+        "Authorization": f"Bearer {server.key}",
+        "Content-Type": "application/json",
+        "Content-Length": len(body),
+        "Expect": "100-continue",
+    }
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+        connection.sendall(f"POST {path} HTTP/1.1\r\n{head}\r\n".encode())
+        assert connection.recv(1_000).startswith(b"HTTP/1.1 100 Continue")
+        connection.sendall(body)
+        return connection.recv(1_000)
+
+
 def requests_today(client: Client) -> int:
     used: int = client.get("/api/v1/tenants/default/usage")["requests_per_day"]["used"]
     return used
@@ -151,28 +168,16 @@ def test_a_connection_is_closed_when_its_body_was_not_read(
     [("/memories", b'{"coord": "8,8"}'), ("/mcp", b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}')],
 )
 def test_a_request_whose_body_arrives_late_is_charged_once(server: Server, path: str, body: bytes) -> None:
-    head = f"Host: localhost\r\nAuthorization: Bearer {server.key}\r\nContent-Type: application/json\r\n"
     with client_of(server) as client:
         before = requests_today(client)
-        with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
-            connection.sendall(f"POST {path} HTTP/1.1\r\n{head}Content-Length: {len(body)}\r\n".encode())
-            connection.sendall(b"Expect: 100-continue\r\n\r\n")
-            assert connection.recv(1_000).startswith(b"HTTP/1.1 100 Continue")
-            connection.sendall(body)
-            assert connection.recv(1_000).startswith(b"HTTP/1.1 ")
+        send_body_late(server, path, body)
 
         assert requests_today(client) == before + 2  # reading the number is a request, too
 
 
 def test_a_body_that_arrives_late_is_stored_once(server: Server) -> None:
-    body = b'{"coord": "7,7", "payload": {"text": "late"}}'
-    head = f"Host: localhost\r\nAuthorization: Bearer {server.key}\r\nContent-Type: application/json\r\n"
-    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
-        connection.sendall(f"POST /memories HTTP/1.1\r\n{head}Content-Length: {len(body)}\r\n".encode())
-        connection.sendall(b"Expect: 100-continue\r\n\r\n")
-        assert connection.recv(1_000).startswith(b"HTTP/1.1 100 Continue")
-        connection.sendall(body)
-        assert connection.recv(1_000).startswith(b"HTTP/1.1 201 ")
+    answer = send_body_late(server, "/memories", b'{"coord": "7,7", "payload": {"text": "late"}}')
 
+    assert answer.startswith(b"HTTP/1.1 201 ")
     with client_of(server) as client:
         assert client.get("/memories/7,7")["memory"]["version"] == 1

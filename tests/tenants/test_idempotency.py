@@ -365,6 +365,11 @@ def closing(work: Any) -> Any:
     return done
 
 
+def sent_by_another_thread(api: Api) -> Any:
+    with ThreadPoolExecutor(1) as other:
+        return other.submit(closing(lambda: api.post("/memories", BODY, idempotency_key="k"))).result(60)
+
+
 @pytest.mark.django_db(transaction=True)
 def test_each_of_200_requests_sent_5_times_at_once_has_one_effect(at_once: Api) -> None:
     sent = [number for number in range(200) for _ in range(5)]
@@ -470,9 +475,7 @@ def test_a_conflict_with_the_effect_of_another_attempt_is_answered_like_that_att
 
     def conflicting(*given: Any) -> Any:
         monkeypatch.setattr(services, "store", store)
-        with ThreadPoolExecutor(1) as other:
-            send = closing(lambda: at_once.post("/memories", BODY, idempotency_key="k"))
-            answers.append(other.submit(send).result(60))
+        answers.append(sent_by_another_thread(at_once))
         raise Conflict("the memory exists")
 
     monkeypatch.setattr(services, "store", conflicting)
@@ -490,9 +493,7 @@ def test_an_attempt_that_was_prepared_during_another_one_has_no_effect(
 
     def late(*given: Any) -> Any:
         monkeypatch.setattr(immediate, "embedded", embedded)
-        with ThreadPoolExecutor(1) as other:
-            send = closing(lambda: at_once.post("/memories", BODY, idempotency_key="k"))
-            answers.append(other.submit(send).result(60))
+        answers.append(sent_by_another_thread(at_once))
         return embedded(*given)
 
     monkeypatch.setattr(immediate, "embedded", late)
