@@ -65,6 +65,11 @@ def _default_data_dir() -> Path:
 def _secret_key() -> str:
     """Return `SOMA_SECRET_KEY`, or a key that is generated on the first start and stored in the data folder."""
     if given := env.str("SOMA_SECRET_KEY", ""):
+        if len(given) < 32:
+            raise ConfigurationError(
+                "SOMA_SECRET_KEY must contain at least 32 characters; create it with 'openssl rand -hex 32', and set "
+                "SOMA_AUDIT_KEY to the present value if it signs the audit log"
+            )
         return str(given)
     file = DATA_DIR / "secret-key"
     if _MAKES_AUDIT_KEY and not file.exists():

@@ -153,7 +153,7 @@ class Installation:
             "DJANGO_SETTINGS_MODULE": "somamemory.settings",  # as in the image
             "HOSTNAME": socket.gethostname(),
             "SOMA_DATA_DIR": str(self.folder / "data"),
-            "SOMA_SECRET_KEY": "not a secret, in a test",
+            "SOMA_SECRET_KEY": "not a secret, because it is only for tests",
             "SOMA_BOOTSTRAP_KEY": KEY,
             "SOMA_DATABASE_URL": self.database_url,
             "SOMA_REDIS_URL": self.cache_url,

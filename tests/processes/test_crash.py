@@ -60,7 +60,7 @@ class Server:
             "SOMA_DATA_DIR": str(self.folder / "data"),
             "SOMA_DATABASE_URL": self.database_url,
             "SOMA_BOOTSTRAP_KEY": KEY,
-            "SOMA_SECRET_KEY": "not a secret, in a test",
+            "SOMA_SECRET_KEY": "not a secret, because it is only for tests",
             "SOMA_PORT": str(self.port),
             "SOMA_LOG_LEVEL": "WARNING",
             "SOMA_KEY_RATE": "0",  # as fast as possible

@@ -95,6 +95,7 @@ def test_a_switch_that_is_neither_on_nor_off_is_refused(tmp_path, value: str) ->
         ("SOMA_LOG_LEVEL", "loud", "must be DEBUG, INFO, WARNING, ERROR or CRITICAL, not 'LOUD'"),
         ("SOMA_REDIS_URL", "localhost:6379", "must begin with redis://, rediss:// or unix://"),
         ("SOMA_REDIS_URL", "redis://localhost:port", "Port could not be cast"),
+        ("SOMA_SECRET_KEY", "k" * 31, "must contain at least 32 characters; create it with 'openssl rand -hex 32'"),
         ("SOMA_OAUTH_URL", "https://[::1", "Invalid IPv6 URL"),
         ("SOMA_OAUTH_URL", "https://example.org:port", "Port could not be cast"),
     ],
@@ -335,6 +336,12 @@ def test_a_log_signed_with_the_secret_key_keeps_that_key(tmp_path: Path) -> None
     assert check(tmp_path)[0] == 0
 
     assert (tmp_path / "audit-key").read_text() == "s" * 50
+
+
+def test_a_log_signed_with_a_short_secret_key_can_keep_that_key(tmp_path: Path) -> None:
+    code, output = check(tmp_path, SOMA_SECRET_KEY="k" * 32, SOMA_AUDIT_KEY="short")
+
+    assert code == 0, output
 
 
 def test_the_audit_key_differs_from_a_secret_key_that_another_process_has_just_generated(tmp_path: Path) -> None:
