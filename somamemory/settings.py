@@ -14,6 +14,7 @@ import re
 import secrets
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -169,6 +170,51 @@ def _split(name: str, url: str) -> SplitResult:
     return parts
 
 
+def _list(name: str, default: Sequence[str] = ()) -> list[str]:
+    return [part.strip() for part in env.list(name, default=list(default)) if part.strip()]
+
+
+def _hosts(name: str, default: Sequence[str]) -> list[str]:
+    """Return host names. They are compared with the host of each request, so a URL or a port would match none."""
+    host = r"\.?[a-z0-9-]+(?:\.[a-z0-9-]+)*|\[[0-9a-f:.]+\]"
+    hosts = _list(name, default)
+    for given in hosts:
+        if given == "*" or re.fullmatch(host, given, re.IGNORECASE):
+            continue
+        inner = re.fullmatch(rf"(?:\w+://)?\*?({host})(?::\d+)?(?:/.*)?", given, re.IGNORECASE)
+        remedy = f"write {inner[1]} instead of {given}" if inner else f"{given} is not one"
+        raise ConfigurationError(f"{name} must contain only host names such as memory.example.org; {remedy}")
+    return hosts
+
+
+def _origins(name: str, subdomains: str = "") -> list[str]:
+    """Return origins as browsers send them: in lower case, and without a slash at the end.
+
+    subdomains: a pattern for what may precede the host.
+    """
+    origins = [origin.lower() for origin in _list(name)]
+    for origin in origins:
+        if not re.fullmatch(rf"null|file://|[a-z][a-z0-9+.-]*://{subdomains}[^\s/?#@*]+/?", origin):
+            raise ConfigurationError(
+                f"{name} must contain only origins without a path, such as https://app.example.org, not {origin}"
+            )
+    return [origin if origin == "file://" else origin.removesuffix("/") for origin in origins]
+
+
+def _networks(name: str, default: Sequence[str] = ()) -> tuple[client_address.Network, ...]:
+    try:
+        return client_address.networks(_list(name, default))
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{name}: {error}") from None
+
+
+def _endpoint(name: str, example: str) -> str:
+    url = str(env.str(name, ""))
+    if url and not re.fullmatch(r"https?://[^\s/]+(/\S*)?", url, re.IGNORECASE):
+        raise ConfigurationError(f"{name} must be a URL such as {example}")
+    return url
+
+
 def _origin(name: str) -> str:
     """Return the setting, which must be a URL without a path. Only the loopback interface may use plain HTTP."""
     url = str(env.str(name, "")).rstrip("/")
@@ -181,7 +227,7 @@ def _origin(name: str) -> str:
 
 def _pairs(name: str) -> dict[str, str]:
     """Parse `name=value,other=value`. The error does not repeat the text, because a value may be a secret."""
-    pairs = [pair.partition("=") for pair in env.list(name, default=[])]
+    pairs = [pair.partition("=") for pair in _list(name)]
     if not all(key.strip() and equals for key, equals, _ in pairs):
         raise ConfigurationError(f"{name} must have the form name=value,other=value")
     return {key.strip(): value.strip() for key, _, value in pairs}
@@ -210,7 +256,7 @@ HOST = env.str("SOMA_HOST", "127.0.0.1").removeprefix("[").removesuffix("]")  # 
 # DNS rebinding: a web page can point its own host name to 127.0.0.1 and then read everything that needs no key, such as
 # /metrics. On the loopback interface, other names must therefore be listed. Probes always use the local names.
 LOCAL_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
-ALLOWED_HOSTS = LOCAL_HOSTS + env.list("SOMA_ALLOWED_HOSTS", default=client_address.default_hosts(HOST))
+ALLOWED_HOSTS = LOCAL_HOSTS + _hosts("SOMA_ALLOWED_HOSTS", client_address.default_hosts(HOST))
 PORT = _bounded("SOMA_PORT", 9595, 1, 65535)
 THREADS = _bounded("SOMA_THREADS", 8, 1, 256)
 BOOTSTRAP_KEY = env.str("SOMA_BOOTSTRAP_KEY", "")
@@ -269,7 +315,7 @@ if OAUTH_URL:
 if OAUTH_URL and not ADMIN:
     raise ConfigurationError("SOMA_OAUTH_URL requires the admin console, where users sign in; remove SOMA_ADMIN=false")
 # Origins whose web pages may call the API. The page itself sends the API key; the API accepts no cookies.
-CORS_ALLOWED_ORIGINS = env.list("SOMA_CORS_ORIGINS", default=[])
+CORS_ALLOWED_ORIGINS = _origins("SOMA_CORS_ORIGINS")
 CORS_ALLOW_HEADERS = [
     "accept", "authorization", "content-type", "idempotency-key", "if-match", "if-none-match",
     "x-api-key", "x-request-id", "x-soma-tenant", "x-tenant",
@@ -279,7 +325,7 @@ CORS_EXPOSE_HEADERS = [
     "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "x-request-id",
 ]  # fmt: skip
 if CORS_ALLOWED_ORIGINS:
-    INSTALLED_APPS.append("corsheaders")  # its checks reject an invalid origin
+    INSTALLED_APPS.append("corsheaders")
     # Must come before every middleware that may respond. Without these headers, a page cannot read an error.
     MIDDLEWARE.insert(1, "corsheaders.middleware.CorsMiddleware")
 ROOT_URLCONF = "somamemory.urls"
@@ -388,7 +434,7 @@ DATABASES = {"default": database(DATABASE_URL)}
 _ON_POSTGRESQL = DATABASES["default"]["ENGINE"] == "somamemory.db.postgresql"
 
 # Streaming replicas of PostgreSQL. `somamemory.db.replicas` decides which reads use them.
-REPLICA_URLS = env.list("SOMA_DATABASE_REPLICA_URLS", default=[])
+REPLICA_URLS = _list("SOMA_DATABASE_REPLICA_URLS")
 READ_WEIGHT = _share("SOMA_READ_WEIGHT", 0.8)
 # After a write, the caller reads from the primary for this long. Must be longer than the replicas' lag.
 READ_OWN_WRITES_S = _bounded("SOMA_READ_OWN_WRITES_S", 5, 1, 3600)
@@ -444,7 +490,7 @@ CACHES = caches_in(REDIS_URL)
 
 # Namespaces (including those below them) whose coordinates do not form a sequence, so that adjacent memories are not
 # evidence for each other.
-SEARCH_WITHOUT_NEIGHBOURS = env.list("SOMA_SEARCH_WITHOUT_NEIGHBOURS", default=[])
+SEARCH_WITHOUT_NEIGHBOURS = _list("SOMA_SEARCH_WITHOUT_NEIGHBOURS")
 
 # --- Vector index ------------------------------------------------------------------------------------------------
 
@@ -484,6 +530,8 @@ MAX_BACKLOG = _bounded("SOMA_MAX_BACKLOG", 100_000, 1, 100_000_000)
 # A second Redis with `maxmemory-policy noeviction`: a cache may evict entries, but a queue must not.
 BROKER_URL = env.str("SOMA_BROKER_URL", "")
 if BROKER_URL:
+    if "://" not in BROKER_URL:  # Celery would take it as the name of a RabbitMQ server
+        raise ConfigurationError("SOMA_BROKER_URL must be a URL such as redis://host:6379/0")
     extras.require("worker", "SOMA_BROKER_URL")
 # The process that drains the outbox: `thread` (the server), `celery` (workers), or `none` (another process).
 INDEXER = env.str("SOMA_INDEXER", "celery" if BROKER_URL else "thread")
@@ -515,7 +563,7 @@ UPKEEP_TICK_S = min(UPKEEP_INTERVAL_S, 120)  # how often the scheduler looks for
 # belong to a temporary container, or be one of several. Only the operator knows where files are kept permanently.
 COLD_STORAGE = env.str("SOMA_COLD_STORAGE", "") or ("" if _ON_POSTGRESQL else str(DATA_DIR / "cold"))
 COLD_S3 = {
-    "endpoint_url": env.str("SOMA_COLD_S3_ENDPOINT", "") or None,
+    "endpoint_url": _endpoint("SOMA_COLD_S3_ENDPOINT", "http://minio:9000") or None,
     "region_name": env.str("SOMA_COLD_S3_REGION", "") or None,
     # Without these, the machine's own credentials are used.
     "access_key": env.str("SOMA_COLD_S3_ACCESS_KEY", "") or None,
@@ -593,7 +641,7 @@ EMBEDDING_PROVIDER = env.str("SOMA_EMBEDDING_PROVIDER", "wordllama")
 TAKES_TURNS = not _ON_POSTGRESQL and VECTOR_INDEX == "local" and EMBEDDING_PROVIDER != "openai"
 EMBEDDING_MODEL = env.str("SOMA_EMBEDDING_MODEL", "")
 EMBEDDING_DIMENSION = _bounded("SOMA_EMBEDDING_DIMENSION", 0, 0, 8192)  # 0: the dimension of the model
-EMBEDDING_BASE_URL = env.str("SOMA_EMBEDDING_BASE_URL", "")
+EMBEDDING_BASE_URL = _endpoint("SOMA_EMBEDDING_BASE_URL", "http://127.0.0.1:11434/v1")
 EMBEDDING_API_KEY = env.str("SOMA_EMBEDDING_API_KEY", "")
 EMBEDDING_TIMEOUT_S = _number("SOMA_EMBEDDING_TIMEOUT_S", 20.0, 0.01, 3600)
 
@@ -602,7 +650,7 @@ EMBEDDING_TIMEOUT_S = _number("SOMA_EMBEDDING_TIMEOUT_S", 20.0, 0.01, 3600)
 # `offline` means no model: summaries, labels and importance are computed without one.
 LLM_PROVIDER = env.str("SOMA_LLM_PROVIDER", "offline")
 LLM_MODEL = env.str("SOMA_LLM_MODEL", "")
-LLM_BASE_URL = env.str("SOMA_LLM_BASE_URL", "")
+LLM_BASE_URL = _endpoint("SOMA_LLM_BASE_URL", "http://127.0.0.1:11434/v1")
 LLM_API_KEY = env.str("SOMA_LLM_API_KEY", "")
 LLM_TIMEOUT_S = float(_bounded("SOMA_LLM_TIMEOUT_S", 45, 1, 600))  # for one prompt, including all attempts
 # For tenants without their own budget. 0: no limit.
@@ -669,7 +717,7 @@ SESSION_COOKIE_AGE = _bounded("SOMA_ADMIN_SESSION_HOURS", 12, 1, 24 * 30) * 3600
 SESSION_IDLE_S = _bounded("SOMA_ADMIN_IDLE_MINUTES", 60, 0, 60 * 24 * 30) * 60
 # Origins of the console behind a proxy that terminates TLS but does not send X-Forwarded-Proto, for example
 # https://memory.example.org
-CSRF_TRUSTED_ORIGINS = [*env.list("SOMA_ADMIN_ORIGINS", default=[]), *([OAUTH_URL] if OAUTH_URL else [])]
+CSRF_TRUSTED_ORIGINS = [*_origins("SOMA_ADMIN_ORIGINS", subdomains=r"(?:\*\.)?"), *([OAUTH_URL] if OAUTH_URL else [])]
 CSRF_FAILURE_VIEW = "console.error_pages.csrf_failed"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
@@ -704,7 +752,7 @@ UNFOLD: dict[str, Any] = {
 # --- Proxies, metrics and traces ------------------------------------------------------------------------------------
 
 # Networks or addresses of reverse proxies whose X-Forwarded-For is trusted.
-TRUSTED_PROXIES = client_address.networks(env.list("SOMA_TRUSTED_PROXIES", default=[]))
+TRUSTED_PROXIES = _networks("SOMA_TRUSTED_PROXIES")
 MAX_BODY_BYTES = 10 * 1024 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 # A page of a list ends early when its memories reach this many bytes; the response contains the position to continue
@@ -712,7 +760,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 MAX_RESPONSE_BYTES = _bounded("SOMA_MAX_RESPONSE_MIB", 16, 1, 1024) * 1024 * 1024
 # Networks or addresses that may read /metrics. The alias adds a second name for each metric: with `sekha`, soma_… is
 # also available as sekha_….
-METRICS_ALLOW = client_address.networks(env.list("SOMA_METRICS_ALLOW", default=["127.0.0.0/8", "::1/128"]))
+METRICS_ALLOW = _networks("SOMA_METRICS_ALLOW", ["127.0.0.0/8", "::1/128"])
 # The port for a Celery worker's metrics. 0: none.
 WORKER_METRICS_PORT = _bounded("SOMA_WORKER_METRICS_PORT", 0, 0, 65535)
 # prometheus_client's own setting: a folder in which the processes of a server keep their metrics. gunicorn.conf.py
@@ -726,9 +774,7 @@ if METRICS_ALIAS and not re.fullmatch(r"[a-z][a-z0-9]{0,31}", METRICS_ALIAS):
     raise ConfigurationError("SOMA_METRICS_ALIAS must consist of 1 to 32 characters from a-z and 0-9")
 # The trace collector (OTLP over HTTP), for example `http://collector:4318/v1/traces`, and its headers. Empty: no
 # traces.
-TRACING_ENDPOINT = env.str("SOMA_TRACING_ENDPOINT", "")
-if TRACING_ENDPOINT and not re.fullmatch(r"https?://[^\s/]+(/\S*)?", TRACING_ENDPOINT):
-    raise ConfigurationError("SOMA_TRACING_ENDPOINT must be a URL such as http://collector:4318/v1/traces")
+TRACING_ENDPOINT = _endpoint("SOMA_TRACING_ENDPOINT", "http://collector:4318/v1/traces")
 TRACING_HEADERS = _pairs("SOMA_TRACING_HEADERS")
 TRACING_SERVICE = env.str("SOMA_TRACING_SERVICE", "somamemory")
 TRACING_SHARE = _share("SOMA_TRACING_SHARE", 1.0)  # the fraction of requests and jobs that are traced

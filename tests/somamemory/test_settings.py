@@ -96,6 +96,30 @@ def test_a_switch_that_is_neither_on_nor_off_is_refused(tmp_path, value: str) ->
         ("SOMA_REDIS_URL", "localhost:6379", "must begin with redis://, rediss:// or unix://"),
         ("SOMA_REDIS_URL", "redis://localhost:port", "Port could not be cast"),
         ("SOMA_SECRET_KEY", "k" * 31, "must contain at least 32 characters; create it with 'openssl rand -hex 32'"),
+        (
+            "SOMA_ALLOWED_HOSTS",
+            "localhost,https://memory.example.com:9595/admin",
+            "must contain only host names such as memory.example.org; write memory.example.com instead of "
+            "https://memory.example.com:9595/admin",
+        ),
+        (
+            "SOMA_ALLOWED_HOSTS",
+            "*.example.com",
+            "must contain only host names such as memory.example.org; write .example.com instead of *.example.com",
+        ),
+        (
+            "SOMA_ALLOWED_HOSTS",
+            "::1",
+            "must contain only host names such as memory.example.org; ::1 is not one",
+        ),
+        ("SOMA_CORS_ORIGINS", "https://app.example.org/app", "must contain only origins without a path"),
+        ("SOMA_CORS_ORIGINS", "*", "must contain only origins without a path"),
+        ("SOMA_ADMIN_ORIGINS", "memory.example.org", "must contain only origins without a path"),
+        ("SOMA_TRUSTED_PROXIES", "http://10.0.0.1", "invalid network"),
+        ("SOMA_LLM_BASE_URL", "localhost:11434/v1", "must be a URL such as http://127.0.0.1:11434/v1"),
+        ("SOMA_EMBEDDING_BASE_URL", "localhost:11434/v1", "must be a URL such as http://127.0.0.1:11434/v1"),
+        ("SOMA_COLD_S3_ENDPOINT", "minio:9000", "must be a URL such as http://minio:9000"),
+        ("SOMA_BROKER_URL", "localhost:6379", "must be a URL such as redis://host:6379/0"),
         ("SOMA_OAUTH_URL", "https://[::1", "Invalid IPv6 URL"),
         ("SOMA_OAUTH_URL", "https://example.org:port", "Port could not be cast"),
     ],
@@ -112,6 +136,27 @@ def test_a_number_with_an_exponent_is_read_as_a_number(tmp_path) -> None:
     script = "from somamemory import settings; print(settings.LLM_PRICE_INPUT)"
 
     assert run(tmp_path, ["-c", script], SOMA_LLM_PRICE_INPUT="1e3") == (0, "1000.0\n")
+
+
+def test_hosts_and_origins_can_be_written_with_spaces_and_a_slash_at_the_end(tmp_path) -> None:
+    script = (
+        "from somamemory import settings; "
+        "print(settings.ALLOWED_HOSTS[3:], settings.CORS_ALLOWED_ORIGINS, settings.CSRF_TRUSTED_ORIGINS)"
+    )
+
+    code, output = run(
+        tmp_path,
+        ["-c", script],
+        SOMA_ALLOWED_HOSTS="memory.example.org, .example.com, [2001:db8::1]",
+        SOMA_CORS_ORIGINS="https://App.example.org/, http://localhost:3000, null",
+        SOMA_ADMIN_ORIGINS="https://*.example.org",
+    )
+
+    assert (code, output) == (
+        0,
+        "['memory.example.org', '.example.com', '[2001:db8::1]'] "
+        "['https://app.example.org', 'http://localhost:3000', 'null'] ['https://*.example.org']\n",
+    )
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite://:memory:", "sqlite:///"])
