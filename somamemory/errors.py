@@ -6,7 +6,7 @@ SomaError
 ├── InvalidCoordinate (400)
 ├── MalformedRequest (400)      a header or the encoding of the body is invalid
 │   └── HostNotAllowed          the Host header is not in SOMA_ALLOWED_HOSTS
-├── LengthRequired (411)        the body is chunked
+├── LengthRequired (411)        the body is chunked or has another transfer coding
 ├── Unauthenticated (401)
 ├── Forbidden (403)             the key is valid but lacks a permission
 ├── QuotaExceeded (403)         the quota of memories, bytes or keys is exceeded

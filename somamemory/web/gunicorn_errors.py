@@ -11,7 +11,7 @@ from typing import Protocol
 
 from django.http import HttpRequest
 
-from somamemory.errors import MalformedRequest, SomaError
+from somamemory.errors import LengthRequired, MalformedRequest, SomaError
 from somamemory.web.problems import PROBLEM, problem
 from somamemory.web.request_state import state_of
 from somamemory.web.security_headers import HEADERS
@@ -35,7 +35,9 @@ class HeadersTooLarge(SomaError):
     title = "The headers are too large"
 
 
-_ERRORS: dict[int, type[SomaError]] = {error.status: error for error in (RequestTimeout, UriTooLong, HeadersTooLarge)}
+_ERRORS: dict[int, type[SomaError]] = {
+    error.status: error for error in (LengthRequired, RequestTimeout, UriTooLong, HeadersTooLarge)
+}
 
 
 class Writable(Protocol):
@@ -48,6 +50,9 @@ def time_out(out: Writable) -> None:
 
 def write(out: Writable, status: int, reason: str, message: str) -> None:
     """Write a complete error response. It includes gunicorn's message unless the status is a server error."""
+    if status == HTTPStatus.NOT_IMPLEMENTED:  # an unknown transfer coding is treated like a chunked body
+        status, reason = LengthRequired.status, "Length Required"
+        message = f"{message}; send a Content-Length header"
     request = HttpRequest()
     request_id = state_of(request).request_id = uuid.uuid4().hex
     error = SomaError() if status >= 500 else _ERRORS.get(status, MalformedRequest)(message)

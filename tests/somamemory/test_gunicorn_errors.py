@@ -75,6 +75,8 @@ def requests_today(client: Client) -> int:
         (b"GET /ping HTTP/9.9\r\n\r\n", 400, "malformed_request"),
         (b"GET /ping HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400, "malformed_request"),
         (b"GET /ping HTTP/1.1\r\n\r\n", 400, "malformed_request"),
+        (b"POST /ping HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: zip\r\n\r\n", 411, "length_required"),
+        (b"POST /ping HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n", 411, "length_required"),
     ],
 )
 def test_an_unreadable_request_gets_a_problem(server: Server, sent: bytes, status: int, code: str) -> None:
