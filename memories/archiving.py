@@ -24,7 +24,7 @@ from memories.models import IDS, Memory
 from memories.search import analyzer
 from tenants.caller import Caller
 
-# What to add to the version of a restored row: it skips the version that the outbox recorded when the row was removed.
+# Added to the version of a restored row, to skip the version that the outbox recorded when the row was removed.
 _BEYOND = 2
 KEPT = (
     "id", "coordinate_key", "payload", "metadata", "memory_type", "importance", "context", "version", "size",
@@ -77,7 +77,7 @@ def _moved(caller: Caller, namespace: str, root: Coordinate, archived_at: dateti
 
 @dataclass(frozen=True)
 class Taken:
-    """A row that is or was removed from the table, with the values of its `KEPT` and `NEWER` columns."""
+    """A row removed from the table, or about to be removed, with the values of its `KEPT` and `NEWER` columns."""
 
     facts: dict[str, Any]
 

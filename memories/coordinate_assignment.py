@@ -17,7 +17,7 @@ from tenants.caller import Caller
 
 
 def placed(caller: Caller, namespace: str, items: Sequence[Prepared]) -> list[Prepared]:
-    """Return the items, which are all in one namespace, with their coordinates.
+    """Return items of one namespace, each with its coordinate assigned.
 
     Reads the database only if an item has a key. Raises Conflict if a key and a coordinate belong to different
     memories.
@@ -56,7 +56,7 @@ def refuse_coordinates_of_others(caller: Caller, namespace: str, places: Collect
 
 
 def _of_others(caller: Caller, namespace: str, places: Collection[str]) -> set[str]:
-    """Return those of the coordinates that the caller cannot use, because it is limited to another user."""
+    """Return the coordinates that the caller cannot use because they belong to another user."""
     if caller.user_id is None or not places:
         return set()
     everyone = Memory.objects.for_tenant(caller.unlimited().tenant)
@@ -102,7 +102,7 @@ def _has_another_key(at: Coordinate) -> Conflict:
 class _Owners:
     """The coordinates of the memories that have the keys of a batch.
 
-    These include deleted memories, memories of other users, and earlier items of the batch.
+    They include the coordinates of deleted memories, of other users' memories, and of earlier items of the batch.
     """
 
     def __init__(self, caller: Caller, namespace: str, keyed: Sequence[NewMemory]) -> None:

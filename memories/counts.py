@@ -79,7 +79,7 @@ class Waiting:
 
 
 def index_queue(caller: Caller) -> list[Waiting]:
-    """Return the memories that await indexing, per generation and tenant, longest wait first. For operators only."""
+    """Return statistics of the index queue, per generation and tenant, longest wait first. For operators only."""
     caller.require_operator("read")
     now = timezone.now()
     failed = Q(attempts__gte=FAILED_ATTEMPTS)

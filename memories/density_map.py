@@ -149,8 +149,8 @@ def excerpt(memory: Memory) -> str:
 Region = tuple[Sequence[float], Sequence[float]]
 Rows = QuerySet[Memory, tuple[str, float]]
 _Columns = tuple[bytearray, "array[float]", int]
-# A region, the number of memories elsewhere (see `Grid`), and a function that counts the memories in cells, by their
-# edges.
+# A region, the number of memories elsewhere (see `Grid`), and a function that counts memories per cell, given the edges
+# of the cells.
 Measured = tuple[Region | None, int | None, Callable[[Sequence[Sequence[str]]], list[Cell]]]
 
 
@@ -217,7 +217,7 @@ def _read(everything: Rows, length: int, axes: Sequence[int], region: Region | N
 
 
 def _columns(rows: Iterator[tuple[str, float]], length: int) -> _Columns:
-    """Return the digits of all memories that have `length` of them, their importance, and the number of other memories.
+    """Return the digits and importance of the memories that have `length` digits, and the number of other memories.
 
     rows: the hex digits of the numbers on the axes, and the importance, of each memory.
     """

@@ -154,7 +154,7 @@ def delete(
 
 
 def delete_many(caller: Caller, namespace: str | None, names: Names) -> set[Address]:
-    """Soft-delete memories in one transaction. Return those of the names whose memories existed."""
+    """Soft-delete memories in one transaction. Return the names whose memories existed."""
     field = _field(names)
     locked = _rows(caller, "delete", namespace, names).select_for_update().order_by("namespace", "coordinate_key")
 

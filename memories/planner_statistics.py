@@ -9,10 +9,9 @@ the same everywhere, and efficient where it matters.
 Format of `sqlite_stat1`: the number of rows in the index, then for each leading column how many rows share one value
 (https://www.sqlite.org/fileformat2.html#stat1tab).
 
-PostgreSQL collects statistics itself, but only once a minute. Until then, PostgreSQL plans for a table that has just
-been
-filled as if it were small, and prepared statements keep these plans: a fetch took 8 ms instead of 2 ms. When new
-statistics are collected, PostgreSQL also discards the prepared plans.
+PostgreSQL collects statistics itself, but only once a minute. Until then, it plans queries on a table that has just
+been filled as if the table were small, and prepared statements keep these plans: a fetch took 8 ms instead of 2 ms.
+When PostgreSQL collects new statistics, it also discards the prepared plans.
 """
 
 from __future__ import annotations
@@ -32,8 +31,7 @@ _DISTINCT = {
     "generation_id": 1,
     "memory_type": 2,
     "importance": 10,
-    # These are nearly always NULL in an index with other columns before them. If one is the first column, the index
-    # leaves out NULL.
+    # These columns are nearly always NULL, unless they come first in an index, which then leaves out NULL.
     "deleted_at": 1,
     "expires_at": 1,
     "archived_at": 1_000,

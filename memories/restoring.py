@@ -84,7 +84,7 @@ def _undelete_batch(caller: Caller, namespace: str, batch: Sequence[Memory]) -> 
         memory.version += 1
         memory.deleted_at = None
     outbox.enqueue(batch)
-    usage.add(caller.tenant, 0, sum(memory.size for memory in batch))  # the new earlier versions count, too
+    usage.add(caller.tenant, 0, sum(memory.size for memory in batch))  # the replaced versions count, too
     changes = [
         Change(memory.coordinate.text, old, audit_state.state(memory))
         for memory, old in zip(batch, before, strict=True)

@@ -68,7 +68,7 @@ class Narrowing:
 
     @property
     def index_can_apply_all(self) -> bool:
-        """Return whether the vector index can apply all conditions: whether there is none but the memory type."""
+        """Return whether the vector index can apply all conditions: whether there is none except the memory type."""
         return self == Narrowing(memory_type=self.memory_type)
 
     @property

@@ -243,7 +243,7 @@ def _store_one(caller: Caller, item: Prepared, condition: Precondition) -> list[
 
 
 def _created(caller: Caller, new: Prepared) -> Stored | None:
-    """Store a new memory in one statement. Return None if there is one at its address already, even a deleted one."""
+    """Store a new memory in one statement. Return None if there is already one at its address, even a deleted one."""
     (new,) = coordinate_assignment.placed(caller, new.item.namespace, [new])
     memory = _replaced(caller, None, True, new)
     change = Change(memory.coordinate.text, None, audit_state.state(memory))

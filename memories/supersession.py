@@ -102,7 +102,7 @@ def without_problems(caller: Caller, items: Sequence[NewMemory | SomaError]) -> 
 
 
 def _starts(items: Iterable[NewMemory]) -> dict[Address, datetime]:
-    """Return the latest time from which a memory stored at each address is valid."""
+    """Return, by address, the latest time from which a memory stored there is valid."""
     starts: dict[Address, datetime] = {}
     for item in items:
         for name in (item.coordinate, item.key):

@@ -108,7 +108,7 @@ def _changed_keys(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 
 def _differ(old: Any, new: Any) -> bool:
     """Return whether two values differ as JSON. In Python, true equals 1, and false equals 0."""
-    # Few values are equal and written differently, so few are compared item by item, which is slow.
+    # Comparing item by item is slow, but rarely needed: few equal values have different representations.
     return old != new or (repr(old) != repr(new) and not _same_kinds(old, new))
 
 

@@ -104,7 +104,7 @@ def _text_of(value: Sql) -> Sql:
 
 
 def _has(text: Sql, needle: str, measured: Sql) -> Sql:
-    """Return SQL for whether a text contains `needle`. The text is about as long as `measured`.
+    """Return SQL that tests whether a text contains `needle`. The text is about as long as `measured`.
 
     In the worst case, `strpos` takes time proportional to the product of both lengths, and it cannot be interrupted. If
     it is in a subquery, the statement can at least be cancelled before each call. A regular expression takes time

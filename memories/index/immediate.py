@@ -40,7 +40,7 @@ from somamemory.telemetry import metrics
 log = logging.getLogger("soma.index")
 
 SETTLE = "memories.settle"
-# The drain ignores the rows of such memories for this long, because they are usually settled by then.
+# How long the drain ignores the rows of memories that a request has indexed. They are usually settled by then.
 GRACE = timedelta(seconds=2)
 GATHER_S = 0.1  # memories indexed within this time are settled together
 BATCH = 10_000  # with smaller batches, settling falls behind if several clients store in bulk

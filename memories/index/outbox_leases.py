@@ -94,7 +94,7 @@ def read(ids: Sequence[int], largest: int = SMALL) -> Iterator[VectorEmbedding]:
 
 
 def held(ids: Sequence[int], lease: uuid.UUID | None, until: datetime) -> set[int]:
-    """Return the ids of those rows that still have this lease and whose lease lasts beyond `until`."""
+    """Return the ids of the rows that still have this lease, if it lasts beyond `until`."""
     condition, parameter = one_of("id", ids)
     with connection.cursor() as cursor:
         cursor.execute(

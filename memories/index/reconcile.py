@@ -48,7 +48,7 @@ class Report:
     pending: int = 0
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     examples: dict[str, list[str]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
-    collections: list[str] = field(default_factory=list)  # those whose generations no longer exist
+    collections: list[str] = field(default_factory=list)  # collections whose generations no longer exist
 
     @property
     def different(self) -> bool:
@@ -279,7 +279,7 @@ def _restored(generation: EmbeddingGeneration, tenant: UUID, ids: list[UUID]) ->
 
 def _known(tenant: UUID, rows: Any, memories: QuerySet[Memory]) -> dict[UUID, _Known]:
     now = timezone.now()
-    soon = now + immediate.GRACE  # when rows become due whose vectors are already in the index
+    soon = now + immediate.GRACE  # rows whose vectors are already in the index are due by then
     found_rows = {
         id: _Row(wanted, indexed, due_at is not None and (due_at <= soon or attempts > 0))
         for id, wanted, indexed, due_at, attempts in rows.values_list(

@@ -20,8 +20,8 @@ _COMBINED = 8
 def choose(stats: Stats, weights: Mapping[str, float], few: int) -> tuple[list[Clause], bool]:
     """Return combinations of terms, and whether every memory that contains a term contains one of the combinations.
 
-    The combinations are the heaviest ones, as many as about `few` memories contain together, but at least one if any
-    term occurs.
+    The heaviest combinations are chosen until about `few` memories contain one of them. If any term occurs, there is at
+    least one combination.
 
     weights: the weight of each term (`scoring.term_weights`).
     """

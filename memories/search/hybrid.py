@@ -137,7 +137,7 @@ def _lexical_leg(caller: Caller, query: Search, selection: Selection, stats: Sta
     if alone:
         few = most = lexical.MAX_RANKED
     with metrics.leg_seconds.labels(KEYWORD).time(), tracing.span("search: words"):
-        # With a ball, keep all matches, because those outside it are removed only when candidates are confirmed.
+        # With a ball, keep all matches, because matches outside the ball are removed only during confirmation.
         in_ball_only = query.narrowing.ball is not None
         best = None if in_ball_only else query.pool
         matches = lexical.matches(selection, query.namespaces, stats, caller.tenant, few, most, best=best)

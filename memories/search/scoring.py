@@ -23,7 +23,7 @@ K1 = 0.9
 B = 0.4  # for memories of up to SHORT terms on average; see `length_normalisation`
 SHORT, LONG = 25.0, 200.0
 
-# The fraction that counts of a term that occurs only in the context, and of one in a context that asks a question.
+# The factors for a term that occurs only in the context: in general, and if the context asks a question.
 CONTEXT, ANSWER = 0.4, 0.7
 
 # The amount subtracted from the score of a memory that consists of questions, which rarely answer another question.
@@ -116,8 +116,7 @@ def length_normalisation(average_length: float) -> float:
     """Return BM25's b for memories with this average number of terms.
 
     Among short memories, length hardly matters. A long memory contains many words by chance, so its length must be
-    fully
-    normalised: on long assistant replies (BEAM), recall@10 rises from 41 to 50% if b is 1 instead of 0.4.
+    fully normalised: on long assistant replies (BEAM), recall@10 rises from 41 to 50% if b is 1 instead of 0.4.
     """
     return B + (1 - B) * length_share(average_length)
 
@@ -148,7 +147,7 @@ def saturations(memories: Sequence[str], query: Sequence[str], average_length: f
     """Return a matrix of how well each memory (row) matches each query term (column), in [0, 1).
 
     The formula is tf / (tf + k1 · (1 - b + b · length / average length)), see Robertson et al., Okapi at TREC-3, 1994.
-    For a term that occurs only in the context, a fraction of that counts (`CONTEXT`, `ANSWER`).
+    For a term that occurs only in the context, the value is multiplied by `CONTEXT` or `ANSWER`.
     """
     b = length_normalisation(average_length)
     shortest, per_term = K1 * (1 - b), K1 * b / max(average_length, 1.0)

@@ -33,17 +33,15 @@ PASSES = 5
 # From this number of rows, several threads share a scan. A row takes 0.01 to 0.04 µs, depending on the machine.
 SHARED_FROM = 200_000
 _SHARES = min(os.cpu_count() or 1, 4)
-# Of more given rows than this times the limit, the codes are compared first, which are a quarter of the size.
+# If more than this many rows per requested hit are given, their codes, a quarter of the size, are compared first.
 _MANY_GIVEN = 4
-MAX_CANDIDATES = (
-    8_192  # or four times the limit, if that is more; if there are more candidates, the others are not compared again
-)
+MAX_CANDIDATES = 8_192  # or four times the limit, if that is more; further candidates are not compared again
 
 _threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="soma-scan")
 
 Rows = NDArray[np.intp]
 Part = tuple[Chunk, slice]
-Matching = Callable[[int], NDArray[np.uint32]]  # returns those of the first n labels that the search can return
+Matching = Callable[[int], NDArray[np.uint32]]  # given n, returns the labels of up to n whose rows match
 
 
 @dataclass(slots=True)

@@ -161,7 +161,7 @@ class Store:
     def _compact(self) -> None:
         """Copy the live rows to a new file. Searches that are running finish with the old file.
 
-        If there is not enough disk space, the dead rows stay until a later write, because this one has been made.
+        If there is not enough disk space, the dead rows stay until a later write. The current write has succeeded.
         """
         old = self.file
         try:
@@ -170,7 +170,7 @@ class Store:
                 for chunk, places in old.parts(0, old.count):
                     rows = chunk.columns[places]
                     new.append(rows[np.flatnonzero(rows.labels)])
-                old.retired = True  # before it is replaced, or a process might never notice that it has been
+                old.retired = True  # set before the file is replaced, so that no process misses the replacement
         except (IndexUnavailable, OSError) as error:
             log.warning("a file of the vector index could not be compacted", extra={"reason": str(error)})
             return

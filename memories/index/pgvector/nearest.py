@@ -84,7 +84,7 @@ class Nearest:
         )
 
     def _large(self, connection: BaseDatabaseWrapper, tenant: UUID, where: Where) -> set[str]:
-        """Return those of the namespaces that have an approximate index."""
+        """Return which of the searched namespaces have an approximate index."""
         with self._lock:
             known = self._indexes.get("")
         if known is None:
@@ -107,7 +107,7 @@ def _run(connection: BaseDatabaseWrapper, statement: str, tenant: UUID, query: s
 
 @contextmanager
 def _searching(connection: BaseDatabaseWrapper, limit: int) -> Iterator[None]:
-    """Set the search width for statements in this context, and let them go on while a filter rejects candidates."""
+    """Set the search width for statements in this context, and let them continue if a filter rejects candidates."""
     breadth = min(max(BREADTH, 2 * limit), MAX_BREADTH)
     with transaction.atomic(connection.alias), connection.cursor() as cursor:
         cursor.execute(f"SET LOCAL hnsw.ef_search = {breadth}")

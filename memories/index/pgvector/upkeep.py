@@ -84,9 +84,9 @@ def _drop(connection: BaseDatabaseWrapper, names: Iterable[str]) -> None:
 
 @contextmanager
 def _alone(connection: BaseDatabaseWrapper, table: Table) -> Iterator[bool]:
-    """Yield whether this process has the table to itself.
+    """Yield whether this process is the only one maintaining the table.
 
-    If so, raise the session's limits of time and memory so that an index can be built, until the context ends.
+    If so, raise the session's time and memory limits, so that an index can be built, until the context ends.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(hashtext(%s))", [f"maintain {table.name}"])
