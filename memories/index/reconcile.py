@@ -7,9 +7,10 @@ reported as a difference. Memories that await indexing are not reported either, 
 from __future__ import annotations
 
 import logging
+import random
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -108,7 +109,8 @@ def repair_all(*, only_lost: bool = False) -> Report:
     collections may belong to another installation with the same prefix, so they are left to the operator's `reconcile
     --repair`.
 
-    The order is random, so that runs that are ended by the time limit of a Celery worker leave out different tenants.
+    The order of tenants and of their parts is random, so that runs that are ended by the time limit of a Celery worker
+    leave out different memories.
     """
     report, generation = Report(), generations.active()
     find_points_of_removed_tenants(generation, report, repair=True)
@@ -123,7 +125,7 @@ def repair_all(*, only_lost: bool = False) -> Report:
 
 
 def step(job: Job) -> bool:
-    """Compare some tenants of the job, and return whether it has finished."""
+    """Compare some memories of the job, and return whether it has finished."""
     generation = generations.active()
     report = Report(**job.data.get("report", {}))
     only, repair = job.data.get("tenant"), job.data.get("repair", False)
@@ -136,9 +138,9 @@ def step(job: Job) -> bool:
     left = tenants.filter(id__gt=job.data["after"]) if "after" in job.data else tenants
     over = True
     for tenant in left.values_list("id", flat=True):
-        of_tenant(generation, tenant, report, repair=repair, renew=job.renew)
-        job.data |= {"after": str(tenant), "report": asdict(report)}
-        job.done = report.checked
+        if _step_of_tenant(job, generation, tenant, report, until):
+            job.data["after"] = str(tenant)
+        job.data["report"] = asdict(report)
         if time.monotonic() > until:
             over = False
             break
@@ -151,23 +153,57 @@ def step(job: Job) -> bool:
     return over
 
 
-def of_tenant(
-    generation: EmbeddingGeneration,
-    tenant: UUID,
-    report: Report,
-    *,
-    repair: bool,
-    renew: Callable[[], object] = lambda: None,
-) -> None:
-    """Compare the memories of one tenant in parts, by the first digits of their ids, so that memory use is bounded."""
-    count = VectorEmbedding.all_tenants.filter(generation=generation, tenant_id=tenant).count()
-    digits = 0
-    while count > PART * 16**digits:
-        digits += 1
-    with index.of(generation).rebuilding(tenant) if repair and count else nullcontext():
-        for number in range(16**digits):
-            _part(generation, tenant, f"{number:0{digits}x}" if digits else "", report, repair)
-            renew()
+def _step_of_tenant(job: Job, generation: EmbeddingGeneration, tenant: UUID, report: Report, until: float) -> bool:
+    """Continue the comparison of a tenant, and return whether it has finished.
+
+    A comparison that restores lost points is not interrupted, because only a complete one makes the tenant intact.
+    """
+    target = index.of(generation)
+    can_pause = target.remote or target.is_intact(tenant)
+    paused = job.data.pop("paused", None)
+    last = paused["part"] if can_pause and paused and paused["tenant"] == str(tenant) else None
+    parts = _parts(generation, tenant, after=last)
+    for part in _compared(generation, tenant, parts, report, repair=job.data.get("repair", False)):
+        job.done = report.checked
+        job.renew()
+        if can_pause and time.monotonic() > until:
+            job.data["paused"] = {"tenant": str(tenant), "part": part}
+            return False
+    return True
+
+
+def of_tenant(generation: EmbeddingGeneration, tenant: UUID, report: Report, *, repair: bool) -> None:
+    """Compare the memories of one tenant."""
+    parts = _parts(generation, tenant)
+    random.shuffle(parts)
+    for _ in _compared(generation, tenant, parts, report, repair=repair):
+        pass
+
+
+def _parts(generation: EmbeddingGeneration, tenant: UUID, *, after: str | None = None) -> list[str]:
+    """Return the first digits of ids that divide the tenant's memories into parts, so that memory use is bounded.
+
+    after: the last part of an earlier call that has been compared.
+    """
+    if after is not None:
+        digits, start = len(after), int(after or "0", 16) + 1
+    else:
+        count = VectorEmbedding.all_tenants.filter(generation=generation, tenant_id=tenant).count()
+        digits = start = 0
+        while count > PART * 16**digits:
+            digits += 1
+    return [f"{number:0{digits}x}" if digits else "" for number in range(start, 16**digits)]
+
+
+def _compared(
+    generation: EmbeddingGeneration, tenant: UUID, parts: Sequence[str], report: Report, *, repair: bool
+) -> Iterator[str]:
+    """Compare parts of a tenant's memories, and yield each part afterwards."""
+    rows = VectorEmbedding.all_tenants.filter(generation=generation, tenant_id=tenant)
+    with index.of(generation).rebuilding(tenant) if repair and rows.exists() else nullcontext():
+        for part in parts:
+            _part(generation, tenant, part, report, repair)
+            yield part
 
 
 def find_points_of_removed_tenants(generation: EmbeddingGeneration, report: Report, *, repair: bool) -> None:

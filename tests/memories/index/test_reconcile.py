@@ -214,6 +214,43 @@ def test_runs_that_end_early_do_not_always_leave_out_the_same_tenants(
     assert reached == set(Tenant.objects.values_list("id", flat=True))
 
 
+def test_runs_that_end_early_do_not_always_leave_out_the_same_part_of_a_tenant(
+    api: Api, ids: list[uuid.UUID], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(generation: EmbeddingGeneration, tenant: uuid.UUID, prefix: str, *arguments: Any) -> None:
+        reached.add(prefix)
+        raise SoftTimeLimitExceeded
+
+    reached: set[str] = set()
+    monkeypatch.setattr(reconcile, "PART", 1)
+    monkeypatch.setattr(reconcile, "_part", end)
+    for _ in range(300):
+        with suppress(SoftTimeLimitExceeded):
+            reconcile.of_tenant(generations.active(), api.tenant.id, Report(), repair=True)
+    assert reached == set("0123456789abcdef")
+
+
+def test_a_job_continues_within_a_tenant(api: Api, ids: list[uuid.UUID], monkeypatch: pytest.MonkeyPatch) -> None:
+    compare = reconcile._part
+    parts: list[str] = []
+
+    def compare_part(generation: EmbeddingGeneration, tenant: uuid.UUID, prefix: str, *arguments: Any) -> None:
+        parts.append(prefix)
+        compare(generation, tenant, prefix, *arguments)
+
+    reconcile.repair_all()  # the tenant's index is then intact
+    monkeypatch.setattr(reconcile, "PART", 1)
+    monkeypatch.setattr(reconcile, "STEP_S", 0)
+    monkeypatch.setattr(reconcile, "_part", compare_part)
+    job = Job(kind=Job.Kind.RECONCILE, tenant=api.tenant, data={"tenant": api.tenant.slug, "repair": True})
+    steps = 1
+    while not reconcile.step(job):
+        steps += 1
+    assert parts == list("0123456789abcdef")
+    assert steps > 16
+    assert job.data["report"]["checked"] == 6
+
+
 def test_a_lost_folder_is_restored_even_if_a_write_comes_first(api: Api, local: LocalIndex) -> None:
     local.close()
     shutil.rmtree(local._tenant_folder(api.tenant.id))
