@@ -152,7 +152,7 @@ def _current(request: ContextRequest) -> Q:
     """
     conversation = Q() if request.conversation_id is None else Q(id=request.conversation_id)
     if not request.exclude_current_session:
-        return conversation  # the session is one of the request's ids
+        return conversation  # the session is already checked with the request's other ids
     other = ~conversation if conversation else Q()
     if request.session_id is not None:
         other &= ~Q(session_id=request.session_id) | Q(session_id__isnull=True)
@@ -309,7 +309,7 @@ def _recent(caller: Caller, request: ContextRequest, as_of: datetime, scope: _Sc
 def _neighbours(
     caller: Caller, request: ContextRequest, scope: _Scope, pool: Pool, best: Sequence[Candidate]
 ) -> list[Proposal]:
-    """Return the sufficiently relevant turns before and after the best candidates that are not candidates yet."""
+    """Return the turns next to the best candidates, if they are relevant enough and not candidates yet."""
     near: dict[str, Candidate] = {}
     for candidate in rules.best_first(best)[:_WITH_NEIGHBOURS]:
         if pool.memories[candidate.id].namespace == CONVERSATIONS:

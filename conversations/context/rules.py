@@ -117,7 +117,7 @@ class Distinct:
         self._similar_from = similar_from
         self._by_text: dict[str, Candidate] = {}
         self._distinct: set[UUID] = set()
-        self._owners: list[Candidate] = []  # the candidate, which may be a duplicate, for each row of `_units`
+        self._owners: list[Candidate] = []  # the candidate of each row of `_units`, possibly a duplicate
         self._units = np.zeros((0, 0), dtype=np.float32)
 
     def add(self, candidates: Sequence[Candidate]) -> tuple[list[Candidate], list[Rejected]]:

@@ -40,7 +40,7 @@ def count(texts: Sequence[str]) -> list[int]:
 
 
 def _words(text: str) -> list[str]:
-    """Divide a text into parts that have as many tokens in total. The first space before a part is left out."""
+    """Divide a text into parts whose token counts add up to its own. The first space before a part is left out."""
     if not text:
         return []
     if len(text) > LONGEST_DIVIDED or _SPECIAL.search(text):

@@ -40,7 +40,7 @@ class ContextRequest:
     user_id: str | None = None
     agent_id: str | None = None
     session_id: str | None = None
-    # Leave out the messages of `session_id` and `conversation_id`, which are already in the prompt
+    # leave out the messages of `session_id` and `conversation_id`, which are already in the prompt
     exclude_current_session: bool = False
     filters: object = None
     namespaces: tuple[str, ...] = ()

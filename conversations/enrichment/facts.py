@@ -74,7 +74,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Inherited:
-    """What facts inherit from their conversation. Clients can set any value, so values of another form are ignored."""
+    """What facts inherit from their conversation. Clients can set any value, so malformed values are ignored."""
 
     metadata: Json
     source: Json | None
@@ -204,8 +204,8 @@ def step(caller: Caller, chore: Chore) -> int:
 def _messages_at_once(chore: Chore) -> int:
     """Return the maximum number of messages in the next prompt: after each failure of the model, half as many.
 
-    The answer about fewer messages is shorter and more often valid, and if the model refuses one message, it is still
-    asked about those before it.
+    The answer about fewer messages is shorter and more often valid. If the model refuses one message, it is still asked
+    about the messages before it.
     """
     failures = chore.attempts if chore.error in (LlmRefused.code, LlmAnswerInvalid.code) else 0
     return max(1, MAX_MESSAGES >> failures)
@@ -249,7 +249,7 @@ def _store(caller: Caller, chore: Chore, window: _Window, answers: Sequence[Fact
     by_turn = {excerpt.turn: excerpt for excerpt in window.messages}
     facts = _distinct(answer for answer in answers if answer.turn in by_turn)
     conversation = lock(caller, chore.conversation_id)
-    tiers.refuse_cold(conversation)  # in this case, messages may already have been missing when they were read
+    tiers.refuse_cold(conversation)  # if it is cold, the window may lack messages
     current = queue.of(caller.tenant, conversation.id).select_for_update().filter(id=chore.id).first()
     if current is None or current.turn != window.begin:
         return 0

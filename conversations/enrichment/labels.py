@@ -103,7 +103,7 @@ def _from_neighbours(caller: Caller, conversation: Conversation, words: str) -> 
 def _best(suggestions: Sequence[Suggestion]) -> list[Suggestion]:
     """Return the best suggestions, each label once, highest confidence first.
 
-    Of suggestions with the same confidence, those with labels already in use come first.
+    If the confidence is equal, labels that are already in use come first.
     """
     ranked = sorted(suggestions, key=lambda item: (-item.confidence, not item.is_existing, item.label))
     distinct: dict[str, Suggestion] = {}

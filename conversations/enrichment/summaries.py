@@ -46,8 +46,8 @@ from tenants.caller import Caller
 
 EXTRACTIVE = "extractive"
 LINK_TYPE = "summarises"
-# Maximum length of a summary in words. The summary of a short source may have half as many words as the source, but at
-# least `_MIN_WORDS`.
+# Maximum length of a summary in words. For a short source, the maximum is half the length of the source, but at least
+# `_MIN_WORDS`.
 MAX_WORDS = {"daily": 60, "weekly": 80, "monthly": 110}
 _MIN_WORDS = 40
 MAX_MESSAGES = 10_000  # maximum number of messages per daily summary; `covers.left_out` counts the others

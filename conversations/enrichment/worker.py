@@ -65,7 +65,7 @@ def attempt(chore: Chore) -> SomaError | None:
     except SomaError as error:
         _give_back(chore, error, error.code)
         return error
-    except Exception as error:  # even a bug counts as a failed attempt, or paid calls would be repeated without end
+    except Exception as error:  # a bug counts as a failed attempt; otherwise, paid calls would be repeated forever
         _give_back(chore, error, SomaError.code)
         raise
     return None

@@ -151,6 +151,6 @@ def _parse(response: httpx2.Response, raw: bytes) -> Any:
 
 
 def _retry_after_s(response: httpx2.Response) -> float:
-    """Return the seconds in the Retry-After header, or 0, so that our own delays apply, if it contains no number."""
+    """Return the seconds in the Retry-After header, or 0 if it contains no number, so that our own delays apply."""
     text = response.headers.get("Retry-After", "")
     return float(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0.0

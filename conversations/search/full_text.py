@@ -26,8 +26,8 @@ from somamemory import deadline
 from somamemory.db.replicas import may_read_replica
 from tenants.caller import Caller
 
-# The maximum number of messages to take from the index, and the maximum number of the best of these to compare with the
-# query. The comparison is needed because the index also finds words of the previous message, and cannot find phrases.
+# The maximum number of messages to take from the index, and how many of the best ones to compare with the query. The
+# comparison is needed because the index also finds words of the previous message, and cannot find phrases.
 _MAX_RANKED = 2_000
 _MAX_COMPARED = 1_000
 # If the query contains a prefix, the text of the messages is read. Limits on the total number of characters (reading

@@ -30,7 +30,7 @@ from tenants.caller import Caller
 
 CREATED, EXTENDED, UNCHANGED, DIVERGED, EMPTY = "created", "extended", "unchanged", "diverged", "empty"
 MAX_ERRORS = MAX_UNREADABLE = 1_000
-EXTERNAL_ID_IN_USE = "external ids in use"  # a kind in `left_out`: the conversation is stored without this id
+EXTERNAL_ID_IN_USE = "external ids in use"  # key in `left_out`; such conversations are stored without their external id
 _BATCH = 500  # messages per statement
 Wait = Callable[[SomaError], None]
 

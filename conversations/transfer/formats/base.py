@@ -71,7 +71,7 @@ class Imported:
 
 
 def dated(item: Imported) -> Imported:
-    """Give each message without a time that of the message before it, so that times follow the order of the turns.
+    """Give each message without a time the time of the message before it, so that times follow the order of the turns.
 
     The first messages get the first time that is known. If none is known, the messages count as sent now.
     """

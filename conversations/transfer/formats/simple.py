@@ -18,7 +18,7 @@ from memories.payloads import Json
 SOMA = "soma"
 SOURCE = "messages"
 FORMAT = "somamemory.conversation/1"
-_KEPT = tuple(name for name in MORE if name != "content_parts")  # of model APIs; parts become text
+_KEPT = tuple(name for name in MORE if name != "content_parts")  # fields of model APIs to keep; parts become text
 
 
 def is_ours(item: Json) -> bool:
