@@ -86,8 +86,8 @@ api = Api(
     auth=KeyAuth(),
     urls_namespace="api",
 )
-# The order matters: search and map precede memories, because /memories/search would otherwise be parsed as a
-# coordinate, and so do the routes by name, because a key may end in /restore.
+# The order matters: `search`, `map` and `memories_by_name` come before `memories`. Otherwise, /memories/search would be
+# parsed as a coordinate, and a key that ends in /restore would be mistaken for a route.
 for router in (
     search,
     map,

@@ -57,7 +57,8 @@ def once(view: View) -> View:
 def _in_one_transaction(attempt: Attempt, view: Callable[[], HttpResponse]) -> HttpResponse:
     """Run a view and record its response. An exception rolls back everything the view has written.
 
-    After a deadlock, the view runs again: its own retries cannot, because the whole transaction has been aborted.
+    After a deadlock, the view runs again from the start. Its own retries cannot succeed, because the database has
+    aborted the whole transaction.
     """
     if (recorded := attempt.early_answer()) is not None:
         return _replay(recorded)
@@ -78,14 +79,14 @@ def _in_one_transaction(attempt: Attempt, view: Callable[[], HttpResponse]) -> H
         return retrying(work, within=lambda: begun_with(check))
     except _Answered as answered:
         return _replay(answered.recorded)
-    except SomaError:  # it may be a conflict with the effect of another attempt
+    except SomaError:  # may be a conflict with what another attempt has written
         if (recorded := attempt.early_answer()) is None:
             raise
         return _replay(recorded)
 
 
 class _Answered(BaseException):
-    """Another attempt has had the effect. This is not an Exception, so that no layer handles it."""
+    """Raised if another attempt has already succeeded. Not an Exception, so that no other layer handles it."""
 
     def __init__(self, recorded: bytes) -> None:
         super().__init__()

@@ -22,7 +22,7 @@ Kind = Literal["read", "write", "search", "llm"]
 class Policy:
     """The rules of one route.
 
-    kind: the kind of work, which determines the cost of a request.
+    kind: the rate-limit class, which determines the cost of a request.
     writes: whether the route changes data.
     conditional: whether the route supports If-Match and If-None-Match.
     idempotent: whether the route accepts an Idempotency-Key.

@@ -96,7 +96,7 @@ def read(request: HttpRequest) -> Graph:
 
 
 def search(request: HttpRequest, query: str) -> tuple[Graph, list[str]]:
-    """Return the entities that a search finds with their relations, and the degraded parts of the search."""
+    """Search for entities. Return them, the relations that begin or end at them, and the degraded search legs."""
     body = {"query": query, "top_k": MAX_FOUND, "key_prefix": _PREFIX, **_namespace(request)}
     response = send(request, "POST", "/memories/search", body)
     return _with_relations(request, response["memories"]), response["degraded"]

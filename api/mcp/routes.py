@@ -107,7 +107,8 @@ def _environ(request: HttpRequest, method: str, path: str, body: object, query: 
     message.requests[sent] += 1
     if message.requests.total() > 1 and (key := environ.get(_IDEMPOTENCY_KEY)):
         # Each request needs its own key. A repeated call may omit requests that have taken effect, so the keys do not
-        # depend on the order. The first request keeps the call's key, so that a different call with it is rejected.
+        # depend on the order. The first request keeps the call's key, so that a different call with this key is
+        # rejected.
         environ[_IDEMPOTENCY_KEY] = hashlib.sha256(f"{message.requests[sent]} {sent} {key}".encode()).hexdigest()
     return environ
 

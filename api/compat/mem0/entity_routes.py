@@ -16,7 +16,7 @@ from somamemory.errors import InvalidInput, NotFound
 from tenants.caller import Caller
 
 router = CompatRouter("mem0entities", prefix="/mem0")
-# The maximum number of entities of each kind in a list.
+# The maximum number of entities of each type in a list.
 MAX_ENTITIES = 10_000
 _COLUMNS = {"user": "user_id", "agent": "agent_id", "app": owners.APP, "run": "session_id"}
 _FIELDS = {"user": "user_id", "agent": "agent_id", "app": "app_id", "run": "run_id"}

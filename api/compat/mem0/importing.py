@@ -36,7 +36,7 @@ _LISTS = ("results", "memories")
 class Report:
     """The result of an import.
 
-    `sent` states the number and a hash of the memories in the file, and `stored` of those in the database.
+    `sent` states the number of memories in the file and their hash; `stored` states both for the database.
     """
 
     added: int = 0

@@ -77,7 +77,7 @@ def _search_response(request: Request, body: OwnedSearchBody) -> HttpResponse:
 def _list_response(
     request: Request, filters: Mapping[str, object], query: OlderPageParams, output_format: str | None
 ) -> HttpResponse:
-    """Return a page or, if none is given, all memories. Raises InvalidInput if there are more than 1,000."""
+    """Return the requested page or, without one, all memories. Raises InvalidInput if there are more than 1,000."""
     number, size = query.page or 1, query.page_size or 100
     is_page = query.page is not None or query.page_size is not None
     throttle.charge(request, size if is_page else MAX_PAGE_SIZE, per=100)

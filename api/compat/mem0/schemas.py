@@ -124,7 +124,7 @@ class Entities(BaseModel):
 
     @property
     def people(self) -> People:
-        """Return those owners for which memories and conversations have columns."""
+        """Return the owners for which memories and conversations have columns."""
         return {"user_id": self.user_id, "agent_id": self.agent_id, "session_id": self.run_id}
 
 
