@@ -91,7 +91,7 @@ def delete(
 
 
 def _below(caller: Caller, name: str, purge: bool) -> list[str]:
-    """Return the namespaces to delete, by name. A purge also covers those that contain only links."""
+    """Return the namespaces to delete, by name. A purge also covers namespaces that contain only links."""
     found = set(namespaces.below(caller, name))
     if purge:
         found |= _linked(caller, namespaces.covered(name))

@@ -40,7 +40,7 @@ class RowAmong(Func):
 class BeginsWithAny(Func):
     """Match rows whose text in `column` begins with one of `beginnings`.
 
-    With one OR condition for each beginning, the expression could be nested too deeply for SQLite.
+    With one OR condition per beginning, the expression could be nested too deeply for SQLite.
     """
 
     output_field = BooleanField()

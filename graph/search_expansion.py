@@ -17,7 +17,7 @@ MAX_READ = 5_000
 
 @dataclass(frozen=True)
 class Neighbourhood:
-    """Follows links in both directions for up to `hops` hops: those of `link_types`, or of all types if it is empty.
+    """Follows links of these types (all types if empty) in both directions, for up to `hops` hops.
 
     See `walks.spread`.
     """

@@ -78,8 +78,8 @@ class Neighbourhood:
 class Path:
     """The result of a path search. `steps` is None if no path was found.
 
-    truncated: whether a limit was reached. In that case, a path may exist although none was found or, if `weighted`, a
-    cheaper one.
+    truncated: whether a limit was reached. If so, there may be a path although none was found or, if `weighted`, a
+      cheaper path.
     """
 
     steps: Sequence[Step] | None

@@ -191,7 +191,7 @@ def _refuse_links_of_others(caller: Caller, namespace: str, keys: Iterable[Key])
 
 
 def _rows(caller: Caller, namespace: str, keys: Iterable[Key]) -> dict[Key, Link]:
-    """Return those of the links that exist, locked in the order of their keys."""
+    """Return the existing links with these keys, locked in key order."""
     rows = _links(caller, namespace, keys).select_for_update()
     return {(row.from_key, row.to_key, row.link_type): row for row in rows}
 

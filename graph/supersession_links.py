@@ -1,4 +1,4 @@
-"""Link memories to those that they supersede, with the reason."""
+"""Link memories to the memories that they supersede, with the reason."""
 
 from __future__ import annotations
 
