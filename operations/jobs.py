@@ -32,7 +32,7 @@ log = logging.getLogger("soma.jobs")
 
 BEAT_S = 1.0
 STEP_PAUSE_S = 0.2
-MAX_ATTEMPTS = 5  # of a step that ends with an unexpected error
+MAX_ATTEMPTS = 5  # attempts of a step that ends with an unexpected error
 MEMORIES_PER_S = 300  # assumed for estimates; WordLlama and Milvus on two cores are faster, and a provider is slower
 
 Kind, State = Job.Kind, Job.State
@@ -134,7 +134,7 @@ def advance() -> bool:
         _settle(job, lease, error=str(error), pause_s=2 * BEAT_S)
     except (SomaError, ConfigurationError) as error:
         _settle(job, lease, error=str(error), state=State.FAILED)
-    except Exception as error:  # even a bug counts as a failed attempt, or the job would never end
+    except Exception as error:  # a bug counts as a failed attempt; otherwise, the job would never end
         if not (isinstance(error, DatabaseError | InterfaceError) and sqlstate.is_busy(error)):
             _record_bug(job, lease, error)
         raise

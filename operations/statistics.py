@@ -112,7 +112,7 @@ def _counted() -> tuple[dict[UUID, int], bool]:
 
 
 def _estimated() -> tuple[dict[UUID, int], bool]:
-    """Return the estimated number of memories of each tenant that ANALYZE has seen most often."""
+    """Return the estimated number of memories per tenant, for the tenants that ANALYZE has seen most often."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT unnest(most_common_vals::text::text[]), unnest(most_common_freqs) FROM pg_stats "

@@ -1,4 +1,4 @@
-"""Write each kind of database to a file and read it back."""
+"""Dump a database to a file, and load it again. There is one implementation per database engine."""
 
 from __future__ import annotations
 

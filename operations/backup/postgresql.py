@@ -117,7 +117,7 @@ def _connection_to(connection: BaseDatabaseWrapper, name: str) -> BaseDatabaseWr
 def _tables(session: BaseDatabaseWrapper, progress: Progress) -> Tables:
     """Return the row count of each table, and the SHA-256 of the hashes of its rows in the order of the primary key.
 
-    The hashes are streamed, because PostgreSQL cannot concatenate those of more than 16 million rows (1 GB).
+    The hashes are streamed, because PostgreSQL cannot concatenate the hashes of more than 16 million rows (1 GB).
     """
     found: Tables = {}
     with session.cursor() as cursor:
