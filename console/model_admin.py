@@ -53,7 +53,7 @@ class Listed(ModelAdmin):  # type: ignore[misc]
         return [readable(self.model, name) for name in super().get_list_display(request)]
 
     def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
-        """Return the fieldsets with readable fields, except those that the user can change."""
+        """Return the fieldsets, with a readable version of each field that the user cannot change."""
         fieldsets = super().get_fieldsets(request, obj)
         changeable = self.has_change_permission(request, obj) if obj else self.has_add_permission(request)
         fixed = super().get_readonly_fields(request, obj)

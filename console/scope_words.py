@@ -28,6 +28,6 @@ def verbs(scopes: Iterable[str]) -> str:
 
 
 def descriptions(scopes: Iterable[str]) -> SafeString:
-    """Return one line of HTML for each scope."""
+    """Return one line of HTML per scope."""
     lines = ((VERBS.get(scope, scope), DESCRIPTIONS.get(scope, "")) for scope in scopes)
     return format_html_join("", "<div><b>{}</b>: {}</div>", lines)

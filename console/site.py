@@ -99,10 +99,10 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
         self.pages: list[tuple[str, str, Callable[..., Any]]] = []
 
     def admin_view(self, view: Callable[..., HttpResponse], cacheable: bool = False) -> Callable[..., HttpResponse]:
-        """Report errors as the API does, and report an id that does not fit into a column, or a page of the command
-        search that does not exist, as a bad request.
+        """Report errors as the API does.
 
-        Django's forms pass ids to queries exactly as they were sent.
+        An id that does not fit into its column is reported as a bad request, because Django's forms pass ids to queries
+        exactly as they were sent. So is a page of the command search that does not exist.
         """
 
         @wraps(view)

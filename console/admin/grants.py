@@ -1,5 +1,6 @@
-"""Admin pages for connected apps (OAuth). Users see their own apps, and all apps of a tenant whose
-keys they may see.
+"""Admin pages for connected apps (OAuth).
+
+Users see their own apps. Users who may see a tenant's keys also see all apps of that tenant.
 """
 
 from __future__ import annotations

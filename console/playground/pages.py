@@ -39,7 +39,7 @@ def context_page(request: HttpRequest) -> HttpResponse:
     return _page(request, "context", options.CONTEXT)
 
 
-# kind: (schema of the request, what runs it, path of the route, method of the clients)
+# by page: (schema of the request, function that runs it, path of the route, method of the clients)
 _KINDS: dict[str, tuple[Any, Run, str, str]] = {
     "search": (SearchBody, results.of_search, "/api/v1/memories/search", "memories.search"),
     "context": (ContextBody, results.of_context, "/api/v1/context/assemble", "context.assemble"),
