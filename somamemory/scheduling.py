@@ -39,7 +39,7 @@ def _in_embedded_server() -> bool:
 
 @dataclass(frozen=True)
 class Periodic:
-    """One kind of periodic work. See `periodic` for the fields."""
+    """A periodic job. See `periodic` for the fields."""
 
     name: str
     work: Callable[..., object] = field(repr=False)

@@ -488,8 +488,8 @@ CACHES = caches_in(REDIS_URL)
 
 # --- Search ------------------------------------------------------------------------------------------------------
 
-# Namespaces (including those below them) whose coordinates do not form a sequence, so that adjacent memories are not
-# evidence for each other.
+# Namespaces whose coordinates do not form a sequence, so that adjacent memories are not evidence for each other. The
+# namespaces below them are included.
 SEARCH_WITHOUT_NEIGHBOURS = _list("SOMA_SEARCH_WITHOUT_NEIGHBOURS")
 
 # --- Vector index ------------------------------------------------------------------------------------------------
@@ -672,7 +672,7 @@ KEY_BURST = _bounded("SOMA_KEY_BURST", 10_000, 1, 1_000_000)
 TENANT_RATE = _bounded("SOMA_TENANT_RATE", 20_000, 0, 1_000_000)
 TENANT_BURST = _bounded("SOMA_TENANT_BURST", 40_000, 1, 1_000_000)
 TENANT_CONCURRENCY = _bounded("SOMA_TENANT_CONCURRENCY", 0, 0, 10_000)
-# The cost of a request of each kind, in tokens.
+# The cost of a request in tokens, by rate-limit class.
 COSTS = {
     kind: _bounded(f"SOMA_COST_{kind.upper()}", tokens, 0, 1_000_000)
     for kind, tokens in {"read": 1, "write": 5, "search": 5, "llm": 50}.items()

@@ -55,7 +55,7 @@ class _SessionLock:
 def one_process_at_a_time() -> Iterator[None]:
     """Wait until no other process is preparing the same database. Raises ConfigurationError.
 
-    Behind a pooler, do not wait: another session may be asked to release the lock, so that it would remain locked.
+    Behind a pooler, do not wait or lock: the release could reach another session, so the lock would never be released.
     """
     name = str(connection.settings_dict["NAME"])
     lock: ProcessLock | _SessionLock | None = None

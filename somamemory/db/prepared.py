@@ -72,7 +72,7 @@ def rows_of(query: QuerySet[Row]) -> list[Row]:
 
 
 class Prepared(Generic[Row]):
-    """A query that is compiled on its first execution for each kind of database.
+    """A query that is compiled on its first execution, separately for each database vendor.
 
     build: returns the query, with a `Parameter` for each value that differs between executions.
     """

@@ -1,9 +1,9 @@
 """The tenant whose rows the running code can access, when row-level security is on.
 
-Commands, scheduled work and Celery tasks serve all tenants and cross their boundaries. A request starts without a
+Commands, scheduled work and Celery tasks serve all tenants, so they can access all rows. A request starts without a
 tenant. Authentication sets the caller's tenant, and the few places that need other tenants' rows use `crossing`. The
-backend (`somamemory.db.postgresql.base`) applies the scope to each statement; `tenants.row_level_security` holds the
-policies.
+backend (`somamemory.db.postgresql.base`) applies the scope to each statement; `tenants.row_level_security` contains
+the policies.
 """
 
 from __future__ import annotations

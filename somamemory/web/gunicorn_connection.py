@@ -138,7 +138,7 @@ class Connection:
         self._arrival = select.poll()
         self._arrival.register(sock, select.POLLIN)
         self.phase, self.outcome = Phase.HEAD, Outcome.KEEP
-        self.since = self.deadline = 0.0  # of the phase, in the time of `monotonic`
+        self.since = self.deadline = 0.0  # start and end of the phase, in the time of `monotonic`
         self.discarded = 0  # bytes received after the response
         self.is_closed = self.has_ended = False  # has_ended: the client will send nothing more
         self._begin_request(b"")
@@ -150,7 +150,7 @@ class Connection:
         self.is_tried = False  # the request was processed before its body had arrived
         self.parser: Any = None
         self.response: Any = None
-        self.result: Iterable[bytes] | None = None  # of the application
+        self.result: Iterable[bytes] | None = None  # the application's response body
         self.pieces: Iterator[bytes] = iter(())
 
     def wait(self, phase: Phase, seconds: float) -> None:

@@ -373,7 +373,7 @@ class BufferingWorker(SignalledWorker):
             outcome = self._produce(connection)
         except ConnectionError:
             outcome = Outcome.DROP
-        except Exception:  # of the application: `handle` responds, unless a part of the response has been sent
+        except Exception:  # raised by the application; `handle` responds if nothing has been sent yet
             if not connection.response.headers_sent:
                 connection.end_response()
                 raise

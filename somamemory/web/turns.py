@@ -57,7 +57,7 @@ class Turns:
 
     def _end(self, own: threading.Lock) -> None:
         with self._guard:
-            if self._current is not own:  # it ended early
+            if self._current is not own:  # the next turn has already begun
                 return
             self._current = None
             if self._waiting:

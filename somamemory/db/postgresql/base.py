@@ -26,9 +26,8 @@ from somamemory.db import tenant_scope
 # A connection used this recently is treated as lost only if the server has closed it.
 TRUSTED_S = 5.0
 # For full-text and JSON conditions, the number of matching rows depends on the value, which a reused plan cannot take
-# into account.
-# PostgreSQL then underestimates the number, and a search takes 38 ms instead of 9 ms. An approximate vector index
-# belongs to one namespace, which a reused plan cannot take into account either.
+# into account. PostgreSQL then underestimates the number, and a search takes 38 ms instead of 9 ms. An approximate
+# vector index belongs to one namespace, which a reused plan cannot take into account either.
 _DEPENDS_ON_ITS_VALUES = re.compile(r"@@|@>|::jsonb|::halfvec")
 
 
