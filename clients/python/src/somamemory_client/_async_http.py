@@ -103,7 +103,7 @@ class _Connection:
         return is_fresh and not self._reader.at_eof() and not self._writer.is_closing()
 
     async def exchange(self, request: Request, address: Address) -> Response:
-        # Not drained: a server that rejects a large body may respond before it has received the whole body.
+        # Do not wait for `drain`: a server that rejects a large body may respond before it has received all of it.
         self._writer.write(_head(request, address) + (request.body or b""))
         status, headers = await self._read_head()
         while status < 200:  # such as 103 Early Hints

@@ -103,7 +103,7 @@ class Config:
     def pause_s(self, call: Call, error: SomaError) -> float | None:
         """Return how long to wait before the next attempt, or None if the error is final.
 
-        If the connection to a long operation is lost, wait for the operation for as long as for its response.
+        If the connection is lost during a long operation, keep retrying for as long as its response could have taken.
         """
         request = call.request
         left_s = self.timeout_for(request) - call.waited_s if request.operation in LONG else 0.0
@@ -125,7 +125,7 @@ class Config:
                 )
 
     def scoped_item(self, item: Mapping[str, object], names: Iterable[str] = IDS) -> Fields:
-        """Return an item of a bulk request with those parts of the scope added that are in `names`."""
+        """Return an item of a bulk request, with the parts of the scope that are in `names` added."""
         scope = {name: self.scope[name] for name in names if name in self.scope and item.get(name) is None}
         return {**item, **scope}
 
@@ -169,7 +169,7 @@ def free_request(
 
 
 def _deletes_once(method: str, headers: Mapping[str, str]) -> bool:
-    """Return whether the request deletes a certain version. If sent again, it would fail, although it had succeeded."""
+    """Return whether the request deletes a certain version. A retry would fail even if the first attempt succeeded."""
     return method == "DELETE" and any(name.lower() == "if-match" for name in headers)
 
 

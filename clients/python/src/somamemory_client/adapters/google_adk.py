@@ -33,7 +33,7 @@ _Object = Mapping[str, Any]
 class SomaMemoryService(BaseMemoryService):
     """The memories of users, one for each event that contains text.
 
-    namespace: the namespace that contains one namespace for each app.
+    namespace: the namespace that contains one namespace per app.
     options: additional fields for each search, such as `top_k` (10 by default) or `min_relevance`.
     """
 
