@@ -1,4 +1,4 @@
-"""The only module that reads conversations and their messages, apart from search."""
+"""Read and list conversations and their messages, without search."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The only module that writes conversations. A conversation and its messages change in one transaction.
+"""Create, change and delete conversations. A conversation and its messages change in one transaction.
 
 Appending locks the conversation's row and no other, so turns are 1, 2, 3 … without gaps, even under concurrency.
 """

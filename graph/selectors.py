@@ -1,4 +1,4 @@
-"""Read links. No other module queries them."""
+"""Read links: neighbours, paths, networks for drawing, statistics and exports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write links. No other module changes them, and each change is a single transaction."""
+"""Create, replace, move and remove links. Each change is a single transaction."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ _erasers: dict[str, Eraser] = {"cache_entries": lambda tenant: caching.erase(ten
 class Receipt:
     """The number of rows removed from each table, and of items removed outside the database.
 
-    missing: stores that did not respond. Maintenance retries them, and a later run reports the result.
+    missing: stores that did not respond. Maintenance retries them. Calling `erase` again reports whether it succeeded.
     """
 
     tenant: str
@@ -103,7 +103,7 @@ def confirm() -> None:
 
 
 def _begin(caller: Caller, slug: str) -> list[Tenant]:
-    """Suspend the tenant so that new requests are rejected, or return the erased tenants that had this slug."""
+    """Suspend the tenant, so that new requests are rejected, and return it, or return the tenants erased earlier."""
     with transaction.atomic():
         tenant = Tenant.objects.select_for_update().filter(slug=slug).first() if is_slug(slug) else None
         if tenant is not None:

@@ -151,7 +151,10 @@ class Attempt:
         )
 
     def _lock(self) -> bool:
-        """Return whether no other transaction is using this key. Always true on SQLite, which has only one writer."""
+        """Lock the key until the transaction ends. Return False if another transaction has locked it.
+
+        Always returns True on SQLite, which has only one writer at a time.
+        """
         if connection.vendor != "postgresql":
             return True
         number = int.from_bytes(hashlib.sha256(self._name()).digest()[:8], "big", signed=True)

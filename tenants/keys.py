@@ -170,10 +170,10 @@ def rotate(
     overlap: timedelta = ROTATION_OVERLAP,
     style: str = "soma",
 ) -> IssuedKey:
-    """Create a key with the same permissions as the key with this prefix, which remains valid for `overlap`.
+    """Replace the key with this prefix by a new one with the same permissions. The old key remains valid for `overlap`.
 
-    During the overlap, the tenant may exceed its quota by one key. Raises NotFound, QuotaExceeded, and Conflict for
-    a key that has expired or been revoked.
+    During the overlap, the tenant may exceed its quota by one key. Raises NotFound, QuotaExceeded, and Conflict if the
+    key has expired, has been revoked or belongs to a connected app.
     """
     caller.require_operator()
     now, token = timezone.now(), key_form.generate(style)
@@ -296,7 +296,7 @@ def forget_cached() -> None:
 
 
 def find(token: str) -> ApiKey | None:
-    """Return the key with this secret, unless it has been revoked. It may have expired."""
+    """Return the key with this secret, unless it has been revoked or its tenant is suspended. It may have expired."""
     if not key_form.is_possible(token):
         return None
     digest = key_form.digest_of(token)

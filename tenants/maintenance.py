@@ -1,4 +1,4 @@
-"""Scheduled tenant maintenance: seal the audit log, check erased tenants again, and correct the recorded usage."""
+"""Scheduled tenant maintenance: confirm erasures, recount usage, and seal, publish and prune the audit log."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Table:
 
 
 def tables() -> list[Table]:
-    """Return every model's table with a tenant column, and the table of tenants."""
+    """Return the table of every model that belongs to a tenant, and the table of tenants."""
     owned = [Table(model._meta.db_table, "tenant_id") for model in tenant_models()]
     return [*owned, Table(Tenant._meta.db_table, "id")]
 
@@ -50,7 +50,7 @@ def _tables_in(connection: BaseDatabaseWrapper) -> list[Table]:
 
 
 def preparation(role: str) -> str:
-    """Return the statements that a superuser has to run once for each database."""
+    """Return the statements that a superuser has to run once per database."""
     functions = "".join(f"ALTER FUNCTION pg_catalog.{function} LEAKPROOF;\n" for function in MATCHING)
     return f"CREATE ROLE {ROLE} NOLOGIN;\nGRANT {ROLE} TO {role};\n{functions}"
 
@@ -114,7 +114,7 @@ def is_installed(using: str = DEFAULT_DB_ALIAS) -> bool:
 
 
 def missing(using: str = DEFAULT_DB_ALIAS) -> list[str]:
-    """Return one sentence for each part of the protection that is missing."""
+    """Return one sentence per missing part of the protection."""
     connection = _postgresql(using)
     lacks = [f"table {name} has no policies" for name in _unprotected(connection)]
     if not _may_set_role(connection):

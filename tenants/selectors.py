@@ -1,4 +1,4 @@
-"""The only module that reads tenants and keys."""
+"""Read tenants, their keys and usage, and the audit log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The only module that writes tenants."""
+"""Create and change tenants."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def create_tenant(
     """Create a tenant. Raises InvalidInput, and Conflict if a tenant with this slug exists.
 
     quotas: keys from `QUOTAS`; None or absent means no limit.
-    policies: keys from `POLICIES`; absent means off.
+    policies: keys from `POLICIES`. By default, there are no automatic labels or facts, and `history_days` is the
+      installation's.
     """
     caller.require_operator()
     if not is_slug(slug):
@@ -107,7 +108,7 @@ def policies_of(tenant: Tenant) -> dict[str, Any]:
 def _checked_policies(policies: Mapping[str, Any]) -> dict[str, Any]:
     """Return the policies. Raises InvalidInput if one of them is unknown or has an invalid value.
 
-    `auto_label` is None or a confidence from 0 to 1, `extract_facts` is a bool, and `history_days` is None or a number.
+    `auto_label` is None or a confidence from 0 to 1, `extract_facts` is a bool, and `history_days` is None or an int.
     """
     for name in policies:
         if name not in POLICIES:

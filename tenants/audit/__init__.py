@@ -89,7 +89,7 @@ def state(row: Model) -> bytes:
     return fingerprint(*(field.value_from_object(row) for field in row._meta.concrete_fields))
 
 
-# Avoids a call for each item, because a list may have millions of items.
+# Avoids a call per item, because a list may have millions of items.
 _ALREADY_PLAIN = {str, int, bool, type(None)}
 
 

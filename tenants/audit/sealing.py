@@ -99,7 +99,7 @@ def _seal_batch(horizon: int) -> int:
 
 
 def _erased(tenants: set[UUID]) -> set[UUID]:
-    """Return the tenants that are erased or being erased. Their rows are about to be removed and are not sealed."""
+    """Return which of these tenants are erased or being erased, so that their rows are about to be removed."""
     return set(ErasedTenant.objects.filter(tenant_id__in=tenants).values_list("tenant_id", flat=True))
 
 
