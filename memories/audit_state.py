@@ -9,7 +9,7 @@ from tenants.audit import Change
 
 
 def state(memory: MemoryColumns | None, *, deleted: bool | None = None) -> bytes | None:
-    """Return the SHA-256 of all caller-supplied fields, or None if there is no memory.
+    """Return the SHA-256 of a memory's version, content and deletion flag, or None if there is no memory.
 
     `deleted` overrides the memory's own deletion flag.
     """

@@ -1,7 +1,7 @@
 """Show how memories are distributed over coordinates, as counts per cell or per coordinate prefix.
 
-Where there are only a few memories, they are also returned individually. The counts are always complete. The database
-compares cell edges with the digits of coordinate keys, so it does not convert any numbers (see `coordinates`).
+Where there are only a few memories, they are also returned individually. The counts are always complete. Cell edges are
+compared with the digits of coordinate keys, so no coordinate has to be decoded (see `coordinates`).
 """
 
 from __future__ import annotations

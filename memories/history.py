@@ -1,6 +1,7 @@
 """Earlier versions of memories and links: their periods, storage usage and retention.
 
-`version_trigger` writes them. A version was current from its `updated_at` until that of the next version.
+`version_trigger` writes the versions of memories. A version was current from its `updated_at` until that of the next
+version.
 """
 
 from __future__ import annotations

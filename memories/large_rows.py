@@ -72,7 +72,10 @@ def in_order(source: QuerySet[Memory], field: str, values: Sequence[object]) -> 
 
 
 def pages(source: QuerySet[Memory], field: str, most: int) -> Iterator[list[Memory]]:
-    """Yield all rows in the order of a unique field, page by page. Each page has at most the size of one response."""
+    """Yield all rows in the order of a unique field, page by page.
+
+    A page has at most `most` rows, and at most the size of one response.
+    """
     after: object = None
     while True:
         deadline.check()

@@ -1,4 +1,4 @@
-"""Pages with numbers, newest memories first, for clients that do not use cursors.
+"""Numbered pages, newest memories first, for clients that do not use cursors.
 
 Reading a page also reads all rows before it, and counting reads all rows that match, so clients should prefer lists
 with cursors.

@@ -77,7 +77,7 @@ class Narrowing:
         return replace(self, filters=None) == Narrowing() and (self.filters is None or constant(self.filters) is True)
 
     def of(self, caller: Caller) -> Narrowing:
-        """Return the conditions, and if the caller is limited to a user, add the condition for that user."""
+        """Return the conditions. If they name no user, add the user to whom the caller is limited, if any."""
         return self if caller.user_id is None or self.user_id else replace(self, user_id=caller.user_id)
 
     @property

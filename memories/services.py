@@ -1,4 +1,4 @@
-"""Write memories. Each change is a single transaction, and no function here calls another service."""
+"""Store, change, delete and restore memories. Each change is a single transaction."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ def patch(
 ) -> Memory:
     """Update a memory. Payload and metadata are merged (RFC 7396); other fields are replaced.
 
-    In `changes`, None resets metadata, importance, context or expires_at to its default. `supersedes` contains the
-    addresses of the memories that this one supersedes (see `supersession`).
+    In `changes`, None resets a field to its default. `supersedes` contains the addresses of the memories that this one
+    supersedes (see `supersession`).
     """
     caller.require("write", [namespace])
     caller.require("read", [namespace])  # the response includes the memory
@@ -219,7 +219,7 @@ def restore(caller: Caller, namespace: str, coordinate: Coordinate, condition: P
 
 
 def retry_failed(caller: Caller) -> int:
-    """Retry the tenant's memories that could not be indexed now, and return how many there are."""
+    """Retry indexing the tenant's failed memories now, and return how many there are."""
     caller.require("admin")
     failed = VectorEmbedding.objects.for_tenant(caller.tenant).filter(due_at__isnull=False, attempts__gt=0)
     with transaction.atomic():
