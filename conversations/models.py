@@ -202,7 +202,7 @@ class Chore(Leased, TenantOwned):
     left_out = models.PositiveIntegerField(
         default=0
     )  # facts dropped because they cite a message that was not in the prompt
-    cut = models.PositiveIntegerField(default=0)  # number of truncated messages
+    cut = models.PositiveIntegerField(default=0)  # number of truncated or skipped messages
     # Number of consecutive failures, and code of the last one. For outages, see `enrichment.worker`.
     attempts = models.PositiveSmallIntegerField(default=0)
     error = models.CharField(max_length=64, blank=True)

@@ -124,7 +124,7 @@ class ExtractionOut(BaseModel):
     """Progress of an extraction.
 
     `left_out` counts facts that were discarded because they cite none of the messages read; `cut` counts messages that
-    were only partly read.
+    were only partly read, or skipped because the language model always fails on them.
     """
 
     conversation_id: str

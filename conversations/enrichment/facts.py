@@ -11,6 +11,7 @@ be killed, restarted or run twice at the same time without storing a fact twice.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -49,6 +50,8 @@ from somamemory.db.collisions import retrying
 from somamemory.errors import LlmAnswerInvalid, LlmRefused
 from tenants.caller import Caller
 
+log = logging.getLogger("soma.chores")
+
 # A member of a conversation's metadata, `{"metadata": {...}, "source": {...}, "expires_at": "…"}`, which is copied to
 # its facts: see `Inherited`.
 INHERITED = "for_facts"
@@ -60,6 +63,7 @@ _CONTEXT_MESSAGES = 3
 _CONTEXT_TOKENS = 200  # maximum number of tokens in each context message
 _MESSAGE_OVERHEAD_TOKENS = 20
 _MAX_ANSWER_TOKENS = 4_000
+_MAX_REFUSED = 10  # maximum number of consecutive messages to skip; if more fail, the model does not work
 Kind = Chore.Kind
 
 
@@ -113,8 +117,12 @@ class _Excerpt:
 
 @dataclass(frozen=True)
 class _Window:
-    """The next messages to read: the turns after `begin`, up to `end`. `context` holds the messages before them."""
+    """The next messages to read: the turns after `begin`, up to `end`. `context` holds the messages before them.
 
+    refused: the number of messages just before `begin` that the model has refused, and that have not been skipped yet.
+    """
+
+    refused: int
     begin: int
     end: int
     messages: Sequence[_Excerpt]
@@ -195,10 +203,22 @@ def step(caller: Caller, chore: Chore) -> int:
     conversation = find(caller, chore.conversation_id)
     if conversation.tier == Conversation.Tier.COLD:
         tiers.thaw(caller, conversation.id)
-    window = _next_window(caller, conversation, chore.turn, _messages_at_once(chore))
+    window = _next_window(caller, conversation, chore)
     is_over = has_passed(Inherited.of(conversation).expires_at, timezone.now())
-    facts = _ask(caller, model, conversation, window) if window.messages and not is_over else []
+    try:
+        facts = _ask(caller, model, conversation, window) if window.messages and not is_over else []
+    except (LlmRefused, LlmAnswerInvalid) as error:
+        if not _may_skip(chore, conversation, window):
+            raise
+        chore.attempts += 1
+        queue.give_back(chore, timezone.now(), error.code)
+        return 0
     return _store(caller, chore, window, facts, model.name)
+
+
+def _failures(chore: Chore) -> int:
+    """Return the number of consecutive failures of the model."""
+    return chore.attempts if chore.error in (LlmRefused.code, LlmAnswerInvalid.code) else 0
 
 
 def _messages_at_once(chore: Chore) -> int:
@@ -207,11 +227,24 @@ def _messages_at_once(chore: Chore) -> int:
     The answer about fewer messages is shorter and more often valid. If the model refuses one message, it is still asked
     about the messages before it.
     """
-    failures = chore.attempts if chore.error in (LlmRefused.code, LlmAnswerInvalid.code) else 0
-    return max(1, MAX_MESSAGES >> failures)
+    return max(1, MAX_MESSAGES >> _failures(chore))
 
 
-def _next_window(caller: Caller, conversation: Conversation, begin: int, most: int) -> _Window:
+def _may_skip(chore: Chore, conversation: Conversation, window: _Window) -> bool:
+    """Return whether to ask about the next message after the model has refused this one alone.
+
+    The refused messages are skipped only when the model has answered about a later one. Otherwise, a model that rejects
+    every request, for example because of a setting, would cause all messages to be skipped.
+    """
+    is_alone = _messages_at_once(chore) == 1
+    return is_alone and window.refused < _MAX_REFUSED and window.end < conversation.last_turn
+
+
+def _next_window(caller: Caller, conversation: Conversation, chore: Chore) -> _Window:
+    failures, most = _failures(chore), _messages_at_once(chore)
+    # From the first failure of a single message, each failure is that of one more message: see `_may_skip`.
+    refused = max(0, failures - MAX_MESSAGES.bit_length() + 1)
+    begin = chore.turn + refused
     end = min(begin + most, conversation.last_turn)
     tokens = 0
     messages: list[_Excerpt] = []
@@ -221,8 +254,9 @@ def _next_window(caller: Caller, conversation: Conversation, begin: int, most: i
             end = excerpt.turn - 1
             break
         messages.append(excerpt)
-    turns = range(max(1, begin - _CONTEXT_MESSAGES + 1), begin + 1)
-    return _Window(begin, end, messages, _excerpts(caller, conversation, turns, _CONTEXT_TOKENS))
+    # After a failure, without context, because it may contain what the model refuses.
+    turns = range(0) if failures else range(max(1, begin - _CONTEXT_MESSAGES + 1), begin + 1)
+    return _Window(refused, begin, end, messages, _excerpts(caller, conversation, turns, _CONTEXT_TOKENS))
 
 
 def _excerpts(caller: Caller, conversation: Conversation, turns: range, max_tokens: int) -> list[_Excerpt]:
@@ -251,14 +285,17 @@ def _store(caller: Caller, chore: Chore, window: _Window, answers: Sequence[Fact
     conversation = lock(caller, chore.conversation_id)
     tiers.refuse_cold(conversation)  # if it is cold, the window may lack messages
     current = queue.of(caller.tenant, conversation.id).select_for_update().filter(id=chore.id).first()
-    if current is None or current.turn != window.begin:
+    if current is None or current.turn != window.begin - window.refused:
         return 0
+    if window.refused:
+        skipped = {"conversation_id": str(conversation.id), "turn": current.turn + 1, "count": window.refused}
+        log.warning("the language model refuses messages", extra=skipped)
     if facts:
         _write(caller, conversation, facts, by_turn, model)
     current.turn = window.end
     current.found += len(facts)
     current.left_out += sum(answer.turn not in by_turn for answer in answers)
-    current.cut += sum(excerpt.is_cut for excerpt in window.messages)
+    current.cut += window.refused + sum(excerpt.is_cut for excerpt in window.messages)
     current.due_at = timezone.now() if window.end < conversation.last_turn else None
     current.attempts, current.error = 0, ""
     if current.lease == chore.lease:

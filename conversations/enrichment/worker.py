@@ -92,9 +92,13 @@ def finish(caller: Caller, id: UUID) -> Progress:
     """
     facts.request(caller, id)
     pending = queue.of(caller.tenant, id).filter(kind=Chore.Kind.FACTS, due_at__isnull=False)
+    error = None
     while (chore := queue.take(pending)) is not None:
-        if error := attempt(chore):
-            raise error
+        error = attempt(chore)
+        if error and not isinstance(error, LlmRefused | LlmAnswerInvalid):  # after these, the next prompt is shorter
+            break
+    if error:
+        raise error
     return facts.progress(caller, id)
 
 

@@ -780,12 +780,12 @@ export interface components {
      * @description Progress of an extraction.
      *
      *     `left_out` counts facts that were discarded because they cite none of the messages read; `cut` counts messages that
-     *     were only partly read.
+     *     were only partly read, or skipped because the language model always fails on them.
      */
     ExtractionOut: {
       /** @description id of the conversation */
       conversation_id: string;
-      /** @description number of messages that were too long to be read completely */
+      /** @description number of messages that were too long to be read completely, or skipped */
       cut: number;
       /** @description time of the next attempt */
       due_at: string | null;
@@ -830,7 +830,7 @@ export interface components {
     FactsOut: {
       /** @description id of the conversation */
       conversation_id: string;
-      /** @description number of messages that were too long to be read completely */
+      /** @description number of messages that were too long to be read completely, or skipped */
       cut: number;
       /** @description time of the next attempt */
       due_at: string | null;

@@ -446,9 +446,88 @@ def test_after_a_failure_the_model_is_asked_about_half_as_many_messages(
     while worker.run():
         due_now(api)
 
-    assert asked == [20, 10, 5, 15, 10, 5, 2, 1]
+    assert asked == [20, 10, 5, 15, 10, 5, 2, 1, *[1] * facts._MAX_REFUSED]
     found = facts_of(api, id)
     assert (found["state"], found["error"], found["read_to_turn"]) == ("failed", "llm_answer_invalid", 5)
+
+
+def refuses_poison(body: Body) -> Any:
+    return (fails(400) if "poison" in str(body) else a_fact_of_each)(body)
+
+
+def work_until_nothing_is_due(api: Api) -> None:
+    while worker.run():
+        due_now(api)
+
+
+def test_messages_that_the_model_always_refuses_are_skipped_and_counted(
+    api: Api, provider: ChatProvider, caplog: pytest.LogCaptureFixture
+) -> None:
+    provider.default = refuses_poison
+    id = begin(api, "one", "poison", "more poison", "four", "five", "six", "seven")["id"]
+    ask(api, id)
+    work_until_nothing_is_due(api)
+
+    found = facts_of(api, id)
+    assert (found["state"], found["error"], found["read_to_turn"], found["cut"]) == ("done", None, 7, 2)
+    assert [fact["turn"] for fact in found["items"]] == [1, 4, 5, 6, 7]
+    [record] = [record for record in caplog.records if record.message == "the language model refuses messages"]
+    assert (record.__dict__["conversation_id"], record.__dict__["turn"], record.__dict__["count"]) == (id, 2, 2)
+
+
+def test_a_skipped_message_is_not_sent_again(api: Api, provider: ChatProvider) -> None:
+    provider.default = refuses_poison
+    id = begin(api, "poison", "two", "three", "four")["id"]
+    ask(api, id)
+    work_until_nothing_is_due(api)
+    paid = len(provider.requests)
+
+    for text in ("five", "six"):
+        api.post(f"{ROOT}/{id}/messages", {"messages": said(text)})
+        ask(api, id)
+        work_until_nothing_is_due(api)
+
+    assert len(provider.requests) == paid + 2
+    assert [fact["turn"] for fact in facts_of(api, id)["items"]] == [2, 3, 4, 5, 6]
+
+
+def test_no_message_is_skipped_while_the_model_rejects_every_request(api: Api, provider: ChatProvider) -> None:
+    provider.default = fails(400)
+    id = begin(api, *(f"note {number}" for number in range(1, 31)))["id"]
+    ask(api, id)
+    work_until_nothing_is_due(api)
+    stopped = facts_of(api, id)
+    assert (stopped["state"], stopped["error"], stopped["read_to_turn"]) == ("failed", "llm_refused", 0)
+
+    provider.default = a_fact_of_each
+    ask(api, id)
+    work_until_nothing_is_due(api)
+
+    assert (facts_of(api, id)["facts"], facts_of(api, id)["cut"]) == (30, 0)
+
+
+def test_an_outage_never_skips_a_message(api: Api, provider: ChatProvider) -> None:
+    provider.default = refuses_poison
+    id = begin(api, "poison", "two", "three")["id"]
+    ask(api, id)
+    while (chore := Chore.objects.for_tenant(api.tenant).get()).attempts < worker.MAX_ATTEMPTS:
+        due_now(api)
+        leased = queue.take()
+        assert leased is not None
+        worker.attempt(leased)
+    assert (chore.turn, chore.error) == (0, "llm_refused")
+
+    for behaviour in (fails(401), dies):
+        provider.script = [behaviour]
+        due_now(api)
+        worker.run()
+        found = facts_of(api, id)
+        assert (found["state"], found["read_to_turn"], found["cut"]) == ("waiting", 0, 0)
+    due_now(api)
+    work_until_nothing_is_due(api)
+
+    found = facts_of(api, id)
+    assert (found["state"], found["cut"], [fact["turn"] for fact in found["items"]]) == ("done", 1, [2, 3])
 
 
 def test_two_who_do_the_same_at_the_same_time_store_it_once(api: Api, provider: ChatProvider) -> None:
@@ -726,6 +805,17 @@ def test_the_command_continues_after_a_conversation_that_the_model_refuses(
     output = capsys.readouterr()
     assert output.out.splitlines() == ["B: 1 facts, done"]
     assert output.err.startswith("A: the language model provider rejected the request")
+
+
+def test_the_command_extracts_facts_from_the_messages_after_one_that_the_model_refuses(
+    api: Api, provider: ChatProvider, capsys: Any
+) -> None:
+    provider.default = refuses_poison
+    begin(api, "one", "poison", "three", label="A")
+
+    call_command("extract_facts", "/", tenant="acme")
+
+    assert capsys.readouterr().out.splitlines() == ["A: 2 facts, done"]
 
 
 def test_the_command_needs_a_language_model(api: Api) -> None:
