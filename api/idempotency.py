@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import partial, wraps
+from functools import wraps
 from typing import Any
 
 import orjson
@@ -45,7 +45,11 @@ def once(view: View) -> View:
         attempt = _attempt(request)
         if attempt is None:
             return view(request, *args, **values)
-        run = partial(view, request, *args, **values)
+
+        def run() -> HttpResponse:
+            request.admission.charged = 0
+            return view(request, *args, **values)
+
         if request.admission.policy.resumable:
             return _resumable(attempt, request, run)
         # Restoring a cold conversation uses the network, so it happens after a rollback.

@@ -43,10 +43,17 @@ def admit(admission: Admission, caller: Caller, body_bytes: int = 0) -> None:
 
 
 def charge(request: Request, size: int, per: int) -> None:
-    """Take one more token for every `per` units of work, once the size of the request is known. Raises RateLimited."""
-    tokens = size // per
-    if tokens and settings.COSTS[request.admission.policy.kind]:
-        _take(request.admission, request.caller, tokens)
+    """Take one more token for every `per` units of work, once the size of the request is known. Raises RateLimited.
+
+    If the view runs again, only tokens that it has not paid for yet are taken.
+    """
+    admission = request.admission
+    if not settings.COSTS[admission.policy.kind]:
+        return
+    admission.charged += size // per
+    if (tokens := admission.charged - admission.paid) > 0:
+        _take(admission, request.caller, tokens)
+        admission.paid = admission.charged
 
 
 def _take(admission: Admission, caller: Caller, cost: int) -> None:

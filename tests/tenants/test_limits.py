@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 from api import throttle
 from api.request import Admission, Policy
 from memories import counts
+from somamemory.db import sqlstate
 from tenants.limits import gcra, policy
 from tenants.limits.buckets import LocalBuckets
 from tenants.limits.gcra import Limit
 from tests.conftest import Api, issue_key, problem_of
+from tests.operations.test_database_trouble import fail_first, failing_with
 
 KEY, TENANT = uuid.UUID(int=1), uuid.UUID(int=2)
 
@@ -383,6 +385,18 @@ def test_a_request_costs_tokens_by_the_size_of_its_work(
     settings.KEY_RATE, settings.KEY_BURST = 0.001, 10_000
 
     assert spent(api, lambda: api.request(method, path, body)) == tokens
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_request_that_runs_again_after_a_deadlock_is_charged_once(
+    api: Api, settings: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.KEY_RATE, settings.KEY_BURST = 0.001, 10_000
+    tries = fail_first(monkeypatch, 2, failing_with(sqlstate.DEADLOCK_DETECTED))
+    body = {"items": [{"coord": [number], "payload": {}} for number in range(101)]}
+
+    assert spent(api, lambda: api.post("/memories/bulk", body, idempotency_key="one")) == 7
+    assert tries == [3]
 
 
 def test_a_large_request_is_rejected_when_the_bucket_does_not_hold_its_tokens(api: Api, settings: Any) -> None:
