@@ -37,11 +37,13 @@ def retrying(work: Callable[[], Result], within: Callable[[], AbstractContextMan
     def may_retry(error: BaseException) -> bool:
         if isinstance(error, OperationalError):
             return not nested and sqlstate.is_transient(error)
-        return isinstance(error, IntegrityError)
+        return isinstance(error, IntegrityError) and sqlstate.is_collision(error)
 
     try:
         return COLLISION.run(attempt, may_retry, sleep=_no_pause if nested else _pause)
-    except IntegrityError:
+    except IntegrityError as error:
+        if not sqlstate.is_collision(error):
+            raise
         raise Conflict("other clients keep writing to the same address; try again") from None
 
 

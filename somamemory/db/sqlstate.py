@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError
 
 SERIALIZATION_FAILURE = "40001"  # on a replica: row versions that a query needed were removed
 DEADLOCK_DETECTED = "40P01"
@@ -12,6 +12,10 @@ LOCK_NOT_AVAILABLE = "55P03"  # the lock timeout
 QUERY_CANCELED = "57014"  # the statement timeout, or a cancel request
 # The database is locked by others, or cannot be read or written (sqlite.org/rescode.html).
 _SQLITE_BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_CANTOPEN", "SQLITE_IOERR", "SQLITE_FULL", "SQLITE_READONLY")
+# Violations that another writer can cause, by creating the same row or removing one that a new row refers to. Others,
+# such as that of a check, occur again in each attempt.
+_COLLISIONS = ("23505", "23503")
+_SQLITE_COLLISIONS = ("SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_FOREIGNKEY")
 _SERVER_STAYS_UP = (SERIALIZATION_FAILURE, DEADLOCK_DETECTED, LOCK_NOT_AVAILABLE, QUERY_CANCELED)
 
 
@@ -23,6 +27,13 @@ def of(error: DatabaseError | InterfaceError) -> str | None:
 def is_transient(error: DatabaseError | InterfaceError) -> bool:
     """Return whether the same transaction may succeed if it is run again."""
     return of(error) in (SERIALIZATION_FAILURE, DEADLOCK_DETECTED)
+
+
+def is_collision(error: IntegrityError) -> bool:
+    """Return whether another writer may have caused the violation of a constraint."""
+    if (name := getattr(error.__cause__, "sqlite_errorname", None)) is not None:
+        return name in _SQLITE_COLLISIONS
+    return of(error) in _COLLISIONS
 
 
 def is_busy(error: DatabaseError | InterfaceError) -> bool:
