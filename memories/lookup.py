@@ -7,10 +7,11 @@ found, and only if the same memory is still there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import groupby
+from typing import TypeVar
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
@@ -35,9 +36,10 @@ from memories.precondition import Precondition
 from memories.versions import Versions
 from somamemory.db.collisions import retrying
 from somamemory.db.replicas import may_read_replica
-from somamemory.errors import NotFound
+from somamemory.errors import NotFound, PreconditionFailed
 from tenants.caller import Caller
 
+Result = TypeVar("Result")
 DEFAULT_NAMESPACE = "default"
 Names = Sequence[Address]  # all of the same kind
 
@@ -124,15 +126,23 @@ def patch(
     caller: Caller, namespace: str | None, name: Address, changes: Json, precondition: Precondition | None = None
 ) -> Memory:
     """Update a memory, like `services.patch`. Raises NotFound if there is none."""
-    at = _placed(caller, namespace, name)
-    condition = replace(precondition or Precondition(), id=at.id)
-    return services.patch(caller, at.namespace, at.coordinate, changes, condition)
+
+    def change(at: Memory) -> Memory:
+        condition = replace(precondition or Precondition(), id=at.id)
+        return services.patch(caller, at.namespace, at.coordinate, changes, condition)
+
+    caller.require("read")  # the response includes the memory
+    return _at_its_address(caller, "write", namespace, name, change)
 
 
 def restore(caller: Caller, namespace: str | None, name: Address, version: int | None = None) -> Memory:
     """Undo a soft delete or, given a `version`, restore that version. Raises NotFound or Conflict, like `restoring`."""
-    at = _placed(caller, namespace, name)
-    return restoring.restore(caller, at.namespace, at.coordinate, version, Precondition(id=at.id))
+
+    def change(at: Memory) -> Memory:
+        return restoring.restore(caller, at.namespace, at.coordinate, version, Precondition(id=at.id))
+
+    caller.require("read")  # the response includes the memory
+    return _at_its_address(caller, "write", namespace, name, change)
 
 
 def delete(
@@ -145,12 +155,18 @@ def delete(
 ) -> bool:
     """Soft-delete a memory or, if `purge`, delete it permanently. Return whether there was one to delete."""
     condition = precondition or Precondition()
-    at = _find(caller, "delete", namespace, name)
-    if at is None:
+
+    def change(at: Memory) -> None:
+        expected = replace(condition, id=at.id)
+        if not services.delete(caller, at.namespace, at.coordinate, purge=purge, precondition=expected):
+            raise _missing(name)
+
+    try:
+        _at_its_address(caller, "delete", namespace, name, change)
+    except NotFound:
         condition.check(None)
         return False
-    condition = replace(condition, id=at.id)
-    return services.delete(caller, at.namespace, at.coordinate, purge=purge, precondition=condition)
+    return True
 
 
 def delete_many(caller: Caller, namespace: str | None, names: Names) -> set[Address]:
@@ -182,12 +198,22 @@ def among(ids: Iterable[UUID]) -> Q:
     return Q(id__among=list(ids))
 
 
-def _placed(caller: Caller, namespace: str | None, name: Address) -> Memory:
-    caller.require("read")  # the response includes the memory
-    memory = _find(caller, "write", namespace, name)
-    if memory is None:
-        raise _missing(name)
-    return memory
+def _at_its_address(
+    caller: Caller, scope: str, namespace: str | None, name: Address, change: Callable[[Memory], Result]
+) -> Result:
+    """Change a memory at its address. If it moves to another namespace in the meantime, change it there.
+
+    Raises NotFound if there is none.
+    """
+    memory = _find(caller, scope, namespace, name)
+    while memory is not None:
+        try:
+            return change(memory)
+        except (NotFound, PreconditionFailed):
+            before, memory = memory, _find(caller, scope, namespace, name)
+            if memory is None or memory.namespace == before.namespace:
+                raise
+    raise _missing(name)
 
 
 def _find(caller: Caller, scope: str, namespace: str | None, name: Address) -> Memory | None:

@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from memories import addresses
+from memories import addresses, namespaces, restoring, services
 from memories.addresses import KeyPrefix
 from memories.models import EmbeddingGeneration, Memory
+from tenants.caller import Caller
 from tenants.models import AuditEvent, Tenant
 from tests.conftest import Api, issue_key, problem_of
 
@@ -302,6 +303,44 @@ def test_a_bulk_delete_takes_keys_and_ids(api: Api) -> None:
 @pytest.mark.parametrize("body", [{}, {"coords": ["1"], "keys": ["k"]}, {"ids": ["x"]}, {"keys": []}])
 def test_a_bulk_takes_exactly_one_list_of_names(api: Api, route: str, body: dict[str, Any]) -> None:
     problem_of(api.post(route, body), 422, "invalid_input")
+
+
+@pytest.mark.parametrize(
+    ("room", "name", "method", "path", "headers"),
+    [
+        (services, "patch", "PATCH", "", {}),
+        (services, "patch", "PATCH", "", {"idempotency_key": "one"}),
+        (services, "patch", "PATCH", "", {"if_match": "*"}),
+        (services, "delete", "DELETE", "", {}),
+        (services, "delete", "DELETE", "", {"if_match": "*"}),
+        (services, "delete", "DELETE", "?purge=true", {}),
+        (restoring, "restore", "POST", "/restore?version=1", {}),
+    ],
+)
+def test_a_change_by_id_follows_a_rename_that_happens_at_the_same_time(
+    api: Api,
+    monkeypatch: pytest.MonkeyPatch,
+    room: Any,
+    name: str,
+    method: str,
+    path: str,
+    headers: dict[str, str],
+) -> None:
+    api.store("1", "first", namespace="old")
+    id = api.store("1", "second", namespace="old")["id"]
+    change, renames = getattr(room, name), ["new"]
+
+    def renamed_first(*args: Any, **kwargs: Any) -> Any:
+        if renames:
+            namespaces.move_batch(Caller.command(api.tenant), "old", renames.pop())
+        return change(*args, **kwargs)
+
+    monkeypatch.setattr(room, name, renamed_first)
+
+    body = {"payload": {"text": "after"}} if method == "PATCH" else None
+    response = api.request(method, f"/memories/by-id/{id}{path}", body, None, **headers)
+    assert response.status_code == 200, response.content
+    assert list(Memory.all_tenants.values_list("version", flat=True)) == ([] if "purge" in path else [4])
 
 
 def test_the_namespace_of_ids_narrows_them(api: Api) -> None:

@@ -15,6 +15,7 @@ from django.db import OperationalError, close_old_connections, connection, trans
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.postgresql import base
 
+from memories import namespaces
 from memories.models import Memory, VectorEmbedding
 from tenants import audit, keys
 from tenants.audit import sealing, verification
@@ -185,6 +186,41 @@ def test_a_real_deadlock_is_broken_and_both_writers_succeed(api: Api) -> None:
     assert not failed
     assert response.status_code == 200, response.content
     assert api.get("/memories/2").json()["memory"]["payload"] == {"text": "stored"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PATCH", "", {"payload": {"text": "after"}}),
+        ("DELETE", "", None),
+        ("DELETE", "?purge=true", None),
+        ("POST", "/restore?version=1", None),
+    ],
+)
+def test_a_change_by_id_waits_for_a_rename_and_then_finds_the_memory(
+    api: Api, method: str, path: str, body: object
+) -> None:
+    api.store("1", "first", namespace="old")
+    id = api.store("1", "second", namespace="old")["id"]
+    moved = threading.Event()
+
+    def rename() -> None:
+        with transaction.atomic():
+            namespaces.move_batch(Caller.command(api.tenant), "old", "new")
+            moved.set()
+            with elsewhere() as other, other.cursor() as cursor:
+                wait_for(lambda: waiting(cursor))
+        connection.close()
+
+    thread = threading.Thread(target=rename)
+    thread.start()
+    assert moved.wait(60)
+    response = api.request(method, f"/memories/by-id/{id}{path}", body)
+    thread.join()
+
+    assert response.status_code == 200, response.content
+    rows = Memory.all_tenants.values_list("namespace", "version")
+    assert list(rows) == ([] if "purge" in path else [("new", 4)])
 
 
 def prepared() -> list[str]:
