@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 
 from django.db import transaction
-from django.db.models import Q
 from django.utils import timezone
 
 from graph import link_history, retention, services
@@ -74,7 +74,7 @@ def delete(
     _require(caller, "delete", [name])
     found = _below(caller, name, purge) if below else [name]
     _require(caller, "delete", found)
-    if not below and _is_empty(caller, name) and not (purge and _linked(caller, Q(namespace=name))):
+    if not below and _is_empty(caller, name) and not (purge and _has_link_history(caller, name)):
         raise _not_found(name)
     memories = links = 0
     for namespace in found:
@@ -93,19 +93,11 @@ def delete(
 def _below(caller: Caller, name: str, purge: bool) -> list[str]:
     """Return the namespaces to delete, by name. A purge also covers namespaces that contain only links."""
     found = set(namespaces.below(caller, name))
-    if purge:
-        found |= _linked(caller, namespaces.covered(name))
+    for model in (Link, LinkVersion) if purge else ():
+        found.update(islice(namespaces.names_in(caller, model, name), namespaces.MAX_BELOW + 1))
     if len(found) > namespaces.MAX_BELOW:
         raise namespaces.too_many_below()
     return sorted(found)
-
-
-def _linked(caller: Caller, condition: Q) -> set[str]:
-    """Return the namespaces that contain links or earlier versions of links, and that the caller can access."""
-    if caller.namespaces:
-        condition &= Q(namespace__in=caller.namespaces)
-    rows = (model.objects.for_tenant(caller.tenant).filter(condition) for model in (Link, LinkVersion))
-    return {name for links in rows for name in links.order_by().values_list("namespace", flat=True).distinct()}
 
 
 def _require(caller: Caller, scope: str, names: list[str]) -> None:
@@ -134,6 +126,10 @@ def _not_found(name: str) -> NotFound:
 def _is_empty(caller: Caller, namespace: str) -> bool:
     links = Link.objects.for_tenant(caller.tenant).filter(namespace=namespace)
     return namespaces.is_empty(caller, namespace) and not links.exists()
+
+
+def _has_link_history(caller: Caller, namespace: str) -> bool:
+    return LinkVersion.objects.for_tenant(caller.tenant).filter(namespace=namespace).exists()
 
 
 @transaction.atomic

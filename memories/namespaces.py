@@ -22,6 +22,7 @@ from somamemory.db.replicas import may_read_replica
 from somamemory.errors import Conflict, InvalidInput
 from tenants import audit
 from tenants.caller import Caller
+from tenants.scoping import TenantOwned
 
 # The number of memories up to which a list of namespaces counts exactly.
 COUNTED = 1_000
@@ -93,7 +94,12 @@ def list_namespaces(
 
 def names(caller: Caller, prefix: str | None = None, after: str = "") -> Iterator[str]:
     """Yield the namespaces that the caller can access, sorted by name, including those with only deleted memories."""
-    rows = Memory.objects.for_tenant(caller.tenant).order_by("namespace").values_list("namespace", flat=True)
+    return names_in(caller, Memory, prefix, after)
+
+
+def names_in(caller: Caller, model: type[TenantOwned], prefix: str | None = None, after: str = "") -> Iterator[str]:
+    """Yield the namespaces that the caller can access and that have rows of this model, sorted by name."""
+    rows = model.objects.for_tenant(caller.tenant).order_by("namespace").values_list("namespace", flat=True)
     if caller.namespaces:
         for name in sorted(caller.namespaces):
             if name > after and (prefix is None or covers(prefix, name)) and rows.filter(namespace=name).exists():

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from itertools import count
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -294,6 +297,24 @@ def test_a_purge_of_too_many_namespaces_with_links_is_refused(api: Api, monkeypa
     link_in_namespaces(api, "a", "a/b", "a/c")
 
     problem_of(purge(api, "a", below=True), 422, field="namespace_prefix")
+
+
+def test_a_purge_below_a_prefix_reads_no_more_names_than_it_can_purge(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(namespaces, "MAX_BELOW", 2)
+    link_in_namespaces(api, *(f"a/{number}" for number in range(20)))
+
+    with CaptureQueriesContext(connection) as captured:
+        assert purge(api, "a", below=True).status_code == 422
+
+    read = [query["sql"] for query in captured if re.search(r"^SELECT\b.*\bFROM\b.*\bsfm_graph_link", query["sql"])]
+    names: list[str] = []
+    with connection.cursor() as cursor:
+        for sql in read:
+            cursor.execute(sql)
+            names.extend(row[0] for row in cursor.fetchall())
+    assert 0 < len(names) <= 2 * (namespaces.MAX_BELOW + 1)
 
 
 @pytest.mark.parametrize("below", [True, False])
