@@ -36,7 +36,7 @@ def conversation(tenant: Tenant, id: uuid.UUID, read: Callable[[], Any]) -> Any:
 
 
 def page(tenant: Tenant, query: str, read: Callable[[], Any]) -> Any:
-    """Return the result of a query over all of a tenant's conversations."""
+    """Return the result of a query over a tenant's conversations, from the cache if possible."""
     return _cached(tenant, _LISTS, query, read, LIST_S)
 
 

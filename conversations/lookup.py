@@ -1,4 +1,4 @@
-"""Look up conversations by id or by their messages, and extend a caller's access to derived memories."""
+"""Look up conversations by id, external id or message, and extend a caller's access to derived memories."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def by_key(tenant: Tenant, rows: Iterable[Memory]) -> Mapping[str, Conversation]
 
 
 def with_derived(caller: Caller) -> Caller:
-    """Return the caller with additional access to summaries and facts, which is implied by access to conversations."""
+    """Return the caller. If it can access conversations, it can now also access their summaries and facts."""
     if CONVERSATIONS not in caller.namespaces:
         return caller
     return replace(caller, namespaces=caller.namespaces | {SUMMARIES, FACTS})

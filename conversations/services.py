@@ -1,6 +1,6 @@
 """Create, change and delete conversations. A conversation and its messages change in one transaction.
 
-Appending locks the conversation's row and no other, so turns are 1, 2, 3 … without gaps, even under concurrency.
+Appending locks the conversation's row, so turns are 1, 2, 3 … without gaps, even under concurrency.
 """
 
 from __future__ import annotations

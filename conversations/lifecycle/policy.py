@@ -79,7 +79,7 @@ def get(caller: Caller) -> tuple[Rules, Upkeep]:
 
 
 def change(caller: Caller, changes: Mapping[str, Any]) -> tuple[Rules, Upkeep]:
-    """Change columns of `Upkeep`. Setting a number of days to None restores the installation's default.
+    """Change a tenant's policy. Setting a number of days to None restores the installation's default.
 
     Raises InvalidInput if `archived_days` is not 0 although cold storage is not configured.
     """
@@ -98,9 +98,10 @@ def change(caller: Caller, changes: Mapping[str, Any]) -> tuple[Rules, Upkeep]:
 
 @periodic("conversations.upkeep", every_s=lambda: settings.UPKEEP_TICK_S, thread="summaries")
 def run_all(should_stop: ShouldStop = lambda: False) -> int:
-    """Apply the policy to every tenant that is due, then remove unused files. Return the number of tenants processed.
+    """Apply the policy to every tenant that is due. Return the number of tenants processed.
 
-    Concurrent runs divide the tenants between them.
+    Afterwards, remove unused files and expired snapshots of deleted conversations. Concurrent runs divide the tenants
+    between them.
     """
     count = 0
     since = timezone.now() - timedelta(seconds=settings.UPKEEP_INTERVAL_S)

@@ -35,7 +35,7 @@ Status = Conversation.Status
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A conversation that could be archived. `preview` is the beginning of its first message."""
+    """A conversation, with the rule's verdict on archiving it. `preview` is the beginning of its first message."""
 
     conversation: Conversation
     last_accessed: datetime
@@ -48,10 +48,10 @@ class Suggestion:
 def suggestions(
     caller: Caller, threshold_days: float = DEFAULT_DAYS, importance_threshold: float = DEFAULT_IMPORTANCE
 ) -> list[Suggestion]:
-    """Return at most 200 active conversations that could be archived, highest score first. Changes nothing.
+    """Apply the rule to at most 200 active conversations, and return the results, highest score first. Changes nothing.
 
-    Suggests conversations that have not changed for `threshold_days` and whose importance is at most
-    `importance_threshold`.
+    Considers conversations that have not changed for `threshold_days` and whose importance is at most
+    `importance_threshold`, oldest change first.
     """
     caller.require("read", [CONVERSATIONS])
     now = timezone.now()
@@ -71,7 +71,7 @@ def evaluate(
     importance_threshold: float,
     now: datetime,
 ) -> list[Suggestion]:
-    """Apply the rule to conversations, and return the suggestions with the highest score first.
+    """Apply the rule to conversations, and return the results, highest score first.
 
     The number of database queries does not depend on the number of conversations.
     """
@@ -103,7 +103,7 @@ def execute(caller: Caller, ids: Sequence[UUID]) -> list[Conversation]:
 
 
 def undo(caller: Caller, ids: Sequence[UUID]) -> list[Conversation]:
-    """Make all of these archived conversations active again, or none. Raises NotFound if one of them does not exist."""
+    """Make all of these conversations active again, or none. Raises the same errors as `execute`."""
     return _set_status(caller, ids, Status.ACTIVE, "conversation.unprune")
 
 

@@ -203,7 +203,7 @@ def _write_file(tenant: Tenant, id: UUID, rows: Sequence[Memory]) -> ColdFile | 
     cold_storage.write(packed)
     failpoints.reach("tiers.written")
     if not ColdFile.objects.for_tenant(tenant).filter(id=file.id).exists():
-        # The tenant was erased together with its rows and files, so remove this one too
+        # The tenant was erased together with its rows and files, so remove this file, too.
         cold_storage.remove(packed.name)
         return None
     return file
