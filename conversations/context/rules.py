@@ -165,8 +165,8 @@ def pack(
 ) -> tuple[list[Candidate], list[Candidate]]:
     """Return (candidates that fit, candidates that do not). The candidates with the highest value per token go first.
 
-    If a candidate does not fit, `cut(candidate, tokens)` truncates it to the remaining budget. Without `cut`, candidates
-    are kept whole.
+    If a candidate does not fit, `cut(candidate, tokens)` truncates it to the remaining budget. Without `cut`,
+    candidates are kept whole.
     """
     chosen: list[Candidate] = []
     left: list[Candidate] = []

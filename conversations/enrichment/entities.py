@@ -120,7 +120,7 @@ def _mentions(tenant: Tenant) -> QuerySet[Link]:
 
 
 def distinct(names: Iterable[tuple[str, str]]) -> Mapping[str, tuple[str, str]]:
-    """Map each entity key to the (name, kind) pair in which it first occurs. Names that normalise to "" are dropped."""
+    """Map the key of each entity to its first (name, kind) pair. Names that normalise to "" are dropped."""
     by_key: dict[str, tuple[str, str]] = {}
     for name, kind in names:
         if normal(name):

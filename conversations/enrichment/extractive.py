@@ -33,7 +33,7 @@ _UNSPACED_WORD = re.compile(
 
 
 def sentences(passage: str) -> list[str]:
-    """Return the sentences of a text verbatim, without surrounding whitespace."""
+    """Return the sentences of a text verbatim, without surrounding whitespace. Overlong pieces are left out."""
     pieces: list[str] = []
     start = 0
     for match in _END.finditer(passage):

@@ -37,7 +37,7 @@ def messages_added(conversation: Conversation, before: int) -> None:
 
 
 def request(conversation: Conversation, kind: str) -> Chore:
-    """Make a task due now, even if it has failed.
+    """Make a task due now, even if it has failed, unless it is running or has already processed all messages.
 
     Must be called in a transaction that has locked the conversation's row.
     """

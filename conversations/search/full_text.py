@@ -1,4 +1,4 @@
-"""Full-text search over messages with `query_syntax`: every hit contains the exact words."""
+"""Full-text search over messages, in the syntax of `query_syntax`. Every hit itself contains the required words."""
 
 from __future__ import annotations
 

@@ -39,9 +39,9 @@ class OpenFile:
 
 
 def files(path: Path) -> Iterator[OpenFile | Broken]:
-    """Yield a file, or every file in a folder in order of name. Each file stays open until the next one is requested.
+    """Yield a file, or the files in a folder and its subfolders whose names end with one of SUFFIXES.
 
-    Yields Broken for everything that cannot be opened safely.
+    Each file stays open until the next one is requested. Yields Broken for everything that cannot be opened safely.
     """
     if not path.is_dir() or path.is_symlink():
         yield from _opened(path, str(path), None)
