@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# One image for the web server, the worker, the beat and the migrations. docker-compose.yml sets the commands.
+# One image for the web server, the worker, Celery beat and the migrations. docker-compose.yml sets the commands.
 # It runs as an unprivileged user, and writes only to /data, /tmp and, if a volume is mounted there, /cold.
 
 FROM python:3.11-slim-bookworm AS build

@@ -17,8 +17,8 @@ from somamemory import allocator, files
 allocator.return_large_blocks()
 files.create_privately()
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "somamemory.settings")
-# If a search used several threads, they would spin while they wait for each other. With 10,000 memories, a search would
-# take 29 ms of CPU time instead of 13 ms.
+# With several threads, BLAS and OpenMP would spin while the threads wait for each other. A search of 10,000 memories
+# would then take 29 ms of CPU time instead of 13 ms.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # The workers store their metrics in this directory, so that each of them can report the totals. The variable must be
@@ -109,10 +109,10 @@ def post_worker_init(worker):
         embedder.embed(["warm"])  # so that the first request does not wait for the model to load
     # Tracing is started after the fork, because threads and connections do not survive a fork.
     tracing.start()
-    # All objects that exist now are permanent. When they were scanned for garbage, all threads stopped for 100 ms.
+    # All objects that exist now are permanent. Scanning them for garbage would stop all threads for 100 ms.
     gc.collect()
     gc.freeze()
-    # A busy thread holds the GIL for this long at a time. The thread that answers `/readyz` may have to wait for
+    # This is how long a busy thread holds the GIL at a time. The thread that answers `/readyz` may have to wait for
     # several others in turn: with the default of 5 ms, it waited 0.3 s during the largest requests.
     sys.setswitchinterval(0.001)
     scheduler.start()
@@ -144,7 +144,7 @@ _begun = set()
 
 
 def once(what, do):
-    """Call `do` once in total, in the first process that passes this `what`.
+    """Call `do` only once for each `what`, in the first process that gets here.
 
     This also holds if a signal handler interrupts this function and calls it again. If the process is killed during
     `do`, the kernel releases its lock, and the next process calls `do`.
@@ -180,14 +180,13 @@ def worker_exit(server, worker):
     from somamemory.scheduling import scheduler
     from somamemory.telemetry import tracing
 
-    # Wait for half of the time until the arbiter sends SIGKILL. Work that a thread has not finished by then is done
-    # after the next start. Closing the index while a thread uses it would only fill the log with the vendor's stack
-    # traces.
+    # Wait for half of the time until the arbiter sends SIGKILL. Work that is not finished by then is done after the
+    # next start. Closing the index while a thread uses it would only fill the log with the vendor's stack traces.
     if scheduler.stop(settings.STOP_TIMEOUT_S / 2):
         index.close_all()
     with contextlib.suppress(DatabaseError):
         if connection.vendor == "sqlite":
-            # This leaves a complete database file, which can be copied.
+            # Leave a complete database file that can be copied.
             connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
     tracing.stop()
     error = sys.exc_info()[1]

@@ -7,8 +7,8 @@
 #   --dry-run    print what would be done, without doing it
 #   --port N     local port for a new installation (default: 9595)
 #   --no-start   install everything, but do not start or restart the services
-#   --finish     finish the upgrade: remove what only the previous version used. Use it on the last server that is
-#                upgraded. With SQLite, which allows only one server, this is automatic.
+#   --finish     finish the upgrade: remove everything that only the previous version used. Use this option on the last
+#                server that you upgrade. With SQLite, which allows only one server, the upgrade is finished automatically.
 #   --uninstall  remove the services and the program, but keep data, settings and user
 #   --purge      with --uninstall, also remove data, settings and user
 #   --root DIR   install everything below DIR and start nothing; for images and tests
@@ -90,7 +90,7 @@ copy_program() { # copies the program to a new folder, then replaces the old fol
     if [ -n "$venv" ]; then
         run ln -s "$venv" "$new/.venv"
     elif [ -e "$program/.venv" ]; then
-        run mv "$program/.venv" "$new/.venv"  # it can be moved, because its programs are run with `python -m`
+        run mv "$program/.venv" "$new/.venv"  # works because its programs are run with `python -m`
     fi
     if [ -e "$program" ]; then
         run rm -rf "$program.old"

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Set up a firewall for one machine that allows access only to ssh and the proxy. The service, PostgreSQL, Redis, Milvus
-# and the exporters listen on the loopback interface. To allow access to the service, PostgreSQL, Redis and Milvus from a
-# private network as well, pass its address: deploy/linux/ufw.sh 10.0.0.0/24
+# and the exporters listen on the loopback interface. To give a private network access to the service, PostgreSQL, Redis
+# and Milvus, pass its address: deploy/linux/ufw.sh 10.0.0.0/24
 set -eu
 ufw default deny incoming
 ufw default allow outgoing
