@@ -49,7 +49,7 @@ log = logging.getLogger("soma.errors")
 
 
 class Api(NinjaAPI):
-    # Ninja creates a response for each request, so that views can set headers and cookies on it. Our views create their
+    # Ninja creates a response per request, so that views can set headers and cookies on it. Our views create their
     # own responses, so all requests share one that is never used.
     _unused_response = HttpResponse()
 

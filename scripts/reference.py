@@ -70,6 +70,7 @@ COMMON_HEADERS = ("X-Tenant", "traceparent")
 BODY = ("length_required", "payload_too_large", "unsupported_media_type")
 Route = tuple[str, str]  # the method and the path
 ONCE = ("still_running", "idempotency_key_reused")
+NULLABLE = ", or null"
 
 
 # --- error codes
@@ -131,13 +132,16 @@ class Page:
     def text(self, title: str, introduction: str, routes: list[tuple[str, str, Mapping[str, Any]]]) -> str:
         entries = [self.entry(method, path, operation) for method, path, operation in routes]
         objects = list(self.described())
-        parts = [f"# {title}", f"{introduction} [Conventions](../rest-api.md) describes scopes, kinds and errors."]
+        parts = [
+            f"# {title}",
+            f"{introduction} [REST API](../rest-api.md) explains scopes, rate-limit classes and errors.",
+        ]
         return "\n\n".join([*parts, *entries, "## Objects", *objects]) + "\n"
 
     def entry(self, method: str, path: str, operation: Mapping[str, Any]) -> str:
         parts = [f"## `{method} {path}`", sentence(operation.get("description") or operation["summary"])]
         policy = self.policies[method, path]
-        parts.append(f"**Scope**: {scope(self.needs[method, path])} · **Kind**: {policy.kind}")
+        parts.append(f"**Scope**: {scope(self.needs[method, path])} · **Rate-limit class**: `{policy.kind}`")
         if parameters := [item for item in operation["parameters"] if item["name"] not in COMMON_HEADERS]:
             parts += ["**Parameters**", self.parameters(f"{method} {path}", parameters)]
         if body := operation.get("requestBody"):
@@ -157,7 +161,7 @@ class Page:
         rows = ["| name | in | type | default | meaning |", "|---|---|---|---|---|"]
         for parameter in parameters:
             default = "required" if parameter.get("required") else shown_default(parameter["schema"])
-            kind = self.kind(parameter["schema"]).removesuffix(" or null")  # a query string cannot contain null
+            kind = _without_null(self.kind(parameter["schema"]))  # a query string cannot contain null
             name = parameter["name"]
             rows.append(f"| `{name}` | {parameter['in']} | {kind} | {default} | {meaning(route, name)} |")
         return "\n".join(rows)
@@ -199,7 +203,7 @@ class Page:
         for several in ("allOf", "anyOf", "oneOf"):
             if several in schema:
                 kinds = [self.kind(part) for part in schema[several]]
-                return " or ".join(dict.fromkeys(kinds))
+                return _either(list(dict.fromkeys(kinds)))
         if "enum" in schema:
             return " or ".join(f"`{value}`" for value in schema["enum"])
         return self.simple(schema)
@@ -210,11 +214,23 @@ class Page:
             return f"list of {self.kind(schema.get('items', {}))}" + span(schema, "minItems", "maxItems", " items")
         if kind == "object":
             more = schema.get("additionalProperties")
-            return f"object of {self.kind(more)}" if isinstance(more, dict) and more else "object"
+            return f"object with {self.kind(more)} values" if isinstance(more, dict) and more else "object"
         if kind == "string":
             return str(schema.get("format", "string")) + span(schema, "minLength", "maxLength", " characters")
         low, high = ("minimum", "maximum") if "minimum" in schema or "maximum" in schema else ("ge", "le")
         return str(kind) + span(schema, low, high, "")
+
+
+def _either(kinds: list[str]) -> str:
+    """Join alternatives. A comma separates null from a description that itself contains commas or alternatives."""
+    complex_kind = any("," in kind or " or " in kind or " values" in kind for kind in kinds)
+    if len(kinds) > 1 and kinds[-1] == "null" and complex_kind:
+        return " or ".join(kinds[:-1]) + NULLABLE
+    return " or ".join(kinds)
+
+
+def _without_null(kind: str) -> str:
+    return kind.removesuffix(NULLABLE).removesuffix(" or null")
 
 
 def is_sent(name: str, schema: Mapping[str, Any]) -> bool:

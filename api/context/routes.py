@@ -47,7 +47,7 @@ def full_text(request: Request, body: FullTextBody) -> HttpResponse:
     """Search messages by keyword.
 
     Words, "quoted phrases" and prefixes* can be combined with `AND`, `OR`, `NOT` and parentheses. Without operators,
-    all phrases must occur or, if there are no phrases, at least one word. A -word must not occur.
+    all phrases must occur or, if there are no phrases, at least one word. Prefix a word with `-` to exclude it.
     """
     results = search_full_text(
         request.caller,
@@ -73,7 +73,7 @@ def full_text(request: Request, body: FullTextBody) -> HttpResponse:
 def assemble(request: Request, query: Query[ContextParams], body: ContextBody) -> HttpResponse:
     """Select the best messages for the next prompt, within a token budget.
 
-    With the `text` format, the context is a single text that can be inserted into a prompt; with `messages`, it is a
+    With the `text` format, the context is a single string that can be inserted into a prompt; with `messages`, it is a
     list of messages for a model.
     """
     if query.manifest and body.format != "items":

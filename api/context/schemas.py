@@ -114,7 +114,8 @@ class ProvenanceOut(BaseModel):
 class ContextMessageOut(SaidOut):
     """A message in a context. `metadata.citation` identifies its source by `label`, `folder` and `timestamp`.
 
-    A memory has no conversation and no turn, and its `label` and `folder` are empty.
+    For an item that is not from a conversation, `conversation_id` and `turn` are null, and `label` and `folder` are
+    empty.
     """
 
     conversation_id: str | None
@@ -168,7 +169,7 @@ class CitationOut(BaseModel):
 
 
 class ContextPromptOut(BaseModel):
-    """A context as a single text, or as messages for a model."""
+    """A context as a single string, or as messages for a model."""
 
     text: str | None = None
     messages: list[dict[str, str]] | None = None

@@ -115,9 +115,10 @@ def path(request: Request, query: Query[PathParams]) -> HttpResponse:
     limited=True,
 )
 def export(request: Request, query: Query[ExportParams]) -> StreamingHttpResponse:
-    """Export the links of a namespace, of a subtree (`prefix`) or at coordinates (`coords`).
+    """Export the links of a namespace.
 
-    The format is JSON for `/graph/links/bulk`, or GraphML.
+    With `prefix`, export only links within that subtree; with `coords`, only links that begin or end at one of them.
+    The format is GraphML, or JSON that `POST /graph/links/bulk` accepts.
     """
     graph = selectors.subgraph(request.caller, query.namespace, query.prefix, query.coords or ())
     if query.format == "graphml":

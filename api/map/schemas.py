@@ -35,7 +35,10 @@ class MapParams(OwnerIds, NamespaceParams):
     cursor: Cursor | None = None
 
     def check(self) -> None:
-        """Raise InvalidInput if the modes are mixed: a grid (`axes` over `box`), or pages of prefixes (`depth`)."""
+        """Raise InvalidInput if parameters of a grid are combined with `depth` or paging, or `box` does not fit `axes`.
+
+        A grid has `axes`, `box` and `resolution`; paging uses `limit` and `cursor`.
+        """
         if self.axes is None and (self.box or self.resolution):
             raise InvalidInput("axes", "is required when box or resolution is given")
         if self.axes is not None:

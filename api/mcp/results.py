@@ -46,7 +46,7 @@ def text_of(payload: dict[str, Any]) -> str:
 
 
 def within(items: Sequence[dict[str, Any]], max_tokens: int) -> tuple[list[dict[str, Any]], bool]:
-    """Return the first items whose JSON fits into the token budget, and whether these are all of them.
+    """Return the longest prefix of items whose JSON fits in the token budget, and whether it contains all items.
 
     If even the first one is too long, it is returned with the beginning of its text and `truncated`.
     """
@@ -79,7 +79,7 @@ def _countable(items: Sequence[dict[str, Any]], max_tokens: int) -> list[str]:
 
 
 def shortened(text: str, max_tokens: int) -> tuple[str, bool]:
-    """Return the beginning of a text that fits into the token budget, and whether anything is missing."""
+    """Truncate a text to the token budget. Return it, and whether it was truncated."""
     if len(text.encode()) <= max_tokens:
         return text, False
     beginning = tokens.cut(text, max_tokens)

@@ -102,8 +102,9 @@ def store_bulk(request: Request, body: BulkStoreBody) -> HttpResponse:
 
 @router.post("/memories/bulk/get", out=BulkGotOut, kind="read", limited=True)
 def get_bulk(request: Request, body: BulkNamesBody) -> HttpResponse:
-    """Fetch up to 1000 memories by coordinate, key or id, in the order of the request. Null means that there is no such
-    memory.
+    """Fetch up to 1000 memories by coordinate, key or id, in the order of the request.
+
+    If there is no such memory, the item's `memory` is null.
     """
     addresses = body.addresses()
     throttle.charge(request, len(addresses), per=100)

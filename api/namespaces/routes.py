@@ -41,7 +41,7 @@ def rename(request: Request, body: RenameBody) -> HttpResponse:
 
 @router.post("/namespaces/delete", out=ReceiptOut, long=True, resumable=True)
 def delete(request: Request, body: DeleteNamespaceBody) -> HttpResponse:
-    """Delete the memories of a namespace, or purge them with its links.
+    """Delete the memories of a namespace. With `purge`, permanently delete its memories and links.
 
     If the request is interrupted, send it again.
     """

@@ -27,7 +27,7 @@ _IN_ATTRIBUTES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&q
 
 @dataclass(frozen=True)
 class Prompt:
-    """A context rendered as a text, which numbers the items by their position in `items`, starting at 1."""
+    """A context rendered as text, with items numbered from 1 in the order of `items`."""
 
     items: Sequence[ContextItem]
     text: str
@@ -36,7 +36,7 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Messages:
-    """A context rendered as messages for a model, one for each item. Tags contain the position of the item."""
+    """A context rendered as messages for a model, one per item. Tags contain the item's position."""
 
     items: Sequence[ContextItem]
     messages: Rendered
@@ -44,7 +44,7 @@ class Messages:
 
 
 def prompt(context: Context) -> Prompt:
-    """Return the context as a single text that, including its tags, fits the budget.
+    """Return the context as a single string that, including its tags, fits the budget.
 
     The tags need tokens as well, so the items with the lowest scores are left out until the text fits. The text is
     empty if the context has no items.

@@ -35,7 +35,7 @@ def _narrowing(raw: JsonObject) -> Narrowing:
     """Return the conditions of a list or a search. As in mem0, raises InvalidInput unless they name an entity."""
     wanted = conditions(raw)
     if not wanted.names_entity:
-        raise InvalidInput("filters", "must contain user_id, agent_id, app_id or run_id; '*' matches any")
+        raise InvalidInput("filters", "must contain user_id, agent_id, app_id or run_id; '*' matches any value")
     also = names.only_memories()
     return Narrowing(filters=wanted.filter, also=also if wanted.ids is None else also & wanted.ids)
 

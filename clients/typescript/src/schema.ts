@@ -10,15 +10,15 @@ export interface components {
     AuditOut: {
       /** @description type of the change, such as `memory.store` */
       action: string;
-      /** @description actor of the change, such as `key:PREFIX` */
+      /** @description who made the change, such as `key:PREFIX` */
       actor: string;
       /** @description IP address of the caller */
       address: string;
-      /** @description SHA-256 after the change */
+      /** @description SHA-256 of the object's state after the change */
       after_hash: string | null;
       /** @description time of the change */
       at: string;
-      /** @description SHA-256 before the change */
+      /** @description SHA-256 of the object's state before the change */
       before_hash: string | null;
       /** @description unique id */
       id: number;
@@ -28,7 +28,7 @@ export interface components {
       request_id: string;
       /** @description whether the row is part of the signed chain */
       sealed: boolean;
-      /** @description object of the change */
+      /** @description identifier of the changed object, such as a coordinate */
       target: string;
     };
     AuditPageOut: {
@@ -54,7 +54,7 @@ export interface components {
       memory: components["schemas"]["MemoryOut"] | null;
     };
     BulkGotOut: {
-      /** @description items on this page */
+      /** @description memories, in the order of the request */
       items: components["schemas"]["BulkFound"][];
       /** @description Set if the memories were too large for one response: fetch the memories from this index onwards. */
       next_index?: number | null;
@@ -80,7 +80,7 @@ export interface components {
       error?: {
         [key: string]: unknown;
       } | null;
-      /** @description start of the link or path */
+      /** @description start of the link */
       from_coord?: string | null;
       /** @description position in the request, counted from 0 */
       index: number;
@@ -88,7 +88,7 @@ export interface components {
       link_type?: string | null;
       /** @description HTTP status of this item */
       status: number;
-      /** @description end of the link or path */
+      /** @description end of the link */
       to_coord?: string | null;
     };
     /** @description The names of several memories: coordinates, keys or ids. Ids need no namespace. */
@@ -222,15 +222,15 @@ export interface components {
       id: string;
       /** @description label of the conversation */
       label: string;
-      /** @description namespace of the memories */
+      /** @description namespace of the item */
       namespace: string;
       /** @description number of the item in the text */
       number: number;
-      /** @description where the item comes from: `source` and `trust`, as stated by its writer */
+      /** @description where the item comes from: `source` and `trust`, as provided by the client */
       provenance: components["schemas"]["ProvenanceOut"];
       /** @description probability that this item is useful, 0 to 1; null if no search found it */
       relevance: number | null;
-      /** @description author of the message: `user`, `assistant`, `system` or `tool` */
+      /** @description author of the message: `user`, `assistant`, `system`, `developer` or `tool` */
       role: string;
       /** @description time at which the message was sent */
       timestamp: string;
@@ -248,7 +248,7 @@ export interface components {
       context_budget?: number;
       /** @description only this conversation */
       conversation_id?: string | null;
-      /** @description leave out the conversations of `session_id` and `conversation_id` */
+      /** @description leave out the conversation `conversation_id` and all conversations of the session `session_id` */
       exclude_current_session?: boolean;
       /** @description leave out conversations in these folders */
       excluded_folders?: string[];
@@ -259,7 +259,7 @@ export interface components {
       /** @description only conversations in this folder and its subfolders */
       folder?: string | null;
       /**
-       * @description `text`: a single text for a prompt; `messages`: messages for a model
+       * @description `text`: a single string for a prompt; `messages`: messages for a model
        * @enum {string}
        */
       format?: "items" | "messages" | "text";
@@ -308,15 +308,15 @@ export interface components {
       metadata: {
         [key: string]: unknown;
       };
-      /** @description display name */
+      /** @description name of the speaker or of the tool */
       name?: string | null;
-      /** @description namespace of the memories */
+      /** @description namespace of the item */
       namespace: string;
-      /** @description where the item comes from: `source` and `trust`, as stated by its writer */
+      /** @description where the item comes from: `source` and `trust`, as provided by the client */
       provenance: components["schemas"]["ProvenanceOut"];
       /** @description probability that this item is useful, 0 to 1; null if no search found it */
       relevance: number | null;
-      /** @description author of the message: `user`, `assistant`, `system` or `tool` */
+      /** @description author of the message: `user`, `assistant`, `system`, `developer` or `tool` */
       role: string;
       /** @description components of the score */
       scores: components["schemas"]["ContextScores"];
@@ -340,7 +340,8 @@ export interface components {
     /**
      * @description A message in a context. `metadata.citation` identifies its source by `label`, `folder` and `timestamp`.
      *
-     *     A memory has no conversation and no turn, and its `label` and `folder` are empty.
+     *     For an item that is not from a conversation, `conversation_id` and `turn` are null, and `label` and `folder` are
+     *     empty.
      */
     ContextMessageOut: {
       /** @description text of the message */
@@ -365,15 +366,15 @@ export interface components {
       metadata: {
         [key: string]: unknown;
       };
-      /** @description display name */
+      /** @description name of the speaker or of the tool */
       name?: string | null;
-      /** @description namespace of the memories */
+      /** @description namespace of the item */
       namespace: string;
-      /** @description where the item comes from: `source` and `trust`, as stated by its writer */
+      /** @description where the item comes from: `source` and `trust`, as provided by the client */
       provenance: components["schemas"]["ProvenanceOut"];
       /** @description probability that this item is useful, 0 to 1; null if no search found it */
       relevance: number | null;
-      /** @description author of the message: `user`, `assistant`, `system` or `tool` */
+      /** @description author of the message: `user`, `assistant`, `system`, `developer` or `tool` */
       role: string;
       /** @description time at which the message was sent */
       timestamp: string;
@@ -386,9 +387,9 @@ export interface components {
       /** @description position in the conversation, starting at 1 */
       turn: number | null;
     };
-    /** @description A context as a single text, or as messages for a model. */
+    /** @description A context as a single string, or as messages for a model. */
     ContextPromptOut: {
-      /** @description time in the past: return the data as it was at this time; default: now */
+      /** @description time from which recency was measured */
       as_of: string;
       /** @description requested budget in tokens */
       budget: number;
@@ -414,7 +415,7 @@ export interface components {
       label: number;
       /** @description recency, 0 to 1 */
       recency: number;
-      /** @description search score, 0 to 1 */
+      /** @description contribution of the search score, 0 to 1 */
       relevance: number;
       /** @description weighted mean of the other scores */
       total: number;
@@ -526,9 +527,9 @@ export interface components {
     ConversationsCountQuery: {
       /** @description only this agent's data */
       agent_id?: string | null;
-      /** @description folder of the conversation, such as `/work/notes` */
+      /** @description only conversations in this folder and its subfolders */
       folder?: string | null;
-      /** @description label of the conversation */
+      /** @description only conversations with this label */
       label?: string | null;
       /** @description only this session's data */
       session_id?: string | null;
@@ -542,14 +543,14 @@ export interface components {
     ConversationsExportQuery: {
       /** @description only this agent's data */
       agent_id?: string | null;
-      /** @description folder of the conversation, such as `/work/notes` */
+      /** @description only conversations in this folder and its subfolders */
       folder?: string | null;
       /**
        * @description format of the export
        * @enum {string}
        */
       format?: "json" | "jsonl" | "markdown";
-      /** @description label of the conversation */
+      /** @description only conversations with this label */
       label?: string | null;
       /** @description only this session's data */
       session_id?: string | null;
@@ -588,13 +589,13 @@ export interface components {
     ConversationsListQuery: {
       /** @description only this agent's data */
       agent_id?: string | null;
-      /** @description true: only archived conversations; false: only others */
+      /** @description true: only archived conversations; false: only conversations that are not archived */
       archived?: boolean | null;
       /** @description `next_cursor` of the previous page */
       cursor?: string | null;
-      /** @description folder of the conversation, such as `/work/notes` */
+      /** @description only conversations in this folder and its subfolders */
       folder?: string | null;
-      /** @description label of the conversation */
+      /** @description only conversations with this label */
       label?: string | null;
       /** @description number of items per page */
       limit?: number | null;
@@ -602,13 +603,13 @@ export interface components {
       page?: number | null;
       /** @description number of items per page */
       page_size?: number | null;
-      /** @description true: only pinned conversations; false: only others */
+      /** @description true: only pinned conversations; false: only conversations that are not pinned */
       pinned?: boolean | null;
-      /** @description part of the label, ignoring case */
+      /** @description only conversations whose label contains this text, ignoring case */
       q?: string | null;
       /** @description only this session's data */
       session_id?: string | null;
-      /** @description status of the conversation */
+      /** @description only conversations with this status */
       status?: ("active" | "pinned" | "archived") | null;
       /** @description only this user's data */
       user_id?: string | null;
@@ -700,7 +701,7 @@ export interface components {
       } | null;
       /** @description delete at most this many memories */
       limit?: number;
-      /** @description an event (`episodic`) or a fact (`semantic`) */
+      /** @description only memories of this type */
       memory_type?: ("episodic" | "semantic") | null;
       /** @description one or more namespaces */
       namespace?: string | string[];
@@ -718,7 +719,7 @@ export interface components {
       below?: boolean;
       /** @description namespace to delete */
       namespace: string;
-      /** @description true: delete the memories permanently, with all links */
+      /** @description true: permanently delete the memories and all links */
       purge?: boolean;
     };
     ErasedOut: {
@@ -753,7 +754,7 @@ export interface components {
       weight?: number;
     };
     ExportedLink: {
-      /** @description start of the link or path */
+      /** @description start of the link */
       from_coord: string;
       /** @description type of the link */
       link_type: string;
@@ -761,13 +762,13 @@ export interface components {
       metadata: {
         [key: string]: unknown;
       };
-      /** @description namespace of the memories */
+      /** @description namespace of the link */
       namespace: string;
       /** @description strength of the link, 0 to 1 */
       strength: number;
-      /** @description end of the link or path */
+      /** @description end of the link */
       to_coord: string;
-      /** @description start of the period in which the memory or link is valid; null: no start */
+      /** @description start of the validity period; null: no start */
       valid_from: string | null;
       /** @description end of the validity period (exclusive); null: no end */
       valid_to: string | null;
@@ -904,15 +905,15 @@ export interface components {
       } | null;
       /** @description session to which the memory belongs */
       session_id: string | null;
-      /** @description who or what wrote the memory, and from where: a text or an object, as stated by its writer */
+      /** @description who or what wrote the memory, and from where: a string or an object, as provided by the client */
       source: string | {
         [key: string]: unknown;
       } | null;
-      /** @description how much the memory can be trusted, 0 to 1, as stated by its writer */
+      /** @description how much the memory can be trusted, 0 to 1, as provided by the client */
       trust: number | null;
       /** @description user to whom the memory belongs */
       user_id: string | null;
-      /** @description start of the period in which the memory or link is valid; null: no start */
+      /** @description start of the validity period; null: no start */
       valid_from: string | null;
       /** @description end of the validity period (exclusive); null: no end */
       valid_to: string | null;
@@ -968,11 +969,11 @@ export interface components {
       metadata: {
         [key: string]: unknown;
       };
-      /** @description display name */
+      /** @description name of the speaker or of the tool */
       name?: string | null;
       /** @description rank, 0 to 1; higher is better */
       rank: number;
-      /** @description author of the message: `user`, `assistant`, `system` or `tool` */
+      /** @description author of the message: `user`, `assistant`, `system`, `developer` or `tool` */
       role: string;
       /** @description time at which the message was sent */
       timestamp: string;
@@ -993,9 +994,9 @@ export interface components {
        * @enum {string}
        */
       format?: "graphml" | "json";
-      /** @description namespace of the memories */
+      /** @description namespace of the links */
       namespace?: string;
-      /** @description only items at or below this coordinate */
+      /** @description only links within this subtree */
       prefix?: string | null;
     };
     GraphNeighborsQuery: {
@@ -1022,7 +1023,7 @@ export interface components {
       link_type?: string | null;
       /** @description leave out weaker links */
       min_strength?: number;
-      /** @description namespace of the memories */
+      /** @description namespace of the links */
       namespace?: string;
       /** @description number of items to skip */
       offset?: number;
@@ -1037,11 +1038,11 @@ export interface components {
        * @enum {string}
        */
       direction?: "out" | "in" | "both";
-      /** @description start of the link or path */
+      /** @description start of the path */
       from_coord?: string | null;
-      /** @description start of the link: the id of a memory, instead of `from_coord` */
+      /** @description start of the path: the id of a memory, instead of `from_coord` */
       from_id?: string | null;
-      /** @description start of the link: the key of a memory, instead of `from_coord` */
+      /** @description start of the path: the key of a memory, instead of `from_coord` */
       from_key?: string | null;
       /** @description follow only links of these types, separated by commas */
       link_type?: string | null;
@@ -1049,13 +1050,13 @@ export interface components {
       max_length?: number;
       /** @description leave out weaker links */
       min_strength?: number;
-      /** @description namespace of the memories */
+      /** @description namespace of the links */
       namespace?: string;
-      /** @description end of the link or path */
+      /** @description end of the path */
       to_coord?: string | null;
-      /** @description end of the link: the id of a memory, instead of `to_coord` */
+      /** @description end of the path: the id of a memory, instead of `to_coord` */
       to_id?: string | null;
-      /** @description end of the link: the key of a memory, instead of `to_coord` */
+      /** @description end of the path: the key of a memory, instead of `to_coord` */
       to_key?: string | null;
       /** @description time at which links must be valid; default: `as_of`, or now */
       valid_at?: string | null;
@@ -1063,7 +1064,7 @@ export interface components {
       weighted?: boolean;
     };
     GraphUnlinkQuery: {
-      /** @description start of the link or path */
+      /** @description start of the link */
       from_coord?: string | null;
       /** @description start of the link: the id of a memory, instead of `from_coord` */
       from_id?: string | null;
@@ -1071,9 +1072,9 @@ export interface components {
       from_key?: string | null;
       /** @description type of the link */
       link_type?: string;
-      /** @description namespace of the memories */
+      /** @description namespace of the link */
       namespace?: string;
-      /** @description end of the link or path */
+      /** @description end of the link */
       to_coord?: string | null;
       /** @description end of the link: the id of a memory, instead of `to_coord` */
       to_id?: string | null;
@@ -1118,7 +1119,7 @@ export interface components {
     ImportErrorOut: {
       /** @description location in the file */
       place: string;
-      /** @description reason */
+      /** @description why this part could not be read */
       reason: string;
     };
     ImportOut: {
@@ -1164,7 +1165,7 @@ export interface components {
       key: string;
       /** @description time of the last use, to the hour; null if the key has never been used */
       last_used_at: string | null;
-      /** @description display name */
+      /** @description description of the key */
       name: string;
       /** @description namespaces that the key can use; empty: all */
       namespaces: string[];
@@ -1250,19 +1251,19 @@ export interface components {
       };
       /** @description session to which the memory belongs */
       session_id?: string | null;
-      /** @description who or what wrote the memory, and from where: a text or an object, as stated by its writer */
+      /** @description who or what wrote the memory, and from where: a string or an object, as provided by the client */
       source?: string | {
         [key: string]: unknown;
       } | null;
       /** @description memories in the same namespace that this one replaces: they are valid only until `valid_from` (default: now), and this memory gets a `supersedes` link to each of them */
       supersedes?: components["schemas"]["MemoryName"][];
-      /** @description how much the memory can be trusted, 0 to 1, as stated by its writer */
+      /** @description how much the memory can be trusted, 0 to 1, as provided by the client */
       trust?: number | null;
       /** @description seconds until the memory expires */
       ttl_seconds?: number | null;
       /** @description user to whom the memory belongs; 1 to 255 characters */
       user_id?: string | null;
-      /** @description start of the period in which the memory or link is valid; null: no start */
+      /** @description start of the validity period; null: no start */
       valid_from?: string | null;
       /** @description end of the validity period (exclusive); null: no end */
       valid_to?: string | null;
@@ -1274,7 +1275,7 @@ export interface components {
       expires_at: string | null;
       /** @description time of the last use, to the hour; null if the key has never been used */
       last_used_at: string | null;
-      /** @description display name */
+      /** @description description of the key */
       name: string;
       /** @description namespaces that the key can use; empty: all */
       namespaces: string[];
@@ -1346,19 +1347,19 @@ export interface components {
     LinkOut: {
       /** @description false if the memory or link replaced an existing one */
       created: boolean;
-      /** @description start of the link or path */
+      /** @description start of the link */
       from_coord: string;
       /** @description type of the link */
       link_type: string;
-      /** @description namespace of the memories */
+      /** @description namespace of the link */
       namespace: string;
       /** @description always true */
       ok: boolean;
       /** @description strength of the link, 0 to 1 */
       strength: number;
-      /** @description end of the link or path */
+      /** @description end of the link */
       to_coord: string;
-      /** @description start of the period in which the memory or link is valid; null: no start */
+      /** @description start of the validity period; null: no start */
       valid_from: string | null;
       /** @description end of the validity period (exclusive); null: no end */
       valid_to: string | null;
@@ -1560,7 +1561,7 @@ export interface components {
       key_prefix?: string | null;
       /** @description number of items per page */
       limit?: number;
-      /** @description an event (`episodic`) or a fact (`semantic`) */
+      /** @description only memories of this type */
       memory_type?: ("episodic" | "semantic") | null;
       /** @description namespace of the memories */
       namespace?: string;
@@ -1594,7 +1595,7 @@ export interface components {
       depth?: number | null;
       /** @description number of items per page */
       limit?: number | null;
-      /** @description an event (`episodic`) or a fact (`semantic`) */
+      /** @description only memories of this type */
       memory_type?: ("episodic" | "semantic") | null;
       /** @description namespace of the memories */
       namespace?: string;
@@ -1645,7 +1646,7 @@ export interface components {
       include_superseded?: boolean;
       /** @description only memories with this key or a key below it: `users/ada` contains `users/ada/seat`, but not `users/adam` */
       key_prefix?: string | null;
-      /** @description an event (`episodic`) or a fact (`semantic`) */
+      /** @description only memories of this type */
       memory_type?: ("episodic" | "semantic") | null;
       /** @description leave out hits with a lower relevance */
       min_relevance?: number;
@@ -1684,7 +1685,7 @@ export interface components {
       namespace?: string;
     };
     MemoryEnvelope: {
-      /** @description the memory; null if there is none */
+      /** @description the memory */
       memory: components["schemas"]["MemoryOut"];
     };
     /** @description The name of one memory in the namespace of the request: a coordinate, a key or an id. */
@@ -1697,7 +1698,7 @@ export interface components {
       key?: string | null;
     };
     MemoryOut: {
-      /** @description number of times that the memory was read */
+      /** @description number of times the memory was read */
       access_count: number;
       /** @description agent to which the memory belongs */
       agent_id: string | null;
@@ -1742,17 +1743,17 @@ export interface components {
       };
       /** @description session to which the memory belongs */
       session_id: string | null;
-      /** @description who or what wrote the memory, and from where: a text or an object, as stated by its writer */
+      /** @description who or what wrote the memory, and from where: a string or an object, as provided by the client */
       source: string | {
         [key: string]: unknown;
       } | null;
-      /** @description how much the memory can be trusted, 0 to 1, as stated by its writer */
+      /** @description how much the memory can be trusted, 0 to 1, as provided by the client */
       trust: number | null;
       /** @description time of the last change */
       updated_at: string;
       /** @description user to whom the memory belongs */
       user_id: string | null;
-      /** @description start of the period in which the memory or link is valid; null: no start */
+      /** @description start of the validity period; null: no start */
       valid_from: string | null;
       /** @description end of the validity period (exclusive); null: no end */
       valid_to: string | null;
@@ -1776,7 +1777,7 @@ export interface components {
       /** @description name of the speaker or of the tool */
       name?: string | null;
       /**
-       * @description author of the message: `user`, `assistant`, `system` or `tool`
+       * @description author of the message: `user`, `assistant`, `system`, `developer` or `tool`
        * @enum {string}
        */
       role: "user" | "assistant" | "system" | "tool" | "developer";
@@ -1810,7 +1811,7 @@ export interface components {
       };
       /** @description name of the speaker or of the tool */
       name?: string | null;
-      /** @description author of the message: `user`, `assistant`, `system` or `tool` */
+      /** @description author of the message: `user`, `assistant`, `system`, `developer` or `tool` */
       role: string;
       /** @description time at which the message was sent */
       timestamp: string;
@@ -1839,7 +1840,7 @@ export interface components {
     NamedLinkBody: {
       /**
        * Format: coordinate
-       * @description start of the link or path
+       * @description start of the link
        */
       from_coord?: string | number[];
       /** @description start of the link: the id of a memory, instead of `from_coord` */
@@ -1852,20 +1853,20 @@ export interface components {
       metadata?: {
         [key: string]: unknown;
       };
-      /** @description namespace of the memories */
+      /** @description namespace of the link */
       namespace?: string;
       /** @description strength of the link, 0 to 1 */
       strength?: number;
       /**
        * Format: coordinate
-       * @description end of the link or path
+       * @description end of the link
        */
       to_coord?: string | number[];
       /** @description end of the link: the id of a memory, instead of `to_coord` */
       to_id?: string | null;
       /** @description end of the link: the key of a memory, instead of `to_coord` */
       to_key?: string | null;
-      /** @description start of the period in which the memory or link is valid; null: no start */
+      /** @description start of the validity period; null: no start */
       valid_from?: string | null;
       /** @description end of the validity period (exclusive); null: no end */
       valid_to?: string | null;
@@ -1908,7 +1909,7 @@ export interface components {
       hops: number;
       /** @description type of the link */
       link_type: string;
-      /** @description the memory; null if there is none */
+      /** @description the memory at the address; null if there is none, or if `include_memory` is false */
       memory?: components["schemas"]["MemoryOut"] | null;
       /** @description addresses on the path */
       path: string[];
@@ -1953,17 +1954,17 @@ export interface components {
       } | null;
       /** @description session to which the memory belongs */
       session_id?: string | null;
-      /** @description who or what wrote the memory, and from where: a text or an object, as stated by its writer */
+      /** @description who or what wrote the memory, and from where: a string or an object, as provided by the client */
       source?: string | {
         [key: string]: unknown;
       } | null;
       /** @description memories in the same namespace that this one replaces: they are valid only until `valid_from` (default: now), and this memory gets a `supersedes` link to each of them */
       supersedes?: components["schemas"]["MemoryName"][] | null;
-      /** @description how much the memory can be trusted, 0 to 1, as stated by its writer */
+      /** @description how much the memory can be trusted, 0 to 1, as provided by the client */
       trust?: number | null;
       /** @description user to whom the memory belongs; 1 to 255 characters */
       user_id?: string | null;
-      /** @description start of the period in which the memory or link is valid; null: no start */
+      /** @description start of the validity period; null: no start */
       valid_from?: string | null;
       /** @description end of the validity period (exclusive); null: no end */
       valid_to?: string | null;
@@ -1973,7 +1974,7 @@ export interface components {
       cost: number | null;
       /** @description whether there is a path */
       found: boolean;
-      /** @description start of the link or path */
+      /** @description start of the path */
       from_coord: string;
       /** @description number of hops */
       length: number | null;
@@ -1981,7 +1982,7 @@ export interface components {
       link_types: string[];
       /** @description addresses on the path */
       path: string[];
-      /** @description end of the link or path */
+      /** @description end of the path */
       to_coord: string;
       /** @description whether a limit was reached */
       truncated: boolean;
@@ -2045,7 +2046,7 @@ export interface components {
       created_at: string;
       /** @description time of the decision */
       decided_at: string | null;
-      /** @description actor of the decision, such as `key:PREFIX`; `schedule` if it was made automatically */
+      /** @description who made the decision, such as `key:PREFIX`; `schedule` if it was automatic */
       decided_by: string | null;
       /** @description id of the proposal */
       id: string;
@@ -2089,7 +2090,7 @@ export interface components {
       timestamp: string;
     };
     ProvenanceOut: {
-      /** @description who or what wrote the memory, and from where: a text or an object, as stated by its writer */
+      /** @description who or what wrote the memory, and from where: a string or an object, as provided by the client */
       source: string | {
         [key: string]: unknown;
       } | null;
@@ -2115,7 +2116,7 @@ export interface components {
       message_count: number;
       /** @description beginning of the text */
       preview: string;
-      /** @description reasons */
+      /** @description reasons for the recommendation */
       reasons: string[];
       /**
        * @description recommended action
@@ -2205,7 +2206,7 @@ export interface components {
       };
       /** @description probability that this memory is useful, 0 to 1 */
       relevance: number;
-      /** @description author of the message: `user`, `assistant`, `system` or `tool` */
+      /** @description author of the message: `user`, `assistant`, `system`, `developer` or `tool` */
       role: string;
       /** @description score, 0 to 1; higher is better */
       score: number;
@@ -2250,7 +2251,7 @@ export interface components {
     RatedOut: {
       /** @description model or method that rated the message */
       model: string;
-      /** @description reason */
+      /** @description explanation of the score */
       reasoning: string;
       /** @description importance, 1 to 10 */
       score: number;
@@ -2281,7 +2282,7 @@ export interface components {
       state: string;
     };
     ReceiptOut: {
-      /** @description start time */
+      /** @description time at which the change was completed */
       at: string;
       /** @description number of links that were moved or deleted */
       links: number;
@@ -2293,7 +2294,7 @@ export interface components {
       request_id: string;
     };
     RenameBody: {
-      /** @description true: the new namespace may already contain memories, at other addresses, and links, which replace the same links of the old namespace; also continues an interrupted rename */
+      /** @description true: allow `to` to contain links, and memories at other addresses. If both namespaces contain the same link, the one in `to` is kept. Also resumes an interrupted rename. */
       merge?: boolean;
       /** @description namespace to rename */
       namespace: string;
@@ -2346,7 +2347,7 @@ export interface components {
       include_superseded?: boolean;
       /** @description only memories with this key or a key below it: `users/ada` contains `users/ada/seat`, but not `users/adam` */
       key_prefix?: string | null;
-      /** @description an event (`episodic`) or a fact (`semantic`) */
+      /** @description only memories of this type */
       memory_type?: ("episodic" | "semantic") | null;
       /** @description leave out hits with a lower relevance */
       min_relevance?: number;
@@ -2484,19 +2485,19 @@ export interface components {
       };
       /** @description session to which the memory belongs */
       session_id?: string | null;
-      /** @description who or what wrote the memory, and from where: a text or an object, as stated by its writer */
+      /** @description who or what wrote the memory, and from where: a string or an object, as provided by the client */
       source?: string | {
         [key: string]: unknown;
       } | null;
       /** @description memories in the same namespace that this one replaces: they are valid only until `valid_from` (default: now), and this memory gets a `supersedes` link to each of them */
       supersedes?: components["schemas"]["MemoryName"][];
-      /** @description how much the memory can be trusted, 0 to 1, as stated by its writer */
+      /** @description how much the memory can be trusted, 0 to 1, as provided by the client */
       trust?: number | null;
       /** @description seconds until the memory expires */
       ttl_seconds?: number | null;
       /** @description user to whom the memory belongs; 1 to 255 characters */
       user_id?: string | null;
-      /** @description start of the period in which the memory or link is valid; null: no start */
+      /** @description start of the validity period; null: no start */
       valid_from?: string | null;
       /** @description end of the validity period (exclusive); null: no end */
       valid_to?: string | null;
@@ -2533,7 +2534,7 @@ export interface components {
       is_existing: boolean;
       /** @description suggested label */
       label: string;
-      /** @description reason */
+      /** @description why the label was suggested */
       reason: string;
     };
     SuggestionsOut: {
@@ -2631,7 +2632,7 @@ export interface components {
     };
     /** @description Absent fields stay unchanged. */
     TenantPatch: {
-      /** @description false if the tenant is suspended */
+      /** @description false: suspend the tenant; true: reactivate it */
       active?: boolean | null;
       /** @description display name */
       name?: string | null;
@@ -2645,7 +2646,7 @@ export interface components {
     TenantsListAuditQuery: {
       /** @description type of the change, such as `memory.store` */
       action?: string;
-      /** @description actor of the change, such as `key:PREFIX` */
+      /** @description who made the change, such as `key:PREFIX` */
       actor?: string;
       /** @description `next_cursor` of the previous page */
       cursor?: string | null;
@@ -2653,7 +2654,7 @@ export interface components {
       limit?: number;
       /** @description only rows from this time onwards */
       since?: string | null;
-      /** @description object of the change */
+      /** @description identifier of the changed object, such as a coordinate */
       target?: string;
       /** @description only rows before this time */
       until?: string | null;
@@ -2680,7 +2681,7 @@ export interface components {
       active_days: number;
       /** @description days without reads after which an archived conversation moves to cold storage; 0: never */
       archived_days: number;
-      /** @description values that the tenant has set */
+      /** @description names of the fields that the tenant has set */
       own: string[];
       /** @description scheduled pruning */
       pruning: components["schemas"]["PruningBody"];
@@ -2730,7 +2731,7 @@ export interface components {
        * @enum {string}
        */
       action: "create" | "update" | "delete" | "restore";
-      /** @description only this agent's data */
+      /** @description agent to which the memory belonged */
       agent_id: string | null;
       /** @description when the version was written */
       at: string;
@@ -2757,19 +2758,19 @@ export interface components {
       payload: {
         [key: string]: unknown;
       };
-      /** @description only this session's data */
+      /** @description session to which the memory belonged */
       session_id: string | null;
-      /** @description who or what wrote the memory, and from where: a text or an object, as stated by its writer */
+      /** @description who or what wrote the memory, and from where: a string or an object, as provided by the client */
       source: string | {
         [key: string]: unknown;
       } | null;
-      /** @description how much the memory can be trusted, 0 to 1, as stated by its writer */
+      /** @description how much the memory can be trusted, 0 to 1, as provided by the client */
       trust: number | null;
       /** @description when the next version replaced it; null for the current version */
       until: string | null;
-      /** @description only this user's data */
+      /** @description user to whom the memory belonged */
       user_id: string | null;
-      /** @description start of the period in which the memory or link is valid; null: no start */
+      /** @description start of the validity period; null: no start */
       valid_from: string | null;
       /** @description end of the validity period (exclusive); null: no end */
       valid_to: string | null;

@@ -444,7 +444,7 @@ class ManifestOut(TypedDict):
 
 
 class ContextPromptOut(TypedDict):
-    """A context as a single text, or as messages for a model."""
+    """A context as a single string, or as messages for a model."""
 
     text: NotRequired[str | None]
     messages: NotRequired[list[dict[str, str]] | None]
