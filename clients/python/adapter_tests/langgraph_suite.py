@@ -25,7 +25,7 @@ from testing.server import ROOT, Server
 
 SUITE = ROOT / "var" / "adapter-suites" / "langgraph"
 SQL = "reads or changes the table with SQL; our stores never return expired memories"
-VECTORS = "needs a vector for each field; a memory has one"
+VECTORS = "needs a vector per field; a memory has one"
 NOT_OURS = {
     "test_escape_like_literal": "tests a function of PostgresStore",
     "test_namespace_match_pattern": "tests a function of PostgresStore",

@@ -18,7 +18,7 @@ const DIRECTORY_SIZE = "4K"; // as in most file systems
  *     const tools = [betaMemoryTool(new SomaMemoryTool(new Client(), "users/ada/files"))];
  *     await anthropic.beta.messages.toolRunner({ model, messages, tools, max_tokens });
  *
- * Use a separate namespace for each user, because files have no user id.
+ * Use a separate namespace per user, because files have no user id.
  */
 export class SomaMemoryTool implements MemoryToolHandlers {
   readonly #files: MemoryFiles;

@@ -97,7 +97,7 @@ export class Conversations extends Resource {
     });
   }
 
-  /** Summarise a conversation with the server's language model. */
+  /** Summarise a day, a week or a month of a conversation. */
   async summarize(id: string, options: { level?: "daily" | "weekly" | "monthly"; day?: string } = {}): Promise<SummaryOut> {
     return this.transport.json("POST", `${pathOf(id)}/summary`, { query: options });
   }
@@ -109,7 +109,7 @@ type ContextOptions = Omit<ContextBody, "query" | "format">;
 export class Context extends Resource {
   /** Select the best messages for the next prompt, within a token budget, best first. */
   async assemble(query: string, options?: ContextOptions & { format?: "items" }): Promise<ContextMessageOut[]>;
-  /** Return the context as a single text for a prompt, or as messages for a language model. */
+  /** Return the context as a single string for a prompt, or as messages for a language model. */
   async assemble(query: string, options: ContextOptions & { format: "text" | "messages" }): Promise<ContextPromptOut>;
   async assemble(query: string, options: Omit<ContextBody, "query"> = {}): Promise<ContextMessageOut[] | ContextPromptOut> {
     return this.transport.json("POST", "/context/assemble", { json: { query, ...options, ...this.ids(options) }, repeatable: true });

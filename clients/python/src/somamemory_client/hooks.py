@@ -51,7 +51,7 @@ class Hook:
 
 
 class LogHook(Hook):
-    """Logs one line for each call and one for each retry. Never logs contents or keys."""
+    """Logs one line per call and one per retry. Never logs contents or keys."""
 
     def __init__(self, logger: logging.Logger | None = None, level: int = logging.DEBUG) -> None:
         self.logger = logger or logging.getLogger("somamemory_client")

@@ -122,15 +122,15 @@ class AsyncPruning:
 
 
 class AsyncUpkeep:
-    """Change the rules by which unused conversations are archived automatically."""
+    """Read and change the lifecycle policy, which archives unused conversations automatically."""
 
     def __init__(self, caller: AsyncCaller) -> None:
         self._caller = caller
 
     async def get(self) -> types.UpkeepOut:
-        """Return the rules and the report of the last run."""
+        """Return the lifecycle policy and the report of its last run."""
         return await self._caller.fetch(types.UpkeepOut, "upkeep.get", {})
 
     async def update(self, **changes: Unpack[types.UpkeepUpdateOptions]) -> types.UpkeepOut:
-        """Change the given rules."""
+        """Change the given fields of the lifecycle policy."""
         return await self._caller.fetch(types.UpkeepOut, "upkeep.update", {**changes})

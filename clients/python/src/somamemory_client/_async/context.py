@@ -17,7 +17,7 @@ class AsyncContext:
     async def assemble(
         self, query: str, /, **options: Unpack[types.ContextAssembleOptions]
     ) -> list[types.ContextMessageOut]:
-        """Return the most useful messages that fit into `context_budget` tokens, best first."""
+        """Return the most useful messages that fit in `context_budget` tokens, best first."""
         fields = {**options, "query": query}
         return await self._caller.fetch(list[types.ContextMessageOut], "context.assemble", fields)
 
@@ -28,7 +28,7 @@ class AsyncContext:
         format: Literal["text", "messages"] = "text",
         **options: Unpack[types.ContextAssembleOptions],
     ) -> types.ContextPromptOut:
-        """Return the context as a single text or as messages for a model's API, with citations."""
+        """Return the context as a single string or as messages for a model's API, with citations."""
         fields = {**options, "query": query, "format": format}
         return await self._caller.fetch(types.ContextPromptOut, "context.assemble", fields)
 

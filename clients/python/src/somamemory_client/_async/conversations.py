@@ -118,16 +118,16 @@ class AsyncConversations:
     async def summarize(
         self, id: str, **options: Unpack[types.SummariesCreateForConversationOptions]
     ) -> types.SummaryOut:
-        """Summarise a day, a week or a month of a conversation with the language model."""
+        """Summarise a day, a week or a month of a conversation."""
         fields = {**options, "id": id}
         return await self._caller.fetch(types.SummaryOut, "summaries.create_for_conversation", fields)
 
     async def suggest_labels(self, id: str) -> Suggestions:
-        """Suggest labels for a conversation with the language model."""
+        """Suggest labels for a conversation."""
         return await self._caller.fetch(Suggestions, "labels.suggest_for_conversation", {"id": id})
 
     async def extract_facts(self, id: str) -> types.ExtractionOut:
-        """Extract facts from a conversation with the language model, in the background."""
+        """Extract facts from a conversation in the background. Requires a language model on the server."""
         return await self._caller.fetch(types.ExtractionOut, "facts.extract", {"id": id})
 
     def facts(self, id: str, **options: Unpack[types.FactsListOptions]) -> AsyncPages[types.FactOut]:
@@ -135,7 +135,7 @@ class AsyncConversations:
         return AsyncPages(self._caller, "facts.list", {**options, "id": id})
 
     async def rate_message(self, id: str) -> types.RatedOut:
-        """Rate the importance of a message with the language model."""
+        """Rate the importance of a message."""
         return await self._caller.fetch(types.RatedOut, "messages.rate", {"id": id})
 
     async def export(self, **options: Unpack[types.ConversationsExportOptions]) -> str:

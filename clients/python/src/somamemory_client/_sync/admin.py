@@ -123,15 +123,15 @@ class Pruning:
 
 
 class Upkeep:
-    """Change the rules by which unused conversations are archived automatically."""
+    """Read and change the lifecycle policy, which archives unused conversations automatically."""
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
 
     def get(self) -> types.UpkeepOut:
-        """Return the rules and the report of the last run."""
+        """Return the lifecycle policy and the report of its last run."""
         return self._caller.fetch(types.UpkeepOut, "upkeep.get", {})
 
     def update(self, **changes: Unpack[types.UpkeepUpdateOptions]) -> types.UpkeepOut:
-        """Change the given rules."""
+        """Change the given fields of the lifecycle policy."""
         return self._caller.fetch(types.UpkeepOut, "upkeep.update", {**changes})

@@ -113,16 +113,16 @@ class Conversations:
         return Results(body["results"], body)
 
     def summarize(self, id: str, **options: Unpack[types.SummariesCreateForConversationOptions]) -> types.SummaryOut:
-        """Summarise a day, a week or a month of a conversation with the language model."""
+        """Summarise a day, a week or a month of a conversation."""
         fields = {**options, "id": id}
         return self._caller.fetch(types.SummaryOut, "summaries.create_for_conversation", fields)
 
     def suggest_labels(self, id: str) -> Suggestions:
-        """Suggest labels for a conversation with the language model."""
+        """Suggest labels for a conversation."""
         return self._caller.fetch(Suggestions, "labels.suggest_for_conversation", {"id": id})
 
     def extract_facts(self, id: str) -> types.ExtractionOut:
-        """Extract facts from a conversation with the language model, in the background."""
+        """Extract facts from a conversation in the background. Requires a language model on the server."""
         return self._caller.fetch(types.ExtractionOut, "facts.extract", {"id": id})
 
     def facts(self, id: str, **options: Unpack[types.FactsListOptions]) -> Pages[types.FactOut]:
@@ -130,7 +130,7 @@ class Conversations:
         return Pages(self._caller, "facts.list", {**options, "id": id})
 
     def rate_message(self, id: str) -> types.RatedOut:
-        """Rate the importance of a message with the language model."""
+        """Rate the importance of a message."""
         return self._caller.fetch(types.RatedOut, "messages.rate", {"id": id})
 
     def export(self, **options: Unpack[types.ConversationsExportOptions]) -> str:

@@ -84,5 +84,5 @@ def memories(kind: str, names: Sequence[str], namespace: str | None = None) -> C
 
 
 def slices(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Yield slices that fit into a bulk request."""
+    """Yield slices that fit in a bulk request."""
     return (items[start : start + MOST] for start in range(0, len(items), MOST))

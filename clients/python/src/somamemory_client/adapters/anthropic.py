@@ -31,7 +31,7 @@ _REFUSALS = (Refused, InvalidArgument, InvalidInput, PayloadTooLarge)
 class SomaMemoryTool(BetaAbstractMemoryTool):
     """Claude's memory tool, with the synchronous client.
 
-    namespace: the namespace that contains the files. Use a separate namespace for each user, because files have no
+    namespace: the namespace that contains the files. Use a separate namespace per user, because files have no
     other owner.
     """
 

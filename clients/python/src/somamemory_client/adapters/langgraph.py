@@ -258,7 +258,7 @@ def _filters(conditions: Mapping[str, Any] | None) -> dict[str, object] | None:
 
 
 def _conditions(path: str, conditions: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
-    """Yield a condition for each field. As in LangGraph's stores, an object without operators is compared by field."""
+    """Yield a condition per field. As in LangGraph's stores, an object without operators is compared by field."""
     for name, condition in conditions.items():
         if not name or "." in name:
             raise InvalidArgument("filter", f"cannot refer to the key {name!r}, which is empty or contains a dot")
