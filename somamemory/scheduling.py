@@ -120,7 +120,7 @@ class Thread(threading.Thread):
         self._last_reason = ""
 
     def loop(self) -> None:
-        """Work until `stopping` is set."""
+        """Run until `stopping` is set."""
         raise NotImplementedError
 
     def run(self) -> None:
@@ -139,7 +139,7 @@ class Thread(threading.Thread):
         try:
             work()
         except self.recoverable as error:
-            metrics.background_failures.labels(self._role, "mendable").inc()
+            metrics.background_failures.labels(self._role, "retryable").inc()
             reason = logs.reason(error)
             if reason != self._last_reason:  # log a repeated reason once
                 self.log.warning("background work failed and will be retried", extra={"reason": reason})

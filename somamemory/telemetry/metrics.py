@@ -70,7 +70,7 @@ breaker_open = Gauge(
 
 background_failures = Counter(
     "soma_background_failures", "Failed attempts of background threads", ["thread", "outcome"]
-)  # mendable or bug
+)  # retryable or bug
 
 embedding_calls = Counter("soma_embedding_calls", "Calls to an embedder", ["provider", "outcome"])  # ok or failed
 embedded_texts = Counter("soma_embedding_texts", "Embedded texts", ["provider"])

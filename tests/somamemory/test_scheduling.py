@@ -42,11 +42,11 @@ def counted(outcome: str) -> float:
 def test_a_transient_error_is_one_line_without_the_database_message(
     thread: Thread, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
-    before = counted("mendable")
+    before = counted("retryable")
 
     assert not thread.attempt(failing(error))
 
-    assert counted("mendable") == before + 1
+    assert counted("retryable") == before + 1
     [line] = caplog.records
     assert (line.name, line.levelno, line.exc_info) == ("soma.test", logging.WARNING, None)
     assert "secret" not in vars(line)["reason"]
