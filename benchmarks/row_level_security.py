@@ -72,7 +72,7 @@ def requests() -> dict[str, Request]:
 
 
 def prepare(memories: int) -> list[Caller]:
-    """Fill the database, and return a caller for each tenant."""
+    """Fill the database, and return a caller per tenant."""
     from django.core.management import call_command
     from django.db import connection
 

@@ -1,4 +1,4 @@
-"""Edit the payload of a memory, as a form with a field for each member, or as JSON.
+"""Edit the payload of a memory, as a form with a field per member, or as JSON.
 
 A change is a JSON merge patch, as in the API. It is rejected if the memory has changed since the page was opened. After
 any error, the page shows the user's text again.

@@ -24,6 +24,6 @@ class ContextWords:
 
     def get_help_text(self) -> str:
         return (
-            f"The password must have at least {MIN_OTHER_CHARACTERS} characters outside the words {', '.join(WORDS)} "
-            "and the host names of this installation."
+            f"The password must have at least {MIN_OTHER_CHARACTERS} characters, not counting the words "
+            f"{', '.join(WORDS)} and the host names of this installation."
         )

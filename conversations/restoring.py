@@ -180,7 +180,7 @@ def forget_expired(limit: int = 1_000) -> int:
 def forget(caller: Caller, row: DeletedConversation) -> None:
     """Delete the row of a deleted conversation, the record of its import, and its messages' links and history.
 
-    The messages of a cold conversation have no rows whose removal would delete these.
+    Links and history are deleted explicitly, because a cold conversation's messages have no rows to cascade from.
     """
     if not row.delete()[0]:
         return  # another process has deleted it, or has restored the conversation

@@ -47,7 +47,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Summary:
-    """Statistics of conversations. `folders` are sorted; at most MAX_SUMMARY_FOLDERS of them."""
+    """Statistics of conversations. `folders` is sorted and has at most MAX_SUMMARY_FOLDERS entries."""
 
     count: int
     average_importance: float  # 0 if there are no conversations
@@ -169,7 +169,7 @@ def _page(tenant: Tenant, query: ConversationQuery, limit: int, page: int, curso
 
 
 def _within_size(rows: Sequence[Conversation]) -> Sequence[Conversation]:
-    """Return the first rows whose metadata fits into one response."""
+    """Return the longest prefix of rows whose combined metadata fits in one response."""
     totals = accumulate(len(orjson.dumps(row.metadata)) for row in rows)
     return rows[: sum(total <= MAX_LISTED_BYTES for total in totals)]
 

@@ -72,7 +72,7 @@ def read(caller: Caller, conversation: Conversation, first: int, limit: int) -> 
 
 
 def _messages(caller: Caller, conversation: Conversation, first: int, last: int) -> tuple[list[Memory], int]:
-    """Return the messages of the turns from `first` to `last`, and the last turn that fits into one response."""
+    """Return the messages of the turns from `first` to `last`, and the last turn that fits in one response."""
     keys = [message_key(conversation.number, turn) for turn in range(first, last + 1)]
     found = large_rows.in_order(at_keys(caller, keys).order_by(), "coordinate_key", keys)
     rows = [row for row in found if row is not None]

@@ -94,12 +94,12 @@ def shortest(read: Read, start: str, goal: str, most_hops: int) -> list[Step] | 
 
 
 def cheapest(read: Read, start: str, goal: str, most_hops: int) -> list[Step] | None:
-    """Return the cheapest path of at most `most_hops` hops. If several cost the same, prefer the one with fewer hops.
+    """Return the cheapest path of at most `most_hops` hops. If several cost the same, prefer the fewest hops.
 
     This uses rounds, as in the Bellman-Ford algorithm, instead of Dijkstra's queue. After round n, the cheapest path of
     n hops is known, so the limit on hops is exact, and each round reads the links of all its addresses at once.
 
-    A search for a shortest path, from both ends, runs first. It shows whether there is a path, and gives an upper bound
+    A bidirectional shortest-path search runs first. It shows whether there is a path, and gives an upper bound
     for the cost and a lower bound for the distance to the goal. Hops that cannot lead to a cheaper path are skipped.
     """
     meeting = _meet(read, start, goal, most_hops)

@@ -68,7 +68,7 @@ def _index_stats(caller: Caller, total: int, now: datetime) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Waiting:
-    """The memories of one tenant that await indexing in one generation."""
+    """Statistics of a tenant's memories that await indexing in one generation."""
 
     tenant: str
     generation: str

@@ -1,4 +1,4 @@
-"""Read lists of memories without loading large memories that would not fit into the response.
+"""Read lists of memories without loading large memories that would not fit in the response.
 
 One statement reads all rows, with the payload and metadata of the small ones. A second statement reads the large rows
 that fit. A list without large rows therefore takes only one statement.
@@ -89,7 +89,7 @@ def pages(source: QuerySet[Memory], field: str, most: int) -> Iterator[list[Memo
 
 
 def first_fitting(memories: QuerySet[Memory], limit: int) -> list[Memory]:
-    """Return the first rows of an ordered list, at most `limit` and only as many as fit into one response."""
+    """Return the longest prefix of an ordered list that fits in one response, but at most `limit` rows."""
     rows = rows_of(outline(memories)[:limit])
     return filled(rows[: fitting(row.size for row in rows)], memories)
 

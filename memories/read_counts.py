@@ -115,7 +115,7 @@ def _take() -> Counts:
 
 
 def _into_redis(redis: Redis, counts: Counts) -> bool:
-    """Add the counts to Redis, and return whether there was room for them."""
+    """Add the counts to Redis, and return whether there was enough room."""
     if redis.hlen(_TIMES) + len(counts) > 2 * MAX_MEMORIES:
         return False
     with redis.pipeline(transaction=True) as together:

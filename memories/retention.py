@@ -62,7 +62,7 @@ def _purge_batch(old: QuerySet[Memory]) -> int:
 
 
 def batch_of(rows: QuerySet[Memory]) -> list[Memory]:
-    """Return the first rows, without their terms: at most BATCH rows, and at most BATCH_BYTES if there are several."""
+    """Return the next rows, without their terms: at most BATCH rows, and BATCH_BYTES unless there is only one."""
     chosen: list[int] = []
     total = 0
     for seq, size in rows.values_list("seq", "size")[:BATCH]:

@@ -49,7 +49,7 @@ class Places:
 
 @dataclass(frozen=True)
 class Narrowing:
-    """The conditions that a read applies in addition to tenant and namespace. A memory must meet all of them."""
+    """The conditions that a read applies in addition to tenant and namespace. A memory must meet all conditions."""
 
     memory_type: str | None = None
     filters: Filter | None = None

@@ -213,7 +213,7 @@ def contract_text(operations: list[Operation], version: str) -> str:
 
 
 def errors_text(classes: Mapping[str, list[type[Any]]]) -> str:
-    """Return the code of a class for each error code, with the same names and bases as in the service."""
+    """Return the code of a class per error code, with the same names and bases as in the service."""
     ours = {kind for kinds in classes.values() for kind in kinds}
     written: dict[str, str] = {}
 

@@ -60,7 +60,7 @@ def fields(text: str, interface: str) -> Iterator[str]:
 
 
 def methods(owner: str, body: str) -> Iterator[str]:
-    """Yield a row for each public method. Raises ValueError if a method has no documentation."""
+    """Yield a row per public method. Raises ValueError if a method has no documentation."""
     seen = set()
     for match in _METHOD.finditer(body):
         name = match["name"]

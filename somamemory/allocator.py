@@ -13,7 +13,7 @@ def return_large_blocks() -> None:
     """Use one heap, and return blocks of 128 KiB or more to the system once they are freed. Does nothing without glibc.
 
     By default, glibc raises this threshold, to at most 32 MiB, when larger blocks are freed, and keeps freed memory in
-    a separate heap for each thread. After a few requests with 9.8 MB texts, a server with eight threads held on to
+    a separate heap per thread. After a few requests with 9.8 MB texts, a server with eight threads held on to
     600 MB.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

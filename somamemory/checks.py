@@ -1,4 +1,4 @@
-"""Reject settings that cannot work together, with one line for each problem, before anything is served.
+"""Reject settings that cannot work together, with one line per problem, before anything is served.
 
 `manage.py check --deploy` reports them. Every command, the server and the workers run these checks at startup.
 """
@@ -24,7 +24,7 @@ OURS = "soma"
 def refuse_impossible_settings() -> None:
     """Run the checks in processes that `manage.py` did not start.
 
-    Raises ConfigurationError, with a line for each failed check, if any check fails.
+    Raises ConfigurationError, with a line per failed check, if any check fails.
     """
     errors = [message for message in run_checks(tags=[OURS]) if message.is_serious()]
     if errors:

@@ -83,7 +83,7 @@ def indented(value: object, most: int, *, sort_keys: bool = False) -> str:
 
 
 def is_small(value: object) -> bool:
-    """Return whether a value is written in one piece."""
+    """Return whether a value is small enough to be encoded in one call."""
     return _room_after(value, PIECE) >= 0
 
 

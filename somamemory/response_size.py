@@ -8,7 +8,7 @@ from django.conf import settings
 
 
 def fitting(sizes: Iterable[int]) -> int:
-    """Return how many items fit into one response, given the sizes of all items in bytes.
+    """Return how many items fit in one response, given the sizes of all items in bytes.
 
     The first item always fits, so that every list can be read to its end.
     """

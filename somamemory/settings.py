@@ -701,7 +701,7 @@ CONTEXT_SUMMARIES = _share("SOMA_CONTEXT_SUMMARIES", 0.3)
 CONTEXT_DUPLICATE = _share("SOMA_CONTEXT_DUPLICATE", 0.95)
 # --- Admin console ------------------------------------------------------------------------------------------------
 
-# Sign-in attempts per minute, and the burst, for each address. Each user name at an address has the same burst but
+# Sign-in attempts per minute, and the burst, per address. Each user name at an address has the same burst but
 # refills more slowly. Further attempts with the same name, from any address, are delayed. 0: no limit.
 SIGN_IN_PER_MINUTE = _bounded("SOMA_SIGN_IN_PER_MINUTE", 10, 0, 10_000)
 # Send cookies over HTTPS only; browsers make an exception for localhost. False also sends them over plain HTTP.

@@ -1,6 +1,6 @@
 """A template: a migrated database that is copied for each test database.
 
-The migrations take 3 s of CPU time. scripts/test.sh runs them once for each stage and names the result in
+The migrations take 3 s of CPU time. scripts/test.sh runs them once per stage and names the result in
 SOMA_TEST_TEMPLATE: the path of an SQLite file, or the name of a PostgreSQL database. Without that variable, every
 database starts empty.
 """

@@ -24,7 +24,7 @@ COLUMNS = (
 
 @dataclass
 class Row:
-    """The results of one search mode, with a number for each question."""
+    """The results of one search mode, with a number per question."""
 
     recall: dict[int, list[float]] = field(default_factory=lambda: {k: [] for k in KS})
     ndcg: list[float] = field(default_factory=list)

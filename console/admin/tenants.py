@@ -227,7 +227,7 @@ def _over_time(tenant: Tenant, today: date) -> dict[str, Any]:
 
 
 def _usage(tenant: Tenant) -> list[dict[str, Any]]:
-    """Return a row for each quota: its name, usage, limit (None if unlimited) and usage in percent.
+    """Return a row per quota: its name, usage, limit (None if unlimited) and usage in percent.
 
     The usage is exact if there is a quota. Otherwise, the number of memories can be up to a minute old, and the number
     of bytes is unknown.

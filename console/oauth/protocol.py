@@ -76,7 +76,9 @@ def namespace_of(resource: str) -> str | None:
     """Return the namespace in the URL of an MCP endpoint, or None. Raises OAuthError for any other URL."""
     match = _MCP_PATH.fullmatch(resource.removeprefix(settings.OAUTH_URL))
     if not resource.startswith(settings.OAUTH_URL) or match is None:
-        raise OAuthError("invalid_target", f"resource must be {settings.OAUTH_URL}/mcp or /mcp/NAMESPACE below it")
+        raise OAuthError(
+            "invalid_target", f"resource must be {settings.OAUTH_URL}/mcp or {settings.OAUTH_URL}/mcp/NAMESPACE"
+        )
     return match[1]
 
 

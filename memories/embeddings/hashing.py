@@ -1,7 +1,7 @@
 """Embed texts by feature hashing (Weinberger et al., arXiv 0902.2206), without a model and with any dimension.
 
 It is meant for tests and for machines that cannot run a model. It compares words, not their meaning: "car" is as far
-from "automobile" as it is from "tea". The lexical leg of a search compares words, too.
+from "automobile" as it is from "tea". The keyword leg of a search compares words, too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DIMENSION = 512
 
 
 class HashingEmbedder:
-    """Embeds a text by adding +1 or -1 at a few positions for each term, and scales the vector to length 1.
+    """Embeds a text by adding +1 or -1 at a few positions per term, and scales the vector to length 1.
 
     The term's hash determines the positions and signs. A repeated term counts logarithmically.
     """

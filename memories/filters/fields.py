@@ -1,6 +1,6 @@
 """Terms for SQLite's full-text index, with which it finds the memories that may pass a filter.
 
-The index contains a term for each top-level field of a payload or metadata whose key is simple and whose value is a
+The index contains a term per top-level field of a payload or metadata whose key is simple and whose value is a
 short string, a number, true, false or null. The triggers of migration 0014_indexed_fields write these terms, in the
 same form that `term` returns. A document that is too large has a single term instead. PostgreSQL has indexes on the
 documents themselves (see `filters.postgresql`).

@@ -127,7 +127,7 @@ def _take(generation: EmbeddingGeneration, limit: int) -> list[VectorEmbedding]:
 
 
 def _read(generation: EmbeddingGeneration, rows: list[VectorEmbedding]) -> list[_Job]:
-    """Return a job for each row, with the current state of its memory.
+    """Return a job per row, with the current state of its memory.
 
     Deleted and expired memories have no text and no vector. A single statement reads the memory and its row, so that
     both are consistent: a vector that a caller supplies after the row was leased must not be overlooked.

@@ -154,7 +154,7 @@ def _first_terms(text: str, stop_words: frozenset[str]) -> list[str]:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """Yield pieces of the text that have the same terms as the whole.
+    """Split the text into pieces that together have the same terms.
 
     Other threads have to wait while a piece is folded and split into words. For 1,000,000 characters at once, this took
     0.2 s.

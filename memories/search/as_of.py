@@ -86,7 +86,7 @@ def _search(caller: Caller, query: Search, moment: datetime) -> Results:
     )
     page = [
         SearchHit(memory, hit.score, explained(hit, ranking, query), signals.relevance(hit.score, best))
-        for hit, memory in zip(part, read, strict=False)  # the other hits do not fit into the response
+        for hit, memory in zip(part, read, strict=False)  # the other hits do not fit in the response
         if memory is not None  # otherwise, it has been purged in the meantime
     ]
     next_offset = query.offset + len(read) if len(read) < len(part) else None

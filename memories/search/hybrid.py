@@ -44,7 +44,7 @@ __all__ = ["GRAPH", "HYBRID", "KEYWORD", "SEMANTIC", "Results", "Search", "Searc
 
 @dataclass
 class _Words:
-    """The result of the lexical leg."""
+    """The result of the keyword leg."""
 
     ids: Sequence[StoredId] = ()
     matched: int = 0  # the number of memories that were ranked by their terms
@@ -126,7 +126,7 @@ def _good(ranked: list[Ranked], query: Search, signals: Signals) -> list[Ranked]
 
 
 def _lexical_leg(caller: Caller, query: Search, selection: Selection, stats: Stats, *, all_terms: bool) -> _Words:
-    """Run the lexical leg.
+    """Run the keyword leg.
 
     all_terms: whether `stats` includes every term of the query. If not, the leg is degraded.
     """
@@ -150,7 +150,7 @@ def _lexical_leg(caller: Caller, query: Search, selection: Selection, stats: Sta
 def _confirm(
     query: Search, confirmation: Confirmation, leg: SemanticLeg | None, words: _Words, weights: Weights
 ) -> tuple[Candidates, SemanticLeg | None, Weights]:
-    """Confirm the candidates of both legs or, if the semantic leg fails, of the lexical leg alone.
+    """Confirm the candidates of both legs or, if the semantic leg fails, of the keyword leg alone.
 
     Returns the candidates, the semantic leg (None if it failed), and the weights to rank with.
     """

@@ -1,4 +1,4 @@
-"""The lexical leg: the database's full-text index supplies candidates, and this module ranks them by BM25.
+"""The keyword leg: the database's full-text index supplies candidates, and this module ranks them by BM25.
 
 The index is used only to find the memories that contain certain terms (`term_index`). The rankings built into the
 databases differ from each other. They also depend on the words of other tenants, but a tenant's scores must not reveal

@@ -33,7 +33,7 @@ def page_of(
                 explained(hit, ranking, search),
                 signals.relevance(hit.score, ranked[0].score),
             )
-            for hit, row in zip(part, rows, strict=False)  # the other hits do not fit into the response
+            for hit, row in zip(part, rows, strict=False)  # the other hits do not fit in the response
             if row is not None
         ]
         if len(rows) < len(part):

@@ -56,7 +56,7 @@ _REQUESTS = frozenset(
 class Evidence(Protocol):
     """How well a candidate matches the query.
 
-    matched: a number for each query term, positive if the candidate contains the term.
+    matched: a number per query term, positive if the candidate contains the term.
     """
 
     @property

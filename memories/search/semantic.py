@@ -66,7 +66,7 @@ _COMPARED_PER_HIT = 15
 _MAX_AMONG = 100_000
 # If more memories than this await indexing, a search with `consistency=strong` is rejected, because it would be slow.
 MAX_PENDING = 1_000
-# In a hybrid search, a local index scans this many vectors while the lexical leg runs, instead of after it.
+# In a hybrid search, a local index scans this many vectors while the keyword leg runs, instead of after it.
 SCANNED_ASIDE_FROM = 200_000
 ANSWER_S = 15.0
 
@@ -143,7 +143,7 @@ class SemanticLeg:
                 candidate.similarity = similarity
 
     def start(self, *, is_slow: bool) -> None:
-        """If the index or the model is remote or slow, run the query on another thread while the lexical leg runs.
+        """If the index or the model is remote or slow, run the query on another thread while the keyword leg runs.
 
         The thread gets this thread's context, so it cannot read the rows of other tenants. Other queries take at most a
         few milliseconds, so another thread would cost more than it saves.

@@ -58,7 +58,7 @@ def written(text: str, context: str, speakers: Sequence[str]) -> list[str]:
 
 
 def own_terms(terms: str, has_context: bool) -> str | None:
-    """Return the terms of the text from a `terms` column, or None if they cannot be told from those of the context.
+    """Return the text's terms from a `terms` column, or None if they cannot be distinguished from the context's.
 
     This is the case for a memory with a context that was stored before marks existed.
     """

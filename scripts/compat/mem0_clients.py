@@ -192,7 +192,7 @@ class Checks:
 
 
 def document(path: str) -> dict[str, Callable[[], bool]]:
-    """Return a check for each Python block of a document. Each block runs with the server and the key of this run."""
+    """Return a check per Python block of a document. Each block runs with the server and the key of this run."""
     with open(path) as file:
         blocks = re.findall(r"^```python\n(.*?)^```$", file.read(), re.MULTILINE | re.DOTALL)
 

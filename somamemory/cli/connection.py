@@ -106,7 +106,7 @@ def profile(name: str | None) -> dict[str, str]:
     if not file.is_file():
         if name:
             raise CliError(
-                f"--profile: {file} does not exist; create it with a [{name}] table that contains a url", USAGE
+                f"--profile: {file} does not exist; create it with a [{name}] table that sets url or data_dir", USAGE
             )
         return {}
     try:

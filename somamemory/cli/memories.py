@@ -49,10 +49,9 @@ HITS: list[Column] = [("score", "score"), *COLUMNS[:2], COLUMNS[3]]
 
 def scoped(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options `--user`, `--agent` and `--session` to a command."""
-    for name, field, text in reversed(
-        (("user", "user_id", "user"), ("agent", "agent_id", "agent"), ("session", "session_id", "session"))
-    ):
-        command = click.option(f"--{name}", field, metavar="ID", help=f"Only this {text}.")(command)
+    for name in reversed(("user", "agent", "session")):
+        text = f"Id of the {name} to which the data belongs."
+        command = click.option(f"--{name}", f"{name}_id", metavar="ID", help=text)(command)
     return command
 
 
@@ -100,7 +99,7 @@ with_kind = click.option(
 @click.option("--payload", callback=json_object, metavar="JSON", help="A JSON object instead of text.")
 @click.option("--key", help="Name of the memory. Replaces an existing memory with this name.")
 @click.option("--coord", help="Coordinate, such as 1,2,3. Replaces an existing memory there.")
-@click.option("--namespace", help="Namespace. Default: default.")
+@click.option("--namespace", help="Namespace. Default: 'default'.")
 @click.option("--type", "memory_type", type=click.Choice(["episodic", "semantic"]))
 @click.option("--importance", type=click.FloatRange(min=0))
 @click.option("--metadata", callback=json_object, metavar="JSON")
@@ -139,7 +138,7 @@ def get(target: Target, name: str, kind: str | None, namespace: str | None, as_o
 @click.argument("name")
 @with_kind
 @click.option("--namespace", help="Namespace of the key or coordinate.")
-@click.option("--purge", is_flag=True, help="Delete it with its history, so that it cannot be restored.")
+@click.option("--purge", is_flag=True, help="Delete it permanently, with its history.")
 @targeted
 def delete(target: Target, name: str, kind: str | None, namespace: str | None, purge: bool) -> None:
     """Delete a memory by its key, coordinate or id."""
@@ -151,8 +150,8 @@ def delete(target: Target, name: str, kind: str | None, namespace: str | None, p
 
 
 @click.command(name="list", epilog="\b\nExample:\n  somamemory list --user ada --limit 20")
-@click.option("--namespace", help="Namespace. Default: default.")
-@click.option("--key-prefix", metavar="KEY", help="Only keys with this prefix.")
+@click.option("--namespace", help="Namespace. Default: 'default'.")
+@click.option("--key-prefix", metavar="KEY", help="Only this key and the keys below it.")
 @click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True)
 @paged
 @scoped
@@ -172,7 +171,7 @@ def list_(target: Target, **fields: Any) -> None:
 )
 @click.argument("query")
 @click.option("--top-k", type=click.IntRange(min=1), default=10, show_default=True, help="Maximum number of results.")
-@click.option("--namespace", help="Namespace. Default: default.")
+@click.option("--namespace", help="Namespace. Default: 'default'.")
 @click.option("--mode", type=click.Choice(["hybrid", "semantic", "keyword"]))
 @click.option("--min-score", type=float)
 @click.option("--filters", callback=json_object, metavar="JSON", help='Conditions, such as {"payload.city": "Lisbon"}.')
@@ -191,8 +190,8 @@ def search(target: Target, **fields: Any) -> None:
 @click.command(epilog='\b\nExample:\n  somamemory context "Plan the trip to Lisbon" --budget 2000 --user ada')
 @click.argument("query")
 @click.option("--budget", "context_budget", type=click.IntRange(min=1), help="Maximum number of tokens.")
-@click.option("--conversation", "conversation_id", metavar="ID", help="Only this conversation.")
-@click.option("--folder", help="Only this folder.")
+@click.option("--conversation", "conversation_id", metavar="ID", help="Use only this conversation.")
+@click.option("--folder", help="Use only this folder and its subfolders.")
 @scoped
 @targeted
 def context(target: Target, **fields: Any) -> None:

@@ -41,7 +41,9 @@ def print_table(rows: Sequence[Row], columns: Sequence[Column], empty: str) -> N
 
 def paged(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the option to continue a list to a command."""
-    return click.option("--cursor", metavar="CURSOR", help="Continue a list that was not complete.")(command)
+    return click.option(
+        "--cursor", metavar="CURSOR", help="Cursor for the next page, as printed by the previous command."
+    )(command)
 
 
 def print_page(page: Row, columns: Sequence[Column], empty: str, items: str = "items") -> None:

@@ -144,8 +144,8 @@ def _has_expired(item: dict[str, Any], now: datetime) -> bool:
 )
 @click.option("--format", "format_", type=click.Choice(["markdown", "json", "jsonl"]), default="markdown")
 @click.option("--memories", is_flag=True, help="Export memories, one JSON object per line.")
-@click.option("--namespace", help="Namespace of the memories. Default: default.")
-@click.option("--folder", help="Only conversations in this folder.")
+@click.option("--namespace", help="Namespace of the memories. Default: 'default'.")
+@click.option("--folder", help="Export only conversations in this folder.")
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),

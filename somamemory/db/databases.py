@@ -43,6 +43,6 @@ def drop(execute: Callable[[str], object], name: str) -> None:
 def _is_autovacuum(error: BaseException) -> bool:
     """Return whether the error, from Django or the driver, means that the role is not allowed to end a session.
 
-    Autovacuum has such sessions.
+    An ordinary role cannot end autovacuum's sessions.
     """
     return INSUFFICIENT_PRIVILEGE in (getattr(error, "sqlstate", None), getattr(error.__cause__, "sqlstate", None))

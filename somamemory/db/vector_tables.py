@@ -1,6 +1,6 @@
 """The tables of the vector index in PostgreSQL. They are not models: pgvector may be missing, and they can be rebuilt.
 
-`memories.index.pgvector` creates one table for each collection. Row-level security covers them, and backups leave them
+`memories.index.pgvector` creates one table per collection. Row-level security covers them, and backups leave them
 out.
 """
 

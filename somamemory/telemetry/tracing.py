@@ -204,7 +204,7 @@ def _to_collector() -> SpanProcessor:
     class Exporter(OTLPSpanExporter):
         """Logs once that the collector is unavailable.
 
-        The library itself logs a message for each attempt, and the messages contain the collector's address.
+        The library itself logs a message per attempt, and the messages contain the collector's address.
         """
 
         failing = False

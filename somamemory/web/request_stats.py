@@ -155,7 +155,7 @@ class RequestStats:
 def _redis_key(at: int) -> str:
     """Return the key for counts that are published in this minute.
 
-    There is one key for each hour, so that the counts of processes that no longer exist expire.
+    There is one key per hour, so that the counts of processes that no longer exist expire.
     """
     return f"soma:traffic:2:{at // MINUTES}"
 

@@ -43,7 +43,7 @@ class Change:
 def record(caller: Caller, action: str, targets: Iterable[str | Change], namespace: str = "") -> None:
     """Record that `caller` performed `action` on all `targets`. Must run inside the transaction of the change."""
     if not connection.in_atomic_block:
-        raise RuntimeError("an audit row must be written in the same transaction as its change")
+        raise RuntimeError("an audit row must be written in the transaction that makes the change it records")
     part = events(caller, action, targets, namespace)
     part.table.insert(part.rows)
     replicas.wrote(caller)

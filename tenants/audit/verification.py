@@ -132,7 +132,7 @@ def _verify(tenant: Tenant, known: list[Head], sealed_to: int) -> Report:
 
 
 def _erased(report: Report) -> set[UUID]:
-    """Return the erased tenants, and report those whose record this installation has not signed."""
+    """Return the tenants with a validly signed erasure record, and report the others."""
     erased = set()
     for gone in ErasedTenant.objects.iterator():
         if erasures.is_signed(gone):

@@ -32,7 +32,7 @@ SENT.prepare("GET", "http://localhost/")
 
 @dataclass(frozen=True)
 class Request:
-    """`environ` contains the strings of a WSGI environment, and `body` one character for each byte."""
+    """`environ` contains the strings of a WSGI environment, and `body` one character per byte."""
 
     environ: dict[str, str]
     body: str

@@ -58,7 +58,7 @@ class Command(BaseCommand):
                 return
             failed = sum(self._import(caller, file, options).failed for file in files.files(options["path"]))
         if failed:
-            raise CommandError(f"could not import {failed} conversations; see the errors above", returncode=2)
+            raise CommandError(f"conversations not imported: {failed}; see the errors above", returncode=2)
 
     def _watch(self, caller: Caller, options: dict[str, Any]) -> None:
         """Import files until Ctrl-C. After a restart, all files are read again, which adds nothing."""

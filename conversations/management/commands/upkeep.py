@@ -20,7 +20,7 @@ from tenants.models import DEFAULT_TENANT_SLUG
 class Command(BaseCommand):
     help = (
         "Archive and prune unused conversations, and move old archived ones to cold storage, according to the "
-        "tenant's rules."
+        "tenant's lifecycle policy."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

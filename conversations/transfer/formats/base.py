@@ -202,7 +202,7 @@ def _storable(text: str) -> bool:
 
 
 def _check_json(value: Any, what: str) -> None:
-    """Apply the API's limits to JSON that is stored unchanged. Raises Unreadable if it exceeds one of them."""
+    """Apply the API's limits to JSON that is stored unchanged. Raises Unreadable if it exceeds a limit."""
     nodes = [(value, 0)]
     while nodes:
         node, depth = nodes.pop()

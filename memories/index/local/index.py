@@ -35,7 +35,7 @@ _MAX_MAPPED_CHUNKS = 384
 
 
 class LocalIndex:
-    """One collection: a folder with a subfolder for each tenant. Any number of processes can open the collection."""
+    """One collection: a folder with a subfolder per tenant. Any number of processes can open the collection."""
 
     remote = False
 

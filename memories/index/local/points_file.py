@@ -208,7 +208,7 @@ class PointsFile:
         return chunk.columns, row - chunk.first
 
     def append(self, rows: Columns) -> None:
-        """Append rows and publish them. Raises IndexUnavailable if there is not enough space for them."""
+        """Append rows and publish them. Raises IndexUnavailable if there is not enough space."""
         start = self.count
         stop = start + len(rows)
         for number in range(layout.chunks_for(start), layout.chunks_for(stop)):

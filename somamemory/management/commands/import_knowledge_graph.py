@@ -23,7 +23,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", type=FileType("rb"), help="path of the file, or - for standard input")
         parser.add_argument("--url", default=os.environ.get("SOMA_URL"), help="URL of a server; default: SOMA_URL")
-        parser.add_argument("--namespace", help="namespace to import into; default: default")
+        parser.add_argument("--namespace", help="namespace to import into (default: 'default')")
 
     def handle(self, *args: Any, file: BinaryIO, url: str | None, namespace: str | None, **options: Any) -> None:
         if not extras.is_installed("mcp"):

@@ -38,7 +38,7 @@ class Command(BaseCommand):
         for error in report.errors:
             self.stdout.write(self.style.WARNING(error))
         if report.failed:
-            raise CommandError(f"could not import {report.failed} memories; see the errors above", returncode=2)
+            raise CommandError(f"memories not imported: {report.failed}; see the errors above", returncode=2)
         if report.sent != report.stored:
             raise CommandError("some memories differ from the file; they have been changed since they were imported")
 

@@ -21,8 +21,8 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--url", default=os.environ.get("SOMA_URL"), help="URL of a server; default: SOMA_URL")
-        parser.add_argument("--namespace", help="namespace of the tools; default: default")
-        parser.add_argument("--profile", help="profile of the tools; default: default")
+        parser.add_argument("--namespace", help="namespace that the tools use (default: 'default')")
+        parser.add_argument("--profile", help="set of tools to offer, such as chatgpt or sekha (default: 'default')")
 
     def handle(self, *args: Any, url: str | None, namespace: str | None, profile: str | None, **options: Any) -> None:
         if not extras.is_installed("mcp"):

@@ -43,7 +43,7 @@ BERN = {"name": "Bern", "kind": "place"}
 
 
 def a_fact_of_each(body: Body) -> Any:
-    """Return one fact for each message, about Ada and Bern."""
+    """Return one fact per message, about Ada and Bern."""
     prompt = json.loads(next(message["content"] for message in body["messages"] if message["role"] == "user"))
     found = [
         {"turn": message["turn"], "fact": f"Ada said: {message['text'][:60]}", "entities": [ADA, BERN]}

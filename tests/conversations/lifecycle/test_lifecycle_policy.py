@@ -1,4 +1,4 @@
-"""Upkeep: a tenant's rules, the effect of a run, and its report."""
+"""Upkeep: a tenant's lifecycle policy, the effect of a run, and its report."""
 
 from __future__ import annotations
 

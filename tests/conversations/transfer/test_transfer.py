@@ -438,7 +438,7 @@ def test_a_command_takes_a_file_over(api: Api, tmp_path: Path, capsys: pytest.Ca
 def test_a_command_says_what_it_could_not_take_over(api: Api, tmp_path: Path, capsys: Any) -> None:
     (tmp_path / "broken.json").write_bytes(file_of(chatgpt(), claude())[:-200])
 
-    with pytest.raises(CommandError, match="could not import 1 conversations"):
+    with pytest.raises(CommandError, match="conversations not imported: 1"):
         call_command("import_conversations", str(tmp_path), "--tenant", "acme")
 
     assert "the file ends in the middle of it" in capsys.readouterr().out
@@ -486,7 +486,7 @@ def test_an_import_follows_no_symbolic_link_and_opens_no_pipe(api: Api, tmp_path
     else:
         path.symlink_to(target.parent if kind == "folder" else target)
 
-    with pytest.raises(CommandError, match="could not import 1 conversations"):
+    with pytest.raises(CommandError, match="conversations not imported: 1"):
         call_command("import_conversations", str(path if kind == "path" else folder), "--tenant", "acme")
 
     output = capsys.readouterr().out
@@ -507,7 +507,7 @@ def test_a_file_that_changes_while_it_is_read_is_reported(
         return store(*given)
 
     monkeypatch.setattr(importing, "_store", write_as_well)
-    with pytest.raises(CommandError, match="could not import 1"):
+    with pytest.raises(CommandError, match="conversations not imported: 1"):
         call_command("import_conversations", str(tmp_path), "--tenant", "acme")
 
     assert "was written to during the import; import it again" in capsys.readouterr().out
