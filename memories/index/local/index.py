@@ -128,10 +128,12 @@ class LocalIndex:
         LocalIndex(self._parent, collection, self._dimension).drop()
 
     def publish(self, alias: str) -> None:
+        self._check()
         draft = self._parent / f".{alias}"
-        draft.unlink(missing_ok=True)
-        draft.symlink_to(self._folder.name)
-        draft.replace(self._parent / alias)
+        with _translating_errors():
+            draft.unlink(missing_ok=True)
+            draft.symlink_to(self._folder.name)
+            draft.replace(self._parent / alias)
 
     def available(self) -> bool:
         return True

@@ -7,6 +7,7 @@ import uuid
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -119,6 +120,14 @@ def test_a_rebuild_with_another_embedder_switches_and_leaves_nothing_of_the_old(
     assert acme.search("castle number 7", mode="semantic")[0]["coord"] == "7.0"
     assert job.data["comparison"]["questions"] > 10
     assert job.data["comparison"]["known_item_new"] > 0.9
+
+
+def test_a_rebuild_of_an_empty_installation_succeeds(
+    admin: Caller, active: EmbeddingGeneration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "VECTOR_FOLDER", tmp_path / "vectors")
+
+    assert run(jobs.start_rebuild(admin, "hashing", dimension=24)).state == "done"
 
 
 def test_writes_reach_both_generations_while_one_is_building(
