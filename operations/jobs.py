@@ -133,7 +133,7 @@ def advance() -> bool:
             return True
         _settle(job, lease, error=str(error), pause_s=2 * BEAT_S)
     except (SomaError, ConfigurationError) as error:
-        _settle(job, lease, error=str(error), state=State.FAILED)
+        _fail(job, lease, str(error))
     except Exception as error:  # a bug counts as a failed attempt; otherwise, the job would never end
         if not (isinstance(error, DatabaseError | InterfaceError) and sqlstate.is_busy(error)):
             _record_bug(job, lease, error)
@@ -182,12 +182,18 @@ def _take() -> Job | None:
 
 
 def _record_bug(job: Job, lease: uuid.UUID | None, error: Exception) -> None:
-    """Retry the step after a pause. The last attempt ends the job, and removes a generation that is being built."""
+    """Retry the step after a pause. The last attempt ends the job."""
     reason = f"unexpected error: {type(error).__name__}; the log shows where it occurred"
     job.data["attempts"] = job.data.get("attempts", 0) + 1
     if job.data["attempts"] < MAX_ATTEMPTS:
         _settle(job, lease, error=reason, pause_s=Job.LEASE.total_seconds())
-    elif job.kind == Kind.REBUILD and rebuild.can_be_cancelled(job):
+    else:
+        _fail(job, lease, reason)
+
+
+def _fail(job: Job, lease: uuid.UUID | None, reason: str) -> None:
+    """End the job. The next steps of a rebuild first remove the generation that is not needed."""
+    if job.kind == Kind.REBUILD and not rebuild.is_being_undone(job):
         job.data |= {"phase": rebuild.UNDO, "failed": reason, "attempts": 0}
         _settle(job, lease, error=reason)
     else:

@@ -78,6 +78,12 @@ def switch_to(generation: EmbeddingGeneration) -> None:
     forget_cached()
 
 
+def retire_unfinished() -> None:
+    """Retire the generation that is being built, if there is one."""
+    EmbeddingGeneration.objects.filter(state=State.BUILDING).update(state=State.RETIRED)
+    forget_cached()
+
+
 def check_settings() -> None:
     """Raise ConfigurationError if vectors of the configured embedder cannot be compared with the stored ones."""
     embedder, stored = embeddings.current(), active()

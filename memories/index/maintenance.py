@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 
 from memories import index
-from memories.index import drain, generations, notify, reconcile
+from memories.index import drain, generations, notify, rebuild, reconcile
 from somamemory.scheduling import ShouldStop, periodic, prepares
 
 EMBEDDED_EVERY_S = 1.0  # the maximum delay if a notification is lost
@@ -34,6 +34,11 @@ def drain_all(should_stop: ShouldStop) -> None:
 @periodic("memories.reconcile", every_s=lambda: DAY_S, thread="reconcile")
 def compare_nightly() -> None:
     reconcile.repair_all()
+
+
+@periodic("memories.remove_generations", every_s=lambda: DAY_S, thread="reconcile")
+def remove_generations_nightly() -> None:
+    rebuild.remove_leftovers()
 
 
 @periodic(

@@ -56,6 +56,10 @@ def can_be_cancelled(job: Job) -> bool:
     return job.data.get("phase", CHECK) in (CHECK, ROWS, EMBED, COMPARE)
 
 
+def is_being_undone(job: Job) -> bool:
+    return job.data.get("phase", CHECK) in (UNDO, RETIRE)
+
+
 def _check(job: Job) -> bool:
     embedder = _embedder(job)
     try:
@@ -68,10 +72,9 @@ def _check(job: Job) -> bool:
     failpoints.reach("rebuild.checked")
     old = generations.active()
     building = EmbeddingGeneration.objects.filter(state=generations.State.BUILDING).first()
-    if building is not None and not generations.alike(building, embedder):
-        raise ConfigurationError(
-            f"another generation is already being built: {building}; wait until it has finished, or cancel it"
-        )
+    if building is not None and not generations.alike(building, embedder):  # from an earlier job that failed
+        generations.retire_unfinished()
+        building = None
     new = building or generations.begin(embedder)
     failpoints.reach("rebuild.begun")
     job.data["memories"] = Memory.all_tenants.filter(deleted_at=None).count()
@@ -140,33 +143,47 @@ def _switch(job: Job) -> bool:
     failpoints.reach("rebuild.switched")
     index.of(new).publish(f"{settings.MILVUS_PREFIX}_active")
     failpoints.reach("rebuild.published")
-    job.data |= {"phase": RETIRE, "remove": job.data["old"], "at": _now(), "after": 0}
+    job.data |= {"phase": RETIRE, "at": _now(), "after": 0}
     return False
 
 
 def _undo(job: Job) -> bool:
-    failed = job.data.get("failed", "cancelled")
-    if "new" not in job.data:
-        job.data["failed"] = failed
+    """Retire the generation that is being built, if there is one. After the switch, only the old one is removed."""
+    job.data["failed"] = job.data.get("failed", "cancelled")
+    generations.retire_unfinished()
+    if not _retired().exists():
         return True
-    EmbeddingGeneration.objects.filter(id=job.data["new"], state=generations.State.BUILDING).update(
-        state=generations.State.RETIRED
-    )
-    generations.forget_cached()
-    job.data |= {"phase": RETIRE, "remove": job.data["new"], "at": _now(), "failed": failed}
+    job.data |= {"phase": RETIRE, "at": _now()}
     return False
 
 
 def _retire(job: Job) -> bool:
     if _seconds_since(job.data["at"]) < settings.GENERATION_CACHE_S + GRACE_S:
         return False
-    old = EmbeddingGeneration.objects.filter(id=job.data["remove"], state=generations.State.RETIRED).first()
-    if old is None:  # an earlier run deleted the generation, but was killed before it could record that
-        return True
     if not job.data.get("failed") and not _swept(job):
         return False
     failpoints.reach("rebuild.swept")
-    if not _rows_are_gone(job, old):
+    return all(_is_removed(old, job.data) for old in _retired())
+
+
+def remove_leftovers() -> None:
+    """Remove the generations that failed jobs could not remove."""
+    leftovers = list(_retired())
+    if Job.objects.filter(kind=Job.Kind.REBUILD, finished_at=None).exists():  # this job removes them
+        return
+    for generation in leftovers:
+        progress: dict[str, Any] = {}
+        while not _is_removed(generation, progress):
+            pass
+
+
+def _retired() -> QuerySet[EmbeddingGeneration]:
+    return EmbeddingGeneration.objects.filter(state=generations.State.RETIRED)
+
+
+def _is_removed(old: EmbeddingGeneration, progress: dict[str, Any]) -> bool:
+    """Continue to remove a retired generation, and return whether it is gone."""
+    if not _rows_are_gone(old, progress):
         return False
     failpoints.reach("rebuild.rows_deleted")
     index.drop(old)
@@ -175,21 +192,22 @@ def _retire(job: Job) -> bool:
     return True
 
 
-def _rows_are_gone(job: Job, old: EmbeddingGeneration) -> bool:
+def _rows_are_gone(old: EmbeddingGeneration, progress: dict[str, Any]) -> bool:
     """Delete some rows of the old generation, and return whether all of them are gone.
 
     The transactions are short, because on SQLite, every writer waits for them.
     """
     rows = VectorEmbedding.all_tenants.filter(generation=old)
+    deleted = progress.setdefault("last_deleted", {})
     until = time.monotonic() + STEP_S
     while time.monotonic() < until:
         # Start after the last row that was deleted, so that the database does not read through deleted rows again.
-        some = rows.filter(id__gt=job.data.get("deleted", 0)).order_by("id")
+        some = rows.filter(id__gt=deleted.get(str(old.id), 0)).order_by("id")
         batch = list(some.values_list("id", flat=True)[:_DELETED_AT_ONCE])
         if not batch:
             return True
         VectorEmbedding.all_tenants.filter(id__among=batch).delete()
-        job.data["deleted"] = batch[-1]
+        deleted[str(old.id)] = batch[-1]
     return False
 
 

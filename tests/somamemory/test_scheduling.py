@@ -118,6 +118,7 @@ def test_every_kind_of_periodic_work_is_known() -> None:
         "memories.maintain_index",
         "memories.purge",
         "memories.reconcile",
+        "memories.remove_generations",
         "memories.settle",
         "memories.write_back_accesses",
         "operations.measure_tenants",

@@ -7,6 +7,7 @@ import uuid
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from django.utils import timezone
 from memories import embeddings, index
 from memories.embeddings.hashing import HashingEmbedder
 from memories.index import drain as sync
-from memories.index import generations, rebuild
+from memories.index import generations, maintenance, rebuild
 from memories.index.base import Point
 from memories.index.local.index import LocalIndex
 from memories.models import EmbeddingGeneration, Job, VectorEmbedding
@@ -277,6 +278,112 @@ def test_a_rebuild_waits_for_memories_that_cannot_be_embedded_and_can_be_cancell
     assert acme.search("castle", mode="semantic")
     with pytest.raises(NotFound):
         jobs.cancel_rebuild(admin)
+
+
+class Bug(Exception):
+    """No error that the code expects."""
+
+
+@contextmanager
+def bug(owner: Any, name: str) -> Iterator[None]:
+    """While this context is active, a function of this name fails."""
+
+    def fail(*args: Any, **options: Any) -> None:
+        raise Bug
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owner, name, fail)
+        yield
+
+
+def advance_until_it_fails(job: Job) -> Job:
+    for _ in range(200):
+        with suppress(Bug):
+            jobs.advance()
+        Job.objects.filter(id=job.id).update(lease_until=None)
+        drain()
+        job.refresh_from_db()
+        if job.state == Job.State.FAILED:
+            return job
+    raise AssertionError(f"the job did not fail: {job.state} {job.data}")
+
+
+def test_a_rebuild_that_fails_after_the_switch_leaves_nothing_of_the_old(
+    acme: Api, admin: Caller, active: EmbeddingGeneration
+) -> None:
+    store_memories(acme, 5)
+    job = until(jobs.start_rebuild(admin, "hashing", dimension=24), rebuild.SWITCH)
+
+    with bug(type(index.of(active)), "publish"):
+        advance_until_it_fails(job)
+
+    assert [row.dimension for row in EmbeddingGeneration.objects.all()] == [24]
+    assert not VectorEmbedding.all_tenants.filter(generation_id=active.id).exists()
+    assert len(held(generations.active(), acme)) == 5
+
+
+def test_a_rebuild_that_fails_before_the_switch_keeps_the_old_generation(
+    acme: Api, admin: Caller, active: EmbeddingGeneration
+) -> None:
+    store_memories(acme, 5)
+    job = until(jobs.start_rebuild(admin, "hashing", dimension=24), rebuild.SWITCH)
+
+    with bug(generations, "switch_to"):
+        advance_until_it_fails(job)
+
+    assert list(EmbeddingGeneration.objects.all()) == [active]
+    assert len(held(active, acme)) == 5
+
+
+def test_an_old_generation_that_could_not_be_removed_is_removed_at_night(
+    acme: Api, admin: Caller, active: EmbeddingGeneration
+) -> None:
+    store_memories(acme, 5)
+    job = until(jobs.start_rebuild(admin, "hashing", dimension=24), rebuild.RETIRE)
+    with bug(index, "drop"):
+        advance_until_it_fails(job)
+    assert EmbeddingGeneration.objects.filter(state="retired").exists()
+
+    maintenance.remove_generations_nightly()
+
+    assert [row.dimension for row in EmbeddingGeneration.objects.all()] == [24]
+
+
+def test_the_nightly_removal_leaves_the_generations_of_a_running_rebuild(
+    acme: Api, admin: Caller, active: EmbeddingGeneration
+) -> None:
+    until(jobs.start_rebuild(admin, "hashing", dimension=24), rebuild.RETIRE)
+
+    maintenance.remove_generations_nightly()
+
+    assert EmbeddingGeneration.objects.filter(id=active.id).exists()
+
+
+def test_a_rebuild_that_was_killed_at_its_beginning_and_then_fails_leaves_no_generation(
+    acme: Api, admin: Caller, active: EmbeddingGeneration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = jobs.start_rebuild(admin, "hashing", dimension=24)
+    rebuild.step(job)  # not recorded, as after kill -9
+    assert EmbeddingGeneration.objects.filter(state="building").exists()
+
+    def embed(self: HashingEmbedder, texts: Any) -> Any:
+        raise EmbedderUnavailable("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(HashingEmbedder, "embed", embed)
+        assert run(job).state == "failed"
+
+    assert list(EmbeddingGeneration.objects.all()) == [active]
+
+
+def test_a_rebuild_removes_the_unfinished_generation_of_an_earlier_one(
+    acme: Api, admin: Caller, active: EmbeddingGeneration
+) -> None:
+    generations.begin(HashingEmbedder(16))
+
+    assert run(jobs.start_rebuild(admin, "hashing", dimension=24)).state == "done"
+
+    assert [row.dimension for row in EmbeddingGeneration.objects.all()] == [24]
 
 
 def test_stored_vectors_of_another_model_cannot_be_reused(acme: Api, admin: Caller) -> None:
