@@ -147,7 +147,7 @@ def _secret(request: Request) -> bytes:
 
 
 def _fingerprint(request: HttpRequest) -> bytes:
-    """Return a hash of everything that must be equal for two requests to count as the same request.
+    """Return everything that must be equal for two requests to count as the same request.
 
     This includes `path_info`, which begins with /api/v1 even if the client used an alias at the root.
     """

@@ -121,7 +121,7 @@ def move_batch(caller: Caller, old: str, new: str) -> int:
         if ids:
             for link in _rows(caller, old, _rows(caller, new, ids)).values():
                 _remove(caller, link)
-            # Not a change, so `updated_at` stays the same. `link_history.move_batch` moves the versions.
+            # A move is not a change, so `updated_at` stays the same. `link_history.move_batch` moves the versions.
             links.order_by().filter(id__among=list(ids.values())).update(namespace=new)
             audit.record(caller, "namespace.rename", [f"{old} -> {new}: {len(ids)} links"], new)
         return len(ids)

@@ -39,8 +39,7 @@ class Queue:
 def of_tenants(caller: Caller) -> tuple[dict[UUID, int], bool]:
     """Return the number of memories of each tenant, and whether the numbers are exact.
 
-    The numbers include deleted memories, and are up to a minute old. An estimate covers only the hundred largest
-    tenants.
+    The numbers include deleted memories, and are up to a minute old. An estimate may omit small tenants.
     """
     caller.require_operator("read")
     return _sizes()

@@ -54,6 +54,8 @@ def use_process() -> None:
 def refuse_clashes() -> None:
     """Raise ConfigurationError if this process runs another program that has a package with one of our names.
 
+    Otherwise, call `activate` if the service is bundled with the client.
+
     After `activate`, that program's own `import api` would silently import our package. Call this before the first
     import of the service in another program.
     """

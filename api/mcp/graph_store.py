@@ -88,7 +88,7 @@ def delete_relations(request: HttpRequest, relations: list[dict[str, Any]]) -> i
 
 
 def read(request: HttpRequest) -> Graph:
-    """Return up to MAX_READ entities of the namespace and the relations between them."""
+    """Return up to MAX_READ entities of the namespace, their relations, and whether these are all."""
     query = {**_namespace(request), "key_prefix": _PREFIX, "limit": MAX_READ}
     page = send(request, "GET", "/memories", query=query)
     entities, relations, has_all_relations = _with_relations(request, page["items"])
@@ -178,7 +178,7 @@ def _names(request: HttpRequest, coords: list[str]) -> dict[str, str]:
 
 
 def _links(request: HttpRequest, coords: Sequence[str]) -> tuple[list[dict[str, Any]], bool]:
-    """Return at least MAX_RELATIONS of the links at these coordinates, and whether these are all of them."""
+    """Return the links at these coordinates, or at least MAX_RELATIONS if there are more, and whether these are all."""
     found: dict[tuple[str, str, str], dict[str, Any]] = {}  # a link between coordinates in two batches is read twice
     for start in range(0, len(coords), MAX_COORDS):
         if len(found) >= MAX_RELATIONS:
@@ -214,7 +214,7 @@ def _link(request: HttpRequest, relation: dict[str, Any]) -> dict[str, Any]:
 
 
 def _link_type(relation_type: str) -> str:
-    """Return the relation type with `:20` instead of a space, because link types allow only a few characters."""
+    """Return the escaped relation type (a space becomes `:20`), because link types allow only a few characters."""
     return _ESCAPED.sub(lambda match: b":%02x" % match[0][0], relation_type.encode()).decode()
 
 

@@ -181,7 +181,7 @@ def keyword(score: float, weights: Mapping[str, float]) -> float:
 
 
 def semantic(similarity: float) -> float:
-    """Convert a cosine in [-1, 1] to a score in [0, 1]. A negative cosine means that the texts are unrelated: 0."""
+    """Convert a cosine in [-1, 1] to a score in [0, 1]. A negative cosine (the texts are unrelated) gives 0."""
     return min(max(similarity, 0.0), 1.0)
 
 

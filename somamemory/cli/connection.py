@@ -73,7 +73,10 @@ class Target:
 
 
 def _local_server(folder: Path) -> Client | None:
-    """Return a client with the folder's first key for the server that uses the folder, or None if there is none."""
+    """Return a client for the server that uses the folder, with the folder's first key.
+
+    Returns None if no such server responds.
+    """
     from somamemory import server_address, settings
     from somamemory_client import Client
 

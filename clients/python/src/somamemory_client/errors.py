@@ -2,9 +2,10 @@
 
 SomaError
 ├── InvalidArgument         an argument is invalid; nothing was sent
-├── ConnectionFailed        no connection could be opened; nothing was sent
-├── ConnectionLost          the connection ended before the response was complete
-├── ResponseTimeout          the response did not arrive in time
+├── TransportError
+│   ├── ConnectionFailed    no connection could be opened; nothing was sent
+│   ├── ConnectionLost      the connection ended before the response was complete
+│   └── ResponseTimeout     the response did not arrive in time
 ├── InvalidResponse         the response did not come from SomaMemory
 ├── IncompatibleServer      the server has a different major version
 └── ApiError                the server responded with an error; each code has its own class

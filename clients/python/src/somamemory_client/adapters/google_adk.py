@@ -174,7 +174,7 @@ class SomaSessionService(BaseSessionService):
         return _values((await run_async(self._client, memories("keys", keys, self._states(app_name))))[0])
 
     async def append_event(self, session: Session, event: Event) -> Event:
-        """Append an event to the stored session and to `session`. If the event is already stored, do nothing."""
+        """Append an event to the stored session and to `session`. Ignore a partial event or one already stored."""
         if event.partial:
             return event
         place = {"namespace": self._events(session.app_name), "user_id": session.user_id, "session_id": session.id}

@@ -56,8 +56,8 @@ class SomaDocumentStore:
     def filter_documents(self, filters: Filter | None = None) -> list[Document]:
         """Return the documents that match, in the order in which they were written.
 
-        The service applies the filters, except comparisons of dates and filters on fields other than `meta`. These are
-        applied to the service's results.
+        The service applies the filters, except comparisons of dates and nested values, and filters on fields other than
+                `meta`. The adapter applies these exceptions to the service's results.
         """
         conditions, _ = _translated(filters) if filters else (None, True)
         documents = map(_document, self._list(conditions))
@@ -134,7 +134,7 @@ class SomaDocumentStore:
 
 @component
 class SomaDocumentRetriever:
-    """Find documents by meaning and keyword."""
+    """Finds documents by meaning and keyword."""
 
     def __init__(
         self,

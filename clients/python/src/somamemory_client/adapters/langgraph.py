@@ -2,9 +2,9 @@
 
     graph = builder.compile(store=SomaStore(Client()))
 
-Each item is stored as a memory. For example, the namespace `("users", "ada")` becomes `langgraph/users/ada`. An item's
-value is stored in the metadata as `value`, so that filters can use it. Searches use the strings in the value, or only
-those at `index`.
+Each item is stored as a memory. The namespace `("users", "ada")`, for example, becomes `langgraph/users/ada`. An item's
+value is stored in the metadata as `value`, so that filters can use it. Searches use all strings in the value, or only
+the strings at the paths in `index`.
 """
 
 from __future__ import annotations

@@ -150,7 +150,7 @@ class SomaConversationStore(ConversationStore):
     async def _history_id(
         self, record: ConversationRecord, new: Sequence[ConversationEntry], stored: types.MemoryOut | None
     ) -> str:
-        """Return the `session_id` for new entries: that of the history they continue or, without one, a new one."""
+        """Return the `session_id` for new entries: that of the history that they continue, or a new one."""
         if record.head_id is not None and record.head_id not in {entry.id for entry in new}:
             try:
                 head = await self._entry_memory(record.head_id)
