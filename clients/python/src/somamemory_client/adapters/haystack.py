@@ -57,7 +57,7 @@ class SomaDocumentStore:
         """Return the documents that match, in the order in which they were written.
 
         The service applies the filters, except comparisons of dates and nested values, and filters on fields other than
-                `meta`. The adapter applies these exceptions to the service's results.
+        `meta`. The adapter applies these exceptions to the service's results.
         """
         conditions, _ = _translated(filters) if filters else (None, True)
         documents = map(_document, self._list(conditions))
