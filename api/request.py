@@ -53,7 +53,8 @@ class Admission:
     running_tenant: UUID | None = None  # set while the request counts towards the tenant's concurrency
     quotas: tuple[Quota, ...] = ()
     attempt: Attempt | None = None  # set for a long request with an Idempotency-Key
-    # Tokens that the view has asked for in this run, and tokens taken for it so far. A view can run several times.
+    # Tokens that the view has requested in its current run, and tokens taken in all its runs, of which there can be
+    # several.
     charged: int = 0
     paid: int = 0
 

@@ -45,7 +45,7 @@ def admit(admission: Admission, caller: Caller, body_bytes: int = 0) -> None:
 def charge(request: Request, size: int, per: int) -> None:
     """Take one more token for every `per` units of work, once the size of the request is known. Raises RateLimited.
 
-    If the view runs again, only tokens that it has not paid for yet are taken.
+    If the view runs again, tokens that have already been taken are not taken again.
     """
     admission = request.admission
     if not settings.COSTS[admission.policy.kind]:

@@ -91,7 +91,7 @@ def delete(
 
 
 def _below(caller: Caller, name: str, purge: bool) -> list[str]:
-    """Return the namespaces to delete, by name. A purge also covers namespaces that contain only links."""
+    """Return the namespaces to delete, sorted. A purge includes namespaces that contain only links or link history."""
     found = set(namespaces.below(caller, name))
     for model in (Link, LinkVersion) if purge else ():
         found.update(islice(namespaces.names_in(caller, model, name), namespaces.MAX_BELOW + 1))

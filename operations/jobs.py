@@ -192,7 +192,7 @@ def _record_bug(job: Job, lease: uuid.UUID | None, error: Exception) -> None:
 
 
 def _fail(job: Job, lease: uuid.UUID | None, reason: str) -> None:
-    """End the job. The next steps of a rebuild first remove the generation that is not needed."""
+    """End the job. A rebuild first removes the generation that is no longer needed."""
     if job.kind == Kind.REBUILD and not rebuild.is_being_undone(job):
         job.data |= {"phase": rebuild.UNDO, "failed": reason, "attempts": 0}
         _settle(job, lease, error=reason)

@@ -175,7 +175,7 @@ def _list(name: str, default: Sequence[str] = ()) -> list[str]:
 
 
 def _hosts(name: str, default: Sequence[str]) -> list[str]:
-    """Return host names. They are compared with the host of each request, so a URL or a port would match none."""
+    """Return host names. Raises ConfigurationError for a URL or a port, which would never match a request's host."""
     host = r"\.?[a-z0-9-]+(?:\.[a-z0-9-]+)*|\[[0-9a-f:.]+\]"
     hosts = _list(name, default)
     for given in hosts:

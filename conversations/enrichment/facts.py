@@ -63,7 +63,7 @@ _CONTEXT_MESSAGES = 3
 _CONTEXT_TOKENS = 200  # maximum number of tokens in each context message
 _MESSAGE_OVERHEAD_TOKENS = 20
 _MAX_ANSWER_TOKENS = 4_000
-_MAX_REFUSED = 10  # maximum number of consecutive messages to skip; if more fail, the model does not work
+_MAX_REFUSED = 10  # maximum number of consecutive messages to skip; if more fail, the model itself does not work
 Kind = Chore.Kind
 
 
@@ -231,9 +231,9 @@ def _messages_at_once(chore: Chore) -> int:
 
 
 def _may_skip(chore: Chore, conversation: Conversation, window: _Window) -> bool:
-    """Return whether to ask about the next message after the model has refused this one alone.
+    """Return whether the model has failed on a single message, and can be asked about the next message instead.
 
-    The refused messages are skipped only when the model has answered about a later one. Otherwise, a model that rejects
+    Refused messages are skipped only once the model has responded to a later message. Otherwise, a model that rejects
     every request, for example because of a setting, would cause all messages to be skipped.
     """
     is_alone = _messages_at_once(chore) == 1
@@ -242,7 +242,7 @@ def _may_skip(chore: Chore, conversation: Conversation, window: _Window) -> bool
 
 def _next_window(caller: Caller, conversation: Conversation, chore: Chore) -> _Window:
     failures, most = _failures(chore), _messages_at_once(chore)
-    # From the first failure of a single message, each failure is that of one more message: see `_may_skip`.
+    # Once the model has failed on a single message, each further failure is that of another message. See `_may_skip`.
     refused = max(0, failures - MAX_MESSAGES.bit_length() + 1)
     begin = chore.turn + refused
     end = min(begin + most, conversation.last_turn)
@@ -254,7 +254,7 @@ def _next_window(caller: Caller, conversation: Conversation, chore: Chore) -> _W
             end = excerpt.turn - 1
             break
         messages.append(excerpt)
-    # After a failure, without context, because it may contain what the model refuses.
+    # After a failure, leave out the context, because it may contain what the model refuses.
     turns = range(0) if failures else range(max(1, begin - _CONTEXT_MESSAGES + 1), begin + 1)
     return _Window(refused, begin, end, messages, _excerpts(caller, conversation, turns, _CONTEXT_TOKENS))
 

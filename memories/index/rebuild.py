@@ -148,7 +148,7 @@ def _switch(job: Job) -> bool:
 
 
 def _undo(job: Job) -> bool:
-    """Retire the generation that is being built, if there is one. After the switch, only the old one is removed."""
+    """Retire the generation that is being built, if any. After the switch, only the old one has to be removed."""
     job.data["failed"] = job.data.get("failed", "cancelled")
     generations.retire_unfinished()
     if not _retired().exists():

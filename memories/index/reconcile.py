@@ -181,9 +181,10 @@ def of_tenant(generation: EmbeddingGeneration, tenant: UUID, report: Report, *, 
 
 
 def _parts(generation: EmbeddingGeneration, tenant: UUID, *, after: str | None = None) -> list[str]:
-    """Return the first digits of ids that divide the tenant's memories into parts, so that memory use is bounded.
+    """Divide the tenant's memories into parts by the first digits of their ids, so that memory use is bounded.
 
-    after: the last part of an earlier call that has been compared.
+    Returns the digits of each part.
+    after: the last part that has already been compared. Only later parts are returned.
     """
     if after is not None:
         digits, start = len(after), int(after or "0", 16) + 1
@@ -198,7 +199,7 @@ def _parts(generation: EmbeddingGeneration, tenant: UUID, *, after: str | None =
 def _compared(
     generation: EmbeddingGeneration, tenant: UUID, parts: Sequence[str], report: Report, *, repair: bool
 ) -> Iterator[str]:
-    """Compare parts of a tenant's memories, and yield each part afterwards."""
+    """Compare parts of a tenant's memories, and yield each part after its comparison."""
     rows = VectorEmbedding.all_tenants.filter(generation=generation, tenant_id=tenant)
     with index.of(generation).rebuilding(tenant) if repair and rows.exists() else nullcontext():
         for part in parts:
