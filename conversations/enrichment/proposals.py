@@ -80,7 +80,8 @@ def reject(caller: Caller, id: UUID) -> Proposed:
 def undo(caller: Caller, id: UUID) -> Proposed:
     """Reopen a proposal that was accepted or rejected.
 
-    Raises NotFound if the proposal does not exist, and Conflict if it is already open.
+    Raises NotFound if the proposal does not exist. Raises Conflict if it is open, or if it was accepted and one of its
+    facts has been deleted.
     """
     return _decide(caller, id, {State.ACCEPTED, State.REJECTED}, State.OPEN, _reinstate)
 
@@ -103,7 +104,7 @@ def record(caller: Caller, newer: Memory, older: Memory, reason: str, confidence
 
 
 def set_user(caller: Caller, conversation: Conversation) -> None:
-    """Set the user of all proposals about a conversation's facts. Must be called in a transaction."""
+    """Set the user of the proposals whose newer fact is in a conversation. Must be called in a transaction."""
     low, high = conversation.root.subtree
     facts = Memory.objects.for_tenant(caller.tenant).filter(namespace=FACTS)
     newer = facts.filter(coordinate_key__gte=low, coordinate_key__lt=high).values("id")
