@@ -81,7 +81,7 @@ def messages_by_external_id(request: Request, external_id: ExternalId, query: Qu
 
 @router.post("/conversations/by-external-id/{external_id}/messages", out={201: MessagesOut}, limited=True)
 def append_by_external_id(request: Request, external_id: ExternalId, body: MessagesBody) -> HttpResponse:
-    """Append messages to a conversation, identified by your own id: all of them or none."""
+    """Append messages to a conversation, identified by your own id, in one transaction."""
     added = services.append_by_external_id(request.caller, external_id, _new_messages(body.messages))
     return reply(presenters.appended(*added), 201)
 
@@ -162,7 +162,7 @@ def messages(request: Request, id: Id, query: Query[MessageListParams]) -> HttpR
 
 @router.post("/conversations/{id}/messages", out={201: MessagesOut}, limited=True)
 def append(request: Request, id: Id, body: MessagesBody) -> HttpResponse:
-    """Append messages: all of them or none. The response contains the added messages."""
+    """Append messages in one transaction. The response contains the added messages."""
     added = services.append(request.caller, id, _new_messages(body.messages))
     return reply(presenters.appended(*added), 201)
 

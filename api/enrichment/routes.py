@@ -103,7 +103,7 @@ def prune_suggestions(request: Request, query: Query[PruneParams]) -> HttpRespon
 
 @router.post("/prune/execute", out=ArchivedOut)
 def execute(request: Request, body: ConversationIdsBody) -> HttpResponse:
-    """Archive conversations: all of them or none."""
+    """Archive all of these conversations, or none."""
     archived = pruning.execute(request.caller, body.conversation_ids)
     return reply({"archived": len(archived), "conversation_ids": [str(row.id) for row in archived]})
 
@@ -122,7 +122,7 @@ def patch_upkeep(request: Request, body: UpkeepPatch) -> HttpResponse:
 
 @router.post("/prune/undo", out=RestoredOut, resumable=True)
 def undo(request: Request, body: ConversationIdsBody) -> HttpResponse:
-    """Restore archived conversations: all of them or none."""
+    """Make all of these archived conversations active again, or none."""
     restored = pruning.undo(request.caller, body.conversation_ids)
     return reply({"restored": len(restored), "conversation_ids": [str(row.id) for row in restored]})
 

@@ -1009,13 +1009,13 @@ export interface components {
        * @enum {string}
        */
       direction?: "out" | "in" | "both";
-      /** @description unique id */
+      /** @description id of the memory to start from */
       id?: string | null;
       /** @description include the memory at each address */
       include_memory?: boolean;
       /** @description maximum number of hops */
       k_hop?: number;
-      /** @description key of the memory: a name chosen by the caller, unique in the namespace */
+      /** @description key of the memory to start from */
       key?: string | null;
       /** @description number of items per page */
       limit?: number;

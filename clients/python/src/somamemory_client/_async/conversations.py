@@ -47,7 +47,7 @@ class AsyncConversations:
     async def append(
         self, messages: Sequence[types.MessageBody], *, id: str | None = None, external_id: str | None = None
     ) -> types.MessagesOut:
-        """Append messages to a conversation: all of them, or none."""
+        """Append messages to a conversation in one transaction."""
         operation, fields = _named("conversations.append", id, external_id)
         return await self._caller.fetch(types.MessagesOut, operation, {**fields, "messages": messages})
 

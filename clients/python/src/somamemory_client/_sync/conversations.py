@@ -48,7 +48,7 @@ class Conversations:
     def append(
         self, messages: Sequence[types.MessageBody], *, id: str | None = None, external_id: str | None = None
     ) -> types.MessagesOut:
-        """Append messages to a conversation: all of them, or none."""
+        """Append messages to a conversation in one transaction."""
         operation, fields = _named("conversations.append", id, external_id)
         return self._caller.fetch(types.MessagesOut, operation, {**fields, "messages": messages})
 
