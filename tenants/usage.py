@@ -20,9 +20,10 @@ import os
 import random
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from cachetools import TTLCache
@@ -42,7 +43,10 @@ FLUSH_S = 5.0
 REFRESH_S = 5.0
 BATCH = 1_000
 MICRO_USD_PER_CENT = 10_000
-
+_FREE_STRIPE = (
+    "coalesce((SELECT stripe FROM unnest(%s::int[]) AS stripe "
+    "WHERE pg_try_advisory_xact_lock(hashtext(%s), stripe) LIMIT 1), %s)"
+)
 
 Day = tuple[UUID, date]  # (tenant, day)
 
@@ -102,7 +106,7 @@ def add(tenant: Tenant, memories: int, bytes: int, *, enforced: bool = True) -> 
                 raise QuotaExceeded(
                     f"the tenant stores {max(0, before):,} {name} and its quota is {quota:,}; delete some first"
                 )
-    _add_to(tenant, _stripe(), memories, bytes)
+    _add_to_free_stripe(tenant, memories, bytes)
 
 
 def stored(tenant: Tenant) -> tuple[int, int]:
@@ -144,14 +148,33 @@ def recount_stale() -> None:
             recount(tenant)
 
 
+def _add_to_free_stripe(tenant: Tenant, memories: int, bytes: int) -> None:
+    """Add to this thread's stripe or, if another transaction has added to it, to another one.
+
+    If a writer waited for a stripe while it holds locks on other rows, it could cause a deadlock. SQLite has only one
+    writer at a time.
+    """
+    own = _stripe()
+    if connection.vendor == "postgresql":
+        stripes = [*range(own, STRIPES + 1), *range(1, own)]
+        _add(tenant, memories, bytes, _FREE_STRIPE, [stripes, f"usage of {tenant.id}", own])
+    else:
+        _add_to(tenant, own, memories, bytes)
+
+
 def _add_to(tenant: Tenant, stripe: int, memories: int, bytes: int) -> None:
+    _add(tenant, memories, bytes, "%s", [stripe])
+
+
+def _add(tenant: Tenant, memories: int, bytes: int, stripe: str, parameters: Sequence[Any]) -> None:
+    """Add to the stripe with the number that the SQL expression `stripe` returns."""
+    sql = (
+        f"INSERT INTO sfm_usage_stripes (tenant_id, stripe, memories, bytes) VALUES (%s, {stripe}, %s, %s) "  # noqa: S608 - constants
+        "ON CONFLICT (tenant_id, stripe) DO UPDATE SET memories = sfm_usage_stripes.memories + excluded.memories, "
+        "bytes = sfm_usage_stripes.bytes + excluded.bytes"
+    )
     with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO sfm_usage_stripes (tenant_id, stripe, memories, bytes) VALUES (%s, %s, %s, %s) "
-            "ON CONFLICT (tenant_id, stripe) DO UPDATE SET memories = sfm_usage_stripes.memories + excluded.memories, "
-            "bytes = sfm_usage_stripes.bytes + excluded.bytes",
-            [_id(tenant.id), stripe, memories, bytes],
-        )
+        cursor.execute(sql, [_id(tenant.id), *parameters, memories, bytes])
 
 
 def _reset_stripes() -> None:

@@ -15,9 +15,10 @@ from django.db import OperationalError, close_old_connections, connection, trans
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.postgresql import base
 
-from memories import namespaces
+from memories import namespaces, supersession
 from memories.models import Memory, VectorEmbedding
-from tenants import audit, keys
+from somamemory.db import sqlstate
+from tenants import audit, keys, usage
 from tenants.audit import sealing, verification
 from tenants.caller import Caller
 from tenants.models import Tenant
@@ -186,6 +187,41 @@ def test_a_real_deadlock_is_broken_and_both_writers_succeed(api: Api) -> None:
     assert not failed
     assert response.status_code == 200, response.content
     assert api.get("/memories/2").json()["memory"]["payload"] == {"text": "stored"}
+
+
+def test_the_count_of_the_storage_used_causes_no_deadlock(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One session has counted its change and will lock memory 2. The other has locked 2 and then counts its change."""
+    Tenant.objects.filter(id=api.tenant.id).update(quota_memories=100)
+    keys.forget_cached()
+    for name in ("1", "2"):
+        api.store(name, "before")
+    supersede, transient, retried = supersession.supersede, sqlstate.is_transient, []
+
+    def change() -> None:
+        api.patch("/memories/2", {"importance": 1})
+        connection.close()
+
+    other = threading.Thread(target=change)
+
+    def supersede_later(caller: Caller, superseding: Any, *reason: str) -> Any:
+        if superseding[0][1]:
+            other.start()
+            with elsewhere() as third, third.cursor() as cursor:
+                wait_for(lambda: waiting(cursor) or not other.is_alive())
+        return supersede(caller, superseding, *reason)
+
+    def note(error: OperationalError) -> bool:
+        retried.append(sqlstate.of(error))
+        return transient(error)
+
+    monkeypatch.setattr(usage, "_stripe", lambda: 1)
+    monkeypatch.setattr(supersession, "supersede", supersede_later)
+    monkeypatch.setattr(sqlstate, "is_transient", note)
+    response = api.patch("/memories/1", {"supersedes": [{"coord": "2"}]})
+    other.join()
+
+    assert (response.status_code, retried) == (200, [])
+    assert api.get("/memories/2").json()["memory"]["importance"] == 1
 
 
 @pytest.mark.parametrize(
