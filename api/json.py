@@ -40,7 +40,8 @@ def parse(raw: bytes) -> Any:
 
     Raises MalformedRequest if it is not JSON in UTF-8, and InvalidInput for NaN and infinities, numbers outside the
     range of float64 and int64, duplicate keys, NUL, lone surrogates, nesting deeper than 32 levels, and more than
-    500,000 values.
+    500,000 values. Each object in a list of the body, such as the items of a bulk request, may have 32 levels of its
+    own, because the same object may be a body on another route.
     """
     if _has_too_many_values(raw):
         raise InvalidInput("body", f"must not contain more than {MAX_VALUES:,} values; send several requests")
@@ -162,8 +163,11 @@ _decoder = _decoder_with(_exact_float)
 _rounding_decoder = _decoder_with(_rounded_float)
 
 
-def _check(value: Any, path: str, depth: int) -> None:
-    """Raise InvalidInput for text that a database cannot store, and for excessive nesting."""
+def _check(value: Any, path: str, depth: int, level: int = 0) -> None:
+    """Raise InvalidInput for text that a database cannot store, and for excessive nesting.
+
+    level: the number of objects and lists around the value.
+    """
     if isinstance(value, str):
         if problem := _problem(value):
             raise InvalidInput(path, problem)
@@ -173,13 +177,15 @@ def _check(value: Any, path: str, depth: int) -> None:
         if isinstance(value, dict):
             for name, item in value.items():
                 _check(name, "body" if path == "body" else path, depth)
-                _check(item, f"{path}.{_shorten(name)}" if path != "body" else _shorten(name), depth - 1)
+                at = f"{path}.{_shorten(name)}" if path != "body" else _shorten(name)
+                _check(item, at, depth - 1, level + 1)
         else:
             for index, item in enumerate(value):
                 # A list may have millions of items, so only the items that need a path get one.
                 kind = type(item)
                 if kind is dict or kind is list or (kind is str and _problem(item)):
-                    _check(item, f"{path}.{index}", depth - 1)
+                    is_item = kind is dict and level == 1
+                    _check(item, f"{path}.{index}", MAX_DEPTH if is_item else depth - 1, level + 1)
 
 
 def _problem(text: str) -> str:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from api.json import MAX_DEPTH, MAX_VALUES, parse
 from somamemory.errors import InvalidInput, MalformedRequest, SomaError
+from tests.conftest import Api, problem_of
 
 INT64 = 1 << 63
 
@@ -135,6 +136,29 @@ def test_nesting_is_taken_up_to_its_bound_and_no_deeper(opening: str, closing: s
     parse(text(MAX_DEPTH))
     with pytest.raises(InvalidInput, match="nested deeper than 32"):
         parse(text(MAX_DEPTH + 1))
+
+
+@pytest.mark.parametrize("member", ["payload", "metadata"])
+def test_a_memory_may_be_nested_as_deep_in_a_bulk_request_as_alone(api: Api, member: str) -> None:
+    def memory(coord: str, depth: int) -> dict[str, Any]:
+        return {"coord": coord, "payload": {}, member: json.loads('{"a":' * depth + "1" + "}" * depth)}
+
+    deepest, deeper = MAX_DEPTH - 1, MAX_DEPTH
+    assert api.post("/memories", memory("1", deepest)).status_code == 201
+    problem_of(api.post("/memories", memory("1", deeper)), 422, field="body")
+
+    response = api.post("/memories/bulk", {"items": [memory("2", deepest), memory("3", deepest)]})
+    assert response.status_code == 200, response.content
+    problem_of(api.post("/memories/bulk", {"items": [memory("2", deeper)]}), 422, field="body")
+
+
+def test_only_the_items_of_the_body_may_be_as_deep_as_a_body() -> None:
+    item = '{"a":[' * 16 + "1" + "]}" * 16
+
+    parse(f'{{"items":[{item}]}}'.encode())
+    for text in (f'{{"more":{{"items":[{item}]}}}}', f'{{"items":[[{item}]]}}', f'{{"items":[{{"items":[{item}]}}]}}'):
+        with pytest.raises(InvalidInput, match="nested deeper than 32"):
+            parse(text.encode())
 
 
 @pytest.mark.parametrize("item", [b"1", b'"a,b"', b"[]", b'"\\\\"', b'"\\","'])
