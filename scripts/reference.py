@@ -71,6 +71,7 @@ BODY = ("length_required", "payload_too_large", "unsupported_media_type")
 Route = tuple[str, str]  # the method and the path
 ONCE = ("still_running", "idempotency_key_reused")
 NULLABLE = ", or null"
+SIMPLE = re.compile(r"^(string|object|integer|number|boolean|coordinate|uuid)\b")
 
 
 # --- error codes
@@ -211,7 +212,8 @@ class Page:
     def simple(self, schema: Mapping[str, Any]) -> str:
         kind = schema.get("type", "JSON")
         if kind == "array":
-            return f"list of {self.kind(schema.get('items', {}))}" + span(schema, "minItems", "maxItems", " items")
+            items = SIMPLE.sub(r"\1s", self.kind(schema.get("items", {}))).replace("strings, ", "strings of ")
+            return f"list of {items}" + span(schema, "minItems", "maxItems", " items")
         if kind == "object":
             more = schema.get("additionalProperties")
             return f"object with {self.kind(more)} values" if isinstance(more, dict) and more else "object"
