@@ -51,7 +51,7 @@ class ConversationQuery:
 
 
 def in_folder(*any_of: str) -> Q:
-    """Return a condition for conversations in these folders or their subfolders. "" selects ones without a folder."""
+    """Return a condition for conversations in these folders or their subfolders. "" selects those without a folder."""
     named = [folder for folder in any_of if folder]
     condition = Q(place=folders.ROOT, folder="") if len(named) < len(any_of) else Q(pk__in=[])
     if len(named) == 1:

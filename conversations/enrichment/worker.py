@@ -87,8 +87,8 @@ def _give_back(chore: Chore, error: Exception, code: str) -> None:
 def finish(caller: Caller, id: UUID) -> Progress:
     """Extract all facts of a conversation now, unless another worker is already doing so.
 
-    Raises NotFound, LlmMissing, and the error of a failed step. Calling it again continues after the last completed
-    step.
+    Raises NotFound, LlmMissing, and the error of the last step if it failed. Calling it again continues after the last
+    completed step.
     """
     facts.request(caller, id)
     pending = queue.of(caller.tenant, id).filter(kind=Chore.Kind.FACTS, due_at__isnull=False)

@@ -154,7 +154,7 @@ def _first_terms(text: str, stop_words: frozenset[str]) -> list[str]:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """Split the text into pieces that together have the same terms.
+    """Split the text into pieces that together have the same terms as the text.
 
     Other threads have to wait while a piece is folded and split into words. For 1,000,000 characters at once, this took
     0.2 s.

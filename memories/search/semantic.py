@@ -96,7 +96,7 @@ class SemanticLeg:
     pending: list[Memory] = field(default_factory=list)  # the memories that are not in the index yet
     few: Few | None = None  # all memories that pass the filters, if there are only a few
     among: Ids | None = None  # if not None, the index compares only these memories
-    # If the nearest memories are examined first, the number of memories that a search for all that pass would scan.
+    # If the nearest memories are examined first: the number of memories to scan to find all that pass the filters.
     sampled_of: int = 0
     limit: int = 0
     vector: Vectors | None = None  # the query's vector, set by `candidates`
@@ -328,8 +328,8 @@ def start(caller: Caller, search: Search, stats: Stats, confirmation: Confirmati
 def _use_fields(leg: SemanticLeg, documents: int) -> None:
     """Choose how to search with filters that the full-text index can apply.
 
-    It finds the memories that may pass. If comparing all of them is cheaper than requesting so many hits that enough of
-    them are likely to pass, compare them.
+    The full-text index finds the memories that may pass. All of them are compared if that is cheaper than requesting so
+    many hits that enough hits are likely to pass.
     """
     selection, pool = leg.confirmation.selection, leg.search.pool
     source = selection.connection, leg.caller.tenant, leg.search.namespaces, selection.fields

@@ -172,7 +172,7 @@ class Client:
             with translating_errors("open"):
                 return self._open()
         except IndexUnavailable as error:
-            # An attempt to connect can take until its deadline, so no further requests must wait for one.
+            # An attempt to connect can take until its deadline, so other requests must not wait for it.
             self.breaker.open(f"{self._at.uri}: {error.detail}")
             raise
 
