@@ -17,7 +17,7 @@ NEIGHBOURS = 8
 
 @json_view
 def answer(request: HttpRequest, caller: Caller) -> Any:
-    """Return the `neighbours` closest in meaning to the requested memory, or None for them if it has no vector."""
+    """Return `neighbours`: the memories closest in meaning to the requested one, or None if it has no vector."""
     neighbours = similar(caller, selectors.inspect(caller, memory_id(request)), NEIGHBOURS)
     if neighbours is None:
         return {"neighbours": None}
