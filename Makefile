@@ -208,9 +208,13 @@ rm .venv/unfinished
 endef
 
 PYTHON_IS_FIT := import sys; sys.exit(1) if sys.version_info < (3, 11) else None
+CAN_CREATE := import venv; from ensurepip import bootstrap
+# With profile-guided optimisation, like the Pythons of distributions, but not those of pyenv unless configured.
+IS_OPTIMISED := from sysconfig import get_config_var; \
+    sys.exit(sys.base_prefix != '/usr' and '--enable-optimizations' not in str(get_config_var('CONFIG_ARGS')))
 
-# Sets $python to a Python that can create a virtual environment, or prints what to install.
-# Debian keeps ensurepip in python3-venv.
+# Sets $python to a Python that can create a virtual environment, or prints what to install. Without PYTHON=..., an
+# optimised Python is preferred. Debian keeps ensurepip in python3-venv.
 define find_python
 look() {
     for python in $(PYTHON) python3.13 python3.12 python3.11 python3 /usr/bin/python3; do
@@ -218,12 +222,16 @@ look() {
     done
     return 1
 }
-if ! look 'import venv; from ensurepip import bootstrap' && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+choose() {
+    if [ -z '$(PYTHON)' ] && look "$(CAN_CREATE); $(IS_OPTIMISED)"; then return 0; fi
+    look "$(CAN_CREATE)"
+}
+if ! choose && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "Installing python3-venv ..."
     export DEBIAN_FRONTEND=noninteractive
     { apt-get -qq update && apt-get -qq install -y --no-install-recommends python3-venv; } >/dev/null || true
 fi
-if ! look 'import venv; from ensurepip import bootstrap'; then
+if ! choose; then
     if look ''; then
         version="$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
         echo "Python $$version is installed without its venv module: apt-get install python$$version-venv" >&2
