@@ -217,7 +217,7 @@ def _at_its_address(
 
 
 def _find(caller: Caller, scope: str, namespace: str | None, name: Address) -> Memory | None:
-    """Return a memory with only its address and id loaded, even if it is deleted or expired, or None."""
+    """Return a memory, even a deleted or expired one, with only its address and id loaded. None if there is none."""
     return _rows(caller, scope, namespace, [name]).only("id", "namespace", "coordinate_key").order_by().first()
 
 

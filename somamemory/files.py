@@ -24,7 +24,7 @@ def create_privately() -> None:
 
 
 def make_private(folder: Path) -> list[str]:
-    """Remove other users' access to our own files in `folder`, but not in its subfolders. Return the changed names.
+    """Remove other users' access to our own files in `folder`, but not in its subfolders. Return their names.
 
     Earlier versions created them with the umask of the shell. Folders keep their mode, because it may be deliberate.
     """

@@ -208,7 +208,7 @@ class Scheduler:
         self._threads: dict[str, _JobThread] = {}
 
     def start(self) -> None:
-        """Start the threads. Call it after the fork."""
+        """Start the threads. Call this after the fork."""
         by_thread: dict[str, list[Periodic]] = {}
         for job in registered():
             if job.in_process() and job.every_s():

@@ -110,7 +110,7 @@ def add(tenant: Tenant, memories: int, bytes: int, *, enforced: bool = True) -> 
 
 
 def stored(tenant: Tenant) -> tuple[int, int]:
-    """Return (memories, bytes) from the stripes. Without a quota, these are the values of the last count."""
+    """Return (memories, bytes) from the stripes. Without a quota, they are the values of the last count."""
     sums = UsageStripe.objects.for_tenant(tenant).aggregate(memories=Sum("memories"), bytes=Sum("bytes"))
     return sums["memories"] or 0, sums["bytes"] or 0
 

@@ -1,7 +1,7 @@
 """The interface for expanding the best hits of a search to related memories, for example along links.
 
 The search does not depend on how memories are related. It passes the addresses and scores of its best hits to an
-expansion, and receives related addresses with scores. Like all candidates, these are then confirmed in the database
+expansion, and receives related addresses with scores. Like all candidates, they are then confirmed in the database
 with every filter.
 """
 

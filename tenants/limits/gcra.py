@@ -49,6 +49,6 @@ def wait_for(tokens: int, debt_s: float, limit: Limit) -> float:
 
 
 def granted(debts: Sequence[float], limits: Sequence[Limit], least: int, most: int) -> int:
-    """Return how many tokens all buckets can give, from `least` to `most`; 0 if one of them has fewer than `least`."""
+    """Return how many tokens every bucket can give, from `least` to `most`; 0 if any of them has fewer than `least`."""
     free = min(tokens_in(debt_s, limit) for debt_s, limit in zip(debts, limits, strict=True))
     return min(free, most) if free >= least else 0

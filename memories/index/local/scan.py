@@ -220,7 +220,7 @@ def _ranked(file: PointsFile, query: Vector, rows: Rows, limit: int) -> tuple[ND
 
 
 def _is_last(ids: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Return, for each row, whether it is the last one with its id. Others have been replaced during the search."""
+    """Return, for each row, whether it is the last one with its id. The others were replaced during the search."""
     by_id = np.lexsort((ids[:, 1], ids[:, 0]))  # a stable sort, so rows with the same id stay in their order
     last = np.ones(len(ids), np.bool_)
     last[by_id[:-1]] = (ids[by_id[1:]] != ids[by_id[:-1]]).any(axis=1)
