@@ -1,6 +1,6 @@
 """Messages: the turns of a conversation.
 
-The message of turn `t` is the memory at `[conversation number, t]` in the `conversations` namespace. Only this file
+The message at turn `t` is the memory at `[conversation number, t]` in the `conversations` namespace. Only this file
 depends on that address, on the layout of the payload, and on the fact that keys order a conversation's messages by
 turn.
 """
@@ -126,7 +126,7 @@ def in_conversation(caller: Caller, conversation: Conversation) -> QuerySet[Memo
 
 
 def at_turns(caller: Caller, conversation: Conversation, turns: Iterable[int]) -> QuerySet[Memory]:
-    """Return the live messages of the given turns that are in the database, in order."""
+    """Return the live messages at the given turns that are in the database, in order."""
     return at_keys(caller, [message_key(conversation.number, turn) for turn in turns])
 
 

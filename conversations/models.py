@@ -25,7 +25,7 @@ PINNED_IMPORTANCE = 10.0
 
 
 def problem_with_external_id(text: str) -> str | None:
-    """Return the problem with the external id of a conversation, or None if the id is valid."""
+    """Return the problem with a conversation's external id, or None if the id is valid."""
     if (problem := problem_with_id(text)) is not None:
         return problem
     if "/" in text:
@@ -46,7 +46,7 @@ PROPOSALS_USAGE_SQL = "SELECT 0 AS memories, COALESCE(SUM(bytes), 0) AS bytes FR
 
 
 class Conversation(UserOwned):
-    """A conversation. The message of turn `t` is the memory at `[number, t]` in the `conversations` namespace."""
+    """A conversation. The message at turn `t` is the memory at `[number, t]` in the `conversations` namespace."""
 
     class Status(models.TextChoices):
         ACTIVE = "active"
@@ -82,7 +82,7 @@ class Conversation(UserOwned):
     labelled_by = models.CharField(max_length=255, null=True)  # noqa: DJ001 - SQLite adds only a nullable column in place
     # Follows the status: archived conversations are `archived` or `cold`, all others are `active`.
     tier = models.CharField(max_length=16, choices=Tier.choices, default=Tier.ACTIVE, db_default=Tier.ACTIVE)
-    archived_at = models.DateTimeField(null=True)  # when it was archived or, if that was later, last read
+    archived_at = models.DateTimeField(null=True)  # when it was archived or last read, whichever is later
     bytes = models.PositiveIntegerField(default=0, db_default=0)  # counts towards the quota: see `size`
     external_id = KeyField(max_length=MAX_EXTERNAL_ID_LENGTH, null=True)  # the caller's own id for the conversation
     metadata = JsonField(default=dict)  # last column, because SQLite scans all columns before the one that it reads

@@ -102,7 +102,7 @@ def find(caller: Caller, id: UUID) -> Deleted:
 def restore(caller: Caller, id: UUID) -> Conversation:
     """Undo the deletion of a conversation, with its messages, summaries, facts and links.
 
-    Raises NotFound if there is no such deleted conversation or its retention period is over, Conflict if an older
+    Raises NotFound if there is no such deleted conversation or its retention period has ended, Conflict if an older
     release deleted it, another conversation now has its external id, or some of its messages have been purged, and
     ColdFileDamaged if its cold file is missing.
     """
@@ -166,7 +166,7 @@ def _reuse_file(caller: Caller, conversation: Conversation, since: datetime) -> 
 
 
 def forget_expired(limit: int = 1_000) -> int:
-    """Delete up to `limit` snapshots whose retention period is over. Return how many were deleted."""
+    """Delete up to `limit` snapshots whose retention period has ended. Return how many were deleted."""
     old = DeletedConversation.all_tenants.filter(deleted_at__lte=timezone.now() - _retention())
     rows = list(old.order_by("deleted_at")[:limit])
     tenants = Tenant.objects.in_bulk({row.tenant_id for row in rows})
@@ -178,7 +178,7 @@ def forget_expired(limit: int = 1_000) -> int:
 
 @transaction.atomic
 def forget(caller: Caller, row: DeletedConversation) -> None:
-    """Delete the row of a deleted conversation, the record of its import, and its messages' links and history.
+    """Delete the row of a deleted conversation, its import record, and its messages' links and history.
 
     Links and history are deleted explicitly, because a cold conversation's messages have no rows to cascade from.
     """
@@ -192,7 +192,7 @@ def forget(caller: Caller, row: DeletedConversation) -> None:
 
 
 def forget_imports(caller: Caller, id: UUID) -> None:
-    """Delete the records of the imports of a conversation. Must be called in the transaction that purges it."""
+    """Delete a conversation's import records. Must be called in the transaction that purges it."""
     imports = ImportedConversation.objects.for_tenant(caller.tenant).filter(conversation_id=id)
     usage.add(caller.tenant, 0, -sum(row.size() for row in imports))
     imports.delete()

@@ -47,7 +47,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Summary:
-    """Statistics of conversations. `folders` is sorted and has at most MAX_SUMMARY_FOLDERS entries."""
+    """Statistics about conversations. `folders` is sorted and has at most MAX_SUMMARY_FOLDERS entries."""
 
     count: int
     average_importance: float  # 0 if there are no conversations

@@ -152,7 +152,7 @@ def _appended(caller: Caller, id: UUID, messages: Sequence[NewMessage]) -> tuple
 def change(caller: Caller, id: UUID, changes: Json) -> Conversation:
     """Set `label`, `folder`, `status`, `importance` and the ids; merge `metadata` (RFC 7396).
 
-    A value of None restores a field's default. The messages, summaries and facts of the conversation get the same ids.
+    A value of None restores a field's default. The conversation's messages, summaries and facts get the same ids.
     """
     caller.require("write", [CONVERSATIONS])
     caller.require("read", [CONVERSATIONS])  # the response contains the conversation
@@ -181,7 +181,7 @@ def _changed(caller: Caller, id: UUID, changes: Json) -> Conversation:
 
 
 def _hand_down_ids(caller: Caller, conversation: Conversation) -> None:
-    """Copy the ids of a conversation to its messages, summaries and facts, and its user to their links."""
+    """Copy a conversation's ids to its messages, summaries and facts, and its user to their links."""
     tiers.refuse_cold(conversation)  # the messages of a cold conversation are in a file
     low, high = conversation.root.subtree
     for namespace in (CONVERSATIONS, SUMMARIES, FACTS):
@@ -263,16 +263,16 @@ def _purge_deleted(caller: Caller, id: UUID) -> bool:
 
 
 def _erase(caller: Caller, id: UUID, root: Coordinate, *, purge: bool) -> None:
-    """Delete all memories below a conversation's number, and its cold file.
+    """Delete all memories under a conversation's number, and its cold file.
 
-    This needs access to the data of all users, because the entities that the facts mention belong to no user.
+    This needs access to all users' data, because the entities that the facts mention belong to no user.
     """
     caller = caller.unlimited()
     mentioned = entities.mentioned(caller.tenant, root)
     for namespace in (CONVERSATIONS, SUMMARIES, FACTS):
         memories.delete_subtree(with_derived(caller).writing_reserved(), namespace, root, purge=purge)
-        # Remove the links of facts immediately: an entity exists only while a fact mentions it. A restore creates them
-        # again. The other links are removed together with the rows after the retention period.
+        # Remove the links of facts immediately: an entity exists only while a fact mentions it. A restore recreates
+        # them. The other links are removed together with the rows after the retention period.
         if purge or namespace == FACTS:
             links.forget_subtree(caller, namespace, root)
     entities.forget(with_derived(caller), mentioned, purge=purge)

@@ -29,7 +29,7 @@ BUDGET, DUPLICATE, EXCLUDED = "budget", "duplicate", "excluded"
 SHARPNESS = 8.0
 # Added to the number of tokens when values are compared per token, so that very short messages are not preferred only
 # because they are short. It does not count against the budget. On the development sets, values from 40 to 120 give the
-# same share of the evidence, within .001.
+# same share of the evidence, to within .001.
 ITEM_TOKENS = 80
 # Do not cut a message below this size, so that the remainder is worth reading.
 MIN_CUT_TOKENS = 32
@@ -100,7 +100,7 @@ def best_first(candidates: Iterable[Candidate]) -> list[Candidate]:
 
 
 def normalized(text: str) -> str:
-    """Return a text without case, punctuation and extra spaces, so that copies of a sentence compare equal."""
+    """Return the text case-folded, without punctuation or extra spaces, so that copies of a sentence compare equal."""
     words = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
     return " ".join(words) or " ".join(text.split())
 
@@ -117,7 +117,7 @@ class Distinct:
         self._similar_from = similar_from
         self._by_text: dict[str, Candidate] = {}
         self._distinct: set[UUID] = set()
-        self._owners: list[Candidate] = []  # the candidate of each row of `_units`, possibly a duplicate
+        self._owners: list[Candidate] = []  # the candidate for each row of `_units`; may be a duplicate
         self._units = np.zeros((0, 0), dtype=np.float32)
 
     def add(self, candidates: Sequence[Candidate]) -> tuple[list[Candidate], list[Rejected]]:

@@ -49,7 +49,7 @@ class ContextRequest:
 
     @property
     def ids(self) -> Ids:
-        """The ids that all messages and summaries of the context must have."""
+        """The ids that all messages and summaries in the context must have."""
         ids: Ids = {}
         if self.user_id is not None:
             ids["user_id"] = self.user_id

@@ -67,7 +67,7 @@ def _hashed(text: str) -> Coordinate:
 
 
 def mentioned(tenant: Tenant, root: Coordinate) -> list[str]:
-    """Return the keys of the entities mentioned by the facts below an address, including deleted facts.
+    """Return the keys of the entities mentioned by the facts under an address, including deleted facts.
 
     Reads the facts themselves, because deleted facts have no links.
     """
@@ -95,7 +95,8 @@ def forget_with(caller: Caller, removed: Sequence[Memory]) -> None:
             retention.remove(caller, facts)  # also removes their links, and calls this function with the facts
     lists = [memory.payload.get("entities") for memory in removed if memory.namespace == FACTS]
     if keys := {address(name).key for names in lists for name in names or ()}:
-        # Deleted entities have their own retention period, during which a conversation can be restored with them.
+        # Deleted entities have their own retention period, during which they can be restored together with a
+        # conversation.
         live = rows.filter(deleted_at=None, coordinate_key__among=_unmentioned(caller.tenant, sorted(keys)))
         retention.remove(caller, list(live))
 

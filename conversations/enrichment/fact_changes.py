@@ -19,7 +19,7 @@ from memories.selectors import live
 from tenants.caller import Caller
 
 CERTAIN, POSSIBLE = 0.8, 0.3
-MAX_COMPARED = 100  # maximum number of facts about one attribute that are compared, latest first
+MAX_COMPARED = 100  # maximum number of facts about one attribute that are compared, newest first
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ _CONTEXT_MESSAGES = 3
 _CONTEXT_TOKENS = 200  # maximum number of tokens in each context message
 _MESSAGE_OVERHEAD_TOKENS = 20
 _MAX_ANSWER_TOKENS = 4_000
-_MAX_REFUSED = 10  # maximum number of consecutive messages to skip; if more fail, the model itself does not work
+_MAX_REFUSED = 10  # maximum number of consecutive messages to skip; if more fail, the model itself is not working
 Kind = Chore.Kind
 
 
@@ -135,7 +135,7 @@ def address(conversation: Conversation, turn: int, index: int) -> Coordinate:
 
 
 def are_facts() -> Q:
-    """Return a condition for facts. The other memories in the namespace are entities, whose first number is 0."""
+    """Return a condition for facts. The other memories in the namespace are entities: their coordinates begin with 0."""
     return Q(namespace=FACTS, coordinate_key__gte=coordinates.encode([1.0]))
 
 
@@ -150,7 +150,7 @@ def withdraw(caller: Caller, ids: Sequence[UUID]) -> set[Address]:
 
 
 def _withdrawn(caller: Caller, ids: Sequence[UUID]) -> set[Address]:
-    """Run the transaction of `withdraw`. It needs access to the data of all users, because entities belong to none."""
+    """Run the transaction of `withdraw`. It needs access to all users' data, because entities belong to no user."""
     withdrawn = lookup.delete_many(caller.writing_reserved(), FACTS, ids)
     everyone = caller.unlimited()
     rows = Memory.objects.for_tenant(caller.tenant).filter(are_facts(), id__among=list(withdrawn))
@@ -222,10 +222,10 @@ def _failures(chore: Chore) -> int:
 
 
 def _messages_at_once(chore: Chore) -> int:
-    """Return the maximum number of messages in the next prompt: after each failure of the model, half as many.
+    """Return the maximum number of messages in the next prompt: half as many after each model failure.
 
-    The answer about fewer messages is shorter and more often valid. If the model refuses one message, it is still asked
-    about the messages before it.
+    An answer that covers fewer messages is shorter and more likely to be valid. If the model refuses one message, it is
+    still asked about the messages before it.
     """
     return max(1, MAX_MESSAGES >> _failures(chore))
 
@@ -242,7 +242,7 @@ def _may_skip(chore: Chore, conversation: Conversation, window: _Window) -> bool
 
 def _next_window(caller: Caller, conversation: Conversation, chore: Chore) -> _Window:
     failures, most = _failures(chore), _messages_at_once(chore)
-    # Once the model has failed on a single message, each further failure is that of another message. See `_may_skip`.
+    # Once the model has failed on a single message, each further failure concerns another message. See `_may_skip`.
     refused = max(0, failures - MAX_MESSAGES.bit_length() + 1)
     begin = chore.turn + refused
     end = min(begin + most, conversation.last_turn)
@@ -283,7 +283,7 @@ def _store(caller: Caller, chore: Chore, window: _Window, answers: Sequence[Fact
     by_turn = {excerpt.turn: excerpt for excerpt in window.messages}
     facts = _distinct(answer for answer in answers if answer.turn in by_turn)
     conversation = lock(caller, chore.conversation_id)
-    tiers.refuse_cold(conversation)  # if it is cold, the window may lack messages
+    tiers.refuse_cold(conversation)  # if it is cold, messages may be missing from the window
     current = queue.of(caller.tenant, conversation.id).select_for_update().filter(id=chore.id).first()
     if current is None or current.turn != window.begin - window.refused:
         return 0

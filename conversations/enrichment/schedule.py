@@ -46,8 +46,8 @@ def _due() -> list[tuple[Conversation, Tenant]]:
 def _summarize(conversation: Conversation, tenant: Tenant, should_stop: ShouldStop) -> int:
     """Summarise one conversation. A failure postpones only this conversation."""
     now = timezone.now()
-    # Compare `last_turn` in the update: a message added in the meantime is not summarised yet, so its due time must
-    # remain.
+    # Compare `last_turn` in the update: a message added in the meantime has not been summarised yet, so the
+    # conversation's due time must not be overwritten.
     unchanged = Conversation.objects.for_tenant(tenant).filter(id=conversation.id, last_turn=conversation.last_turn)
     if not unchanged.filter(summarise_at=conversation.summarise_at).update(summarise_at=now + _RETRY):
         return 0  # another worker has taken the conversation, or it has changed and is due again

@@ -81,7 +81,7 @@ def get(caller: Caller) -> tuple[Rules, Upkeep]:
 def change(caller: Caller, changes: Mapping[str, Any]) -> tuple[Rules, Upkeep]:
     """Change a tenant's policy. Setting a number of days to None restores the installation's default.
 
-    Raises InvalidInput if `archived_days` is not 0 although cold storage is not configured.
+    Raises InvalidInput if `archived_days` is not 0 and cold storage is not configured.
     """
     caller.require("admin", [CONVERSATIONS])
     if changes.get("archived_days") and not settings.COLD_STORAGE:

@@ -143,7 +143,7 @@ def _all_of(caller: Caller, ids: Sequence[UUID], *, for_update: bool = False) ->
 
 
 def _in(conversations: Sequence[Conversation]) -> Q:
-    """Return a condition for the memories of these conversations, as ranges of the index."""
+    """Return a condition for the memories of these conversations, as index ranges."""
     ranges = [
         Q(coordinate_key__gte=low, coordinate_key__lt=high)
         for low, high in (conversation.root.subtree for conversation in conversations)
@@ -159,7 +159,7 @@ def last_read(caller: Caller, conversations: Sequence[Conversation]) -> Mapping[
 
 
 def _covered(caller: Caller, conversations: Sequence[Conversation]) -> Mapping[str, int]:
-    """Return how many messages of each conversation are covered by its daily summaries."""
+    """Return how many of each conversation's messages its daily summaries cover."""
     days = memories.live(with_derived(caller), [SUMMARIES]).filter(_in(conversations), payload__level="daily")
     covered: dict[str, int] = {}
     for key, covers in days.values_list("coordinate_key", "metadata__covers"):

@@ -20,7 +20,7 @@ _LARGE_TOKENS = 20_000
 class Facts:
     """The properties of a conversation that the rule uses.
 
-    `importance` is 1 to 10; `covered` is the fraction of messages that summaries cover, 0 to 1.
+    `importance` is from 1 to 10; `covered` is the fraction of messages that summaries cover, from 0 to 1.
     """
 
     idle_days: float

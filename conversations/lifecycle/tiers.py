@@ -239,7 +239,7 @@ def _has_changed(caller: Caller, conversation: Conversation, rows: Sequence[Memo
 def thaw(caller: Caller, id: UUID) -> bool:
     """Restore the messages of a cold conversation to the database. Return whether this call restored them.
 
-    The conversation stays archived and counts as used now. Must not be called inside a transaction. Raises
+    The conversation stays archived and counts as having just been used. Must not be called inside a transaction. Raises
     ColdUnavailable, ColdFileDamaged.
     """
     if (cold := _read_file(caller.tenant, id)) is None:
@@ -317,7 +317,7 @@ def messages(caller: Caller, conversation: Conversation) -> Iterator[Memory]:
 def sweep(limit: int = 1_000) -> int:
     """Remove files that have been unused for the grace period. Return the number removed. Raises ColdUnavailable.
 
-    The order is random, so that a file that cannot be removed does not keep the others forever.
+    The order is random, so that a file that cannot be removed does not block the others forever.
     """
     old = ColdFile.all_tenants.filter(dropped_at__lte=timezone.now() - GRACE).order_by("?")
     files = list(old[:limit])

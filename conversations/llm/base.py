@@ -39,7 +39,7 @@ def completed(text: str, prompt_tokens: object, completion_tokens: object) -> Co
 
 
 class ChatModel(Protocol):
-    """A model that responds to a list of messages with a text.
+    """A model that responds to a list of messages with text.
 
     If a schema is given, the model is asked for JSON that matches it. The caller must validate the response.
     """
@@ -67,7 +67,7 @@ def estimated_tokens(text: str) -> int:
 
 
 def truncated(text: str, max_tokens: int) -> str:
-    """Return the beginning of a text, at most `max_tokens` long by estimate."""
+    """Return the beginning of a text, at most an estimated `max_tokens` tokens long."""
     if estimated_tokens(text) <= max_tokens:
         return text
     return text.encode()[: _BYTES_PER_TOKEN * max_tokens].decode(errors="ignore")

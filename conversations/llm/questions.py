@@ -23,7 +23,7 @@ Shape = TypeVar("Shape", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Answer(Generic[Shape]):
-    """A validated answer. `tokens` is the total for all prompts and answers, including a rejected answer."""
+    """A validated answer. `tokens` is the total for all prompts and answers, including any rejected answer."""
 
     value: Shape
     tokens: int

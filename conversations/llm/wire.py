@@ -43,7 +43,7 @@ class Wire:
         self._stopped = threading.Event()
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """Return the provider's parsed response. All attempts together take about `timeout_s` at most.
+        """Return the provider's parsed response. All attempts together take at most about `timeout_s`.
 
         Raises LlmUnavailable, LlmRefused, LlmAnswerInvalid.
         """

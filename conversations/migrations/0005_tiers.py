@@ -99,7 +99,7 @@ class Migration(migrations.Migration):
             name='archived_at',
             field=models.DateTimeField(null=True),
         ),
-        # Django would make the column NOT NULL, and on SQLite copy the table for that.
+        # Django would make the column NOT NULL and, on SQLite, copy the table to do so.
         migrations.SeparateDatabaseAndState(
             [migrations.RunPython(add, remove)],
             [migrations.AddField('conversation', 'tier', models.CharField(choices=[('active', 'Active'), ('archived', 'Archived'), ('cold', 'Cold')], db_default='active', default='active', max_length=16))],

@@ -1,4 +1,4 @@
-"""The size of a conversation without its messages, for quotas. The usage of every tenant is then counted again."""
+"""The size of a conversation without its messages, for quotas. Every tenant's usage is then recounted."""
 
 from django.db import migrations
 

@@ -1,7 +1,7 @@
 """Expression trees of full-text queries. Pure functions.
 
 Each node has two methods. `matches` decides whether a message matches. `clauses` returns what to look up in the index:
-only messages that contain all terms of one of the clauses can match. None means that any message can match.
+only messages that contain all terms of at least one clause can match. None means that any message can match.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Phrase:
 
 @dataclass(frozen=True)
 class Prefix:
-    """Letters with which a word must begin. `term` is the term that these letters would have if they were a word."""
+    """Letters with which a word must begin. `term` is the term that these letters would produce if they were a word."""
 
     letters: str
     term: str
@@ -161,5 +161,5 @@ def _rarest(terms: Iterable[str], frequency: Frequency) -> Clause:
 
 
 def _estimate(clause: Clause, frequency: Frequency) -> float:
-    """Return the highest possible number of messages that contain all terms of the clause."""
+    """Return the highest possible number of messages that contain all terms in the clause."""
     return min(frequency.get(term, _UNKNOWN) for term in clause)

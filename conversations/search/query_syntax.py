@@ -39,7 +39,8 @@ class WordQuery:
     """A parsed query.
 
     condition: the expression that a message must match.
-    ranked: the terms that add to the rank, phrases before words. Words with one of the `prefixes` add to it as well.
+    ranked: the terms that add to the rank, phrases before words. Words that begin with one of the `prefixes` also add
+    to it.
     any_word: whether a match on any one term is enough. If so, only the best matches need to be read.
     """
 
@@ -75,7 +76,7 @@ class WordQuery:
         return clauses
 
     def term_weights(self, stats: Stats) -> dict[str, float]:
-        """Return the weight of each term and each prefix. A prefix weighs as much as if its letters were a word."""
+        """Return the weight of each term and each prefix. A prefix is weighted as if its letters were a word."""
         weights = scoring.term_weights(self.terms, stats)
         ranked = {term: weights[term] for term in self.ranked if term in weights}
         return ranked | {str(prefix): weights[prefix.term] for prefix in self.prefixes}
@@ -169,7 +170,7 @@ class _Parser:
     """
 
     def __init__(self, query: str, analyse: _Analyse) -> None:
-        self._analyse = analyse  # for phrases; stop words outside of phrases are always dropped
+        self._analyse = analyse  # for phrases; stop words outside phrases are always dropped
         self._tokens = list(_TOKENS.finditer(query))
         _check_count("words, operators and parentheses", self._tokens, 4 * MAX_OPERANDS)
         self._at = 0

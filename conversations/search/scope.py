@@ -14,9 +14,9 @@ from memories import coordinates
 from memories.selectors import Places
 from tenants.models import Tenant
 
-# Up to this number of conversations, their messages are enumerated in the conditions of the query.
+# For up to this many conversations, the query's conditions enumerate the messages.
 _MAX_RANGES = 200
-# Up to this number of messages, all vectors are compared and the vector index is not used.
+# For up to this many messages, all vectors are compared, and the vector index is not used.
 _EXACT = 5_000
 
 

@@ -66,7 +66,7 @@ def _markdown(caller: Caller, query: ConversationQuery) -> Iterator[bytes]:
 def _conversations(caller: Caller, query: ConversationQuery) -> Iterator[Conversation]:
     """Yield the conversations, reading them page by page.
 
-    A single query would keep a transaction open for as long as the client downloads the file.
+    A single query would keep a transaction open until the client has downloaded the file.
     """
     rows = Conversation.objects.for_tenant(caller.tenant).filter(query.condition()).order_by("key")
     page = list(rows[:_PAGE])

@@ -29,7 +29,7 @@ _COMPRESSION = (
     zipfile.ZIP_STORED,
     zipfile.ZIP_DEFLATED,
 )  # LZMA reserves as much memory as the file requests, up to 4 GiB
-# For a damaged archive, `zipfile` also raises errors of the decompressor, and errors from invalid names and offsets.
+# For a damaged archive, `zipfile` also raises decompressor errors, and errors caused by invalid names and offsets.
 _DAMAGED = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, NotImplementedError, RuntimeError)
 _SUFFIX = re.compile(r"\.(md|markdown|txt|text)$", re.IGNORECASE)
 _MEMBER = re.compile(r"(?:.*/)?conversations(?:-\d+)?\.json")

@@ -1,7 +1,7 @@
 """Split a JSON file into conversations, as bytes, without reading the whole file into memory.
 
 A streaming JSON parser stops at the first error. Counting the brackets outside strings finds the end of each
-conversation even if it is invalid, and only needs memory for the longest conversation.
+conversation even if it is invalid, and needs memory only for the longest conversation.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import BinaryIO
 from conversations.transfer.formats.base import Broken
 
 CHUNK_BYTES = 1 << 18
-MAX_ELEMENT_BYTES = 32 * 1024 * 1024  # maximum per conversation; ChatGPT's longest conversations have a few megabytes
+MAX_ELEMENT_BYTES = 32 * 1024 * 1024  # maximum per conversation; ChatGPT's longest conversations are a few megabytes
 
 _BRACKET = re.compile(rb'["{}\[\]]')
 _REST_OF_STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
