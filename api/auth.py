@@ -78,14 +78,15 @@ def _enforce_policy(request: Request) -> None:
 def _await_body(request: Request) -> None:
     """Read the body before the request is charged.
 
-    If the body is slow, the server processes the request only up to this point, and again once the body has arrived.
+    If the body arrives slowly, the server processes the request only up to this point, and again once the body has
+    arrived.
     """
     if request.admission.takes_body and request.method != "GET":
         request.body  # noqa: B018 - reads it
 
 
 def _begin_deadline(request: Request) -> None:
-    """Restart the deadline, so that the time of a slow upload does not count.
+    """Restart the deadline, so that time spent on a slow upload does not count.
 
     Requests that change nothing are also stopped when their client disconnects. All requests that belong to an MCP
     message share a single deadline.
@@ -131,7 +132,7 @@ def token_of(request: HttpRequest) -> str:
     """Return the key as sent, or an empty string."""
     token: str
     scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
-    if scheme.lower() in ("bearer", "token"):  # clients of mem0 send the latter
+    if scheme.lower() in ("bearer", "token"):  # mem0 clients send the latter
         return token.strip()
     return str(request.META.get("HTTP_X_API_KEY", "")).strip()
 

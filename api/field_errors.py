@@ -49,15 +49,15 @@ _LENGTHS = {
 }
 _OUR_OWN = "value_error"
 _OTHER = "is not valid; see the API documentation for the type of this field"
-# Parts of a location that describe a step of pydantic, such as the union member that was tried.
+# Parts of a location that describe a step in pydantic's validation, such as the union member that was tried.
 _INTERNAL = re.compile(r"function-|constrained-|list\[|nullable")
 
 
 def field_errors(errors: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """Return `(field, message)` for up to MAX_ERRORS fields: the first error that pydantic lists for each.
 
-    For a union, pydantic tries every member and lists the errors of all of them. If one member accepts the type of the
-    value, the reader needs only the errors of that member.
+    For a union, pydantic tries every member and lists the errors of all of them. If one member accepts the value's
+    type, the reader needs only the errors of that member.
     """
     located = [(_path(error["loc"]), error) for error in errors]
     of_accepted_type = {

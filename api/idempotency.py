@@ -139,7 +139,8 @@ def _attempt(request: Request) -> Attempt | None:
 def _secret(request: Request) -> bytes:
     """Return the secret that protects the stored response: the API key, unless it belongs to a connected app.
 
-    A connected app gets a new secret for its key every few minutes, and must be able to repeat a request with it.
+    A connected app's key gets a new secret every few minutes. The app must be able to repeat a request with the new
+    one.
     """
     if request.caller.delegated:
         return salted_hmac("api.idempotency", str(request.caller.key_id), algorithm="sha256").digest()

@@ -222,7 +222,7 @@ class NamespaceParams(Params):
 
 
 class NamespacePrefix(BaseModel):
-    """A request with a `namespace` that can also select namespaces by a prefix."""
+    """A request with a `namespace` that can also select namespaces by prefix."""
 
     namespace_prefix: NamespaceName | None = None
 

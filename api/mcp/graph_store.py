@@ -88,7 +88,7 @@ def delete_relations(request: HttpRequest, relations: list[dict[str, Any]]) -> i
 
 
 def read(request: HttpRequest) -> Graph:
-    """Return up to MAX_READ entities of the namespace, their relations, and whether these are all."""
+    """Return up to MAX_READ entities in the namespace, their relations, and whether the result is complete."""
     query = {**_namespace(request), "key_prefix": _PREFIX, "limit": MAX_READ}
     page = send(request, "GET", "/memories", query=query)
     entities, relations, has_all_relations = _with_relations(request, page["items"])
@@ -178,7 +178,7 @@ def _names(request: HttpRequest, coords: list[str]) -> dict[str, str]:
 
 
 def _links(request: HttpRequest, coords: Sequence[str]) -> tuple[list[dict[str, Any]], bool]:
-    """Return the links at these coordinates, or at least MAX_RELATIONS if there are more, and whether these are all."""
+    """Return all links at these coordinates, or at least MAX_RELATIONS of them, and whether the result is complete."""
     found: dict[tuple[str, str, str], dict[str, Any]] = {}  # a link between coordinates in two batches is read twice
     for start in range(0, len(coords), MAX_COORDS):
         if len(found) >= MAX_RELATIONS:

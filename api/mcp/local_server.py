@@ -1,4 +1,4 @@
-"""Send MCP messages to the server of this data folder or, if no server is running, process them in this process.
+"""Send MCP messages to the server for this data folder or, if no server is running, process them in this process.
 
 Several processes can serve a data folder at the same time, because they share the database and the index. It is
 therefore safe to start a server later.

@@ -16,7 +16,7 @@ class Message:
     """An MCP message that is being processed.
 
     namespace: the namespace in the URL, which all tools use.
-    requests: how often the tools have sent each request to a route, by the hash of the request.
+    requests: how often the tools have sent each request to a route, keyed by the request's hash.
     headers: the headers for the response.
     """
 

@@ -20,7 +20,7 @@ class Unreachable(Exception):
 class RemoteServer:
     """The MCP endpoint of a server.
 
-    url: the URL of the server, such as `https://memory.example.com`, optionally with a path in front of `/mcp`.
+    url: the URL of the server, such as `https://memory.example.com`, optionally with a path before `/mcp`.
     path: the path of the endpoint, with its query.
 
     Raises ConfigurationError for a URL, key or tenant that cannot be sent.

@@ -48,9 +48,9 @@ def text_of(payload: dict[str, Any]) -> str:
 def within(items: Sequence[dict[str, Any]], max_tokens: int) -> tuple[list[dict[str, Any]], bool]:
     """Return the longest prefix of items whose JSON fits in the token budget, and whether it contains all items.
 
-    If even the first one is too long, it is returned with the beginning of its text and `truncated`.
+    If even the first one is too long, it is returned with only the beginning of its text, and with `truncated`.
     """
-    if len(orjson.dumps(items)) <= max_tokens:  # a token is at least one byte, so these need not be counted
+    if len(orjson.dumps(items)) <= max_tokens:  # a token is at least one byte, so there is no need to count tokens
         return list(items), True
     sizes = tokens.count(_countable(items, max_tokens))
     kept, used = 0, _MARKS
@@ -95,7 +95,7 @@ def _payload(payload: dict[str, Any]) -> dict[str, Any]:
 
 
 def _shortened(item: dict[str, Any], max_tokens: int) -> dict[str, Any]:
-    """Return the item with the beginning of its text, without its metadata, and without its key if that is long."""
+    """Return the item with the beginning of its text, without its metadata, and without its key if the key is long."""
     few: dict[str, Any] = {name: item[name] for name in ("id", "key", "score", "version", "created_at") if name in item}
     if _cost(few) > max_tokens / 2:
         few.pop("key", None)

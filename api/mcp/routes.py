@@ -54,7 +54,7 @@ def send(
     """Send a request to a route, and return the JSON of its response. Raises RouteError if the route returns an error.
 
     request: the MCP message.
-    path: the path below /api/v1, not percent-encoded.
+    path: the path under /api/v1, not percent-encoded.
     if_match: the version that the memory must have.
     if_absent: whether the memory must not exist yet.
     """

@@ -1,6 +1,6 @@
 """Serve MCP on standard input and output: one JSON-RPC message per line.
 
-Messages go to the server at a URL, to the server of this data folder, or to this process.
+Messages go to the server at a URL, to the server for this data folder, or to this process.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def connected(
 
     Raises ConfigurationError if the URL, the key or the tenant cannot be used.
 
-    url: the server's URL. Without one, messages go to the server of this data folder or, if none is running, to this
+    url: the server's URL. Without one, messages go to the server for this data folder or, if none is running, to this
     process, for which Django must be set up.
     """
     path = f"/mcp/{quote(namespace)}" if namespace else "/mcp"

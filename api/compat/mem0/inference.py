@@ -1,7 +1,7 @@
 """Requests with `infer=true` and a language model: the messages become a conversation, and the facts job extracts its
 facts.
 
-The event of such a request has the id of the conversation.
+The event of such a request has the conversation's id.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def list_with_filters(request: Request, query: Query[OlderPageParams], body: Own
     return _list_response(request, body.all_filters, query, body.output_format)
 
 
-# Other methods of this path are in `routes`.
+# Other methods for this path are in `routes`.
 @routes.router.get("/v1/memories/", out=None, limited=True)
 def list_memories(request: Request, query: Query[OlderListParams]) -> HttpResponse:
     return _list_response(request, query.owners, query, query.output_format)

@@ -157,7 +157,7 @@ class AddBody(Entities, Lenient):
     def said(self) -> list[tuple[str, str]]:
         """Return the role and the text of each message, except for system messages and empty messages.
 
-        Raises InvalidInput if no message is left.
+        Raises InvalidInput if no messages are left.
         """
         if isinstance(self.messages, str):
             return [("user", self.messages)]
@@ -230,7 +230,7 @@ class BatchDeleteBody(Lenient):
 
 
 class SourceParams(Params):
-    """`source` is the name of the client, sent by mem0's command line.
+    """`source` is the name of the client, sent by mem0's command-line tool.
 
     Older clients send the ids that `/v1/ping/` returned.
     """
