@@ -37,7 +37,7 @@ def key(text: str) -> Key:
     if any(unicodedata.category(character) == "Cc" for character in text):
         raise ValueError("must not contain control characters")
     if {".", ".."}.intersection(text.split(SEPARATOR)):
-        # Clients and proxies resolve these segments in the path of a URL, so a request would reach a different memory.
+        # Clients and proxies resolve these segments in a URL path, so a request would reach a different memory.
         raise ValueError("must not contain the segments '.' and '..'")
     return Key(text)
 

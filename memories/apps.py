@@ -1,4 +1,4 @@
-"""Register the memories' database functions and signal handlers with Django."""
+"""Register the database functions and signal handlers of the memories app with Django."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def placed(caller: Caller, namespace: str, items: Sequence[Prepared]) -> list[Pr
 
 
 def without_conflicts(caller: Caller, items: Sequence[NewMemory | SomaError]) -> list[NewMemory | SomaError]:
-    """Replace each item that `placed` or `refuse_coordinates_of_others` would reject with its Conflict.
+    """Return the items, with a Conflict in place of each that `placed` or `refuse_coordinates_of_others` would reject.
 
     The others can then be stored. Reads the database only if an item has a key or the caller is limited to a user.
     """
@@ -56,7 +56,7 @@ def refuse_coordinates_of_others(caller: Caller, namespace: str, places: Collect
 
 
 def _of_others(caller: Caller, namespace: str, places: Collection[str]) -> set[str]:
-    """Return the coordinates that the caller cannot use because they belong to another user."""
+    """Return the coordinates that the caller cannot use because they belong to other users."""
     if caller.user_id is None or not places:
         return set()
     everyone = Memory.objects.for_tenant(caller.unlimited().tenant)
@@ -100,9 +100,9 @@ def _has_another_key(at: Coordinate) -> Conflict:
 
 
 class _Owners:
-    """The coordinates of the memories that have the keys of a batch.
+    """The coordinates of the memories that have the keys in a batch.
 
-    They include the coordinates of deleted memories, of other users' memories, and of earlier items of the batch.
+    They include the coordinates of deleted memories, of other users' memories, and of earlier items in the batch.
     """
 
     def __init__(self, caller: Caller, namespace: str, keyed: Sequence[NewMemory]) -> None:

@@ -17,7 +17,7 @@ from tenants.caller import Caller
 
 @may_read_replica
 def stats(caller: Caller) -> dict[str, Any]:
-    """Return the counts for the caller's tenant, or only for the namespaces that its API key can access."""
+    """Return the counts for the caller's tenant, or for the namespaces to which the caller's API key is limited."""
     caller.require("read")
     memories = Memory.objects.for_tenant(caller.tenant)
     if caller.namespaces:

@@ -23,7 +23,7 @@ MAX_DELETED = 10_000
 
 @dataclass(frozen=True)
 class Deletion:
-    """The number of memories that were deleted, or would be in a dry run.
+    """The number of memories that were deleted or, in a dry run, would be deleted.
 
     is_complete: whether no other memories match.
     """

@@ -34,7 +34,7 @@ _CHUNK = 5_000
 # With SQLite, if a region has more memories than this, all memories in the namespace are read.
 FEW = 20_000
 # The maximum number of memories that one map counts. With SQLite, they are counted in this process, which takes 60
-# bytes each.
+# bytes per memory.
 MAX_COUNTED = 2_000_000
 
 

@@ -80,7 +80,7 @@ def forget(caller: Caller, memories: Sequence[Memory]) -> None:
 
 
 def forget_subtree(caller: Caller, namespace: str, root: Coordinate) -> None:
-    """Remove the history of the memories at an address and below it, even if they are in cold storage.
+    """Remove the history of the memories at or below an address, even if they are in cold storage.
 
     Must be called in the transaction that purges the memories.
     """
@@ -92,7 +92,7 @@ def forget_subtree(caller: Caller, namespace: str, root: Coordinate) -> None:
 
 
 def _versions(caller: Caller) -> QuerySet[MemoryVersion]:
-    """Return the earlier versions of all users, because a memory may have belonged to another user."""
+    """Return all users' earlier versions, because a memory may have belonged to another user."""
     versions: QuerySet[MemoryVersion] = MemoryVersion.objects.for_tenant(caller.unlimited().tenant)
     return versions
 

@@ -63,7 +63,7 @@ def filled(rows: Sequence[Memory], source: QuerySet[Memory] | Callable[[], Query
 
 
 def in_order(source: QuerySet[Memory], field: str, values: Sequence[object]) -> list[Memory | None]:
-    """Return the memory (or None) with each value of a unique field. The list ends when one response would be full."""
+    """Return the memory (or None) for each value of a unique field. The list ends when one response would be full."""
     outlines = {getattr(row, field): row for row in rows_of(outline(source.filter(**{f"{field}__among": set(values)})))}
     count = fitting(outlines[value].size if value in outlines else 0 for value in values)
     rows = [outlines[value] for value in dict.fromkeys(values[:count]) if value in outlines]
@@ -74,7 +74,7 @@ def in_order(source: QuerySet[Memory], field: str, values: Sequence[object]) -> 
 def pages(source: QuerySet[Memory], field: str, most: int) -> Iterator[list[Memory]]:
     """Yield all rows in the order of a unique field, page by page.
 
-    A page has at most `most` rows, and at most the size of one response.
+    A page has at most `most` rows and is at most as large as one response.
     """
     after: object = None
     while True:

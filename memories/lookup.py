@@ -1,6 +1,6 @@
 """Find memories by their coordinates, keys or ids, and change them.
 
-A coordinate or a key needs a namespace; if none is given, it is `default`. An id does not: without a namespace, it
+A coordinate or a key needs a namespace; if none is given, `default` is used. An id does not: without a namespace, it
 finds a memory in any namespace that the caller can access. Changes are made by `services`, at the coordinate that was
 found, and only if the same memory is still there.
 """
@@ -217,7 +217,7 @@ def _at_its_address(
 
 
 def _find(caller: Caller, scope: str, namespace: str | None, name: Address) -> Memory | None:
-    """Return a memory, even a deleted or expired one, with only its address and id loaded. None if there is none."""
+    """Return a memory, even a deleted or expired one, with only its address and id loaded, or None."""
     return _rows(caller, scope, namespace, [name]).only("id", "namespace", "coordinate_key").order_by().first()
 
 

@@ -44,7 +44,7 @@ class KeyField(models.CharField):  # type: ignore[type-arg]
 
 
 class JsonField(models.JSONField):
-    """JSON whose numbers have the same float64 or int64 values when they are read as when they were stored.
+    """JSON whose numbers have the same float64 or int64 values when read as when stored.
 
     PostgreSQL's jsonb writes 1e300 as an integer of 301 digits. If that were read as a Python int, it could not be sent
     to a client.
@@ -63,7 +63,7 @@ class JsonField(models.JSONField):
             return super().from_db_value(value, expression, connection)
         try:
             return payloads.decode(value)
-        except json.JSONDecodeError:  # contains NaN or a lone surrogate, stored by a release that did not reject these
+        except json.JSONDecodeError:  # contains NaN or a lone surrogate, stored by a release that did not reject them
             return super().from_db_value(value, expression, connection)
 
 
@@ -181,7 +181,7 @@ class Memory(MemoryColumns):
             models.Index(
                 fields=["tenant", "namespace", "memory_type", "deleted_at", "expires_at"], name="sfm_memories_type"
             ),
-            # The following indexes leave out memories without a value: most have none, and no query looks for these.
+            # The following indexes leave out memories without a value, as most have none and no query looks for them.
             models.Index(
                 fields=["tenant", "namespace", "importance"],
                 name="sfm_memories_importance",
@@ -358,7 +358,7 @@ class VectorEmbedding(Leased, TenantOwned):
     wanted_version = models.PositiveIntegerField()
     indexed_version = models.PositiveIntegerField(null=True)  # None if the memory is not in the index
     vector = models.BinaryField(null=True)  # float32, little endian, `generation.dimension` numbers
-    text_hash = models.BinaryField(null=True, max_length=32)  # SHA-256 of the text from which `vector` was made
+    text_hash = models.BinaryField(null=True, max_length=32)  # SHA-256 of the text from which `vector` was computed
     own = models.BooleanField(default=False)  # whether the caller supplied `vector`; if so, there is no `text_hash`
     due_at = models.DateTimeField(null=True)
     attempts = models.PositiveSmallIntegerField(default=0)
@@ -372,7 +372,7 @@ class VectorEmbedding(Leased, TenantOwned):
             models.UniqueConstraint(fields=["tenant", "generation", "memory"], name="sfm_embedding_of_memory"),
         ]
         indexes = [
-            # The index begins with the generation, so that finding its due rows does not scan those of another one.
+            # The index begins with the generation, so that finding one generation's due rows does not scan another's.
             models.Index(
                 fields=["generation", "due_at"], name="sfm_embeddings_queue", condition=models.Q(due_at__isnull=False)
             ),

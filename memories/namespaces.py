@@ -36,7 +36,7 @@ _LAST = "~"  # sorts after every character that a namespace can contain
 
 @dataclass(frozen=True)
 class Listed:
-    """A namespace and its number of live memories. If `is_exact` is false, there are more than that number."""
+    """A namespace and its number of live memories. If `is_exact` is false, there are more than that."""
 
     name: str
     memories: int
@@ -50,7 +50,7 @@ class Page:
 
 
 def covers(prefix: str, namespace: str) -> bool:
-    """Return whether a prefix covers a namespace: whether the namespace is the prefix itself or below it."""
+    """Return whether a prefix covers a namespace, that is, whether the namespace is the prefix itself or below it."""
     stem = prefix.removesuffix("/")
     return namespace == stem or namespace.startswith(stem + "/")
 
@@ -196,7 +196,7 @@ def _groups(caller: Caller, prefix: str | None, depth: int | None, after: str) -
 
 
 def _exists(caller: Caller, name: str) -> bool:
-    """Return whether there is such a namespace and the caller can access it."""
+    """Return whether the namespace exists and the caller can access it."""
     allowed = not caller.namespaces or name in caller.namespaces
     return allowed and Memory.objects.for_tenant(caller.tenant).filter(namespace=name).exists()
 

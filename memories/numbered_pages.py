@@ -1,7 +1,7 @@
 """Numbered pages, newest memories first, for clients that do not use cursors.
 
-Reading a page also reads all rows before it, and counting reads all rows that match, so clients should prefer lists
-with cursors.
+Reading a page also reads all rows before it, and counting reads all rows that match, so clients should prefer
+cursor-based lists.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ORDER = ("-created_at", "namespace", "coordinate_key")
 
 @dataclass(frozen=True)
 class NumberedPage:
-    """A page of memories. `count` is the number of memories that match, on all pages together."""
+    """A page of memories. `count` is the number of memories that match, across all pages."""
 
     count: int
     items: Sequence[Memory]

@@ -22,7 +22,7 @@ class Owner:
     """A user, agent, session or app, with its number of memories.
 
     first: when the oldest of these memories was created.
-    last: when one of them was last changed.
+    last: when any of them was last changed.
     """
 
     field: str

@@ -11,7 +11,7 @@ import orjson
 
 Json = dict[str, Any]
 
-# If a payload has any of these fields, they are the text of the memory, in this order.
+# If a payload has any of these fields, they make up the memory's text, in this order.
 TEXT_FIELDS = ("title", "summary", "text", "content")
 MAX_TEXT_LENGTH = 32_768
 _SPEAKER_FIELDS = ("name", "speaker", "role")

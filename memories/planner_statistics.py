@@ -31,14 +31,14 @@ _DISTINCT = {
     "generation_id": 1,
     "memory_type": 2,
     "importance": 10,
-    # These columns are nearly always NULL, unless they come first in an index, which then leaves out NULL.
+    # These columns are nearly always NULL, except in indexes that begin with them, which leave out NULL.
     "deleted_at": 1,
     "expires_at": 1,
     "archived_at": 1_000,
     "user_id": 1_000,
     "agent_id": 100,
     "session_id": 10_000,
-    # These are columns of conversations.
+    # These columns belong to the tables of the conversations app.
     "status": 3,
     "tier": 3,
     "label": 1_000,

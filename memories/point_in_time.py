@@ -1,8 +1,8 @@
 """Read memories as they were at an earlier time (`as_of`).
 
 A version was current from its own `updated_at` until the `updated_at` of the next version. Current rows and earlier
-versions are read in one statement, so a concurrent change cannot hide a memory. Purged memories also disappear from the
-past.
+versions are read in one statement, so a concurrent change cannot hide a memory. Purged memories are also removed from
+the history.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def _outlines(arms: Arms) -> QuerySet[Any, Row]:
 
 
 def in_order(caller: Caller, arms: Arms, field: str, values: Sequence[Any]) -> list[Memory | None]:
-    """Return the memory (or None) with each value of a unique field. The list ends when one response would be full."""
+    """Return the memory (or None) for each value of a unique field. The list ends when one response would be full."""
     rows = {row[field]: row for row in _outlines(filtered(arms, Q(**{f"{field}__in": list(values)})))}
     count = fitting(rows[value]["size"] if value in rows else 0 for value in values)
     chosen = [rows[value] for value in dict.fromkeys(values[:count]) if value in rows]

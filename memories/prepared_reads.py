@@ -50,7 +50,7 @@ def memory_at(connection: BaseDatabaseWrapper, tenant: Tenant, namespace: str, k
 def page(connection: BaseDatabaseWrapper, shape: PageShape, tenant: Tenant, values: Mapping[str, Any]) -> list[Memory]:
     """Return the rows of a page as an outline (see `large_rows`), with the columns that `index_state` needs.
 
-    values: the values of the lookups, and the position of the cursor as `key` and `moment`.
+    values: the values of the lookups, and the cursor's position as `key` and `moment`.
     """
     generation, now = generations.active().id, timezone.now()
     shape = replace(shape, limited=tenant.only_user is not None)

@@ -1,10 +1,10 @@
-"""Read counts: how often and when a memory was last read, without a write per read.
+"""Record how often each memory has been read, and when it was last read, without a write per read.
 
 Each read increments a counter in this process. Without Redis, a thread writes the counts to the database every few
 seconds. With Redis, a thread adds them to shared totals every second, and a periodic task writes these to the database.
 
-Counts that are not yet in the database are lost if the process or Redis dies. A process loses the counts of up to one
-second, or of up to `SOMA_ACCESS_INTERVAL_S` without Redis; Redis loses those of up to `SOMA_ACCESS_INTERVAL_S`. If the
+Counts that are not yet in the database are lost if the process or Redis dies. A process loses the counts of at most
+one second or, without Redis, of `SOMA_ACCESS_INTERVAL_S`; Redis loses those of at most `SOMA_ACCESS_INTERVAL_S`. If the
 connection to Redis breaks, one batch may be counted twice. Memory use is bounded: once `MAX_MEMORIES` are counted,
 reads of other memories are not counted until the next write-back.
 """
@@ -64,7 +64,7 @@ def flush() -> None:
 
 
 def _writes_back_itself() -> bool:
-    """Return whether this process writes its counts to the database. If not, a Celery worker does so for all."""
+    """Return whether this process, instead of a Celery worker, writes its counts to the database."""
     return not (caching.shared() and settings.INDEXER == "celery")
 
 

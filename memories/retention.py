@@ -19,7 +19,7 @@ from tenants.caller import Caller
 from tenants.models import Tenant
 
 BATCH = 500
-BATCH_BYTES = 32 * 1024 * 1024  # the maximum size of several memories in a batch; one memory can have 10 MiB
+BATCH_BYTES = 32 * 1024 * 1024  # the maximum size of several memories in a batch; a single memory can take 10 MiB
 Forget = Callable[[Caller, Sequence[Memory]], None]
 
 _others: list[Forget] = []
@@ -62,7 +62,10 @@ def _purge_batch(old: QuerySet[Memory]) -> int:
 
 
 def batch_of(rows: QuerySet[Memory]) -> list[Memory]:
-    """Return the next rows, without their terms: at most BATCH rows, and BATCH_BYTES unless there is only one."""
+    """Return the next rows, without their terms.
+
+    There are at most BATCH rows and, unless there is only one, at most BATCH_BYTES.
+    """
     chosen: list[int] = []
     total = 0
     for seq, size in rows.values_list("seq", "size")[:BATCH]:

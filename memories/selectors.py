@@ -68,12 +68,12 @@ class Narrowing:
 
     @property
     def index_can_apply_all(self) -> bool:
-        """Return whether the vector index can apply all conditions: whether there is none except the memory type."""
+        """Return whether the vector index can apply all conditions: it can if there are none except on the type."""
         return self == Narrowing(memory_type=self.memory_type)
 
     @property
     def is_empty(self) -> bool:
-        """Return whether every memory meets the conditions, such as when there are none or only an empty AND."""
+        """Return whether every memory meets the conditions, for example because there are none or only an empty AND."""
         return replace(self, filters=None) == Narrowing() and (self.filters is None or constant(self.filters) is True)
 
     def of(self, caller: Caller) -> Narrowing:

@@ -81,9 +81,10 @@ def reinstate(caller: Caller, newer: Memory, older: Memory, valid_to: datetime |
 
 
 def without_problems(caller: Caller, items: Sequence[NewMemory | SomaError]) -> list[NewMemory | SomaError]:
-    """Replace each item that `supersede` would reject with the InvalidInput, so that the others can be stored.
+    """Return the items, with an InvalidInput in place of each that `supersede` would reject.
 
-    The superseded memories must already exist. Raises InvalidInput if there are more than `MAX_IN_BATCH` of them.
+    The others can then be stored. The superseded memories must already exist. Raises InvalidInput if there are more
+    than `MAX_IN_BATCH` of them.
     """
     results = list(items)
     new = [(at, item) for at, item in enumerate(items) if isinstance(item, NewMemory) and item.supersedes]
@@ -205,7 +206,7 @@ def _save(
         memory.updated_at = history.moment_after([memory])
         memory.written_by = caller.actor
     row_locks.save([], memories, ["valid_to", *row_locks.VERSION])
-    outbox.enqueue(memories)  # without vectors, because these stay the same
+    outbox.enqueue(memories)  # without vectors, because they stay the same
     usage.add(caller.tenant, 0, sum(memory.size for memory in memories))
     changes = [
         Change(memory.coordinate.text, before[memory.coordinate_key], audit_state.state(memory)) for memory in memories

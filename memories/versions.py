@@ -57,7 +57,7 @@ def page(caller: Caller, rows: QuerySet[Memory], limit: int, cursor: str | None 
     )
     sizes = [row.size for row in newest]
     sizes += older.order_by("-version").values_list("size", flat=True)[: limit + 1 - len(newest)]
-    count = max(fitting(sizes), min(2, len(sizes)))  # includes one more, to compare with, unless it is the oldest
+    count = max(fitting(sizes), min(2, len(sizes)))  # one more, to compare with, except after the oldest
     found = [*newest, *older.defer("terms").order_by("-version")[: count - len(newest)]]
     shown = count if count == len(sizes) <= limit else count - 1
     items = [_version(row, before) for row, before in zip(found, [*found[1:], None], strict=True)][:shown]

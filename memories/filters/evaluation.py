@@ -70,7 +70,7 @@ class Row:
 
 
 def matches(tree: str, payload: str, metadata: str, *given: int) -> bool:
-    """Return whether a row matches a tree, which is in the form that `dumps` writes. Used as an SQLite function."""
+    """Return whether a row matches a tree in the form that `dumps` writes. Used as an SQLite function."""
     if not _turn.acquire(timeout=deadline.left_s(_LONGEST_TURN_S)):
         raise deadline.exceeded()
     try:
@@ -143,7 +143,7 @@ def _holds_item(items: Sequence[object], operand: object) -> bool:
 def _equal(value: object, operand: object) -> bool:
     if _is_number(value) and _is_number(operand):
         one, other = cast(float, value), cast(float, operand)
-        # Numbers with equal decimal values are also equal floats. Floats are compared first because that is quicker.
+        # Numbers with equal decimal values are also equal as floats. Floats are compared first because that is quicker.
         return float(one) == float(other) and decimal_of(one) == decimal_of(other)
     return type(value) is type(operand) and value == operand and isinstance(value, str | bool | None)
 

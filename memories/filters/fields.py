@@ -1,6 +1,6 @@
 """Terms for SQLite's full-text index, with which it finds the memories that may pass a filter.
 
-The index contains a term per top-level field of a payload or metadata whose key is simple and whose value is a
+The index contains a term for each top-level field of a payload or metadata whose key is simple and whose value is a
 short string, a number, true, false or null. The triggers of migration 0014_indexed_fields write these terms, in the
 same form that `term` returns. A document that is too large has a single term instead. PostgreSQL has indexes on the
 documents themselves (see `filters.postgresql`).
@@ -16,7 +16,7 @@ from itertools import product
 from memories.filters.grammar import And, Filter, Leaf, Or
 from memories.filters.tree import replaced, simplest
 
-Clause = tuple[str, ...]  # terms that a memory must all contain, as in `search.term_index`
+Clause = tuple[str, ...]  # terms, all of which a memory must contain, as in `search.term_index`
 _MAX_CLAUSES = 20  # with more clauses, reading the rows is as fast
 _SIMPLE_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _LONGEST_TEXT = 64

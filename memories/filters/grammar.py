@@ -80,7 +80,7 @@ _JSON_COLUMNS = ("payload", "metadata")
 def parse(raw: object) -> Filter:
     """Parse the `filters` of a request into a tree.
 
-    Raises InvalidInput if they are not valid. Its field gives the position of the problem.
+    Raises InvalidInput if they are not valid. The error's field shows where the problem is.
     """
     return _Parser().group(raw, "filters", depth=1)
 

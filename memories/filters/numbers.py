@@ -3,7 +3,7 @@
 The value of a number is the decimal number in its JSON text, as in PostgreSQL's jsonb. SQLite stores the same text but
 reads it as a float, which changes some values: 1.152921504606847e+18, the JSON text of 2.0**60, becomes
 1152921504606846976 instead of 1152921504606847000. The functions in this module return operands with which SQLite's
-comparison is correct nevertheless.
+comparisons are nevertheless correct.
 """
 
 from __future__ import annotations

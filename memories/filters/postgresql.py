@@ -152,7 +152,7 @@ def _json_contains(document: Sql, part: object) -> Sql:
 def _array_of_json(operands: Iterable[object]) -> str:
     """Return the operands as a jsonb[] literal.
 
-    It is not left to psycopg, which does not quote the JSON text null in a list, so SQL would read it as NULL.
+    psycopg is not used for this, because it does not quote the JSON text null in a list, so SQL would read it as NULL.
     """
     # JSON and array literals escape quotes and backslashes in the same way, and the inner `dumps` returns only ASCII.
     return "{" + ",".join(json.dumps(json.dumps(operand)) for operand in operands) + "}"

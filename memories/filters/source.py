@@ -1,4 +1,4 @@
-"""Conditions on the source of a memory, or on one of its fields: `source` and `source.kind`."""
+"""Conditions on a memory's source (`source`), or on one of the source's fields, such as `source.kind`."""
 
 from __future__ import annotations
 

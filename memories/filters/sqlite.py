@@ -17,7 +17,7 @@ from memories.filters.numbers import decimal_of, nearest_float, numbers_in, plac
 from memories.filters.sql import Sql, by_type, listed, of_tree, sql, value_of
 from memories.filters.tree import on_json
 
-# The maximum total size of a row's documents, in characters, for evaluation in SQL. Larger ones: see `evaluation`.
+# The maximum total size of a row's documents, in characters, for evaluation in SQL. For larger ones, see `evaluation`.
 SMALL = 65_536
 # For up to this many conditions on a value, it is faster to extract the value for each of them, because a level of
 # subqueries costs 2 µs per row.

@@ -70,7 +70,7 @@ def close_all_but(collections: Iterable[str]) -> None:
 
 
 def close_all() -> None:
-    """Close every client, such as before the process exits."""
+    """Close every client, for example before the process exits."""
     with _lock:
         for index in _open.values():
             index.close()

@@ -21,7 +21,7 @@ _lock = threading.Lock()
 
 
 def check(tenant: Tenant) -> None:
-    """Raise IndexBacklog while more than `MAX_BACKLOG` memories of the tenant await indexing.
+    """Raise IndexBacklog if more than `MAX_BACKLOG` memories of the tenant await indexing.
 
     Each process checks at most once every two seconds and reads no more rows than the limit. Rows for a generation
     that is still being built do not count.

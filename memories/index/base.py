@@ -78,7 +78,7 @@ class VectorIndex(Protocol):
     remote: bool
 
     def upsert(self, tenant: UUID, points: Sequence[Point]) -> None:
-        """Insert points, and replace points with the same id. Raises `DimensionMismatch` or `UnusableVector`."""
+        """Insert points, replacing any points with the same ids. Raises `DimensionMismatch` or `UnusableVector`."""
 
     def search(
         self, tenant: UUID, vector: Vector, where: Where, limit: int, *, fresh: bool = False, hasty: bool = False

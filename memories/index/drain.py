@@ -206,8 +206,8 @@ def _write(generation: EmbeddingGeneration, jobs: Iterable[_Job]) -> None:
 def _finish(jobs: list[_Job], lease: uuid.UUID | None) -> None:
     """Record the outcome of each job and release its row. If all jobs succeeded, this takes a single statement.
 
-    Rows that a writer has locked are processed last, each in its own transaction. A transaction that has locked some
-    rows while it waits for others could deadlock with a writer that locks many.
+    Rows that a writer has locked are processed last, each in its own transaction. A transaction that holds locks on
+    some rows while it waits for others could deadlock with a writer that locks many.
     """
     left = _settle(jobs, lease)
     if not left:

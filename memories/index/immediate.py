@@ -210,7 +210,7 @@ def _index_again(batch: Unsettled) -> None:
     found = {(generation, tenant, memory): (version, row) for generation, tenant, memory, version, row in stored}
     changed = [row for key, (version, row) in found.items() if batch.get(key, version) != version]
     with transaction.atomic():
-        # A row that is locked now is being changed by a writer, which makes it due itself.
+        # A row that is locked now is being changed by a writer, which will make the row due.
         free = rows.filter(id__among=changed).select_for_update(skip_locked=True).values_list("id", flat=True)
         rows.filter(id__among=list(free)).update(due_at=timezone.now())
     purged: defaultdict[tuple[UUID, UUID], list[UUID]] = defaultdict(list)

@@ -1,4 +1,4 @@
-"""Notify the indexer after a commit that there is work.
+"""After a commit, notify the indexer that there is work.
 
 `SOMA_INDEXER` selects the indexer: a thread of this process, a Celery worker, or another process that needs no
 notification. If the broker is down, publishing a message to it takes seconds, so a request does not publish messages

@@ -31,7 +31,7 @@ def enqueue(memories: Sequence[Memory], vectors: Known | None = None, *, replace
     """Queue these memories for indexing, and reset the backoff after earlier failures.
 
     vectors: the vectors that are already known, by the id of the memory.
-    replaced: whether the memories have been replaced as a whole, so that vectors supplied by callers earlier are
+    replaced: whether the memories have been replaced as a whole, so that vectors that callers supplied earlier are
       obsolete.
     """
     again = ["wanted_version", "due_at", "attempts", "error"]

@@ -1,4 +1,4 @@
-"""Lease, read and settle outbox rows, for the drain. Each of these takes one statement, or a few on SQLite."""
+"""Lease, read and settle outbox rows, for the drain. Each operation takes one statement, or a few on SQLite."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ def take(generation: EmbeddingGeneration, duration: timedelta, limit: int) -> li
             cursor.execute(f"SELECT EXISTS (SELECT 1 {_DUE})", due)
             if not cursor.fetchone()[0]:
                 return []
-        # The limit is part of the text, because for a parameter, PostgreSQL would assume a tenth of the rows.
+        # The limit is part of the SQL text, because if it were a parameter, PostgreSQL would assume a tenth of the
+        # rows.
         cursor.execute(
             f"WITH due AS (SELECT id {_DUE} ORDER BY due_at LIMIT {limit:d} {skipping}) "  # noqa: S608
             "UPDATE sfm_vector_embeddings SET lease = %s, lease_until = %s "

@@ -35,7 +35,7 @@ from somamemory.errors import ConfigurationError, EmbedderUnavailable
 CHECK, ROWS, EMBED, COMPARE, SWITCH, RETIRE, UNDO = (
     "check", "rows", "embed", "compare", "switch", "retire", "undo",
 )  # fmt: skip
-# The old generation is kept for this much longer than the lifetime of caches, for searches that have begun with it and
+# The old generation is kept for this much longer than the cache lifetime, for searches that have begun with it and
 # for writes that are being committed.
 GRACE_S = 15
 STEP_S = 0.5
@@ -214,7 +214,7 @@ def _rows_are_gone(old: EmbeddingGeneration, progress: dict[str, Any]) -> bool:
 def _swept(job: Job) -> bool:
     """Fill in missing rows of the new generation once more, and return whether this pass has finished.
 
-    This finds the memories of writes that took longer than the lifetime of any cache.
+    This finds memories whose writes took longer than the lifetime of any cache.
     """
     if not job.data.get("swept"):
         last, _ = outbox.fill(_generation(job, "new"), job.data["after"])

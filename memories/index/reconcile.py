@@ -109,7 +109,7 @@ def repair_all(*, only_lost: bool = False) -> Report:
     collections may belong to another installation with the same prefix, so they are left to the operator's `reconcile
     --repair`.
 
-    The order of tenants and of their parts is random, so that runs that are ended by the time limit of a Celery worker
+    The order of tenants and of their parts is random, so that runs that are cut short by a Celery worker's time limit
     leave out different memories.
     """
     report, generation = Report(), generations.active()
@@ -255,7 +255,8 @@ def _part(generation: EmbeddingGeneration, tenant: UUID, prefix: str, report: Re
         some = ids[start : start + outbox.BATCH]
         rows = outbox.rows_of(generation).filter(tenant_id=tenant, memory_id__among=some)
         now_known |= _known(tenant, rows, Memory.all_tenants.filter(id__among=some))
-    # Report only memories whose state in the database is still the same. Others have been written or indexed meanwhile.
+    # Report only memories whose state in the database is still the same. Others have been written or indexed in the
+    # meantime.
     certain = {id: now_known.get(id, NOTHING) for id in ids if now_known.get(id, NOTHING) == known.get(id, NOTHING)}
     for kind in KINDS:
         report.note(kind, tenant, (id for id in certain if suspects[id] == kind))
@@ -266,8 +267,8 @@ def _part(generation: EmbeddingGeneration, tenant: UUID, prefix: str, report: Re
 def _repair(generation: EmbeddingGeneration, tenant: UUID, wrong: dict[UUID, _Known], held: dict[UUID, int]) -> None:
     """Repair the differences: put points back into the index, or queue the memories for indexing.
 
-    Points are deleted only if their memory no longer exists, or if their version is higher than that of the memory,
-    which happens after a backup has been restored. (An engine never replaces a point with a lower version.)
+    Points are deleted only if their memory no longer exists, or if their version is higher than the memory's, which
+    happens after a backup has been restored. (An engine never replaces a point with a lower version.)
     """
     unknown = [id for id, state in wrong.items() if state.row is None and state.version is None]
     later = [id for id, state in wrong.items() if state.version is not None and held.get(id, 0) > state.version]

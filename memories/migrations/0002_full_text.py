@@ -2,7 +2,7 @@
 
 Both databases index the same words (`Memory.terms`, which `memories.search.analyzer` computes) and one word for the scope
 (tenant and namespace), so that a query reads only entries of its own scope, whatever other tenants have stored. The word
-for the scope begins with a character that no word of a text can contain.
+for the scope begins with a character that no word in a text can contain.
 """
 
 from django.db import migrations

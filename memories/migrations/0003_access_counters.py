@@ -1,7 +1,7 @@
 """Add the number of times that a memory has been read, and the time of the last read.
 
-Both databases use ADD COLUMN, so no row is rewritten, and the previous version can still insert rows. For a column that
-is not null, Django would rebuild the table on SQLite, which would remove its triggers.
+Both databases use ADD COLUMN, so no row is rewritten, and the previous version can still insert rows. For a NOT NULL
+column, Django would rebuild the table on SQLite, which would remove its triggers.
 """
 
 from django.db import migrations, models

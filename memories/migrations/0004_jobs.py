@@ -1,4 +1,4 @@
-"""Create the table of jobs, and indexes of the outbox that begin with the generation."""
+"""Create the table of jobs, and indexes on the outbox that begin with the generation."""
 
 import django.db.models.deletion
 import django.utils.timezone

@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 from somamemory.db.migration_operations import AddIndexOnline, RunOnPostgreSQL
 
-# Indexes for conditions of equality in payload and metadata: see memories.filters.
+# Indexes for equality conditions on payload and metadata: see memories.filters.
 JSON_INDEXES = {
     column: [
         f"DROP INDEX CONCURRENTLY IF EXISTS sfm_memories_{column}",  # in case an interrupted attempt left one behind

@@ -1,9 +1,9 @@
 """Let each term in the full-text index begin with its scope, which identifies a tenant and a namespace.
 
-SQLite: a query reads only the entries of its own namespaces. Before, it intersected the entries of each term with the
-list of all memories in the namespace, which took most of a search's time with 100,000 memories. The frequency of a term
-is now the number of its entries. Each scope has a number, which is never reused, and keeps its counts of memories and
-words.
+SQLite: a query reads only the entries of its own namespaces. Previously, it intersected the entries of each term with
+the list of all memories in the namespace, which took most of a search's time with 100,000 memories. The frequency of a
+term is now the number of its entries. Each scope has a number, which is never reused, and keeps its counts of memories
+and words.
 
 PostgreSQL: new entries go straight into the index instead of a pending list, which every search would have to read until
 it is merged. An index on a sample, a sixteenth of each namespace by random id, is used to estimate how frequent terms are.

@@ -31,7 +31,7 @@ TERMS = " || ".join(
         *(FIELDS.replace("{column}", column) for column in ("payload", "metadata")),
     ]
 )
-SCOPE = "sfm_memory_terms_scopes.id"  # qualified, because json_each has a column named id, too
+SCOPE = "sfm_memory_terms_scopes.id"  # qualified, because json_each also has a column named id
 ENTER = scoped.ENTER.replace(scoped.SCOPED.format(row="new", scope="id"), TERMS.format(row="new", scope=SCOPE))
 LEAVE = scoped.LEAVE.replace(scoped.SCOPED.format(row="old", scope="id"), TERMS.format(row="old", scope=SCOPE))
 CHANGED = " OR ".join(f"old.{name} <> new.{name}" for name in ("terms", "payload", "metadata", "namespace", "tenant_id"))

@@ -102,7 +102,7 @@ def terms(text: str) -> list[str]:
 
 
 def query_terms(text: str) -> tuple[list[str], bool]:
-    """Return the first `MAX_QUERY_TERMS` distinct terms of a query, and whether these are all of its terms."""
+    """Return the first `MAX_QUERY_TERMS` distinct terms of a query, and whether they are all of its terms."""
     distinct = distinct_terms(text)
     return distinct[:MAX_QUERY_TERMS], len(distinct) <= MAX_QUERY_TERMS
 
@@ -215,7 +215,7 @@ def _split_unspaced(word: str) -> Iterator[str]:
     A part in the scripts of `_UNSPACED` is split into overlapping pairs of characters, unless it is a single character.
     Any other part is one term.
     """
-    # Splitting at a capturing group yields parts in scripts with and without spaces, in turn.
+    # Splitting at a capturing group yields parts in scripts with and without spaces alternately.
     for position, part in enumerate(_UNSPACED.split(word)):
         if position % 2 == 0 or len(part) == 1:
             if part:

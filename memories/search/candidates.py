@@ -39,7 +39,7 @@ class Candidate:
     vector: bytes | None = field(repr=False)  # None if the similarity is known, or the memory is not in the index yet
     similarity: float | None = None  # None if the memory has no vector
     graph: float = 0.0  # the score from an expansion
-    neighbours: float = 0.0  # the amount of BM25 that adjacent memories add
+    neighbours: float = 0.0  # the BM25 score that adjacent memories add
     mark: Mark = term_marks.NONE
     matched: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0), repr=False)  # `scoring.saturations`
     user_id: str | None = None

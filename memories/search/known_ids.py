@@ -3,8 +3,8 @@
 SQLite's full-text index returns `seq`, but the vector index needs ids. Reading an id from its row takes 1.2 µs, because
 rows are large. Looking it up in this cache takes 0.04 µs.
 
-Entries are never outdated, because a memory's `seq` and id never change, and SQLite does not use the `seq` of a deleted
-memory again. A migration that rebuilds the table of memories must therefore preserve its row in `sqlite_sequence`.
+Entries are never outdated, because a memory's `seq` and id never change, and SQLite does not reuse the `seq` of a
+deleted memory. A migration that rebuilds the table of memories must therefore preserve its row in `sqlite_sequence`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _read(connection: BaseDatabaseWrapper, seqs: Sequence[int]) -> IdHalves:
         cursor.execute(_IDS, [json.dumps(seqs)])
         rows = cursor.fetchall()
     ids = halves([id for _, id in rows])
-    if not connection.in_atomic_block:  # if the transaction is rolled back, SQLite uses the same `seq` again
+    if not connection.in_atomic_block:  # if the transaction is rolled back, SQLite reuses the `seq`
         found = np.array([seq for seq, _ in rows], np.uint64)
         with _lock:
             _allocated()[found % np.uint64(SLOTS)] = np.column_stack((found, ids))

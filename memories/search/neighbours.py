@@ -104,7 +104,7 @@ def _next_to(candidate: Candidate) -> Iterator[Address]:
 
 @lru_cache(10_000)
 def _around(digits: str) -> Sequence[str]:
-    """Return the encoded numbers that are one or two less or greater than an encoded number."""
+    """Return the encoded numbers that differ from an encoded number by one or two."""
     number = coordinates.last_number(digits)
     return [coordinates.with_last_number(digits, number + by) for by in SHARES if number + by != number]
 

@@ -73,7 +73,7 @@ class Search:
         return next((size for size in POOLS if self.offset + self.top_k <= size // 2), POOLS[-1])
 
     def effective_weights(self) -> Weights:
-        """Return the weights for the mode, with the overrides applied. Raises InvalidInput if these are not valid."""
+        """Return the weights for the mode, with the overrides applied. Raises InvalidInput if they are not valid."""
         weights = dict(self.weights)
         for part, mode in (("keyword", SEMANTIC), ("semantic", KEYWORD)):
             if self.mode == mode and weights.get(part):

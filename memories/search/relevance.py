@@ -1,7 +1,7 @@
 """Estimate the relevance of hits: the probability that the hits answer the query, scaled by the score of each hit.
 
-The probability depends on the best candidates. It does not depend on the weights of the parts of a score, and hardly on
-the length of the query. Its constants were fitted by logistic regression on questions about three kinds of
+The probability depends on the best candidates. It does not depend on the weights of a score's components, and hardly
+depends on the length of the query. Its constants were fitted by logistic regression on questions about three kinds of
 conversations. Half of the questions cannot be answered from the conversation. To fit the constants again:
 `python -m benchmarks.relevance FOLDER --fit`.
 """

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from memories.search import occurrences, term_marks
 from memories.search.analyzer import content_terms
 
-# k1 and b are Anserini's defaults, which were chosen for short passages. On turns of a dialogue without context, recall
+# k1 and b are Anserini's defaults, which were chosen for short passages. On dialogue turns without context, recall
 # is 1 percentage point higher than with Lucene's 1.2 and 0.75; with context, it is equal.
 K1 = 0.9
 B = 0.4  # for memories of up to SHORT terms on average; see `length_normalisation`

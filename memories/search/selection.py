@@ -4,7 +4,7 @@ The condition of a search (its tenant, namespaces and filters) becomes part of e
 filters for each search, and the rest of the condition only once for all searches of the same shape.
 
 Each statement starts from the candidate rows, by term or by id, and checks the condition only for these rows.
-Otherwise, PostgreSQL would read the whole namespace while it has no statistics, such as right after a bulk import.
+Otherwise, PostgreSQL would read the whole namespace while it has no statistics, for example right after a bulk import.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ _POSTGRESQL_AT = """
 class Selection:
     """The memories that a search can return, as a condition compiled for the database that the search reads from.
 
-    query: returns the same memories as a query.
+    query: a function that returns the same memories as a queryset.
     fields: clauses such that every memory that passes the filters contains all terms of at least one
       (`filters.fields`). They are empty if the index cannot find these memories.
     """
@@ -262,10 +262,9 @@ def _where(query: Query, connection: BaseDatabaseWrapper) -> tuple[str, Sequence
 
 @cache
 def _reading(vendor: str) -> tuple[str, list[str], Conversions, int]:
-    """Return what is needed to read whole memories.
+    """Return the parts that are needed to read whole memories.
 
-    These are the SQL of the columns, the names of their attributes, their conversions, and the index of the `size`
-    column.
+    The parts are the SQL of the columns, their attribute names, their conversions, and the index of the `size` column.
     """
     connection = next(found for found in connections.all() if found.vendor == vendor)
     fields = [field for field in Memory._meta.concrete_fields if field.name != "terms"]

@@ -3,7 +3,7 @@
 If only a few memories pass the filters, all of them are compared with the query, which gives exact results. A local
 index compares them; if the index is remote, this module does so, with vectors from the database. With filters on the
 payload or metadata, finding these few memories may require a scan, so such a search examines the nearest memories
-first. If enough of these pass, the result is exact as well. On SQLite, if the full-text index can apply the filters
+first. If enough of them pass, the result is exact as well. On SQLite, if the full-text index can apply the filters
 (`filters.fields`), the few memories are found without a scan.
 
 Archived memories are not in the index, so their vectors are always read from the database. Neither leg finds them
@@ -296,7 +296,7 @@ class SemanticLeg:
 def _usable_index() -> Iterator[None]:
     try:
         yield
-    except ConfigurationError as error:  # for example, the index has another dimension than the embedder
+    except ConfigurationError as error:  # for example, the index and the embedder have different dimensions
         log.error("the vector index cannot be used", extra={"reason": str(error)})
         raise IndexUnavailable("the vector index cannot be used; see the server's log for the reason") from error
 
@@ -329,7 +329,7 @@ def _use_fields(leg: SemanticLeg, documents: int) -> None:
     """Choose how to search with filters that the full-text index can apply.
 
     The full-text index finds the memories that may pass. All of them are compared if that is cheaper than requesting so
-    many hits that enough hits are likely to pass.
+    many hits that enough of them are likely to pass.
     """
     selection, pool = leg.confirmation.selection, leg.search.pool
     source = selection.connection, leg.caller.tenant, leg.search.namespaces, selection.fields

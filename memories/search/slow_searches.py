@@ -1,4 +1,4 @@
-"""Keep the recent slow searches of this process, with the duration of each step but without the text of the query."""
+"""Keep the recent slow searches of this process, with the duration of each step but without the query's text."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def statistics(tenant: Tenant, namespaces: Sequence[str], terms: Sequence[str]) 
 
 
 def _of_user(tenant: Tenant, namespaces: Sequence[str], terms: Sequence[str]) -> Stats:
-    """Return the statistics of only the user's own memories, so that a score does not reveal words of other users.
+    """Return the statistics of only the user's own memories, so that a score does not reveal other users' words.
 
     If there are many memories, only the latest are counted, and each term is assumed to occur in at least one memory.
     """

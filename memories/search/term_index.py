@@ -4,7 +4,7 @@ The database updates the index in the transaction of each change. Both databases
 A query reads only entries of its own tenant and namespaces:
 
 - SQLite: each term begins with the number of its scope, which identifies a tenant and a namespace. The table of scopes
-  also keeps the number of memories and of words. The index also contains terms for fields (`filters.fields`).
+  also keeps the numbers of memories and words. The index also contains terms for fields (`filters.fields`).
 - PostgreSQL: the entry of each memory also contains a word that identifies its scope.
 
 No quoting is needed: a term contains only letters and digits (`search.analyzer`), and a namespace contains no quotes or
@@ -25,7 +25,7 @@ from memories.index.base import IdHalves
 from memories.search import known_ids
 from tenants.models import Tenant
 
-# Terms that a memory must all contain. A term that ends with a star is a prefix.
+# Terms, all of which a memory must contain. A term that ends with a star is a prefix.
 Clause = tuple[str, ...]
 PREFIX = "*"
 # If the namespaces contain more memories than this, PostgreSQL estimates their number and the frequency of frequent
@@ -109,7 +109,8 @@ def matching(
     The table expression is named sfm_memories. On SQLite, all of the memories belong to the tenant and the namespaces.
     On PostgreSQL, the caller must check both.
 
-    fields: more clauses, for SQLite only. If there are any, the memories must also contain all terms of one of these.
+    fields: more clauses, for SQLite only. If there are any, the memories must also contain all terms of at least one of
+      them.
     """
     if connection.vendor == "sqlite":
         expression = f"({_of_sqlite(clauses)}) AND ({_of_sqlite(fields)})" if fields else _of_sqlite(clauses)
@@ -142,7 +143,7 @@ def ids(
 
 
 def newest_first(connection: BaseDatabaseWrapper) -> str:
-    """Return the SQL of an order in which the rows of `matching` are sorted from newest to oldest."""
+    """Return the SQL expression by which to sort the rows of `matching` from newest to oldest."""
     return _NEWEST_FIRST[connection.vendor]
 
 

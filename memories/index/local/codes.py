@@ -20,7 +20,7 @@ _AT_ONCE = 4096  # the number of rows processed at a time, so that temporary arr
 def encode(vectors: Vector) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """Return the codes of vectors, of shape (rows, dimension), and the step of each row.
 
-    A row's step is its largest absolute number divided by 127. If the codes are used to compute a dot product with
+    A row's step is its largest absolute value divided by 127. If the codes are used to compute a dot product with
     another vector, the standard deviation of the error is the step times the length of the other vector, divided by the
     square root of 12.
     """

@@ -182,7 +182,7 @@ class LocalIndex:
             self._locks[number].release()
 
     def _recovered(self, tenant: UUID) -> Store | None:
-        """Return the tenant's store, after repairing any damage caused by a killed process or a restart of the machine.
+        """Return the tenant's store, after repairing any damage caused by a killed process or a machine restart.
 
         The caller must hold the tenant's lock. A file that cannot be read is deleted, and the result is None. The next
         comparison with the database restores the missing rows.

@@ -56,7 +56,7 @@ class Labels:
         return np.array(numbers, np.uint32)
 
     def numbers(self, pairs: Iterable[Pair]) -> list[int]:
-        """Return the label of each pair, and add the pairs that are new. The caller must hold the tenant's lock."""
+        """Return the label of each pair, adding any pairs that are new. The caller must hold the tenant's lock."""
         found = []
         for namespace, memory_type in pairs:
             number = self._numbers.get(namespace, {}).get(memory_type)

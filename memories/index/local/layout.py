@@ -22,7 +22,7 @@ MAGIC = int.from_bytes(b"SOMAVECT", "little")
 HEADER_BYTES = 4096
 # Positions of 64-bit words in the header.
 MAGIC_AT, FORMAT_AT, DIMENSION_AT, COUNT_AT, LABELS_AT, RETIRED_AT, WRITING_AT, REBUILDING_AT, DEAD_AT = range(9)
-# The boot ids of the machine when the rows were last verified, and when they were last compared with the database.
+# The machine's boot ids when the rows were last verified, and when they were last compared with the database.
 VERIFIED_AT, COMPARED_AT = slice(9, 11), slice(11, 13)
 HEADER_WORDS = 13
 

@@ -1,4 +1,4 @@
-"""The points of one tenant, in a file that every process on the machine maps into its memory, except most vectors.
+"""The points of one tenant, in a file that every process on the machine maps into memory, except for most vectors.
 
 Rows are appended, and published by increasing the count in the header, which a writer does last. Deleting a row clears
 its label. Readers need no lock; writers hold the tenant's lock.
@@ -168,8 +168,8 @@ class PointsFile:
     def compared(self) -> bool:
         """Whether the file has been compared with the database since the machine started.
 
-        If so, no write was lost. A file that has only been verified may lack rows: those that were not written to the
-        disk before a power cut, or those of an earlier file that has been deleted.
+        If so, no write was lost. A file that has only been verified may lack rows: those that were not written to disk
+        before a power cut, or those of an earlier file that has been deleted.
         """
         return bool((self._header[layout.COMPARED_AT] == _BOOT).all())
 

@@ -33,7 +33,8 @@ PASSES = 5
 # From this number of rows, several threads share a scan. A row takes 0.01 to 0.04 µs, depending on the machine.
 SHARED_FROM = 200_000
 _SHARES = min(os.cpu_count() or 1, 4)
-# If more than this many rows per requested hit are given, their codes, a quarter of the size, are compared first.
+# If more than this many rows per requested hit are given, their codes, which are a quarter of the size, are compared
+# first.
 _MANY_GIVEN = 4
 MAX_CANDIDATES = 8_192  # or four times the limit, if that is more; further candidates are not compared again
 
@@ -41,7 +42,7 @@ _threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="soma-scan")
 
 Rows = NDArray[np.intp]
 Part = tuple[Chunk, slice]
-Matching = Callable[[int], NDArray[np.uint32]]  # given n, returns the labels of up to n whose rows match
+Matching = Callable[[int], NDArray[np.uint32]]  # given n, returns those of the first n labels whose rows match
 
 
 @dataclass(slots=True)
@@ -49,7 +50,7 @@ class _Query:
     vector: Vector  # of shape (1, dimension)
     codes: NDArray[np.int8]
     step: np.float32
-    slack: np.float32  # the greatest error of a product, in steps
+    slack: np.float32  # the maximum error of a product, in steps
 
     @classmethod
     def of(cls, vector: Vector) -> _Query:

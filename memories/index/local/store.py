@@ -62,7 +62,7 @@ class Store:
         shutil.rmtree(folder, ignore_errors=True)
 
     def verify(self) -> None:
-        """Mark rows as dead that were not completely written before a restart of the machine."""
+        """Mark rows as dead that were not completely written before the machine restarted."""
         with self.file.writing():
             torn = self.file.kill_torn()
             self.file.kill_duplicates()
@@ -84,7 +84,7 @@ class Store:
         wanted = halves(ids)
         for _ in range(scan.PASSES):
             with self._lookups:
-                file = self.file  # the rows have other numbers in the file that replaces it
+                file = self.file  # the rows have different numbers in the file that replaces it
                 rows = self._lookup.live(file, wanted)
             found = scan.nearest_of(file, rows, vector, limit)
             if gathered(file, rows, lambda columns, places: columns.labels[places]).all():
@@ -128,7 +128,7 @@ class Store:
 
     def repair(self) -> None:
         """Complete or undo the change of a writer that was killed, if there was one."""
-        if self.file.retired:  # the file is still in its place, so the writer was killed before it could replace it
+        if self.file.retired:  # the file is still in place, so the writer was killed before it could replace it
             self.file.retired = False
         if self.file.interrupted:
             with self.file.writing():

@@ -1,7 +1,7 @@
 """A client for a Milvus server: connections, deadlines, retries and the circuit breaker.
 
 pymilvus is imported when the first call connects, because the import takes a third of a second and starts gRPC threads.
-Commands that do not use the index never need it.
+Commands that do not use the index never import it.
 """
 
 from __future__ import annotations

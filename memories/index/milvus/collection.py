@@ -10,7 +10,7 @@ from somamemory.errors import ConfigurationError
 from somamemory.installation import COMMAND
 
 FIELDS = frozenset({"id", "tenant", "namespace", "memory_type", "version", "vector"})
-NAMESPACE_BYTES = 1020  # Milvus counts bytes, and a namespace has up to 255 characters of up to four bytes
+NAMESPACE_BYTES = 1020  # Milvus counts bytes, and a namespace has up to 255 characters of up to four bytes each
 OPENING_TIMEOUT_S = 60.0  # for creating, loading and dropping, whose durations depend on the number of rows
 # The more partitions there are, the fewer rows of other tenants a tenant's partition contains.
 PARTITIONS = 64

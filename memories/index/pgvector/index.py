@@ -180,7 +180,7 @@ class PgvectorIndex:
 
 
 def _connection(fresh: bool) -> BaseDatabaseWrapper:
-    """Return the connection to search with: if `fresh`, that of the primary; otherwise, possibly that of a replica.
+    """Return the connection to search with: the primary's if `fresh`, otherwise possibly a replica's.
 
     A replica may lag behind.
     """
