@@ -80,7 +80,7 @@ def fields(link: Link) -> dict[str, Any]:
 def _edge(xml: XMLGenerator, number: int, link: Link) -> None:
     values = fields(link)
     values["metadata"] = json_text.dumps(link.metadata)
-    # The id distinguishes parallel links. It is numbered per export, because the database's own ids would reveal how
+    # The id distinguishes parallel links. Ids are numbered per export, because the database's own ids would reveal how
     # many links other tenants have.
     ends = {"id": f"e{number}", "source": values["from_coord"], "target": values["to_coord"]}
     xml.startElement("edge", AttributesImpl(ends))

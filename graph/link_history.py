@@ -1,7 +1,7 @@
 """Links as they were at an earlier time (`as_of`).
 
 A link that is replaced or removed is kept as a version, in the same transaction. A version was current from its
-`updated_at` to `until`. Links of purged memories also disappear from the past.
+`updated_at` to `until`. The links of purged memories are also removed from the history.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def keep(links: Iterable[tuple[Link, datetime]]) -> None:
 
 
 def at(caller: Caller, namespace: str, moment: datetime) -> list[QuerySet[Any]]:
-    """Return queries for the links, and for the earlier versions, that were current at a time.
+    """Return queries for the links, and for the earlier versions, that were current at a given time.
 
     Raises InvalidInput if the time is in the future, and HistoryGone if it is before the tenant's history begins.
     """

@@ -26,8 +26,8 @@ from tenants.caller import Caller
 
 MAX_HOPS = 5
 MAX_LENGTH = 20
-# The maximum number of links that one request can read, enough for several hubs of 10,000. Reading takes about 2 µs per
-# link.
+# The maximum number of links that one request can read: enough for several hubs of 10,000 links each. Reading takes
+# about 2 µs per link.
 MAX_READ = 50_000
 EXPORT_PAGE = 1_000
 MAX_DRAWN = 300
@@ -239,7 +239,7 @@ def stats(caller: Caller) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Subgraph:
-    """The links between addresses below a prefix, or in a whole namespace, as of the creation of this object.
+    """The links between addresses below a prefix, or in a whole namespace, as of the time when this object was created.
 
     Links are read page by page, which requires neither much memory nor a long transaction. Every link that exists until
     the last page has been read is returned exactly once. A link that is removed in the meantime may be missing, and a

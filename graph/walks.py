@@ -25,7 +25,7 @@ Arrival = tuple[float, str, str, bool]  # (-strength, link type, previous addres
 
 
 class Read(Protocol):
-    """Reads the links of addresses.
+    """Reads the links of given addresses.
 
     `truncated` is set if there are more links than may be read; in that case, the other links are unknown.
     """

@@ -24,8 +24,8 @@ def path() -> Path:
 def ensure() -> bool:
     """Create the first key (an operator key with every scope) unless a key exists. Return whether it was created.
 
-    `SOMA_BOOTSTRAP_KEY` sets the secret. The secret is stored only in the data folder, readable by the owner. It is not
-    printed, because the output of a server often ends up in a log.
+    `SOMA_BOOTSTRAP_KEY` sets the secret. The secret is stored only in the data folder, in a file that only its owner
+    can read. It is not printed, because a server's output often ends up in a log.
     """
     secret = settings.BOOTSTRAP_KEY or None
     try:

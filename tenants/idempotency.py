@@ -6,7 +6,7 @@ response when it ends. If it is killed, a retried request continues once the lea
 
 A response may contain the secret of a new key, or a payload that has been purged since. It is therefore encrypted with
 a key derived from the caller's API key, so that the table, or a copy of it, does not reveal the response. The secret of
-a connected app's key changes every few minutes, so the server's secret key replaces it.
+a connected app's key changes every few minutes, so the server's secret key is used instead.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ class Attempt:
     def _secret(self, purpose: bytes) -> bytes:
         """Derive 256 bits for one purpose and one Idempotency-Key.
 
-        The content of the database is not enough to derive them.
+        The content of the database alone is not enough to derive them.
         """
         return hmac.digest(self.secret, purpose + b"/" + self._name(), "sha256")
 

@@ -170,10 +170,11 @@ def rotate(
     overlap: timedelta = ROTATION_OVERLAP,
     style: str = "soma",
 ) -> IssuedKey:
-    """Replace the key with this prefix by a new one with the same permissions. The old key remains valid for `overlap`.
+    """Replace a key, given its prefix, with a new one that has the same permissions.
 
-    During the overlap, the tenant may exceed its quota by one key. Raises NotFound, QuotaExceeded, and Conflict if the
-    key has expired, has been revoked or belongs to a connected app.
+    The old key remains valid for `overlap`. During the overlap, the tenant may exceed its quota by one key.
+
+    Raises NotFound, QuotaExceeded, and Conflict if the key has expired, has been revoked or belongs to a connected app.
     """
     caller.require_operator()
     now, token = timezone.now(), key_form.generate(style)

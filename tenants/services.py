@@ -22,7 +22,7 @@ QUOTAS = (
     "llm_tokens_per_month",
     "llm_cents_per_month",
 )
-POLICIES = ("auto_label", "extract_facts", "history_days")  # settings of a tenant
+POLICIES = ("auto_label", "extract_facts", "history_days")  # a tenant's settings
 MAX_HISTORY_DAYS = 36_500
 MAX_QUOTA = 2**63 - 1
 

@@ -1,4 +1,4 @@
-"""Usage and quotas of tenants.
+"""Tenant usage and quotas.
 
 *Memories and bytes*: for a tenant with a quota, usage is the sum of several stripes. A writer adds to its own stripe in
 the transaction of its change, so writers do not wait for each other. A change that would exceed the quota is rolled
@@ -151,7 +151,7 @@ def recount_stale() -> None:
 def _add_to_free_stripe(tenant: Tenant, memories: int, bytes: int) -> None:
     """Add to this thread's stripe or, if another transaction has added to it, to another one.
 
-    If a writer waited for a stripe while it holds locks on other rows, it could cause a deadlock. SQLite has only one
+    If a writer waited for a stripe while holding locks on other rows, it could cause a deadlock. SQLite has only one
     writer at a time.
     """
     own = _stripe()
@@ -280,7 +280,7 @@ def record_memories(day: date, sizes: Mapping[UUID, int]) -> None:
 
 
 def per_day(tenant: Tenant, days: int, today: date) -> list[tuple[date, int, int | None]]:
-    """Return (day, requests, memories or None if not measured) for the last days, oldest first."""
+    """Return (day, requests, memories or None if not measured) for the most recent days, oldest first."""
     first = today - timedelta(days=days - 1)
     rows = DailyUsage.objects.for_tenant(tenant).filter(day__gte=first, day__lte=today)
     known = {row.day: row for row in rows}
@@ -289,7 +289,7 @@ def per_day(tenant: Tenant, days: int, today: date) -> list[tuple[date, int, int
 
 
 def forget(tenant: Tenant | None = None) -> None:
-    """Drop this process's counts of a tenant, or of all tenants."""
+    """Drop this process's counts for a tenant, or for all tenants."""
     with _counts.lock:
         for counts in (_counts.unwritten, _counts.known):
             for key in [key for key in counts if tenant is None or key[0] == tenant.id]:
@@ -305,7 +305,7 @@ def read_llm_usage_with(read: LlmReader) -> None:
 
 
 def llm(tenant: Tenant) -> LlmUsage:
-    """Return the usage of language models. Requests in progress count with the maximum that they may use."""
+    """Return the usage of language models. Requests in progress count as the maximum that they may use."""
     return _llm_reader[-1](tenant)
 
 

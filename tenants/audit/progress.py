@@ -92,7 +92,10 @@ def accept(caller: Caller) -> None:
 
 
 def chains() -> int:
-    """Return the number of chains, including those of erased tenants. Counts a chain that is being erased only once."""
+    """Return the number of chains, including those of erased tenants.
+
+    A chain that is being erased is counted only once.
+    """
     begun = set(AuditBlock.all_tenants.order_by().values_list("tenant_id", flat=True).distinct())
     erased = ErasedTenant.objects.filter(had_chain=True).iterator()
     return len(begun.union(gone.tenant_id for gone in erased if erasures.is_signed(gone)))

@@ -78,7 +78,7 @@ def _post(url: str, lines: str) -> None:
 
 class _Syslog(SysLogHandler):
     def handleError(self, record: logging.LogRecord) -> None:
-        raise  # noqa: PLE0704 - called from an exception handler; the default prints the error and goes on
+        raise  # noqa: PLE0704 - called from an exception handler; the default prints the error and continues
 
 
 def _send_to_syslog(place: str, lines: str) -> None:

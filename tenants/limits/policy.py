@@ -1,4 +1,4 @@
-"""Limits of a caller: tokens per key and tenant, concurrent requests, and rejected keys and sign-ins per address.
+"""Limits for callers: tokens per key and tenant, concurrent requests, and rejected keys and sign-ins per address.
 
 Processes share their buckets in Redis. Without Redis, or while it is not responding, each process enforces its share of
 the limits.

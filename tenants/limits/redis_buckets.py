@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from tenants.limits.buckets import BucketsUnavailable
 from tenants.limits.gcra import Limit, Taken
 
-# Applies the rule of `gcra` with the clock of Redis, in one round trip. A key expires when its bucket is full. Numbers
+# Applies the rule of `gcra` with Redis's clock, in one round trip. A key expires when its bucket is full. Numbers
 # are returned as text, because Redis truncates Lua numbers to integers and Lua formats them with 14 digits.
 _TAKE = """
 local time = redis.call('TIME')
