@@ -135,7 +135,7 @@ def address(conversation: Conversation, turn: int, index: int) -> Coordinate:
 
 
 def are_facts() -> Q:
-    """Return a condition for facts. The other memories in the namespace are entities: their coordinates begin with 0."""
+    """Return a condition for facts. Other memories in the namespace are entities: their coordinates begin with 0."""
     return Q(namespace=FACTS, coordinate_key__gte=coordinates.encode([1.0]))
 
 
