@@ -1,4 +1,4 @@
-"""The page of a conversation: some of its turns as a chat, with search, editing and export.
+"""The conversation page: some of a conversation's turns as a chat, with search, editing and export.
 
 It uses the same services and selectors as the API.
 """

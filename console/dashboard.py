@@ -28,7 +28,7 @@ OLD_S = 60  # a queue needs attention if its oldest entry is older than this
 
 
 def figures(request: HttpRequest) -> dict[str, Any]:
-    """Return the figures on the dashboard. Users who are not superusers get only the health and their own tenants."""
+    """Return the figures on the dashboard. Only superusers see more than the health status and their own tenants."""
     whole = bool(getattr(request.user, "is_superuser", False))
     eye = Caller.command(Tenant.objects.get(slug=DEFAULT_TENANT_SLUG))
     shared = {
@@ -105,7 +105,7 @@ def _index(eye: Caller) -> dict[str, Any]:
 
 
 def _queue_charts(eye: Caller) -> dict[str, Any]:
-    """Return charts of the queue in the last hour, as measured by this process every minute."""
+    """Return charts of the queue over the last hour, as measured by this process every minute."""
     samples = queue_history.last_hour(eye)
     pending, most_pending = charts.lines([None if sample is None else sample.pending for _, sample in samples])
     oldest, most_s = charts.lines([None if sample is None else sample.oldest_s for _, sample in samples])

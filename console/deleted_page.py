@@ -1,4 +1,4 @@
-"""The page of deleted conversations, which can be restored during the retention period."""
+"""The page that lists deleted conversations, which can be restored during the retention period."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def report_deletion(request: HttpRequest, caller: Caller, id: UUID) -> None:
     """Show a message about a deletion that explains how to undo it."""
     try:
         until = moment(restoring.find(caller, id).restorable_until)
-    except SomaError:  # the user may not read, or the retention period is 0
+    except SomaError:  # the user may not read conversations, or the retention period is 0
         messages.success(request, "The conversation was deleted.")
         return
     if may_restore(request, caller):

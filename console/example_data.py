@@ -108,7 +108,7 @@ def offer(request: HttpRequest, default: Tenant) -> dict[str, Any]:
 
 
 def change(request: HttpRequest) -> HttpResponse:
-    """Load or remove the example, by POST."""
+    """Load or remove the example in response to a POST."""
     if request.method != "POST":
         return HttpResponseNotAllowed(["POST"])
     caller = staff.caller(request, staff.tenant_named(request, request.POST.get("tenant", "")))

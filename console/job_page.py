@@ -1,4 +1,4 @@
-"""The page of a job, which updates while the job runs."""
+"""The job page, which updates while the job runs."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def described(job: Job) -> dict[str, Any]:
 
 
 def progress(request: HttpRequest, id: UUID) -> JsonResponse:
-    """Return the progress of a job for the script of the page. Superusers only."""
+    """Return the progress of a job for the page's script. Superusers only."""
     if not getattr(request.user, "is_superuser", False):
         raise PermissionDenied
     job = Job.objects.filter(pk=id).first()

@@ -1,4 +1,4 @@
-"""The page of a memory: its content, validity, provenance, history, links and index state."""
+"""The memory page: a memory's content, validity, provenance, history, links and index state."""
 
 from __future__ import annotations
 

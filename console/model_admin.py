@@ -43,7 +43,7 @@ class Listed(ModelAdmin):  # type: ignore[misc]
 
     @property
     def media(self) -> Media:
-        """Exclude the scripts of Django's admin, such as jQuery. Forms add the scripts of their fields."""
+        """Exclude Django's admin scripts, such as jQuery. Forms add the scripts that their fields need."""
         return Media()
 
     def keyset(self, request: HttpRequest) -> tuple[str, ...]:

@@ -90,7 +90,7 @@ class OAuthGrant(models.Model):
     refresh_digest = models.BinaryField(max_length=32, default=b"")
     generation = models.PositiveIntegerField(default=0)  # number of the current refresh token
     created_at = models.DateTimeField(default=timezone.now, editable=False)
-    expires_at = models.DateTimeField(db_index=True)  # expiry of the code or, once it was used, of the refresh token
+    expires_at = models.DateTimeField(db_index=True)  # expiry of the code or, once that is used, of the refresh token
     revoked_at = models.DateTimeField(null=True)
 
     exported = False  # belongs to this installation's console, not to the tenant's data

@@ -102,7 +102,7 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
         """Report errors as the API does.
 
         An id that does not fit into its column is reported as a bad request, because Django's forms pass ids to queries
-        exactly as they were sent. So is a page of the command search that does not exist.
+        exactly as they were sent. A command search page that does not exist is reported in the same way.
         """
 
         @wraps(view)

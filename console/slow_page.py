@@ -1,4 +1,4 @@
-"""The page of slow searches, with the likely reason for each. Superusers only."""
+"""The page that lists slow searches, with the likely reason for each. Superusers only."""
 
 from __future__ import annotations
 

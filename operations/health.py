@@ -60,7 +60,7 @@ _known: TTLCache[object, dict[str, Check]] = TTLCache(maxsize=1, ttl=LIFETIME_S 
 def _checks() -> dict[str, Check]:
     """Return the results of the checks, which are at most LIFETIME_S old.
 
-    They stay in the shared cache for half of this time, and then in the memory of a process for at most the other half.
+    They stay in the shared cache for half of this time, and then in a process's memory for at most the other half.
     """
     shared = caching.get(None, "health", somamemory.__version__)
     if shared is not None:

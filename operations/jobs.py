@@ -32,7 +32,7 @@ log = logging.getLogger("soma.jobs")
 
 BEAT_S = 1.0
 STEP_PAUSE_S = 0.2
-MAX_ATTEMPTS = 5  # attempts of a step that ends with an unexpected error
+MAX_ATTEMPTS = 5  # attempts at a step that ends with an unexpected error
 MEMORIES_PER_S = 300  # assumed for estimates; WordLlama and Milvus on two cores are faster, and a provider is slower
 
 Kind, State = Job.Kind, Job.State
@@ -212,7 +212,7 @@ def _settle(job: Job, lease: uuid.UUID | None, *, error: str, state: str = State
         error=error[:500],
         finished_at=now if over else None,
         lease=None,
-        lease_until=now + timedelta(seconds=pause_s) if pause_s else None,  # not before the pause is over
+        lease_until=now + timedelta(seconds=pause_s) if pause_s else None,  # not before the pause has ended
     )
     if written and (over or error):
         how = "ended" if over else "will be retried"

@@ -59,7 +59,7 @@ def move(url: str, report: Report) -> dict[str, Content]:
         _refuse_old_schema()
         _refuse_existing_data()
         call_command("migrate", database=TARGET, verbosity=0, interactive=False)
-        # Between two statements, the target waits while a whole table of the source is read.
+        # Between two statements, the target waits while a whole table in the source is read.
         remove_timeouts(connections[TARGET])
         with transaction.atomic(using=SOURCE), transaction.atomic(using=TARGET):
             return _move(report)

@@ -37,7 +37,7 @@ class Queue:
 
 
 def of_tenants(caller: Caller) -> tuple[dict[UUID, int], bool]:
-    """Return the number of memories of each tenant, and whether the numbers are exact.
+    """Return each tenant's number of memories, and whether the numbers are exact.
 
     The numbers include deleted memories, and are up to a minute old. An estimate may omit small tenants.
     """
@@ -52,7 +52,7 @@ def of_tenants(caller: Caller) -> tuple[dict[UUID, int], bool]:
     first_s=lambda: LIFETIME_S,
 )
 def measure_tenants() -> None:
-    """Record today's number of memories of each tenant or, if the numbers are estimates, of the largest tenants."""
+    """Record today's number of memories for each tenant or, if the numbers are estimates, for the largest tenants."""
     sizes, _ = _sizes()
     usage.record_memories(timezone.now().date(), sizes)
 
@@ -67,13 +67,13 @@ def _sizes() -> tuple[dict[UUID, int], bool]:
 
 
 def queue(caller: Caller, now: datetime | None = None) -> Queue:
-    """Return the queue of all tenants, for the active generation."""
+    """Return the queue for all tenants, in the active generation."""
     caller.require_operator("read")
     return measure_queue(now)
 
 
 def measure_queue(now: datetime | None = None) -> Queue:
-    """Return the queue of all tenants, without checking permissions. For `queue` and for the scheduler."""
+    """Return the queue for all tenants, without checking permissions. For `queue` and for the scheduler."""
     now = now or timezone.now()
     due = VectorEmbedding.all_tenants.filter(generation=generations.active(), due_at__isnull=False).order_by()
     failed = due.filter(attempts__gte=FAILED_ATTEMPTS)
@@ -125,7 +125,7 @@ def _estimated() -> tuple[dict[UUID, int], bool]:
 
 
 def _sampled(rows: int) -> dict[UUID, int]:
-    """Return the estimated number of memories of each tenant that occurs in a random sample of the table's pages."""
+    """Return the estimated number of memories for each tenant that occurs in a random sample of the table's pages."""
     percent = 100 * SAMPLE / max(rows, SAMPLE)
     with connection.cursor() as cursor:
         cursor.execute(

@@ -1,6 +1,6 @@
 """Admin pages for connected apps (OAuth).
 
-Users see their own apps. Users who may see a tenant's keys also see all apps of that tenant.
+Users see their own apps. Users who may see a tenant's keys also see all of that tenant's apps.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ class _Connection(http.client.HTTPSConnection):
     def connect(self) -> None:
         plain = socket.create_connection((self.address, self.port), self.timeout)
         self.sock = self.opened = self.tls.wrap_socket(plain, server_hostname=self.host, do_handshake_on_connect=False)
-        if self.is_shut:  # connecting took up all of the time
+        if self.is_shut:  # connecting used up all of the time
             raise TimeoutError
         self.opened.do_handshake()
 

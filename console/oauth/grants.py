@@ -1,8 +1,8 @@
 """Grants: the permissions that a staff user grants to an app, and the tokens that carry them.
 
-An access token is an API key (`tenants.keys.delegate`) with the scopes, the namespaces and the user of the grant. It is
-valid for 15 minutes at one URL, and a refresh gives the key a new secret. Tenancy, scopes, limits, quotas and the audit
-log therefore apply to connected apps as they do to all keys, and revoking the key disconnects the app.
+An access token is an API key (`tenants.keys.delegate`) with the grant's scopes, namespaces and user. It is valid for 15
+minutes at one URL, and a refresh gives the key a new secret. Tenancy, scopes, limits, quotas and the audit log
+therefore apply to connected apps as they do to all keys, and revoking the key disconnects the app.
 
 A refresh token contains the id of its grant and its generation, and is signed. Reusing an earlier generation
 therefore reveals that a token was stolen, without a table of used tokens.
@@ -55,7 +55,7 @@ class Rights:
 
 @dataclass(frozen=True)
 class AuthorizationRequest:
-    """A valid request from an app, which needs the consent of a user."""
+    """A valid request from an app, which needs a user's consent."""
 
     client: OAuthClient
     redirect_uri: str
@@ -69,7 +69,7 @@ class TokenRequest:
 
     secret: a code, or a token.
     verifier: the code verifier (PKCE).
-    scopes: the scopes that a refresh requests; if empty, all scopes of the grant.
+    scopes: the scopes that a refresh requests; if empty, all of the grant's scopes.
     redirect_uri, resource: None if not sent.
     request_id, address: for the audit log.
     """
@@ -157,7 +157,7 @@ def _first_tokens(grant: OAuthGrant, request: TokenRequest) -> Tokens:
             resource=grant.resource,
             expires_at=timezone.now() + ACCESS_LIFETIME,
         )
-    except SomaError as error:  # the user has lost a permission since the consent, or the quota of keys is exhausted
+    except SomaError as error:  # the user has lost a permission since the consent, or the key quota is exhausted
         raise OAuthError("invalid_grant", error.detail) from error
     grant.key, grant.code_used_at = issued.key, timezone.now()
     return Tokens(issued.secret, _next_refresh_token(grant), issued.key.scopes)
@@ -205,7 +205,7 @@ def revoke_token(request: TokenRequest) -> None:
 
 
 def revoke(caller: Caller, grant: OAuthGrant) -> None:
-    """Disconnect the app of a grant. The calling code must have checked the caller's permissions."""
+    """Disconnect a grant's app. The calling code must have checked the caller's permissions."""
     with transaction.atomic():
         _revoke(caller, OAuthGrant.objects.select_for_update().get(id=grant.id))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 
 def samples(base: str, path: str, method: str, body: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return (language, code) pairs. `method` is the method of both clients, such as `memories.search`."""
+    """Return (language, code) pairs. `method` is the name of the method in both clients, such as `memories.search`."""
     text = json.dumps(body, ensure_ascii=False)
     options = {name: value for name, value in body.items() if name != "query"}
     return [

@@ -1,7 +1,7 @@
 """The options of a search and of a context, as form controls. Pure functions.
 
-The URL of the page contains the values. `body` turns them into the JSON body of the API's request, which contains only
-the options that differ from the API's defaults.
+The page's URL contains the values. `body` turns them into the JSON body of the API's request, which contains only the
+options that differ from the API's defaults.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ CONTEXT = (
     Option("exclude_current_session", "Exclude this session", FLAG),
     *_COMMON,
 )
-# Defaults of the playground that differ from the API's
+# Playground defaults that differ from the API's
 _SENT = {"top_k": "10"}
 
 

@@ -1,7 +1,7 @@
 """The playground: a search, or the context for a prompt, with every option, and two settings side by side.
 
-It runs the same functions as the API's routes, with the same bodies, but nothing counts as a read. The URL of
-the page contains all options, so they can be shared as a link.
+It runs the same functions as the API's routes, with the same bodies, but nothing counts as a read. The page's URL
+contains all options, so they can be shared as a link.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def context_page(request: HttpRequest) -> HttpResponse:
     return _page(request, "context", options.CONTEXT)
 
 
-# by page: (schema of the request, function that runs it, path of the route, method of the clients)
+# by page: (request schema, function that runs the request, route path, client method)
 _KINDS: dict[str, tuple[Any, Run, str, str]] = {
     "search": (SearchBody, results.of_search, "/api/v1/memories/search", "memories.search"),
     "context": (ContextBody, results.of_context, "/api/v1/context/assemble", "context.assemble"),

@@ -1,4 +1,4 @@
-"""The contribution of each component to a hit's score, and the matching words of a text. Pure functions."""
+"""The contribution of each component to a hit's score, and the matching words in a text. Pure functions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BEFORE = 120  # how many of these characters come before the first match
 
 @dataclass(frozen=True)
 class Contribution:
-    """The contribution of one component to the score of a hit: its weight, its own score, and their scaled product.
+    """The contribution of one component to a hit's score: its weight, its own score, and their scaled product.
 
     weight: as a fraction of all weights; None for a component that is added to the weighted mean.
     amount: in [-1, 1]; the amounts of all components add up to the score, unless the score is capped at 1.

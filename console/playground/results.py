@@ -1,4 +1,4 @@
-"""Results of searches and contexts, prepared for the playground."""
+"""Search results and contexts, prepared for the playground."""
 
 from __future__ import annotations
 

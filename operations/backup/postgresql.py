@@ -24,7 +24,7 @@ from somamemory.errors import ConfigurationError, InvalidInput
 from somamemory.files import Progress
 
 _POLICY = re.compile(r"^\d+; \d+ \d+ (?:POLICY|ROW SECURITY) ")
-# Only the vector tables use this extension. Backups leave these tables out, because the drain fills them again.
+# Only the vector tables use this extension. Backups leave these tables out, because the drain refills them.
 _EXTENSION = re.compile(rf"^\d+; \d+ \d+ (?:EXTENSION|COMMENT) .*\b{vector_tables.EXTENSION}\b")
 
 
@@ -89,7 +89,7 @@ def _contents(connection: BaseDatabaseWrapper, file: Path) -> str:
     These are row-level security and pgvector. `bootstrap` and the first use of the index add them again.
     """
     command = [_program("pg_restore", connection), "--list", str(file)]
-    entries = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - of PostgreSQL
+    entries = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - a PostgreSQL program
     if entries.returncode:
         raise InvalidInput("folder", f"pg_restore failed: {entries.stderr.strip()[-500:]}")
     left_out = (_POLICY, _EXTENSION)
@@ -149,7 +149,7 @@ def _start(program: str, connection: BaseDatabaseWrapper, options: list[str]) ->
             f"PG{name.upper()}": config["OPTIONS"].get(name) for name in ("sslmode", "sslrootcert", "sslcert", "sslkey")
         },
     }
-    return subprocess.Popen(  # noqa: S603 - a program of PostgreSQL
+    return subprocess.Popen(  # noqa: S603 - a PostgreSQL program
         [_program(program, connection), *options],
         env={name: str(value) for name, value in environment.items() if value},
         stdout=subprocess.DEVNULL,

@@ -78,7 +78,7 @@ def _tables(opened: sqlite3.Connection, progress: Progress) -> Tables:
     found: Tables = {}
     for at, name in enumerate(names, start=1):
         digest, rows = hashlib.sha256(), 0
-        for row in opened.execute(f'SELECT * FROM "{name}" ORDER BY 1'):  # noqa: S608 - a name of the database itself
+        for row in opened.execute(f'SELECT * FROM "{name}" ORDER BY 1'):  # noqa: S608 - a name from the database itself
             digest.update(repr(row).encode())
             rows += 1
         found[name] = {"rows": rows, "hash": digest.hexdigest()}

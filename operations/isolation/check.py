@@ -126,7 +126,7 @@ def _tenants(caller: Caller, send: Send, result: Result) -> Iterator[tuple[Clien
 
 
 def _store_data(owner: Client, word: str) -> dict[str, str]:
-    """Store data of every type, all containing the word. Return the values of the placeholders in the cases."""
+    """Store data of every type, all containing the word. Return values for the placeholders in the cases."""
     text = f"The {word} aardvark sleeps in the vault"
     names = {"coord": "1.0,2.0,3.0", "deleted": "4.0,5.0,6.0", "expired": "7.0,8.0,9.0", "text": "aardvark vault"}
     names["key"] = "vault/aardvark"

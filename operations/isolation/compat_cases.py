@@ -1,6 +1,6 @@
 """One or more requests for every route of the compatibility layers, and the scope that each route needs.
 
-Paths are absolute. The routes of SomaFractalMemory's layer exist only if a setting enables them, and their names begin
+Paths are absolute. The routes in SomaFractalMemory's layer exist only if a setting enables them, and their names begin
 with `root:`. Unlike in `cases.CASES`, no request stores {text}, so no response may contain it. Reads come first.
 """
 
