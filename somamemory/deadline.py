@@ -40,7 +40,7 @@ class _Work:
     """The work of one request. `connection` is the connection that its last statement used."""
 
     seconds: float
-    ends_at: float  # in the time of `monotonic`
+    ends_at: float  # in `monotonic` time
     is_abandoned: Callable[[], bool] = field(default=lambda: False)
     connection: BaseDatabaseWrapper | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)  # held while its statement is interrupted
@@ -117,7 +117,7 @@ def exceeded() -> DeadlineExceeded:
 
 
 def watch(connection: BaseDatabaseWrapper, **signal: Any) -> None:
-    """Record which connection runs a request's statement. Connected to `connection_created`."""
+    """Record which connection runs a request's statement. Connected to the signal `connection_created`."""
     if _record_connection not in connection.execute_wrappers:
         connection.execute_wrappers.append(_record_connection)
 

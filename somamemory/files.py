@@ -26,7 +26,7 @@ def create_privately() -> None:
 def make_private(folder: Path) -> list[str]:
     """Remove other users' access to our own files in `folder`, but not in its subfolders. Return their names.
 
-    Earlier versions created them with the umask of the shell. Folders keep their mode, because it may be deliberate.
+    Earlier versions created them with the shell's umask. Folders keep their mode, because it may be deliberate.
     """
     changed = []
     for entry in os.scandir(folder):

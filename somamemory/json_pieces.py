@@ -1,7 +1,7 @@
 """Write JSON in pieces of bounded size.
 
 Pure. Python's encoder holds the GIL until it has written the whole document. For a list of five million numbers, that
-stops every other thread of the process for half a second.
+stops every other thread in the process for half a second.
 """
 
 from __future__ import annotations

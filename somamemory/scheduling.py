@@ -4,7 +4,7 @@
     def purge() -> None: ...
 
 The jobs of one thread take turns. A job that may take long either has its own thread or checks `should_stop` between
-steps. Every job may run twice, late, or at the same time in two processes. Failed work is retried at the next run.
+steps. Every job may run twice, late, or at the same time in two processes. Failed work is retried in the next run.
 """
 
 from __future__ import annotations

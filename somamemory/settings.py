@@ -301,7 +301,7 @@ MIDDLEWARE = [
 ADMIN = _flag("SOMA_ADMIN", True)
 if ADMIN:
     MIDDLEWARE.insert(-1, "somamemory.web.console_middleware.ConsoleMiddleware")
-# Serve SomaFractalMemory's API at the root. Our own API remains below /api/v1.
+# Serve SomaFractalMemory's API at the root. Our own API remains under /api/v1.
 COMPAT_SOMAFRACTALMEMORY = _flag("SOMA_COMPAT_SOMAFRACTALMEMORY", False)
 if COMPAT_SOMAFRACTALMEMORY:
     MIDDLEWARE.remove("somamemory.web.middleware.RootAliases")
@@ -453,7 +453,7 @@ REDIS_URL = env.str("SOMA_REDIS_URL", "")
 def caches_in(redis_url: str, wait_s: float = 0.5, wait_for_limits_s: float = 0.05) -> dict[str, dict[str, Any]]:
     """Return Django's settings for caches in Redis or, without a URL, in this process.
 
-    No call to Redis waits longer than the given numbers of seconds.
+    No call to Redis waits longer than the given number of seconds.
     """
     if not redis_url:
         backend = "django.core.cache.backends.locmem.LocMemCache"
@@ -500,7 +500,7 @@ if MILVUS_URI.endswith(".db"):
         f"SOMA_MILVUS_URI={MILVUS_URI} refers to Milvus Lite, which is no longer supported; remove the setting: "
         "the server rebuilds its index from the database, and the old folder can be deleted"
     )
-# Where the vectors are stored and searched: files that the processes of this machine share, PostgreSQL, or a Milvus
+# Where the vectors are stored and searched: files shared by the processes on this machine, PostgreSQL, or a Milvus
 # server.
 VECTOR_INDEX = env.str("SOMA_VECTOR_INDEX", "milvus" if MILVUS_URI else "local")
 if VECTOR_INDEX not in ("local", "pgvector", "milvus"):
@@ -530,7 +530,7 @@ MAX_BACKLOG = _bounded("SOMA_MAX_BACKLOG", 100_000, 1, 100_000_000)
 # A second Redis with `maxmemory-policy noeviction`: a cache may evict entries, but a queue must not.
 BROKER_URL = env.str("SOMA_BROKER_URL", "")
 if BROKER_URL:
-    if "://" not in BROKER_URL:  # Celery would take it as the name of a RabbitMQ server
+    if "://" not in BROKER_URL:  # Celery would mistake it for the name of a RabbitMQ server
         raise ConfigurationError("SOMA_BROKER_URL must be a URL such as redis://host:6379/0")
     extras.require("worker", "SOMA_BROKER_URL")
 # The process that drains the outbox: `thread` (the server), `celery` (workers), or `none` (another process).
@@ -637,7 +637,7 @@ CELERY_TIMEZONE = "UTC"
 # --- Embeddings --------------------------------------------------------------------------------------------------
 
 EMBEDDING_PROVIDER = env.str("SOMA_EMBEDDING_PROVIDER", "wordllama")
-# Whether reads and searches only compute, without waiting for another service. They then take turns (`web.turns`).
+# Whether reads and searches only compute, without waiting for another service. If so, they take turns (`web.turns`).
 TAKES_TURNS = not _ON_POSTGRESQL and VECTOR_INDEX == "local" and EMBEDDING_PROVIDER != "openai"
 EMBEDDING_MODEL = env.str("SOMA_EMBEDDING_MODEL", "")
 EMBEDDING_DIMENSION = _bounded("SOMA_EMBEDDING_DIMENSION", 0, 0, 8192)  # 0: the dimension of the model

@@ -71,7 +71,7 @@ def get(target: Target, id: str) -> None:
 @paged
 @targeted
 def messages(target: Target, **fields: Any) -> None:
-    """Show the messages of a conversation."""
+    """Show a conversation's messages."""
     page = target.call("conversations.list_messages", **fields)
     print_json(page) if target.json else print_page(page, MESSAGES, "No messages.")
 

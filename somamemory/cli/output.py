@@ -40,7 +40,7 @@ def print_table(rows: Sequence[Row], columns: Sequence[Column], empty: str) -> N
 
 
 def paged(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the option to continue a list to a command."""
+    """Add a command option for continuing a list."""
     return click.option(
         "--cursor", metavar="CURSOR", help="Cursor for the next page, as printed by the previous command."
     )(command)

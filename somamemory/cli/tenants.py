@@ -91,7 +91,7 @@ def erase_tenant(target: Target, slug: str, yes: bool) -> None:
 
 @click.group(epilog="\b\nExamples:\n  somamemory keys create acme --scope read\n  somamemory keys revoke acme PREFIX")
 def keys() -> None:
-    """Create, list, rotate and revoke the API keys of a tenant."""
+    """Create, list, rotate and revoke a tenant's API keys."""
 
 
 @keys.command(name="list")
@@ -100,7 +100,7 @@ def keys() -> None:
 @paged
 @targeted
 def list_keys(target: Target, slug: str, **fields: Any) -> None:
-    """List the keys of a tenant, without their secrets, which are not stored."""
+    """List a tenant's keys, without their secrets, which are not stored."""
     page = target.call("keys.list", slug=slug, **fields)
     empty = f"No keys. Create one: somamemory keys create {slug}"
     print_json(page) if target.json else print_page(page, KEYS, empty)

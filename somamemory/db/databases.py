@@ -33,7 +33,7 @@ def remove_timeouts(connection: BaseDatabaseWrapper) -> None:
 
 
 def drop(execute: Callable[[str], object], name: str) -> None:
-    """Drop the database `name` and end its sessions. `execute` runs a statement outside of a transaction.
+    """Drop the database `name` and end its sessions. `execute` runs a statement outside a transaction.
 
     An ordinary role cannot end a session of PostgreSQL's autovacuum, so wait up to 30 seconds for it to finish.
     """

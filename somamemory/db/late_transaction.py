@@ -10,7 +10,7 @@ from django.db import connection, transaction
 
 @contextmanager
 def begun_with(first: Callable[[], None]) -> Iterator[None]:
-    """Run the code of this context in a transaction that begins with `first`.
+    """Run the code in this context in a transaction that begins with `first`.
 
     On SQLite, where a transaction excludes all other writers, it begins with the first nested transaction or write, so
     that others do not wait while the data is prepared. Reads before that are not part of the transaction. On PostgreSQL

@@ -105,7 +105,7 @@ class RunOnPostgreSQL(RunSQL):
 def patience(editor: Editor) -> Iterator[None]:
     """Disable the lock timeout in this context.
 
-    A statement with CONCURRENTLY may wait long for older transactions, but blocks no others.
+    A statement with CONCURRENTLY may wait a long time for older transactions, but does not block others.
     """
     editor.execute("SET lock_timeout = 0")
     try:

@@ -23,15 +23,16 @@ from somamemory.db import databases
 from somamemory.db.sqlite.process_lock import ProcessLock
 from somamemory.errors import ConfigurationError
 
-MIGRATION_S = 600.0  # how long a process waits for another one that migrates the same database
+MIGRATION_S = 600.0  # how long a process waits for another one that is migrating the same database
 _PAUSE_S = 0.2  # between attempts to get PostgreSQL's lock
 Key = tuple[str, str]  # app and name
 
 
 class _SessionLock:
-    """An advisory lock of PostgreSQL, which releases it when the session ends.
+    """A PostgreSQL advisory lock, which is released when the session ends.
 
-    It is polled, because a statement that waits would block CREATE INDEX CONCURRENTLY in the process with the lock.
+    It is polled, because a statement that waits would block CREATE INDEX CONCURRENTLY in the process that holds the
+    lock.
     """
 
     def acquire(self, timeout_s: float) -> bool:

@@ -54,7 +54,7 @@ P = ParamSpec("P")
 R = TypeVar("R", bound=Reader)
 Result = TypeVar("Result")
 
-# The database of the running selector; None outside of a selector.
+# The database of the running selector; None outside a selector.
 _reading: ContextVar[str | None] = ContextVar("reading", default=None)
 _lock = threading.Lock()
 _asleep_until: dict[str, float] = {}  # replica alias: `monotonic` time until which it is skipped

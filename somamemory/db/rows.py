@@ -26,7 +26,7 @@ from somamemory.json_pieces import JsonPieces
 
 Row = TypeVar("Row", bound=Model)
 # The values of a row by attribute name, such as `vars(memory)`. Other names are ignored, and absent fields get their
-# default.
+# defaults.
 Values = Mapping[str, object]
 Convert = Callable[[Any], object]
 _SHAPES = 256  # the maximum number of cached lists of columns to update
@@ -36,7 +36,7 @@ Reading = tuple[list[str], Conversions]
 
 @dataclass(frozen=True)
 class Table(Generic[Row]):
-    """The table of a model. Each row specifies its tenant, as with the ORM's `bulk_create`."""
+    """A model's table. Each row specifies its tenant, as with the ORM's `bulk_create`."""
 
     model: type[Row]
 

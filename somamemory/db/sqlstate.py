@@ -30,7 +30,7 @@ def is_transient(error: DatabaseError | InterfaceError) -> bool:
 
 
 def is_collision(error: IntegrityError) -> bool:
-    """Return whether another writer may have caused the violation of a constraint."""
+    """Return whether another writer may have caused the constraint violation."""
     if (name := getattr(error.__cause__, "sqlite_errorname", None)) is not None:
         return name in _SQLITE_COLLISIONS
     return of(error) in _COLLISIONS

@@ -138,7 +138,7 @@ def serve(host: str, port: int) -> None:
 
 
 def process_ended(pid: int) -> None:
-    """Keep the counters of an ended process, but drop its gauges."""
+    """Keep the counters of a process that has ended, but drop its gauges."""
     if settings.METRICS_ARE_SHARED:
         mark_process_dead(pid)  # type: ignore[no-untyped-call]
 

@@ -28,7 +28,7 @@ def among(address: str, allowed: Sequence[Network]) -> bool:
 def default_hosts(listens_on: str) -> list[str]:
     """Return the host names that are allowed by default in addition to the local ones.
 
-    These are all names, unless `listens_on`, the server's own address, is on the loopback interface.
+    All names are allowed unless `listens_on`, the server's own address, is on the loopback interface.
     """
     parsed = _parsed(listens_on)
     if listens_on == "localhost" or (parsed and parsed.is_loopback):

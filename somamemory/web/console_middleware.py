@@ -25,7 +25,7 @@ CONSOLE_PREFIX = "/admin/"
 
 
 def policy(form_action: str = "") -> str:
-    """Return the content security policy of a page.
+    """Return the content security policy for a page.
 
     Scripts are loaded from our own files only, and no text is evaluated: see console/static/console/alpine_data.js. The
     colours of unfold's pages are in a style element, and some widths in style attributes (unsafe-inline).
@@ -79,7 +79,7 @@ class IdleTimeout:
 def begin_session(request: HttpRequest, **kwargs: Any) -> None:
     """Record the time of a sign-in in its session, which is saved anyway. Connected by `console.apps`."""
     request.session[_SEEN] = int(time.time())
-    # By default, Django counts from the last change of the session, so a session in use would never end.
+    # By default, Django counts from the last change to the session, so a session in use would never end.
     request.session.set_expiry(timezone.now() + timedelta(seconds=settings.SESSION_COOKIE_AGE))
 
 

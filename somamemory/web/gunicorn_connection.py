@@ -138,7 +138,7 @@ class Connection:
         self._arrival = select.poll()
         self._arrival.register(sock, select.POLLIN)
         self.phase, self.outcome = Phase.HEAD, Outcome.KEEP
-        self.since = self.deadline = 0.0  # start and end of the phase, in the time of `monotonic`
+        self.since = self.deadline = 0.0  # start and end of the phase, in `monotonic` time
         self.discarded = 0  # bytes received after the response
         self.is_closed = self.has_ended = False  # has_ended: the client will send nothing more
         self._begin_request(b"")
@@ -171,7 +171,7 @@ class Connection:
 
     @property
     def _missing(self) -> int | None:
-        """Return how many bytes of the request have not arrived yet, or None if it is unknown."""
+        """Return how many bytes of the request have not arrived yet, or None if the number is unknown."""
         head = self.head
         if head is None or head.body_size is None:
             return None

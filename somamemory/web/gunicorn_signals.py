@@ -17,8 +17,8 @@ class SignalledWorker(ThreadWorker):  # type: ignore[misc]
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
         """Stop at once. This runs in a signal handler.
 
-        gunicorn's own method also shuts down the pool. If the signal interrupts `submit`, which holds the lock of the
-        pool, that would wait for this lock forever.
+        gunicorn's own method also shuts down the pool. If the signal interrupted `submit`, which holds the pool's lock,
+        it would wait for that lock forever.
 
         On Ctrl-C, the terminal and the arbiter each send a signal. The second one must not interrupt the first handler.
         """

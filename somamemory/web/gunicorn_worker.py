@@ -2,7 +2,7 @@
 
 gunicorn's own threads read requests and write responses, so a server stalls when it has as many slow clients as
 threads. Here the main thread receives the head and body of each request, and sends the rest of a response to a slow
-client. A thread gets a request after the request has arrived, and is free again when the response has been produced.
+client. A thread gets a request once the request has arrived, and is free again when the response has been produced.
 Everything that waits is limited in time, connections and bytes.
 
 If a body takes longer than GRACE_S, the request is tried without it. If the application rejects it without reading the

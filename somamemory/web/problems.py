@@ -51,7 +51,7 @@ def _log_unhandled(request: HttpRequest | None = None, **_: object) -> None:
 
 
 class Problems:
-    """Turn every error response into problem+json, except pages of the console."""
+    """Turn every error response into problem+json, except console pages."""
 
     def __init__(self, get_response: Handler) -> None:
         self.get_response = get_response
@@ -128,7 +128,7 @@ def _encodable(value: object) -> object:
 
 
 def _check_host(request: HttpRequest) -> SomaError | None:
-    if "*" in settings.ALLOWED_HOSTS:  # any name, even one that Django finds invalid
+    if "*" in settings.ALLOWED_HOSTS:  # any name, even one that Django considers invalid
         return None
     try:
         request.get_host()

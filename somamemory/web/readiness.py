@@ -15,7 +15,7 @@ MAX_AGE_S = 3.0
 
 @dataclass(frozen=True)
 class Readiness:
-    """The result of a readiness check, with the reason if it failed. `at` is a time of `monotonic`."""
+    """The result of a readiness check, with the reason if it failed. `at` is a `monotonic` time."""
 
     ready: bool
     reason: str = ""

@@ -46,7 +46,7 @@ def encryption(url: str) -> Finding:
 
 
 def clock(headers: Mapping[str, str], now: float) -> Finding:
-    """Compare the server's clock with the clock of this machine."""
+    """Compare the server's clock with this machine's clock."""
     if "date" not in headers:
         return warning("clock", "the response has no Date header", "configure the proxy to pass on the Date header")
     difference_s = parsedate_to_datetime(headers["date"]).timestamp() - now

@@ -52,7 +52,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     _session_scope: str | None = None  # None: unknown, because a rollback also reverts settings
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        self._session_scope = tenant_scope.CROSSING  # a new session has the role of the login
+        self._session_scope = tenant_scope.CROSSING  # a new session has the login role
         return super().get_new_connection(conn_params)
 
     def is_usable(self) -> bool:

@@ -81,7 +81,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     @contextmanager
     def beginning_late(self, first: Callable[[], None]) -> Iterator[None]:
-        """Let the transaction of this context begin with its first nested transaction or write, and then call `first`.
+        """Let the transaction in this context begin with its first nested transaction or write, and then call `first`.
 
         Other writers do not wait for what happens before that. Reads before that are not part of the transaction.
         """

@@ -37,7 +37,7 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from None
         config = Path(settings.BASE_DIR) / "deploy" / "gunicorn.conf.py"
         os.environ.setdefault("DJANGO_SETTINGS_MODULE", "somamemory.settings")
-        os.environ["SOMA_DATA_DIR"] = str(settings.DATA_DIR)  # a relative path would change its meaning
+        os.environ["SOMA_DATA_DIR"] = str(settings.DATA_DIR)  # a relative path would change meaning
         os.chdir(settings.BASE_DIR)
         # Replace this process, so that gunicorn receives signals directly and the memory used for preparation is freed.
         command = [sys.executable, "-m", "gunicorn", "--config", str(config), "somamemory.wsgi:application"]
