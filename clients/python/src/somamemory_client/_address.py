@@ -59,7 +59,7 @@ def not_connected(address: Address, error: OSError) -> ConnectionFailed:
 
 
 def broken(address: Address, request: Request, error: Exception) -> TransportError:
-    """Return the error for a request that was sent but got no complete response."""
+    """Return the error for a request that was sent but did not get a complete response."""
     what = f"{request.method} {request.target.partition('?')[0]}"
     if isinstance(error, TimeoutError):
         return ResponseTimeout(f"{what}: {address} did not respond in time")

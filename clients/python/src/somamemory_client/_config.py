@@ -1,4 +1,4 @@
-"""Configuration of a client: key, tenant, scope, timeout, retries and hooks."""
+"""Client configuration: key, tenant, scope, timeout, retries and hooks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ IDS = ("user_id", "agent_id", "session_id", "namespace")
 
 @dataclass(frozen=True)
 class Config:
-    """The configuration of a client. `scope` contains the default ids and namespace of its calls."""
+    """A client's configuration. `scope` contains the default ids and namespace for its calls."""
 
     headers: Mapping[str, str]
     timeout_s: float | None = None  # None: the default for the operation
@@ -75,7 +75,7 @@ class Config:
         return replace(self, **changes)  # type: ignore[arg-type]
 
     def request(self, operation_id: str, fields: Fields) -> Request:
-        """Build the request of a call.
+        """Build the request for a call.
 
         Raises InvalidArgument if a field is invalid, or if the call cannot be limited to the client's scope.
         """
@@ -148,7 +148,7 @@ def free_request(
     params: Mapping[str, object] | None,
     headers: Mapping[str, str] | None,
 ) -> Request:
-    """Build a request to a path below /api/v1, without a scope. Raises InvalidArgument if an argument is invalid."""
+    """Build a request to a path under /api/v1, without a scope. Raises InvalidArgument if an argument is invalid."""
     if method not in METHODS:
         raise InvalidArgument("method", f"must be one of {', '.join(METHODS)}")
     if not path.startswith("/") or not path.isascii() or not path.isprintable() or " " in path:
@@ -169,7 +169,7 @@ def free_request(
 
 
 def _deletes_once(method: str, headers: Mapping[str, str]) -> bool:
-    """Return whether the request deletes a certain version. A retry would fail even if the first attempt succeeded."""
+    """Return whether the request deletes a specific version. A retry would fail even if the first attempt succeeded."""
     return method == "DELETE" and any(name.lower() == "if-match" for name in headers)
 
 

@@ -28,7 +28,7 @@ class Request:
 
 @dataclass(slots=True)
 class Response:
-    """A response. The names of its headers are in lower case."""
+    """A response. Its header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]

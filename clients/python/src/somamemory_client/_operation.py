@@ -127,7 +127,7 @@ def _in_path(field: str, text: str) -> str:
 
 
 def target(path: str, query: Mapping[str, object]) -> str:
-    """Return a path below /api/v1 with the query parameters that are not None."""
+    """Return a path under /api/v1 with the query parameters that are not None."""
     given = {name: encodable(name, _text(value)) for name, value in query.items() if value is not None}
     return f"{PREFIX}{path}?{urlencode(given)}" if given else PREFIX + path
 

@@ -1,4 +1,4 @@
-"""Results of searches, and reports of bulk requests."""
+"""Search results, and reports on bulk requests."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class AsyncTenants:
         return await self._caller.fetch(types.UsageOut, "tenants.usage", {"slug": slug})
 
     def audit(self, slug: str, **options: Unpack[types.TenantsListAuditOptions]) -> AsyncPages[types.AuditOut]:
-        """Return the entries of the audit log, newest first."""
+        """Return the audit log entries, newest first."""
         return AsyncPages(self._caller, "tenants.list_audit", {**options, "slug": slug})
 
     async def export(self, slug: str) -> str:
@@ -62,7 +62,7 @@ class AsyncTenants:
 
 
 class AsyncKeys:
-    """Manage the API keys of a tenant."""
+    """Manage a tenant's API keys."""
 
     def __init__(self, caller: AsyncCaller) -> None:
         self._caller = caller
@@ -72,7 +72,7 @@ class AsyncKeys:
         return await self._caller.fetch(types.IssuedKeyOut, "keys.create", {**options, "slug": slug})
 
     def list(self, slug: str, **options: Unpack[types.KeysListOptions]) -> AsyncPages[types.KeyOut]:
-        """Return the keys of a tenant, without their secrets."""
+        """Return a tenant's keys, without their secrets."""
         return AsyncPages(self._caller, "keys.list", {**options, "slug": slug})
 
     async def rotate(self, slug: str, prefix: str, **options: Unpack[types.KeysRotateOptions]) -> types.IssuedKeyOut:

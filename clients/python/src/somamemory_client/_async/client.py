@@ -159,7 +159,7 @@ class AsyncClient:
         params: Mapping[str, object] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Any:  # whatever the route returns
-        """Send a request to a path below /api/v1. Return the parsed JSON, or the text if it is not JSON."""
+        """Send a request to a path under /api/v1. Return the parsed JSON, or the text if it is not JSON."""
         request = free_request(self._caller.config, method, path, json, params, headers)
         response = await self._caller.respond(request)
         return response.json() if response.is_json else response.text()

@@ -58,7 +58,7 @@ class AsyncConversations:
         external_id: str | None = None,
         **options: Unpack[types.ConversationsListMessagesOptions],
     ) -> AsyncPages[types.MessageOut]:
-        """Return the messages of a conversation in order. `limit` is the page size."""
+        """Return a conversation's messages in order. `limit` is the page size."""
         operation, fields = _named("conversations.list_messages", id, external_id)
         return AsyncPages(self._caller, operation, {**options, **fields})
 
@@ -67,7 +67,7 @@ class AsyncConversations:
         return await self._caller.fetch(types.ChangedOut, "conversations.update", {**changes, "id": id})
 
     async def set_label(self, id: str, label: str) -> types.ChangedOut:
-        """Change the label of a conversation."""
+        """Change a conversation's label."""
         return await self._caller.fetch(types.ChangedOut, "conversations.set_label", {"id": id, "label": label})
 
     async def set_folder(self, id: str, folder: str) -> types.ChangedOut:
@@ -135,7 +135,7 @@ class AsyncConversations:
         return AsyncPages(self._caller, "facts.list", {**options, "id": id})
 
     async def rate_message(self, id: str) -> types.RatedOut:
-        """Rate the importance of a message."""
+        """Rate a message's importance."""
         return await self._caller.fetch(types.RatedOut, "messages.rate", {"id": id})
 
     async def export(self, **options: Unpack[types.ConversationsExportOptions]) -> str:
@@ -145,7 +145,7 @@ class AsyncConversations:
     async def import_file(
         self, content: bytes, content_type: str, **options: Unpack[types.ConversationsImportOptions]
     ) -> types.ImportOut:
-        """Import conversations from an export of ChatGPT, Claude or this service, or from Markdown or text."""
+        """Import conversations from a ChatGPT, Claude or SomaMemory export, or from Markdown or text."""
         request = self._caller.config.request("conversations.import", {**options})
         request.body = content
         request.headers["Content-Type"] = content_type

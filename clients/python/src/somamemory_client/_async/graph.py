@@ -26,7 +26,7 @@ class AsyncGraph:
         return (await self._caller.fetch(types.UnlinkedOut, "graph.unlink", {**ends}))["deleted"]
 
     async def link_many(self, links: Sequence[types.NamedLinkBody], *, atomic: bool = False) -> types.BulkLinkedOut:
-        """Create up to 1,000 links with one request. With `atomic`, create all or none."""
+        """Create up to 1,000 links in one request. With `atomic`, create all or none."""
         items = [self._caller.config.scoped_item(link, ["namespace"]) for link in links]
         fields: Fields = {"links": items, "atomic": atomic}
         return await self._caller.fetch(types.BulkLinkedOut, "graph.link_many", fields)
@@ -41,5 +41,5 @@ class AsyncGraph:
         return await self._caller.fetch(types.PathOut, "graph.path", {**ends})
 
     async def export(self, **options: Unpack[types.GraphExportOptions]) -> str:
-        """Return all links of a namespace as JSON, or as GraphML with `format="graphml"`."""
+        """Return all links in a namespace as JSON, or as GraphML with `format="graphml"`."""
         return await self._caller.text("graph.export", {**options})

@@ -90,7 +90,7 @@ class AsyncMemories:
         id: str | None = None,
         **options: Unpack[types.MemoriesHistoryOptions],
     ) -> AsyncPages[types.VersionOut]:
-        """Return the versions of a memory, newest first."""
+        """Return a memory's versions, newest first."""
         operation, fields = _named("memories.history", coord, key, id, options)
         return AsyncPages(self._caller, operation, fields)
 
@@ -144,7 +144,7 @@ class AsyncMemories:
     async def store_many(
         self, items: Iterable[Memory | types.StoreBody], *, atomic: bool = False
     ) -> types.BulkStoredOut:
-        """Store up to 1,000 memories with one request. With `atomic`, store all or none.
+        """Store up to 1,000 memories in one request. With `atomic`, store all or none.
 
         An item is text, or an object with the fields of `store` and a `payload`.
         """

@@ -27,6 +27,6 @@ class AsyncNamespaces:
         return await self._caller.fetch(types.ReceiptOut, "namespaces.rename", fields)
 
     async def delete(self, namespace: str, **options: Unpack[types.NamespacesDeleteOptions]) -> types.ReceiptOut:
-        """Delete the memories of a namespace. With `purge`, permanently delete its memories and links."""
+        """Delete the memories in a namespace. With `purge`, permanently delete its memories and links."""
         fields = {**options, "namespace": namespace}
         return await self._caller.fetch(types.ReceiptOut, "namespaces.delete", fields)

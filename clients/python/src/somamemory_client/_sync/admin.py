@@ -54,7 +54,7 @@ class Tenants:
         return self._caller.fetch(types.UsageOut, "tenants.usage", {"slug": slug})
 
     def audit(self, slug: str, **options: Unpack[types.TenantsListAuditOptions]) -> Pages[types.AuditOut]:
-        """Return the entries of the audit log, newest first."""
+        """Return the audit log entries, newest first."""
         return Pages(self._caller, "tenants.list_audit", {**options, "slug": slug})
 
     def export(self, slug: str) -> str:
@@ -63,7 +63,7 @@ class Tenants:
 
 
 class Keys:
-    """Manage the API keys of a tenant."""
+    """Manage a tenant's API keys."""
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
@@ -73,7 +73,7 @@ class Keys:
         return self._caller.fetch(types.IssuedKeyOut, "keys.create", {**options, "slug": slug})
 
     def list(self, slug: str, **options: Unpack[types.KeysListOptions]) -> Pages[types.KeyOut]:
-        """Return the keys of a tenant, without their secrets."""
+        """Return a tenant's keys, without their secrets."""
         return Pages(self._caller, "keys.list", {**options, "slug": slug})
 
     def rotate(self, slug: str, prefix: str, **options: Unpack[types.KeysRotateOptions]) -> types.IssuedKeyOut:

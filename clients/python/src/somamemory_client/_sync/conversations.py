@@ -59,7 +59,7 @@ class Conversations:
         external_id: str | None = None,
         **options: Unpack[types.ConversationsListMessagesOptions],
     ) -> Pages[types.MessageOut]:
-        """Return the messages of a conversation in order. `limit` is the page size."""
+        """Return a conversation's messages in order. `limit` is the page size."""
         operation, fields = _named("conversations.list_messages", id, external_id)
         return Pages(self._caller, operation, {**options, **fields})
 
@@ -68,7 +68,7 @@ class Conversations:
         return self._caller.fetch(types.ChangedOut, "conversations.update", {**changes, "id": id})
 
     def set_label(self, id: str, label: str) -> types.ChangedOut:
-        """Change the label of a conversation."""
+        """Change a conversation's label."""
         return self._caller.fetch(types.ChangedOut, "conversations.set_label", {"id": id, "label": label})
 
     def set_folder(self, id: str, folder: str) -> types.ChangedOut:
@@ -130,7 +130,7 @@ class Conversations:
         return Pages(self._caller, "facts.list", {**options, "id": id})
 
     def rate_message(self, id: str) -> types.RatedOut:
-        """Rate the importance of a message."""
+        """Rate a message's importance."""
         return self._caller.fetch(types.RatedOut, "messages.rate", {"id": id})
 
     def export(self, **options: Unpack[types.ConversationsExportOptions]) -> str:
@@ -140,7 +140,7 @@ class Conversations:
     def import_file(
         self, content: bytes, content_type: str, **options: Unpack[types.ConversationsImportOptions]
     ) -> types.ImportOut:
-        """Import conversations from an export of ChatGPT, Claude or this service, or from Markdown or text."""
+        """Import conversations from a ChatGPT, Claude or SomaMemory export, or from Markdown or text."""
         request = self._caller.config.request("conversations.import", {**options})
         request.body = content
         request.headers["Content-Type"] = content_type

@@ -26,6 +26,6 @@ class Namespaces:
         return self._caller.fetch(types.ReceiptOut, "namespaces.rename", fields)
 
     def delete(self, namespace: str, **options: Unpack[types.NamespacesDeleteOptions]) -> types.ReceiptOut:
-        """Delete the memories of a namespace. With `purge`, permanently delete its memories and links."""
+        """Delete the memories in a namespace. With `purge`, permanently delete its memories and links."""
         fields = {**options, "namespace": namespace}
         return self._caller.fetch(types.ReceiptOut, "namespaces.delete", fields)

@@ -113,7 +113,7 @@ class Files:
     # --- Memories ------------------------------------------------------------------------------------------------
 
     def _below(self, path: str) -> Calls[dict[str, Entry]]:
-        """Return the entries at and below a path."""
+        """Return the entries at and under a path."""
         listed = yield from pages("memories.list", namespace=self.namespace, key_prefix=path or None, limit=1000)
         entries = (_entry(memory) for memory in listed if memory["key"])
         return {entry.path: entry for entry in entries}
@@ -171,7 +171,7 @@ class Files:
 
 
 def located(name: str) -> str:
-    """Return the path of a name relative to ROOT. Raises Refused if the name is outside of ROOT."""
+    """Return the path of a name relative to ROOT. Raises Refused if the name is outside ROOT."""
     if not name.startswith(ROOT):
         raise Refused(f"Path must start with {ROOT}, got: {name}")
     full = posixpath.normpath(f"/base{ROOT}/{name[len(ROOT) :].lstrip('/')}")

@@ -3,7 +3,7 @@
     tools = [SomaMemoryTool(Client(), "users/ada/files")]
     client.beta.messages.tool_runner(model=…, messages=…, tools=tools)
 
-Each file is a memory. Its key is the path below `/memories`, and its text can be searched. The results have the same
+Each file is a memory. Its key is the path under `/memories`, and its text can be searched. The results have the same
 wording as those of Anthropic's tool for local files. A change to a file is stored only if the file has not changed
 since it was read.
 """

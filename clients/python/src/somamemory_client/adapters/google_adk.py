@@ -31,7 +31,7 @@ _Object = Mapping[str, Any]
 
 
 class SomaMemoryService(BaseMemoryService):
-    """The memories of users, one for each event that contains text.
+    """Users' memories, one for each event that contains text.
 
     namespace: the namespace that contains one namespace per app.
     options: additional fields for each search, such as `top_k` (10 by default) or `min_relevance`.
@@ -102,9 +102,9 @@ class SomaMemoryService(BaseMemoryService):
 
 
 class SomaSessionService(BaseSessionService):
-    """The sessions of users. If several processes append to a session at the same time, no event is lost.
+    """Users' sessions. If several processes append to a session at the same time, no event is lost.
 
-    namespace: the namespace that contains the namespaces of each app.
+    namespace: the namespace that contains each app's namespaces.
     """
 
     def __init__(self, client: AsyncClient, namespace: str = "google-adk") -> None:

@@ -57,7 +57,7 @@ class SomaDocumentStore:
         """Return the documents that match, in the order in which they were written.
 
         The service applies the filters, except comparisons of dates and nested values, and filters on fields other than
-        `meta`. The adapter applies these exceptions to the service's results.
+        `meta`. The adapter applies those to the service's results.
         """
         conditions, _ = _translated(filters) if filters else (None, True)
         documents = map(_document, self._list(conditions))
@@ -66,7 +66,7 @@ class SomaDocumentStore:
     def write_documents(self, documents: list[Document], policy: DuplicatePolicy = DuplicatePolicy.NONE) -> int:
         """Store documents, up to 1,000 in one transaction.
 
-        With the policies `NONE` and `FAIL`, nothing is stored if one of the ids already exists.
+        With the policies `NONE` and `FAIL`, nothing is stored if any of the ids already exists.
         """
         if not isinstance(documents, list) or not all(isinstance(document, Document) for document in documents):
             raise ValueError("documents must be a list of Documents")
@@ -108,7 +108,7 @@ class SomaDocumentStore:
     def search(
         self, query: str, filters: Filter | None = None, top_k: int = 10, mode: Mode = "hybrid"
     ) -> list[Document]:
-        """Return the best documents for a query with their scores. The service must be able to apply the filters."""
+        """Return the best documents for a query, with their scores. The service must be able to apply the filters."""
         conditions, exact = _translated(filters) if filters else (None, True)
         if not exact:
             raise FilterError(
@@ -208,8 +208,8 @@ def _comparison(condition: Filter) -> tuple[Filter | None, bool]:
 
 
 def _ordering(name: str, operator: str, value: Any) -> tuple[Filter, bool]:
-    """Compare numbers in the service. For other values, only require the field, because Haystack compares or rejects
-    them.
+    """Compare numbers in the service. For other values, require only that the field exists, because Haystack compares
+    or rejects them.
     """
     if isinstance(value, int | float) and not isinstance(value, bool):
         return {name: {operator: value}}, True

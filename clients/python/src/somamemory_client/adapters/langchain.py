@@ -30,7 +30,7 @@ _ROLES: dict[str, Literal["user", "assistant", "system", "tool"]] = {
     "system": "system",
     "tool": "tool",
 }
-# The content of a message without text, because the service rejects blank text. The metadata contain the message.
+# The content of a message without text, because the service rejects blank text. The metadata contains the message.
 _WITHOUT_TEXT = [{"type": "langchain"}]
 _TYPES = {role: kind for kind, role in _ROLES.items()} | {"developer": "system"}
 
@@ -104,7 +104,7 @@ class SomaVectorStore(VectorStore):
     def similarity_search_with_score(
         self, query: str, k: int = 4, filter: Filter | None = None
     ) -> list[tuple[Document, float]]:
-        """Return the `k` best documents with their scores from 0 to 1."""
+        """Return the `k` best documents with their scores, from 0 to 1."""
         place, mode = self._namespace, self._mode
         hits = self._client.memories.search(query, namespace=place, mode=mode, top_k=k, filters=filter)
         return [(_document(hit), hit["score"]) for hit in hits]

@@ -135,7 +135,7 @@ class _Translation:
         return distinct[op.offset : op.offset + op.limit]
 
     def _names(self, prefix: tuple[str, ...]) -> Calls[list[str]]:
-        """Return the namespaces at and below a prefix."""
+        """Return the namespaces at and under a prefix."""
         listed = yield from pages("namespaces.list", prefix=self._namespace(prefix), limit=200)
         return [item["namespace"] for item in listed]
 
@@ -187,7 +187,8 @@ class SomaStore(BaseStore):
     """LangGraph's store, with the synchronous client. Its asynchronous methods run in threads.
 
     namespace: the service's namespace that contains the store's namespaces.
-    fields: the paths in a value that searches use; by default, all strings. `index` of `put` overrides them.
+    fields: the paths in a value that searches use; by default, all strings. The `index` argument of `put` overrides
+    them.
     mode, consistency: for searches with a query. "strong" also finds items that are not indexed yet.
     ttl: `default_ttl` in minutes, and `refresh_on_read`, which is off by default because each refresh is a write.
     """

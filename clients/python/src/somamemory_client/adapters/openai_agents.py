@@ -20,7 +20,7 @@ from somamemory_client.adapters._namespaces import namespace
 class SomaSession(SessionABC):
     """A session, with the asynchronous client.
 
-    namespace: the namespace that contains the namespaces of the sessions.
+    namespace: the namespace that contains the sessions' namespaces.
     session_settings: its `limit` is the number of items that `get_items` returns by default.
     """
 
@@ -64,7 +64,7 @@ class SomaSession(SessionABC):
         return None
 
     async def clear_session(self) -> None:
-        """Delete all items of the session."""
+        """Delete all items in the session."""
         while not (await self._client.memories.delete_matching(namespace=self._place, all=True))["complete"]:
             pass
 

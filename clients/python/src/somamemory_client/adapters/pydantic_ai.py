@@ -39,7 +39,7 @@ _RECORDS = TypeAdapter(ConversationRecord)
 class SomaConversationStore(ConversationStore):
     """A store of conversations, with the asynchronous client.
 
-    namespace: the namespace that contains the namespaces of the records and of the entries.
+    namespace: the namespace that contains the namespaces for records and entries.
 
     `delete` also deletes the entries, unless another conversation was forked from the same history. A fork that is
     saved at the same time can lose its history.
