@@ -94,7 +94,7 @@ def survives(digits: str, number: float) -> bool:
     """
     if len(digits) <= _ALWAYS_EXACT_DIGITS and abs(number) >= sys.float_info.min:
         return True
-    if not number:  # Decimal does not accept every exponent of a zero
+    if not number:  # Decimal does not accept every exponent for zero
         return is_zero(digits)
     written = Decimal(digits)
     if "e" not in digits.lower() and written == written.to_integral_value():

@@ -85,7 +85,7 @@ def grid(
     """Count the caller's live memories in each cell of a region.
 
     axes: one or two positions (from 0) in a coordinate.
-    region: the lower and upper corner, with one number per axis. The default is the smallest region that contains all
+    region: the lower and upper corners, with one number per axis. The default is the smallest region that contains all
       of the memories.
     """
     memories = narrowing.apply(selectors.live(caller, [namespace])).order_by()
@@ -145,7 +145,7 @@ def excerpt(memory: Memory) -> str:
     return words if len(words) <= TEXT_LENGTH else words[: TEXT_LENGTH - 1] + "…"
 
 
-# The lower and the upper corner of a region.
+# The lower and upper corners of a region.
 Region = tuple[Sequence[float], Sequence[float]]
 Rows = QuerySet[Memory, tuple[str, float]]
 _Columns = tuple[bytearray, "array[float]", int]
@@ -201,7 +201,7 @@ def _measured_here(memories: QuerySet[Memory], axes: Sequence[int], region: Regi
 def _read(everything: Rows, length: int, axes: Sequence[int], region: Region | None) -> _Columns:
     """Return the digits and importance of each memory in a region, and possibly of some outside it.
 
-    With conditions on the keys, SQLite reads the memories in the order of the keys. For more than a few memories, that
+    With conditions on the keys, SQLite reads the memories in key order. For more than a few memories, that
     takes three times as long as reading all memories in storage order and comparing the digits in Python.
     """
     if region is None:

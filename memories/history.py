@@ -57,7 +57,7 @@ def also_prune(model: type[TenantOwned], size: str) -> None:
 def moment_after(rows: Iterable[Versioned]) -> datetime:
     """Return the current time, or a time just after the current versions of `rows` began, if that is later.
 
-    The clocks of servers differ, but every version must begin after the previous one, so that only one is current at
+    Servers' clocks differ, but every version must begin after the previous one, so that only one is current at
     any time.
     """
     return max([timezone.now(), *(row.updated_at + _STEP for row in rows)])

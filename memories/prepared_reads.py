@@ -19,7 +19,7 @@ from tenants.models import Tenant
 from tenants.scoping import parameters_of
 
 Row = TypeVar("Row")
-_SHAPES = 256  # the maximum number of cached statements for pages of lists
+_SHAPES = 256  # the maximum number of cached statements for list pages
 
 
 @dataclass(frozen=True)

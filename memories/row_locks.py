@@ -65,7 +65,7 @@ def _where(caller: Caller, namespace: str, keys: Iterable[str]) -> tuple[str, li
 def save(new: Sequence[Memory], old: Sequence[Memory], changed: Sequence[str] = _REPLACED_FIELDS) -> None:
     """Insert the `new` rows, and update the `changed` fields of the `old` rows, which are locked.
 
-    Raises IntegrityError if the address of a new row is taken.
+    Raises IntegrityError if a new row's address is taken.
     """
     # If another caller has just created a memory at the same address, `retrying` runs the transaction again.
     TABLE.insert([vars(memory) for memory in new])

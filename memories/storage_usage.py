@@ -65,7 +65,7 @@ def count(tenant: Tenant) -> tuple[int, int, int, int]:
 
 
 def forget_words(tenant: Tenant) -> int:
-    """Remove deleted words from the file of the full-text index.
+    """Remove deleted words from the full-text index's file.
 
     SQLite only marks words as deleted. They remain in the file until the index is optimised.
     """

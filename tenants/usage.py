@@ -116,7 +116,7 @@ def stored(tenant: Tenant) -> tuple[int, int]:
 
 
 def count_with(count: Counter) -> None:
-    """Register the function that counts the stored data of a tenant: see `Counter`."""
+    """Register the function that counts a tenant's stored data: see `Counter`."""
     _counter.append(count)
 
 
@@ -188,7 +188,7 @@ os.register_at_fork(after_in_child=_reset_stripes)
 
 
 def _stripe() -> int:
-    """Return the stripe of this thread. Threads get different stripes as long as there are enough stripes."""
+    """Return this thread's stripe. Threads get different stripes as long as there are enough stripes."""
     if not hasattr(_own, "stripe"):
         _own.stripe = 1 + next(_numbers) % STRIPES
     stripe: int = _own.stripe
@@ -267,7 +267,7 @@ def _write(tenant: UUID, day: date, requests: int) -> None:
 
 
 def record_memories(day: date, sizes: Mapping[UUID, int]) -> None:
-    """Record the number of memories of each tenant, for `per_day`."""
+    """Record each tenant's number of memories, for `per_day`."""
     rows = [[_id(tenant), day, number] for tenant, number in sorted(sizes.items(), key=lambda item: item[0])]
     for start in range(0, len(rows), BATCH):
         with connection.cursor() as cursor:

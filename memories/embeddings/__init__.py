@@ -88,7 +88,7 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **options: Any) -> l
 
 
 def _checked(embedder: Embedder, model: str, dimension: int) -> Embedder:
-    """Return the embedder, with metrics. Raises ConfigurationError if it has another model or dimension."""
+    """Return the embedder, with metrics. Raises ConfigurationError if it has a different model or dimension."""
     if model not in ("", embedder.model):
         raise ConfigurationError(
             f"{embedder.provider} supports only the model '{embedder.model}'; unset SOMA_EMBEDDING_MODEL"

@@ -1,4 +1,4 @@
-"""The protocol of embedders."""
+"""The embedder protocol."""
 
 from __future__ import annotations
 

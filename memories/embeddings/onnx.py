@@ -25,12 +25,12 @@ THREADS = 2  # threads for one batch
 TEXTS = 64  # texts tokenized at once
 BATCH_TOKENS = 4_096  # tokens, including padding, that the model embeds in one call
 MAX_LENGTH = 512  # tokens of one text that are embedded; the rest is ignored
-CHARACTERS = 16 * MAX_LENGTH  # of one text to tokenize; more would matter only if tokens were very long
+CHARACTERS = 16 * MAX_LENGTH  # characters of one text to tokenize; more would matter only if tokens were very long
 MEAN, CLS, MAX = "pooling_mode_mean_tokens", "pooling_mode_cls_token", "pooling_mode_max_tokens"
 
 
 class OnnxEmbedder:
-    """Embeds texts with the model in a folder. Embedding generations record the folder as the name of the model."""
+    """Embeds texts with the model in a folder. Embedding generations record the folder as the model's name."""
 
     provider = "onnx"
     in_process = True

@@ -30,7 +30,7 @@ class WordLlamaEmbedder:
     in_process = True
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        with _loading:  # only the first call waits for the model, which is not modified after loading
+        with _loading:  # only the first call waits for the model to load; the model is not modified afterwards
             model = _model()
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
         for batch in _batches(texts):

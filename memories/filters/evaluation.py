@@ -32,7 +32,7 @@ _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
 # The GIL would prevent parallel work anyway.
 _turn = threading.Lock()
 _LONGEST_TURN_S = 60.0
-_CHECK_EVERY = 10_000  # list items between two checks of the deadline
+_CHECK_EVERY = 10_000  # list items between two deadline checks
 _CHUNK_LENGTH = 262_144  # characters that are searched at once
 
 

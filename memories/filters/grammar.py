@@ -19,7 +19,7 @@ from tenants.models import problem_with_id
 MAX_CONDITIONS = 100
 MAX_DEPTH = 8  # levels of nested filter objects, including the outermost
 MAX_LIST = 1_000
-MAX_LISTED = 10_000  # values in all lists together; SQLite accepts 32,766 parameters
+MAX_LISTED = 10_000  # values in all lists combined; SQLite accepts 32,766 parameters
 MAX_SEGMENTS = 16
 MAX_SEGMENT_LENGTH = 255
 # The maximum length of a search string. In the worst case, a search takes time proportional to the product of the
@@ -57,7 +57,7 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A condition that is added by other code. It cannot be written in the grammar."""
+    """A condition that is added by other code. It cannot be expressed in the grammar."""
 
     condition: Q
 

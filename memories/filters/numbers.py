@@ -43,7 +43,7 @@ def place_among_ints(number: Number) -> Number:
 
 
 def nearest_float(number: Number, *, up: bool) -> float:
-    """Return the nearest float whose decimal value is not less (if `up`) or not greater than that of the number."""
+    """Return the nearest float whose decimal value is at least (if `up`) or at most that of the number."""
     near = float(number)
     if up and decimal_of(near) < decimal_of(number):
         return math.nextafter(near, math.inf)

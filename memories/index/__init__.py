@@ -42,7 +42,7 @@ def try_out(generation: EmbeddingGeneration) -> None:
         except (SomaError, ConfigurationError) as error:
             errors.append(error)
         finally:
-            connections.close_all()  # closes the database connections of this thread
+            connections.close_all()  # closes this thread's database connections
 
     thread = threading.Thread(target=ping, name="soma-index-try-out", daemon=True)
     thread.start()

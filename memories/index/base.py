@@ -28,7 +28,7 @@ ANY_VERSION = (1 << 63) - 1
 
 
 class UnusableVector(InvalidInput):
-    """Raised if the cosine similarity of a vector is undefined, because it is all zeros or contains NaN or infinity."""
+    """Raised if a vector has no cosine similarity, because it is all zeros or contains NaN or infinity."""
 
     code = "unusable_vector"
     title = "The vector cannot be compared"

@@ -175,7 +175,7 @@ def _still_leased(jobs: list[_Job], lease: uuid.UUID | None) -> list[_Job]:
     """Return the jobs that are still leased for long enough to write to the index.
 
     Embedding may have taken longer than expected, and without a lease, an old version could overwrite a newer one that
-    another worker has written. The other rows are processed again when their lease has expired. If the embedder is
+    another worker has written. The other rows are processed again when their leases have expired. If the embedder is
     remote, their vectors are in its cache by then.
     """
     kept = outbox_leases.held([job.row.id for job in jobs], lease, timezone.now() + LEASE / 2) if jobs else set()

@@ -125,7 +125,7 @@ def repair_all(*, only_lost: bool = False) -> Report:
 
 
 def step(job: Job) -> bool:
-    """Compare some memories of the job, and return whether it has finished."""
+    """Compare some of the job's memories, and return whether it has finished."""
     generation = generations.active()
     report = Report(**job.data.get("report", {}))
     only, repair = job.data.get("tenant"), job.data.get("repair", False)

@@ -1,4 +1,4 @@
-"""Add the key of a memory, a name chosen by the caller. Existing memories have none."""
+"""Add a key to each memory: a name chosen by the caller. Existing memories have none."""
 
 from django.db import migrations
 

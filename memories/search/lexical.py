@@ -1,7 +1,7 @@
 """The keyword leg: the database's full-text index supplies candidates, and this module ranks them by BM25.
 
 The index is used only to find the memories that contain certain terms (`term_index`). The rankings built into the
-databases differ from each other. They also depend on the words of other tenants, but a tenant's scores must not reveal
+databases differ from each other. They also depend on other tenants' words, but a tenant's scores must not reveal
 what others have stored.
 """
 

@@ -26,7 +26,7 @@ from memories.search.wording import Wording
 # candidate has a similarity.
 WITH_SIMILARITY = (-2.29, 6.06, -7.41, -1.01, -2.53)
 WITHOUT = (-1.43, 8.02, -8.51, -1.62, -2.86)
-# The number of absent words with which `Signals.absent` is one half.
+# The number of absent words at which `Signals.absent` is one half.
 HALF_ABSENT = 2
 # The number of best hits that are considered. It is fixed, so that the probability hardly depends on the page size.
 BEST = 40

@@ -135,7 +135,8 @@ class Selection:
     ) -> list[Row]:
         """Return `columns` and the vectors of the memories with these ids.
 
-        A vector is None if the memory has none in the index, or if the position of its id is less than `first`.
+        A vector is None if the memory has none in the index, or if the position of the memory's id is less than
+        `first`.
         """
         source, parameters = self._proposed(ids)
         if generation is None or first == len(ids):

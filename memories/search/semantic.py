@@ -104,7 +104,7 @@ class SemanticLeg:
 
     @property
     def reads_vectors(self) -> bool:
-        """Return whether few memories are compared here, with vectors from the database, instead of by the index."""
+        """Return whether the few memories are compared here, with vectors from the database, not by the index."""
         try:
             return self.search.include_archived or not isinstance(index.of(self.generation), ComparesPoints)
         except ConfigurationError:  # will be raised again when the leg runs
@@ -145,7 +145,7 @@ class SemanticLeg:
     def start(self, *, is_slow: bool) -> None:
         """If the index or the model is remote or slow, run the query on another thread while the keyword leg runs.
 
-        The thread gets this thread's context, so it cannot read the rows of other tenants. Other queries take at most a
+        The thread gets this thread's context, so it cannot read other tenants' rows. Other queries take at most a
         few milliseconds, so another thread would cost more than it saves.
 
         is_slow: whether a local index must scan many vectors.
@@ -156,7 +156,7 @@ class SemanticLeg:
     def _embed_and_ask_on_thread(self) -> tuple[Vectors | None, list[Hit]]:
         """Call `_embed_and_ask`, and close this thread's database connection if it is no longer usable.
 
-        pgvector uses this connection, and opens a new one at its next use.
+        pgvector uses this connection, and opens a new one the next time it needs one.
         """
         close_old_connections()  # Django does this before and after each request, but only for the request's thread
         try:
@@ -241,7 +241,7 @@ class SemanticLeg:
         return self._ask_index(vector, self.limit) if self.few is None else self._nearest_of(self.few, vector)
 
     def _nearest_of(self, few: Few, vector: Vectors) -> list[Hit]:
-        """Return the nearest of few memories, compared by the index. Empty if the index cannot compare them."""
+        """Return the nearest of the few memories, compared by the index. Empty if the index cannot compare them."""
         return self._compared(few.ids, vector, self.search.pool)
 
     def _compared(self, ids: Ids, vector: Vectors, limit: int) -> list[Hit]:

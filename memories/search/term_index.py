@@ -5,7 +5,7 @@ A query reads only entries of its own tenant and namespaces:
 
 - SQLite: each term begins with the number of its scope, which identifies a tenant and a namespace. The table of scopes
   also keeps the numbers of memories and words. The index also contains terms for fields (`filters.fields`).
-- PostgreSQL: the entry of each memory also contains a word that identifies its scope.
+- PostgreSQL: each memory's entry also contains a word that identifies its scope.
 
 No quoting is needed: a term contains only letters and digits (`search.analyzer`), and a namespace contains no quotes or
 backslashes.

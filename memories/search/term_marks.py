@@ -2,9 +2,9 @@
 
 A mark is an additional word between the terms of the text and those of its context. It consists of `§`, the proportion
 of the text's sentences that are questions (in eighths, rounded up), 1 or 0 for whether its context asks a question, and
-each speaker after another `§`. For example, `§81§ada` marks a question that Ada asked after another question. No query
-contains `§`, so searches never match a mark. Memories without a speaker, a question or a context have no mark. Memories
-that were stored before marks existed have none either.
+each speaker, preceded by another `§`. For example, `§81§ada` marks a question that Ada asked after another question. No
+query contains `§`, so searches never match a mark. Memories without a speaker, a question or a context have no mark.
+Memories that were stored before marks existed have none either.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from functools import lru_cache
 
 SIGN = "§"
 _EIGHTHS = 8
-_QUESTION_SIGNS = "?\uff1f\u061f"  # including the full-width and the Arabic question mark
+_QUESTION_SIGNS = "?\uff1f\u061f"  # including the full-width and Arabic question marks
 _SENTENCE = re.compile(rf"[^.!{_QUESTION_SIGNS}]+[.!{_QUESTION_SIGNS}]?")
 # A name of up to three words and a colon, such as "Ada: …" or "Ada L. Byron: …".
 _SPEAKER = re.compile(r"\s*([^\W\d_][\w'.-]{0,40})(?: [^\W\d_][\w'.-]{0,40}){0,2}:\s")
@@ -40,7 +40,7 @@ NONE = Mark()
 
 
 def named_speaker(text: str) -> str:
-    """Return the first name of the speaker if the text begins with a name and a colon, otherwise an empty string."""
+    """Return the speaker's first name if the text begins with a name and a colon, otherwise an empty string."""
     found = _SPEAKER.match(text)
     return found[1] if found else ""
 
@@ -60,7 +60,7 @@ def written(text: str, context: str, speakers: Sequence[str]) -> list[str]:
 def own_terms(terms: str, has_context: bool) -> str | None:
     """Return the text's terms from a `terms` column, or None if they cannot be distinguished from the context's.
 
-    This is the case for a memory with a context that was stored before marks existed.
+    This is the case if a memory with a context was stored before marks existed.
     """
     own, mark, _ = terms.partition(SIGN)
     return None if has_context and not mark else own.rstrip()

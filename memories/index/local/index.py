@@ -146,7 +146,7 @@ class LocalIndex:
             self._stores.clear()
         self._is_checked = False
 
-    # -- the files of a tenant -------------------------------------------------------------------------------------
+    # -- a tenant's files ------------------------------------------------------------------------------------------
 
     @contextmanager
     def _reading(self, tenant: UUID) -> Iterator[Store | None]:
@@ -239,10 +239,10 @@ class LocalIndex:
         except FileNotFoundError:
             return set()
 
-    # -- the folder of the collection ------------------------------------------------------------------------------
+    # -- the collection's folder -----------------------------------------------------------------------------------
 
     def _check(self) -> None:
-        """Create the collection if it is missing. Raises ConfigurationError if it has another dimension."""
+        """Create the collection if it is missing. Raises ConfigurationError if it has a different dimension."""
         if self._is_checked:
             return
         with _translating_errors():

@@ -67,7 +67,7 @@ class Labels:
         line = json.dumps([namespace, memory_type]).encode() + b"\n"
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
         try:
-            os.ftruncate(descriptor, self._end)  # removes lines that a killed process has added but not published
+            os.ftruncate(descriptor, self._end)  # removes lines that a killed process added but did not publish
             os.pwrite(descriptor, line, self._end)
         finally:
             os.close(descriptor)

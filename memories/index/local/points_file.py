@@ -28,7 +28,7 @@ PRIVATE = 0o600
 
 
 class Damaged(Exception):
-    """Raised if a file is corrupt or was written in another format."""
+    """Raised if a file is corrupt or was written in a different format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +292,7 @@ def gathered(
 
 
 def _boot() -> NDArray[np.uint64]:
-    """Return the boot id of the machine, or random bytes if the operating system does not provide one."""
+    """Return the machine's boot id, or random bytes if the operating system does not provide one."""
     try:
         text = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip().replace("-", "")
         return np.frombuffer(bytes.fromhex(text), np.uint64)

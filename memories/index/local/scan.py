@@ -26,11 +26,11 @@ from memories.index.local.points_file import Chunk, PointsFile, gathered
 # possible error is even smaller than that bound.
 _SIGMA = 12**-0.5
 _CERTAINTY = 4.3
-# If fewer than one in this many rows pass the filter, their codes are copied first, so that only these are compared.
+# If fewer than one in this many rows pass the filter, their codes are copied first, so that only those are compared.
 _SPARSE = 6
 # The maximum number of passes over new rows while writers are adding them.
 PASSES = 5
-# From this number of rows, several threads share a scan. A row takes 0.01 to 0.04 µs, depending on the machine.
+# With at least this many rows, several threads share a scan. A row takes 0.01 to 0.04 µs, depending on the machine.
 SHARED_FROM = 200_000
 _SHARES = min(os.cpu_count() or 1, 4)
 # If more than this many rows per requested hit are given, their codes, which are a quarter of the size, are compared

@@ -127,7 +127,7 @@ class Store:
         self._compact_if_worthwhile()
 
     def repair(self) -> None:
-        """Complete or undo the change of a writer that was killed, if there was one."""
+        """Complete or undo the change that a killed writer left unfinished, if any."""
         if self.file.retired:  # the file is still in place, so the writer was killed before it could replace it
             self.file.retired = False
         if self.file.interrupted:

@@ -120,7 +120,7 @@ class Client:
         return result
 
     def _note(self, error: IndexUnavailable) -> None:
-        """Update the state of the client after a failure: the engine may be down, or the collection may be gone."""
+        """Update the client's state after a failure: the engine may be down, or the collection may be gone."""
         if code_of(error) == NOT_FOUND:
             self.close()  # the next call connects again and creates the collection
         elif is_transient(error):

@@ -1,4 +1,4 @@
-"""Convert rows, hits and filter expressions to and from the format of Milvus."""
+"""Convert rows, hits and filter expressions to and from Milvus's format."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from uuid import UUID
 from memories.index.base import Hit, Point, Where, unit_vector
 from somamemory.errors import IndexUnavailable
 
-# Milvus's escape sequences. It takes all other characters literally, including control characters.
+# Milvus's escape sequences. Milvus takes all other characters literally, including control characters.
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t": r"\t"})
 
 

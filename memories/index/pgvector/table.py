@@ -1,4 +1,4 @@
-"""The table that stores the points of a collection, and the extension that it requires."""
+"""The table that stores a collection's points, and the extension that it requires."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Table:
 
     @translating_errors("look for its table")
     def exists(self) -> bool:
-        """Return whether the table exists. Raises ConfigurationError if it does not fit the embedder."""
+        """Return whether the table exists. Raises ConfigurationError if it does not match the embedder."""
         if not self._checked:
             connection = connections[DEFAULT_DB_ALIAS]
             if self.name not in vector_tables.names(connection):
@@ -78,7 +78,7 @@ class Table:
     def prepare(self) -> None:
         """Create the extension and the table if they are missing.
 
-        Raises ConfigurationError if the extension cannot be created or the table does not fit the embedder.
+        Raises ConfigurationError if the extension cannot be created or the table does not match the embedder.
         """
         if self.exists():
             return

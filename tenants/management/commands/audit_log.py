@@ -1,4 +1,4 @@
-"""`manage.py audit_log SLUG`: show the audit log of a tenant."""
+"""`manage.py audit_log SLUG`: show a tenant's audit log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`manage.py tenant_usage SLUG`: show the usage and quotas of a tenant."""
+"""`manage.py tenant_usage SLUG`: show a tenant's usage and quotas."""
 
 from __future__ import annotations
 
