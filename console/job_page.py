@@ -42,7 +42,7 @@ def described(job: Job) -> dict[str, Any]:
 
 
 def progress(request: HttpRequest, id: UUID) -> JsonResponse:
-    """Return the progress of a job for the page's script. Superusers only."""
+    """Return a job's progress for the page's script. Superusers only."""
     if not getattr(request.user, "is_superuser", False):
         raise PermissionDenied
     job = Job.objects.filter(pk=id).first()

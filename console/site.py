@@ -71,7 +71,7 @@ class SignInForm(AuthenticationForm):  # type: ignore[misc]
             )
 
     def _delay(self, delay_s: float) -> None:
-        """Slow down guesses of a user's password from many addresses, without locking that user out."""
+        """Slow down attempts from many addresses to guess a user's password, without locking that user out."""
         if not _delayed.acquire(blocking=False):
             self._refuse(delay_s)
         try:
@@ -94,7 +94,7 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Set by `console.urls`, because the modules that define these need this site.
+        # Set by `console.urls`, because the modules that define them need this site.
         self.figures: Callable[[HttpRequest], dict[str, Any]] = lambda request: {}
         self.pages: list[tuple[str, str, Callable[..., Any]]] = []
 

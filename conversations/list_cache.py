@@ -1,7 +1,7 @@
 """Cache for conversations and for pages of conversation lists.
 
 An entry contains the stamp that was current when it was created, and is valid only while that stamp is current. Every
-write renews the stamp after its commit, so a slow reader cannot leave an outdated entry behind. Nothing is cached
+write renews the stamp after it commits, so a slow reader cannot leave an outdated entry behind. Nothing is cached
 inside a transaction, because the transaction may be rolled back.
 """
 
@@ -74,6 +74,6 @@ def _cached(tenant: Tenant, subject: str, query: str, read: Callable[[], Any], l
 
 
 def _sees_all_writes() -> bool:
-    """Return whether this cache sees writes by every process. Without Redis, it only sees those of its own process."""
+    """Return whether this cache sees writes by every process. Without Redis, it sees only those by its own process."""
     one_process = settings.WORKERS == 1 and settings.INDEXER != "celery"
     return caching.shared() or one_process

@@ -103,7 +103,7 @@ def message_key(number: int, turn: int) -> str:
 
 
 def turn_of(key: str) -> int:
-    """Return the turn of a message, a fact or any other memory below a message's address."""
+    """Return the turn of a message, a fact or any other memory under a message's address."""
     return int(coordinates.decode(key[: 2 * DIGITS_PER_NUMBER])[1])
 
 

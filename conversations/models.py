@@ -30,7 +30,7 @@ def problem_with_external_id(text: str) -> str | None:
         return problem
     if "/" in text:
         return "must not contain a slash"
-    # Clients and proxies resolve these segments in the path of a URL, so a request would reach a different route.
+    # Clients and proxies resolve these segments in a URL path, so a request would reach a different route.
     return "must not be '.' or '..'" if text in (".", "..") else None
 
 

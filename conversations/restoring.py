@@ -34,7 +34,7 @@ from tenants.audit import Change
 from tenants.caller import Caller
 from tenants.models import Tenant
 
-_POSITION = ("kind", "turn", "found", "left_out", "cut")  # the fields that contain the progress of a chore
+_POSITION = ("kind", "turn", "found", "left_out", "cut")  # the fields that contain a chore's progress
 _LIST = cursors.list_id("deleted conversations")
 
 
@@ -206,7 +206,7 @@ def _restorable(caller: Caller) -> QuerySet[DeletedConversation]:
 def _deleted(caller: Caller, row: DeletedConversation) -> Deleted:
     if row.snapshot is None:
         return Deleted(row.conversation_id, None, row.deleted_at)
-    # A snapshot by an older release lacks fields that were added later.
+    # A snapshot from an older release lacks fields that were added later.
     known = [field for field in _columns() if field.attname in row.snapshot["columns"]]
     columns = {field.attname: field.to_python(row.snapshot["columns"][field.attname]) for field in known}
     return Deleted(row.conversation_id, Conversation(tenant=caller.tenant, **columns), row.deleted_at)

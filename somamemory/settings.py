@@ -433,7 +433,7 @@ def database(url: str) -> dict[str, Any]:
 DATABASES = {"default": database(DATABASE_URL)}
 _ON_POSTGRESQL = DATABASES["default"]["ENGINE"] == "somamemory.db.postgresql"
 
-# Streaming replicas of PostgreSQL. `somamemory.db.replicas` decides which reads use them.
+# PostgreSQL streaming replicas. `somamemory.db.replicas` decides which reads use them.
 REPLICA_URLS = _list("SOMA_DATABASE_REPLICA_URLS")
 READ_WEIGHT = _share("SOMA_READ_WEIGHT", 0.8)
 # After a write, the caller reads from the primary for this long. Must be longer than the replicas' lag.
@@ -489,7 +489,7 @@ CACHES = caches_in(REDIS_URL)
 # --- Search ------------------------------------------------------------------------------------------------------
 
 # Namespaces whose coordinates do not form a sequence, so that adjacent memories are not evidence for each other. The
-# namespaces below them are included.
+# namespaces under them are included.
 SEARCH_WITHOUT_NEIGHBOURS = _list("SOMA_SEARCH_WITHOUT_NEIGHBOURS")
 
 # --- Vector index ------------------------------------------------------------------------------------------------

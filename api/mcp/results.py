@@ -107,5 +107,5 @@ def _shortened(item: dict[str, Any], max_tokens: int) -> dict[str, Any]:
 
 
 def _cost(value: Any) -> int:
-    """Return the number of tokens of a value as JSON."""
+    """Return the number of tokens in a value's JSON."""
     return tokens.count([orjson.dumps(value).decode()])[0]

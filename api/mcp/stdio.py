@@ -116,7 +116,7 @@ def _parsed(line: bytes) -> dict[str, Any]:
 
 
 def _failed(message: dict[str, Any], reason: str) -> bytes | None:
-    """Return the answer to a message that no server has processed, or None for a notification."""
+    """Return the response to a message that no server has processed, or None for a notification."""
     print(f"somamemory: {reason}", file=sys.stderr, flush=True)
     return _error(message["id"], _NOT_SERVED, reason) if "id" in message else None
 

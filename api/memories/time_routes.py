@@ -1,4 +1,4 @@
-"""Routes for the history of memories."""
+"""Routes for memory history."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def _listed(request: HttpRequest) -> dict[str, Any]:
 
 
 def _page(request: HttpRequest, caller: Caller, chosen: dict[str, Any]) -> dict[str, Any]:
-    """Return a page of search hits, of the subtree below a coordinate, or of all memories."""
+    """Return a page of search hits, of the subtree under a coordinate, or of all memories."""
     prefix = None
     if chosen["q"]:
         try:

@@ -96,7 +96,7 @@ def _receiver(request: HttpRequest, parameters: dict[str, str]) -> tuple[Any, st
 
 
 def _invalid(request: HttpRequest, error: OAuthError, redirect_uri: str, parameters: dict[str, str]) -> HttpResponse:
-    """Show why the request is invalid. Report it to the app only if the user asks for it.
+    """Show why the request is invalid. Report the error to the app only at the user's request.
 
     Anyone can register an app, so an automatic redirect would make this server an open redirector (RFC 9700, section
     4.11.2).

@@ -23,7 +23,7 @@ from memories.reserved_namespaces import CONVERSATIONS, FACTS, SUMMARIES
 from memories.search import scoring, vectors
 from tenants.caller import Caller
 
-# The namespaces whose coordinates begin with the number of a conversation.
+# The namespaces whose coordinates begin with a conversation number.
 OF_CONVERSATIONS = frozenset((CONVERSATIONS, SUMMARIES, FACTS))
 
 

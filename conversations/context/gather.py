@@ -55,8 +55,8 @@ _RECENT_READ = (
 )
 _RECENT_DAYS = 7
 _WITH_NEIGHBOURS = 50  # number of best candidates whose neighbours are added
-# A neighbour gets this fraction of the relevance of the candidate next to it. On LoCoMo, a value of 0.5 increases the
-# fraction of the evidence in a context by .01.
+# A neighbour gets this fraction of the adjacent candidate's relevance. On LoCoMo, a value of 0.5 increases the fraction
+# of the evidence in a context by .01.
 _NEIGHBOURS_SHARE = 0.5
 _SOURCES = {CONVERSATIONS: "search", SUMMARIES: "summary", FACTS: "fact"}
 MAX_EXCLUDED = 20
@@ -160,7 +160,7 @@ def _current(request: ContextRequest) -> Q:
 
 
 def _what_exists(caller: Caller) -> tuple[bool, bool]:
-    """Return whether any conversation is archived and whether any summary exists, using one query."""
+    """Return whether any conversation is archived and whether any summary exists, in a single query."""
     caller.require("read", [SUMMARIES])
     prepared = _existing(caller.tenant.only_user is not None)
     found = prepared.rows(replicas.connection(), **parameters_of(caller.tenant), now=timezone.now())

@@ -41,7 +41,7 @@ Day = tuple[str, str]  # a day of a conversation: (conversation key, date)
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Weights of the components of a score. Only their ratios matter."""
+    """Weights of a score's components. Only their ratios matter."""
 
     relevance: float = 0.7
     importance: float = 0.1

@@ -31,7 +31,7 @@ _loading = Lock()
 
 
 def count(texts: Sequence[str]) -> list[int]:
-    """Return the number of tokens of each text."""
+    """Return the number of tokens in each text."""
     words = [_words(text) for text in texts]
     known = {word: _counts.get(word) for word in chain.from_iterable(words)}
     counted = {word: number for word, number in known.items() if number is not None}

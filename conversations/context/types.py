@@ -21,7 +21,7 @@ class ContextRequest:
     budget: the budget in tokens.
     as_of: the time from which recency is measured. None: the start of the current hour.
     filters: JSON filters that all messages and memories must match; see `conversations.search.filters`.
-    namespaces: the memories in these namespaces compete with the messages. `facts` contains the facts of conversations.
+    namespaces: the memories in these namespaces compete with the messages. `facts` contains facts from conversations.
     min_relevance: the minimum relevance of every item that a search finds. None: ignore all of these items unless the
         relevance of the best one reaches `relevance.FLOOR`.
     """

@@ -34,7 +34,7 @@ _BITS = 52  # bits per number; a float64 represents integers of this size exactl
 
 
 def normal(name: str) -> str:
-    """Normalise a name: Unicode NFKC, case-folded, single spaces, without surrounding quotes and punctuation."""
+    """Normalise a name: Unicode NFKC, case-folded, single spaces, without surrounding quotes or punctuation."""
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
     begin, end = 0, len(text)
     while begin < end and _is_around(text[begin]):

@@ -2,7 +2,7 @@
 
 A fact is a memory at `[conversation number, turn, index]` in the `facts` namespace; `turn` is the turn of the message
 that states it. The fact links to that message (`stated_in`) and to its entities (`mentions`, see `entities`). A fact
-about an attribute that can change, such as a home, supersedes older facts about it (see `fact_changes`).
+about an attribute that can change, such as a person's home, supersedes older facts about it (see `fact_changes`).
 
 Each conversation is processed once, from beginning to end, one window of messages at a time. The facts from a window
 and the new position are stored in one transaction, unless another worker has advanced the position. A job can therefore

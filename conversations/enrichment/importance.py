@@ -1,4 +1,4 @@
-"""Importance of messages, rated by heuristics and, if configured, by a language model."""
+"""Message importance, rated by heuristics and, if configured, by a language model."""
 
 from __future__ import annotations
 

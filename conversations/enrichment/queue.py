@@ -55,7 +55,7 @@ def request(conversation: Conversation, kind: str) -> Chore:
 
 
 def take(among: QuerySet[Chore] | None = None) -> Chore | None:
-    """Lease and return a task of an active tenant, or return None if there is none.
+    """Lease and return an active tenant's task, or return None if there is none.
 
     Take the first task that is due or, if `among` is given, the first of its tasks, even if it is not due.
     """

@@ -87,7 +87,7 @@ def remove(name: str) -> None:
 
 
 def names(tenant: uuid.UUID) -> Iterator[str]:
-    """Yield the names of all files of a tenant in the storage, including files to which no row refers.
+    """Yield the names of all of a tenant's files in the storage, including files to which no row refers.
 
     Raises ColdUnavailable.
     """
@@ -97,7 +97,7 @@ def names(tenant: uuid.UUID) -> Iterator[str]:
 
 
 def remove_all(tenant: uuid.UUID) -> int:
-    """Remove all files of a tenant, including files to which no row refers. Return the number removed."""
+    """Remove all of a tenant's files, including files to which no row refers. Return the number removed."""
     all_names = list(names(tenant))
     for name in all_names:
         remove(name)

@@ -355,7 +355,7 @@ def _fits(caller: Caller, conversation: Conversation) -> bool:
 
 
 def _rows(caller: Caller, conversation: Conversation) -> QuerySet[Memory]:
-    """Return the rows of all messages of a conversation, including deleted and expired messages."""
+    """Return the rows of all messages in a conversation, including deleted and expired messages."""
     low, high = conversation.root.subtree
     rows: QuerySet[Memory] = Memory.objects.for_tenant(caller.tenant)
     return rows.filter(namespace=CONVERSATIONS, coordinate_key__gte=low, coordinate_key__lt=high)

@@ -4,7 +4,7 @@ from somamemory.db.migration_operations import AddIndexOnline
 
 
 class Migration(migrations.Migration):
-    atomic = False  # an index is built online, outside of transactions
+    atomic = False  # an index is built online, outside transactions
 
     dependencies = [("conversations", "0008_user_ids")]
 

@@ -6,7 +6,7 @@ from somamemory.db.migration_operations import AddUniqueOnline
 
 
 class Migration(migrations.Migration):
-    atomic = False  # an index is built online, outside of transactions
+    atomic = False  # an index is built online, outside transactions
 
     dependencies = [("conversations", "0010_external_id")]
 

@@ -25,7 +25,7 @@ class Case:
 
     @property
     def url(self) -> str:
-        """Return the path below the server's URL, with a percent-encoded query."""
+        """Return the path under the server's URL, with a percent-encoded query."""
         head, mark, query = self.path.partition("?")
         return self.root + head + mark + quote(query, safe="=&,;.{}:-_%")
 

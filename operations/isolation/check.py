@@ -241,7 +241,7 @@ def _try(
 
 
 def _everything_of(owner: Client) -> dict[str, Any]:
-    """Return the owner's data, without fields that reads and background work change."""
+    """Return the owner's data, without fields that reads or background work change."""
     paths = (
         "/memories?limit=1000&include_deleted=true", "/memories?limit=1000&namespace=n",
         "/memories?limit=1000&namespace=mem0", "/conversations", "/graph/export", "/graph/export?namespace=n",

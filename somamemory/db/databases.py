@@ -35,7 +35,7 @@ def remove_timeouts(connection: BaseDatabaseWrapper) -> None:
 def drop(execute: Callable[[str], object], name: str) -> None:
     """Drop the database `name` and end its sessions. `execute` runs a statement outside a transaction.
 
-    An ordinary role cannot end a session of PostgreSQL's autovacuum, so wait up to 30 seconds for it to finish.
+    An ordinary role cannot end a PostgreSQL autovacuum session, so wait up to 30 seconds for it to finish.
     """
     _AUTOVACUUM.run(lambda: execute(f"DROP DATABASE {name} WITH (FORCE)"), _is_autovacuum)
 
@@ -43,6 +43,6 @@ def drop(execute: Callable[[str], object], name: str) -> None:
 def _is_autovacuum(error: BaseException) -> bool:
     """Return whether the error, from Django or the driver, means that the role is not allowed to end a session.
 
-    An ordinary role cannot end autovacuum's sessions.
+    An ordinary role cannot end autovacuum sessions.
     """
     return INSUFFICIENT_PRIVILEGE in (getattr(error, "sqlstate", None), getattr(error.__cause__, "sqlstate", None))

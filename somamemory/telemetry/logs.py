@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object per line, without secrets and payloads.
+"""Structured logs: one JSON object per line, without secrets or payloads.
 
 Exceptions are logged by type and location, without their messages, because database error messages contain the data to
 be stored.

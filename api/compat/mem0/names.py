@@ -61,7 +61,7 @@ def _candidates(caller: Caller, id: UUID) -> Iterator[tuple[str, Address]]:
 
 
 def id_of(memory: Memory) -> str:
-    """Return the id of a memory for clients of mem0."""
+    """Return a memory's id for mem0 clients."""
     key = memory.key or ""
     return key.removeprefix(IMPORTED) if key.startswith(IMPORTED) else str(memory.id)
 

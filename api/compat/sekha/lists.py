@@ -1,4 +1,4 @@
-"""Lists of conversations, by page and page_size as in our own API, or by limit and offset."""
+"""Conversation lists, by page and page_size as in our own API, or by limit and offset."""
 
 from __future__ import annotations
 

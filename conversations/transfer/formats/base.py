@@ -28,7 +28,7 @@ from tenants.models import problem_with_id
 MAX_CONTENT_LENGTH = 1_000_000  # characters per message
 MAX_MESSAGES = 50_000  # messages per conversation
 MAX_SOURCE_ID_LENGTH = 255
-MAX_DEPTH = 32  # nesting depth of metadata and of the parts of a message, as in the API
+MAX_DEPTH = 32  # nesting depth of metadata and message parts, as in the API
 _INT64 = 1 << 63
 _NOT_STORABLE = "contains a NUL character or an unpaired surrogate, which cannot be stored"
 _ROLES = {

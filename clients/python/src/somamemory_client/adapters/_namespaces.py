@@ -27,10 +27,10 @@ def label(segment: str) -> str:
 
 
 def namespace(root: str, labels: Iterable[str]) -> str:
-    """Return the namespace for these labels below a root."""
+    """Return the namespace for these labels under a root."""
     return "/".join((root, *map(segment, labels)))
 
 
 def labels(root: str, namespace: str) -> tuple[str, ...]:
-    """Return the labels of a namespace below a root."""
+    """Return the labels of a namespace under a root."""
     return tuple(map(label, namespace.removeprefix(root).split("/")[1:]))

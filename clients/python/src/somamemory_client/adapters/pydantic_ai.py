@@ -37,7 +37,7 @@ _RECORDS = TypeAdapter(ConversationRecord)
 
 
 class SomaConversationStore(ConversationStore):
-    """A store of conversations, with the asynchronous client.
+    """A conversation store, with the asynchronous client.
 
     namespace: the namespace that contains the namespaces for records and entries.
 
