@@ -1,4 +1,4 @@
-"""Describe the state of a link for the audit log: its two addresses, its type, and a hash of its content."""
+"""Describe a link's state for the audit log: its two addresses, its type, and a hash of its content."""
 
 from __future__ import annotations
 

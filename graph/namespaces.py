@@ -40,7 +40,7 @@ def rename(caller: Caller, old: str, new: str, *, merge: bool = False, progress:
 
     merge: allow `new` to contain links already, and memories at other addresses. If both namespaces have the same link,
         the link of `new` stays.
-    Raises Conflict if the address of a memory is taken in `new`. Without `merge`, also raises Conflict if `new` is not
+    Raises Conflict if a memory's address is taken in `new`. Without `merge`, also raises Conflict if `new` is not
     empty, and NotFound if `old` is empty.
     """
     _require(caller, "write", [old, new])
@@ -64,7 +64,7 @@ def rename(caller: Caller, old: str, new: str, *, merge: bool = False, progress:
 def delete(
     caller: Caller, name: str, *, below: bool = False, purge: bool = False, progress: Progress = lambda: None
 ) -> Receipt:
-    """Delete the memories of a namespace, or purge them together with all links.
+    """Delete the memories in a namespace, or purge them together with all links.
 
     Deleted memories can be restored until the retention period ends; purged memories cannot.
 

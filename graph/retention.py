@@ -46,7 +46,7 @@ def forget_subtree(caller: Caller, namespace: str, root: Coordinate) -> None:
 
 
 def forget_batch(caller: Caller, namespace: str) -> int:
-    """Remove up to 500 links of a namespace in one transaction, and return how many were removed."""
+    """Remove up to 500 links from a namespace in one transaction, and return how many were removed."""
     links = Link.objects.for_tenant(caller.tenant).filter(namespace=namespace)
     ids = list(links.order_by("from_key", "to_key", "link_type").values_list("id", flat=True)[:_BATCH])
     retrying(lambda: _remove(caller, namespace, Q(id__among=ids)))

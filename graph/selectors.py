@@ -278,7 +278,7 @@ class Subgraph:
 def subgraph(
     caller: Caller, namespace: str, prefix: Coordinate | None = None, ends: Sequence[Coordinate] = ()
 ) -> Subgraph:
-    """Return the links of a namespace.
+    """Return the links in a namespace.
 
     With `prefix`, return only links with both ends below it; with `ends`, only links that begin or end at one of these
     addresses.

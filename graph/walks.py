@@ -114,7 +114,7 @@ def total(path: Iterable[Step]) -> float:
 
 
 def spread(read: Read, scores: Mapping[str, float], hops: int) -> dict[str, float]:
-    """Spread scores (0 to 1) to other addresses. Each hop halves a score and multiplies it by the strength of the link.
+    """Spread scores (0 to 1) to other addresses. Each hop halves a score and multiplies it by the link's strength.
 
     An address gets the highest of the scores that arrive on the hop that first reaches it. An address that is already
     in `scores` receives scores only through direct links from other addresses, and never its own score back.

@@ -1,4 +1,4 @@
-"""Describe the state of a memory for the audit log, as its address and a hash of its content."""
+"""Describe a memory's state for the audit log, as its address and a hash of its content."""
 
 from __future__ import annotations
 

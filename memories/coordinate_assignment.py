@@ -17,7 +17,7 @@ from tenants.caller import Caller
 
 
 def placed(caller: Caller, namespace: str, items: Sequence[Prepared]) -> list[Prepared]:
-    """Return items of one namespace, each with its coordinate assigned.
+    """Return items in one namespace, each with its coordinate assigned.
 
     Reads the database only if an item has a key. Raises Conflict if a key and a coordinate belong to different
     memories.

@@ -1,4 +1,4 @@
-"""Delete the memories that match conditions, or all memories of a namespace, in batches."""
+"""Delete the memories that match conditions, or all memories in a namespace, in batches."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def delete_matching(
 
 
 def delete_batch(caller: Caller, namespace: str, *, purge: bool) -> int:
-    """Delete up to 500 memories of a namespace in one transaction. Return 0 only if none are left."""
+    """Delete up to 500 memories from a namespace in one transaction. Return 0 only if none are left."""
     rows = Memory.objects.for_tenant(caller.tenant).filter(namespace=namespace)
     if not purge:
         rows = rows.filter(prepared_reads.alive(timezone.now()))

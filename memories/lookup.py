@@ -59,7 +59,7 @@ def get(caller: Caller, namespace: str | None, name: Address, moment: datetime |
 
 
 def history(caller: Caller, namespace: str | None, name: Address, limit: int, cursor: str | None = None) -> Versions:
-    """Return a page of a memory's versions, newest first, even if it is deleted. Raises NotFound if there is none."""
+    """Return a page of the versions of a memory, even a deleted one, newest first. Raises NotFound if there is none."""
     found = versions.page(caller, _rows(caller, "read", namespace, [name]), limit, cursor)
     if found is None:
         raise _missing(name)
@@ -89,7 +89,7 @@ def get_many(caller: Caller, namespace: str | None, names: Names) -> list[Memory
 
 
 def coordinate(caller: Caller, namespace: str, name: Address) -> Coordinate:
-    """Return the coordinate of a memory, even if it is deleted. Raises NotFound if there is no such memory."""
+    """Return a memory's coordinate, even if the memory is deleted. Raises NotFound if there is no such memory."""
     return name if isinstance(name, Coordinate) else place(caller, namespace, name).coordinate
 
 

@@ -66,7 +66,7 @@ def _below(stem: str) -> dict[str, str]:
 
 
 def truncated(namespace: str, depth: int | None) -> str:
-    """Return the first `depth` segments of a namespace."""
+    """Return a namespace's first `depth` segments."""
     return namespace if depth is None else "/".join(namespace.split("/")[:depth])
 
 

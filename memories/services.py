@@ -115,7 +115,7 @@ def _patch(caller: Caller, namespace: str, coordinate: Coordinate, changes: Json
 def save_version(caller: Caller, memory: Memory, action: str, before: bytes | None, changed: Collection[str]) -> None:
     """Save a locked row as the next version of its memory.
 
-    before: the state of the memory before the change, for the audit log.
+    before: the memory's state before the change, for the audit log.
     changed: the fields that have been changed.
     """
     text = payloads.text_of(memory.payload)
@@ -205,7 +205,7 @@ def delete_subtree(caller: Caller, namespace: str, root: Coordinate, *, purge: b
 
 
 def restore(caller: Caller, namespace: str, coordinate: Coordinate, condition: Precondition) -> Memory:
-    """Undo the soft delete of a memory. Must be called in a transaction. Raises NotFound if it is not deleted."""
+    """Undo a memory's soft delete. Must be called in a transaction. Raises NotFound if it is not deleted."""
     caller.require("write", [namespace])
     caller.require("read", [namespace])  # the response includes the memory
     reserved_namespaces.check_writable(caller, namespace)

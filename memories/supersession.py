@@ -182,7 +182,7 @@ def _supersede_in(
 
 
 def _locked(seen: Memory | None, locked: dict[str, Memory]) -> Memory | None:
-    """Return the locked row of a memory, or None if the memory is no longer at its address."""
+    """Return a memory's locked row, or None if the memory is no longer at its address."""
     row = None if seen is None else locked.get(seen.coordinate_key)
     return row if row is not None and seen is not None and row.id == seen.id else None
 

@@ -1,4 +1,4 @@
-"""The validity of a memory: from `valid_from` until just before `valid_to`. If neither is set, it is always valid.
+"""A memory's validity: from `valid_from` until just before `valid_to`. If neither is set, it is always valid.
 
 The caller states the validity. It is independent of when the service stored and changed the memory (see `history`).
 """

@@ -1,4 +1,4 @@
-"""Read the history of a memory: its versions, newest first, with the author, time and changes of each."""
+"""Read a memory's history: its versions, newest first, with the author, time and changes of each."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Versions:
 
 @may_read_replica
 def page(caller: Caller, rows: QuerySet[Memory], limit: int, cursor: str | None = None) -> Versions | None:
-    """Return a page of the history of the memory in `rows`, even if it is deleted, or None if there is no memory."""
+    """Return a page of the history of the memory in `rows`, even if it is deleted, or None if there is none."""
     current = rows.defer("terms").order_by().first()
     if current is None:
         return None

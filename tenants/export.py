@@ -61,7 +61,7 @@ def _lines(tenant: Tenant) -> Iterator[bytes]:
 
 
 def _rows(model: type[Model], tenant: Tenant) -> Iterator[Model]:
-    """Yield the rows of a tenant, with one batch in memory: `BATCH` rows, or fewer large ones."""
+    """Yield a tenant's rows, with one batch in memory at a time: `BATCH` rows, or fewer large ones."""
     rows = registry.rows(model, tenant).order_by("pk")
     sizes = ["size"] if any(field.name == "size" for field in model._meta.concrete_fields) else []
     ahead = list(rows.values_list("pk", *sizes)[:BATCH])

@@ -69,7 +69,7 @@ def flush() -> int:
 
 
 def forget() -> None:
-    """Clear the buffer of this process."""
+    """Clear this process's buffer."""
     with _lock:
         _unwritten.clear()
         _written.clear()

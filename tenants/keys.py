@@ -55,7 +55,7 @@ def issue(
 ) -> IssuedKey:
     """Create a key for `tenant`, or an operator key if `tenant` is None. `secret` imports an existing secret.
 
-    user_id: limits the key to the data of one user.
+    user_id: limits the key to one user's data.
 
     Raises InvalidInput, QuotaExceeded, and Conflict if a key with this secret exists.
     """
@@ -290,7 +290,7 @@ def find_tenant(slug: str) -> Tenant:
 
 
 def forget_cached() -> None:
-    """Clear the cached keys and tenants of this process."""
+    """Clear this process's cached keys and tenants."""
     with _lock:
         _keys.clear()
         _tenants.clear()
@@ -340,7 +340,7 @@ def _check_quota(tenant: Tenant, beyond: int = 0) -> None:
 
 
 def _facts(key: ApiKey) -> bytes:
-    """Return a hash of all of a key's columns except its secret, for the audit log."""
+    """Return a hash of a key's columns, except its secret, for the audit log."""
     limits = [key.namespaces, *(limit for limit in (key.user_id, key.resource) if limit)]
     return audit.fingerprint(key.prefix, key.name, key.scopes, *limits, key.expires_at, key.revoked_at)
 

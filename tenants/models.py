@@ -16,7 +16,7 @@ from tenants.scoping import TenantOwned
 
 SLUG_PATTERN = r"^[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?$"
 DEFAULT_TENANT_SLUG = "default"
-MAX_ID_LENGTH = 255  # maximum length of the id of a user, an agent or a session
+MAX_ID_LENGTH = 255  # maximum length of a user, agent or session id
 
 
 def is_slug(text: str) -> bool:
@@ -90,7 +90,7 @@ class ApiKey(models.Model):
     digest = models.BinaryField(max_length=32, unique=True)
     scopes = models.JSONField(default=list)
     namespaces = models.JSONField(default=list, blank=True)  # empty: all namespaces of the tenant
-    # The only user whose data the key can access. None: all data of the tenant.
+    # The only user whose data the key can access. None: all of the tenant's data.
     user_id = models.CharField(max_length=MAX_ID_LENGTH, null=True, blank=True)  # noqa: DJ001 - "" is no user
     # The only URL at which the key is valid, for the access token of a connected app. None: everywhere.
     resource = models.CharField(max_length=500, null=True, blank=True)  # noqa: DJ001 - "" is no URL
@@ -136,7 +136,7 @@ class AuditEvent(models.Model):
 
 
 class AuditBlock(TenantOwned):
-    """Sealed rows of a tenant's log. Its hash includes the hash of the previous block: see `tenants.audit.chain`."""
+    """Sealed rows of a tenant's log. Its hash includes the previous block's hash: see `tenants.audit.chain`."""
 
     id = models.BigAutoField(primary_key=True)
     number = models.PositiveBigIntegerField()  # 1, 2, 3, … within a tenant
@@ -181,7 +181,7 @@ class AuditCheckpoint(TenantOwned):
 
 
 class AuditSealer(models.Model):
-    """A single row with the signed progress of the sealer: see `tenants.audit.progress`.
+    """A single row with the sealer's signed progress: see `tenants.audit.progress`.
 
     Every process that changes the chains locks it: the sealer, the pruner and erasures.
     """

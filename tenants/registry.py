@@ -17,7 +17,7 @@ def tenant_models() -> list[type[Model]]:
 
 
 def rows(model: type[Model], tenant: Tenant) -> QuerySet[Any]:
-    """Return the rows of a tenant, even if the tenant itself has been deleted."""
+    """Return a tenant's rows, even if the tenant itself has been deleted."""
     if issubclass(model, TenantOwned):
         return model.objects.for_tenant(tenant)
     return model.objects.filter(tenant=tenant)  # type: ignore[attr-defined, no-any-return]

@@ -1,6 +1,6 @@
 """Tenant isolation: a tenant's rows can only be queried through `Model.objects.for_tenant(tenant)`.
 
-The users of a tenant are isolated in the same way. If the caller's key is limited to a user, the caller's tenant is
+A tenant's users are isolated in the same way. If the caller's key is limited to a user, the caller's tenant is
 narrowed (`Tenant.narrowed_to`), and `for_tenant` returns only that user's rows.
 """
 

@@ -40,7 +40,7 @@ def get_tenant(caller: Caller, slug: str) -> Tenant:
 def list_keys(
     caller: Caller, tenant: Tenant | None, after: tuple[datetime, UUID] | None = None, limit: int | None = None
 ) -> Sequence[ApiKey]:
-    """Return the keys of a tenant (or the operator keys, if None), newest first, starting after the key with this
+    """Return a tenant's keys (or the operator keys, if None), newest first, starting after the key with this
     creation time and id. Secrets are never included.
     """
     caller.require_operator("read")

@@ -121,7 +121,7 @@ def count_with(count: Counter) -> None:
 
 
 def counted(tenant: Tenant) -> tuple[int, int]:
-    """Return the current (memories, bytes) of a tenant. For operators only, because it reads all rows."""
+    """Return a tenant's current (memories, bytes). For operators only, because it reads all rows."""
     memories, bytes, _, _ = _counter[-1](tenant)
     return memories, bytes
 

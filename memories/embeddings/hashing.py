@@ -1,7 +1,7 @@
 """Embed texts by feature hashing (Weinberger et al., arXiv 0902.2206), without a model and with any dimension.
 
 It is meant for tests and for machines that cannot run a model. It compares words, not their meanings: "car" is as far
-from "automobile" as it is from "tea". The keyword leg of a search compares words, too.
+from "automobile" as it is from "tea". A search's keyword leg compares words, too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The filter grammar: parse the JSON of a request into a tree of conditions."""
+"""The filter grammar: parse a request's JSON into a tree of conditions."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ _JSON_COLUMNS = ("payload", "metadata")
 
 
 def parse(raw: object) -> Filter:
-    """Parse the `filters` of a request into a tree.
+    """Parse a request's `filters` into a tree.
 
     Raises InvalidInput if they are not valid. The error's field shows where the problem is.
     """

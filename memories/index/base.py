@@ -98,10 +98,10 @@ class VectorIndex(Protocol):
         """
 
     def drop_tenant(self, tenant: UUID) -> None:
-        """Delete all points of the tenant."""
+        """Delete all of the tenant's points."""
 
     def scan(self, tenant: UUID, prefix: str = "") -> Iterator[tuple[UUID, int]]:
-        """Yield (id, version) of all points of the tenant, in no particular order, for comparison with the database.
+        """Yield (id, version) of all of the tenant's points, in no particular order, for comparison with the database.
 
         prefix: the hexadecimal digits with which the ids begin.
         """

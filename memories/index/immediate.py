@@ -1,7 +1,7 @@
 """Index memories in the request that writes them, right after the commit, if that takes well under a millisecond.
 
 This requires an embedder in this process, an index that is not remote, and `SOMA_INDEXER=thread` (with `celery`, the
-workers index memories). The vector is written with the outbox row. The row stays due until a thread of this process
+workers index memories). The vector is written with the outbox row. The row stays due until a thread in this process
 records that the memory is in the index, together with many others in one transaction. If the process ends before that,
 the drain finds that the row is due, and indexes the memory again.
 
@@ -49,7 +49,7 @@ MAX_UNSETTLED = 100_000  # the maximum number of memories to settle; if there ar
 
 @dataclass(frozen=True, slots=True)
 class StoredVector:
-    """The vector of a memory, as stored in its outbox row.
+    """A memory's vector, as stored in its outbox row.
 
     generation: the generation that was active when the vector was computed or supplied.
     text_hash: the hash of the text that was embedded; None if the caller supplied the vector.

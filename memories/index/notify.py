@@ -1,8 +1,8 @@
 """After a commit, notify the indexer that there is work.
 
-`SOMA_INDEXER` selects the indexer: a thread of this process, a Celery worker, or another process that needs no
+`SOMA_INDEXER` selects the indexer: a thread in this process, a Celery worker, or another process that needs no
 notification. If the broker is down, publishing a message to it takes seconds, so a request does not publish messages
-itself. A thread of this process does, and combines many commits into one message. If a message is lost, the work waits
+itself. A thread in this process does, and combines many commits into one message. If a message is lost, the work waits
 until Celery beat next starts the drain.
 """
 

@@ -154,7 +154,7 @@ def step(job: Job) -> bool:
 
 
 def _step_of_tenant(job: Job, generation: EmbeddingGeneration, tenant: UUID, report: Report, until: float) -> bool:
-    """Continue the comparison of a tenant, and return whether it has finished.
+    """Continue comparing a tenant, and return whether it has finished.
 
     A comparison that restores lost points is not interrupted, because only a complete one makes the tenant intact.
     """
@@ -173,7 +173,7 @@ def _step_of_tenant(job: Job, generation: EmbeddingGeneration, tenant: UUID, rep
 
 
 def of_tenant(generation: EmbeddingGeneration, tenant: UUID, report: Report, *, repair: bool) -> None:
-    """Compare the memories of one tenant."""
+    """Compare one tenant's memories."""
     parts = _parts(generation, tenant)
     random.shuffle(parts)
     for _ in _compared(generation, tenant, parts, report, repair=repair):

@@ -45,7 +45,7 @@ def search(caller: Caller, query: Search) -> Results:
     """Return the best memories for a query, as they were at `query.as_of` or, without it, as they are now.
 
     Raises HistoryGone if `as_of` is before the tenant's history begins, RowBudgetExceeded if too many memories have
-    changed since, and IndexUnavailable or EmbedderUnavailable in semantic mode.
+    changed since then, and IndexUnavailable or EmbedderUnavailable in semantic mode.
     """
     if query.as_of is None:
         return hybrid.search(caller, query)

@@ -1,4 +1,4 @@
-"""Compute the scores of a memory for a query. All functions are pure. Scores are in [0, 1]; higher is better.
+"""Compute a memory's scores for a query. All functions are pure. Scores are in [0, 1]; higher is better.
 
 A score never depends on the other candidates, so paging, filters and limits never change the order of two memories.
 Unless stated otherwise, the figures quoted in this module are recall@10 on LoCoMo questions (Maharana et al., ACL 2024)

@@ -1,6 +1,6 @@
 """The memories that a search can return, and the statements that read them.
 
-The condition of a search (its tenant, namespaces and filters) becomes part of each statement. Django compiles the
+A search's condition (its tenant, namespaces and filters) becomes part of each statement. Django compiles the
 filters for each search, and the rest of the condition only once for all searches of the same shape.
 
 Each statement starts from the candidate rows, by term or by id, and checks the condition only for these rows.
@@ -42,7 +42,7 @@ Row = tuple[Any, ...]
 # A memory's id as the database returns it. On SQLite, this is a string of digits, which is faster to hash and compare.
 StoredId = UUID | str
 _NOTHING, _EVERYTHING = "1 = 0", "1 = 1"
-# The vector of a candidate memory, or NULL if the memory is not in the index yet. Archived memories are never in the
+# A candidate memory's vector, or NULL if the memory is not in the index yet. Archived memories are never in the
 # index, but their vectors are used.
 _VECTOR = (
     "CASE WHEN indexed.indexed_version IS NOT NULL OR sfm_memories.archived_at IS NOT NULL THEN indexed.vector END"

@@ -17,7 +17,7 @@ _NO_WORDS = Stats(documents=0, average_length=0.0, frequency={})
 
 
 def similar(caller: Caller, memory: Memory, count: int) -> list[tuple[Memory, float]] | None:
-    """Return the `count` nearest memories of the same namespace, each with its cosine similarity, nearest first.
+    """Return the `count` nearest memories in the same namespace, each with its cosine similarity, nearest first.
 
     Only memories that a search would return are included, and only if their similarity is greater than 0. Returns None
     if the memory has no vector. The memories do not count as read.
@@ -42,7 +42,7 @@ def similar(caller: Caller, memory: Memory, count: int) -> list[tuple[Memory, fl
 
 
 def _vector(memory: Memory) -> Vectors | None:
-    """Return the vector of the memory in the active generation, or None if there is no usable one."""
+    """Return the memory's vector in the active generation, or None if there is no usable one."""
     rows = memory.embeddings.filter(generation=generations.active())
     stored = rows.exclude(vector=None).values_list("vector", flat=True).first()
     if not stored:

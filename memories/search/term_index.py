@@ -39,7 +39,7 @@ _SCOPE = """
     SELECT id, documents, words FROM sfm_memory_terms_scopes
     WHERE tenant_id = %s AND namespace IN (SELECT value FROM json_each(%s))
 """
-# In the expression for MATCH, `~` stands for the number of the scope.
+# In the expression for MATCH, `~` stands for the scope's number.
 _SQLITE_MATCH = f"""
     sfm_memory_terms_scoped MATCH (
         SELECT coalesce(group_concat(replace(%s, '~', id), ' OR '), '""') FROM ({_SCOPE})

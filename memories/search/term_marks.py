@@ -46,7 +46,7 @@ def named_speaker(text: str) -> str:
 
 
 def written(text: str, context: str, speakers: Sequence[str]) -> list[str]:
-    """Return the mark of a memory as a list with one word, or an empty list if there is nothing to mark.
+    """Return a memory's mark as a list with one word, or an empty list if there is nothing to mark.
 
     speakers: the speakers of the text, as terms.
     """

@@ -1,6 +1,6 @@
 """The audit chain: digests of rows, hashes of blocks, and signatures. Pure, except for reading the key.
 
-A block covers rows of one tenant in id order and contains the hash of the previous block. Changing a row
+A block covers rows of one tenant in id order and contains the previous block's hash. Changing a row
 would require changing the hashes of all later blocks, and these cannot be signed without the key.
 """
 
@@ -106,7 +106,7 @@ def sign_checkpoint(checkpoint: Position, previous: bytes, at: datetime) -> byte
 
 
 def sign_progress(genesis: bytes, sealed_to: int, accepted_to: int, chains: int) -> bytes:
-    """Sign the progress of the sealer. `genesis` identifies the installation."""
+    """Sign the sealer's progress. `genesis` identifies the installation."""
     numbers = struct.pack(">QQQ", sealed_to, accepted_to, chains)
     return hmac.digest(_key(), _PROGRESS + bytes(genesis) + numbers, "sha256")
 

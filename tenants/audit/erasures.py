@@ -1,7 +1,7 @@
 """The signed records of erased tenants.
 
 The database allows the rows of erased tenants to be deleted. Without signatures, someone with access to the database
-could delete the whole chain of a tenant and record the tenant as erased. The operators' log contains each erasure, but
+could delete a tenant's whole chain and record the tenant as erased. The operators' log contains each erasure, but
 is pruned after the retention period; these records are kept.
 """
 

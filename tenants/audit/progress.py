@@ -1,4 +1,4 @@
-"""The signed progress of the sealer: the last sealed row, and the number of chains.
+"""The sealer's signed progress: the last sealed row, and the number of chains.
 
 Without the signature, someone with access to the database could delete blocks, change rows and reset the progress, and
 the sealer would then sign the forged rows. The sealer therefore continues only if its progress is signed and every

@@ -30,7 +30,7 @@ DELETE_BATCH = 1_000
 
 
 def prune(should_stop: ShouldStop = lambda: False) -> int:
-    """Remove the expired rows of every tenant. Return the number of rows removed.
+    """Remove every tenant's expired rows. Return the number of rows removed.
 
     If a tenant's log was tampered with, the changed block and all later ones are kept until an operator accepts them.
     If `should_stop`, which is checked before each block, returns True, the next run continues.
@@ -50,7 +50,7 @@ def prune(should_stop: ShouldStop = lambda: False) -> int:
 
 
 def _prune(tenant: UUID, before: datetime, accepted_to: int, should_stop: ShouldStop) -> int:
-    """Remove the expired rows of a tenant. Return the number of rows removed.
+    """Remove a tenant's expired rows. Return the number of rows removed.
 
     First writes a signed checkpoint that covers these rows. Without it, the database rejects their deletion.
     """

@@ -1,4 +1,4 @@
-"""Verify the audit log: check the chain of each tenant and compare it with heads that were exported earlier.
+"""Verify the audit log: check each tenant's chain and compare it with heads that were exported earlier.
 
 This detects rows that were changed, swapped, deleted or inserted; blocks that were changed or are missing; and a chain
 that was truncated after an exported head, or rebuilt without the key. Rows that are not sealed yet are counted but
@@ -116,7 +116,7 @@ def check(caller: Caller, known: Iterable[Head] = (), only: Tenant | None = None
 
 
 def _verify(tenant: Tenant, known: list[Head], sealed_to: int) -> Report:
-    """Verify the chain of one tenant. A tenant that is being erased is skipped.
+    """Verify one tenant's chain. A tenant that is being erased is skipped.
 
     If blocks were pruned in the meantime, which looks like tampering, the chain is verified again.
     """
@@ -161,7 +161,7 @@ def _sealed_to() -> int:
 
 
 class _Walk:
-    """Verifies the chain of one tenant, from its first block to its last."""
+    """Verifies one tenant's chain, from its first block to its last."""
 
     def __init__(self, tenant: Tenant, known: list[Head], sealed_to: int) -> None:
         self.tenant, self.sealed_to, self.report = tenant, sealed_to, Report(tenants=1)
@@ -222,7 +222,7 @@ class _Walk:
         self.number, self.last_id, self.hash = block.number, block.last_id, bytes(block.hash)
 
     def _contents(self, block: AuditBlock, after: int) -> None:
-        """Verify the signature of a block, and its rows. `after` is the id of the last row before the block."""
+        """Verify a block's signature and its rows. `after` is the id of the last row before the block."""
         deadline.check()
         self.report.blocks += 1
         digests = {row.id: chain.digest(row) for row in self._rows(after, block.last_id)}
@@ -238,7 +238,7 @@ class _Walk:
         return AuditEvent.objects.filter(tenant=self.tenant, id__gt=after, id__lte=to).order_by("id")
 
     def _compare_rows(self, block: AuditBlock, digests: dict[int, bytes]) -> None:
-        """Report the rows of a block that differ from the sealed rows."""
+        """Report the rows in a block that differ from the sealed rows."""
         sealed = dict(chain.unpack_marks(block.marks))
         missing = sorted(sealed.keys() - digests.keys())
         inserted = sorted(digests.keys() - sealed.keys())

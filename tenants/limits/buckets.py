@@ -52,7 +52,7 @@ class Decision:
 
 
 class LocalBuckets:
-    """Buckets of this process."""
+    """This process's buckets."""
 
     def __init__(self) -> None:
         self._full_at: LRUCache[str, float] = LRUCache(MAX_BUCKETS)

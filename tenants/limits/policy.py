@@ -30,7 +30,7 @@ REGISTRATIONS_PER_MINUTE = 10
 
 
 class Running:
-    """Counts the requests of each tenant that this process is serving."""
+    """Counts the requests that this process is serving for each tenant."""
 
     def __init__(self) -> None:
         self._count: Counter[uuid.UUID] = Counter()
@@ -127,13 +127,13 @@ def _digest(name: str) -> str:
 
 
 def forget() -> None:
-    """Refill all buckets of this process."""
+    """Refill all of this process's buckets."""
     global _local, _refused, _shared
     _local, _refused, _shared = LocalBuckets(), LocalBuckets(), SharedBuckets()
 
 
 def _limits() -> tuple[Limit, ...]:
-    """Return the configured limits of each key and of each tenant."""
+    """Return the configured limits for each key and each tenant."""
     return _limits_of(settings.KEY_RATE, settings.KEY_BURST, settings.TENANT_RATE, settings.TENANT_BURST)
 
 

@@ -1,4 +1,4 @@
-"""The points of one tenant, in a file that every process on the machine maps into memory, except for most vectors.
+"""One tenant's points, in a file that every process on the machine maps into memory, except for most vectors.
 
 Rows are appended, and published by increasing the count in the header, which a writer does last. Deleting a row clears
 its label. Readers need no lock; writers hold the tenant's lock.

@@ -1,4 +1,4 @@
-"""The points of one tenant, in the files that this process has opened."""
+"""One tenant's points, in the files that this process has opened."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LOW = (1 << 64) - 1
 
 
 class Store:
-    """The points of one tenant, with their labels. A writer must hold the tenant's lock; a reader does not need it."""
+    """One tenant's points, with their labels. A writer must hold the tenant's lock; a reader does not need it."""
 
     def __init__(self, folder: Path, file: PointsFile) -> None:
         self.folder, self.file = folder, file

@@ -1,4 +1,4 @@
-"""Search the vectors of a table: exactly in small namespaces, and with an approximate index in each large one.
+"""Search a table's vectors: exactly in small namespaces, and with an approximate index in each large one.
 
 Each large namespace has its own HNSW index (Malkov and Yashunin, arXiv 1603.09320). Each index covers one namespace of
 one tenant, so no tenant or namespace can lose results to another.

@@ -1,4 +1,4 @@
-"""Create and remove the approximate indexes of a table, without locking out readers or writers."""
+"""Create and remove a table's approximate indexes, without locking out readers or writers."""
 
 from __future__ import annotations
 
