@@ -1,4 +1,4 @@
-"""Limits of a caller: the arithmetic of the buckets, and the headers and rejections over HTTP."""
+"""Limits for a caller: the arithmetic of the buckets, and the headers and rejections over HTTP."""
 
 from __future__ import annotations
 
