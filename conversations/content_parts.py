@@ -1,4 +1,4 @@
-"""Message content in the format of model APIs: a string, or a list of parts such as text, images and tool results.
+"""Message content in the format used by model APIs: a string, or a list of parts such as text, images and tool results.
 
 Parts are objects with a `type`. Most APIs call text parts `text`; OpenAI's Responses API calls them `input_text` and
 `output_text`.

@@ -11,7 +11,7 @@ INTRODUCTION = """\
 # TypeScript client
 
 `@somamemory/client` exports the `Client` class, the errors, and the types of requests and responses, such as
-`MemoryOut`, with the fields of the [REST API reference](rest-api.md). [Use the TypeScript
+`MemoryOut`, whose fields are described in the [REST API reference](rest-api.md). [Use the TypeScript
 client](../how-to/typescript.md) shows how to use them. A search returns a `SearchResult`: iterate over it, or read
 `memories`, `degraded`, `next_offset` and the whole response as `raw`.
 """

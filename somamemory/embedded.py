@@ -42,7 +42,7 @@ def start(folder: Path) -> Embedded:
         _running = _start(folder)
     if _running.folder != folder:
         raise ConfigurationError(
-            f"this process already uses {_running.folder}, and a process can use only one folder; "
+            f"this process is already using {_running.folder}, and a process can use only one folder; "
             f"open {folder} in another process"
         )
     return _running
@@ -61,7 +61,7 @@ def _start(folder: Path) -> Embedded:
 
     if settings.configured and Path(getattr(settings, "DATA_DIR", "")) != folder:
         raise ConfigurationError(
-            "this process already uses Django with different settings; start SomaMemory in another process"
+            "this process is already using Django with different settings; start SomaMemory in another process"
         )
     import django
 

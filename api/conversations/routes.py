@@ -74,7 +74,7 @@ def fetch_by_external_id(request: Request, external_id: ExternalId) -> HttpRespo
 
 @router.get("/conversations/by-external-id/{external_id}/messages", out=MessagesOut, limited=True)
 def messages_by_external_id(request: Request, external_id: ExternalId, query: Query[MessageListParams]) -> HttpResponse:
-    """List the messages of a conversation, identified by your own id, in the order of their turns."""
+    """List the messages in a conversation, identified by your own id, in the order of their turns."""
     conversation = selectors.get_by_external_id(request.caller, external_id)
     return messages(request, conversation.id, query)
 
@@ -149,7 +149,7 @@ def restore(request: Request, id: Id) -> HttpResponse:
 
 @router.get("/conversations/{id}/messages", out=MessagesOut, limited=True)
 def messages(request: Request, id: Id, query: Query[MessageListParams]) -> HttpResponse:
-    """List the messages of a conversation in the order of their turns."""
+    """List the messages in a conversation in the order of their turns."""
     page = selectors.messages(request.caller, id, limit=query.limit, cursor=query.cursor)
     return reply(
         {

@@ -62,7 +62,7 @@ PageSize = Annotated[Whole, Field(ge=1, le=200)]
 
 
 class MessageBody(Body):
-    """A message in the format of model APIs.
+    """A message in the format used by model APIs.
 
     Searches cover only its text. Its other parts and its tool calls are stored and returned.
     """

@@ -115,7 +115,7 @@ def path(request: Request, query: Query[PathParams]) -> HttpResponse:
     limited=True,
 )
 def export(request: Request, query: Query[ExportParams]) -> StreamingHttpResponse:
-    """Export the links of a namespace.
+    """Export the links in a namespace.
 
     With `prefix`, export only links within that subtree; with `coords`, only links that begin or end at one of them.
     The format is GraphML, or JSON that `POST /graph/links/bulk` accepts.

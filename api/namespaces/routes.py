@@ -29,7 +29,7 @@ def list_all(request: Request, query: Query[NamespacesParams]) -> HttpResponse:
 
 @router.post("/namespaces/rename", out=ReceiptOut, long=True, resumable=True)
 def rename(request: Request, body: RenameBody) -> HttpResponse:
-    """Move the memories and links of a namespace to another one.
+    """Move the memories and links in a namespace to another one.
 
     If the request is interrupted, send it again with `merge: true`.
     """
@@ -41,7 +41,7 @@ def rename(request: Request, body: RenameBody) -> HttpResponse:
 
 @router.post("/namespaces/delete", out=ReceiptOut, long=True, resumable=True)
 def delete(request: Request, body: DeleteNamespaceBody) -> HttpResponse:
-    """Delete the memories of a namespace. With `purge`, permanently delete its memories and links.
+    """Delete the memories in a namespace. With `purge`, permanently delete its memories and links.
 
     If the request is interrupted, send it again.
     """

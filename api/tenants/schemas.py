@@ -25,7 +25,7 @@ class Quotas(Patch):
 
 
 class Policies(Patch):
-    """Policies of a tenant. Absent fields stay unchanged.
+    """A tenant's policies. Absent fields stay unchanged.
 
     `auto_label` is the minimum confidence at which a suggested label is applied to an unlabelled conversation; null
     means never. `history_days` is how long earlier versions of memories are kept; null means the installation's

@@ -2,8 +2,8 @@
 
 Quotas, usage and statistics are computed from these rows alone.
 
-The maximum number of tokens is recorded before a call, and the actual number afterwards. The total of concurrent calls
-therefore cannot exceed the budget. If a process dies during a call, the maximum remains recorded.
+The maximum number of tokens is recorded before a call, and the actual number afterwards. Together,
+concurrent calls therefore cannot exceed the budget. If a process dies during a call, the maximum stays recorded.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class Wording:
         return cls(frozenset(terms), bool(_FIRST_PERSON.search(query)))
 
     def speaker(self, mark: Mark) -> float:
-        """Return the amount to add to the score of a memory with this mark, because of its speakers."""
+        """Return the score bonus that a memory with this mark gets for its speakers."""
         if self.first_person and not mark.speakers.isdisjoint(_USER):
             return FIRST_PERSON
         return 0.0 if mark.speakers.isdisjoint(self.terms) else NAMED

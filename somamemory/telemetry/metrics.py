@@ -74,7 +74,7 @@ background_failures = Counter(
 
 embedding_calls = Counter("soma_embedding_calls", "Calls to an embedder", ["provider", "outcome"])  # ok or failed
 embedded_texts = Counter("soma_embedding_texts", "Embedded texts", ["provider"])
-embedding_tokens = Counter("soma_embedding_tokens", "Tokens charged by a provider", ["provider"])
+embedding_tokens = Counter("soma_embedding_tokens", "Tokens billed by a provider", ["provider"])
 embedding_cache = Counter("soma_embedding_cache", "Vector cache lookups", ["result"])  # hit or miss
 
 tier_moves = Counter("soma_tier_moves", "Conversations moved between tiers", ["to"])  # active, archived or cold

@@ -6,7 +6,7 @@ import type {
 } from "./schema.js"; // prettier-ignore
 import { IDS, Resource } from "./scope.js";
 
-/** Namespaces of a tenant. */
+/** A tenant's namespaces. */
 export class Namespaces extends Resource {
   /** List the namespaces with the number of memories in each. */
   list(options: Omit<NamespacesListQuery, "cursor"> = {}): Pages<NamespaceOut> {
@@ -23,14 +23,14 @@ export class Namespaces extends Resource {
     return this.transport.json("POST", "/namespaces/rename", { json: { namespace, to, ...options }, once: true });
   }
 
-  /** Delete all memories of a namespace. */
+  /** Delete all memories in a namespace. */
   async delete(namespace: string, options: Omit<DeleteNamespaceBody, "namespace"> = {}): Promise<ReceiptOut> {
     this.refuse("namespaces.delete", ...IDS);
     return this.transport.json("POST", "/namespaces/delete", { json: { namespace, ...options }, once: true });
   }
 }
 
-/** Proposals to supersede facts, for uncertain cases. */
+/** Proposals to supersede facts, in uncertain cases. */
 export class Proposals extends Resource {
   /** List the proposals in a given state, newest first. By default, list the open proposals. */
   list(options: Omit<ProposalsListQuery, "cursor"> = {}): Pages<ProposalOut> {
@@ -84,12 +84,12 @@ export class Tenants extends Resource {
     return this.transport.json("GET", tenantPath(slug));
   }
 
-  /** Change fields of a tenant, such as its quotas. */
+  /** Change a tenant's fields, such as its quotas. */
   async update(slug: string, changes: TenantPatch): Promise<TenantOut> {
     return this.transport.json("PATCH", tenantPath(slug), { json: changes, once: true });
   }
 
-  /** Erase a tenant with all its data. This cannot be undone. */
+  /** Erase a tenant and all its data. This cannot be undone. */
   async erase(slug: string): Promise<ErasedOut> {
     return this.transport.json("DELETE", tenantPath(slug));
   }
@@ -108,14 +108,14 @@ export class Tenants extends Resource {
   }
 }
 
-/** API keys of a tenant. */
+/** A tenant's API keys. */
 export class Keys extends Resource {
   /** Create a key. Only this response contains the secret. */
   async create(slug: string, options: KeyBody = {}): Promise<IssuedKeyOut> {
     return this.transport.json("POST", `${tenantPath(slug)}/keys`, { json: options, once: true });
   }
 
-  /** List the keys of a tenant, without their secrets. */
+  /** List a tenant's keys, without their secrets. */
   list(slug: string): Pages<KeyOut> {
     return new Pages(async (cursor) => {
       const page = await this.transport.json<KeysOut>("GET", `${tenantPath(slug)}/keys`, { query: { cursor } });
@@ -142,7 +142,7 @@ export class Jobs extends Resource {
   }
 }
 
-/** Administration. The calls need an operator's key. */
+/** Administration. These calls require an operator's key. */
 export class Admin extends Resource {
   readonly tenants = new Tenants(this.transport, this.scope);
   readonly keys = new Keys(this.transport, this.scope);

@@ -15,13 +15,13 @@ export interface MemoryMiddlewareOptions {
   conversation?: string;
   /** Maximum number of tokens in the recalled messages, 1,000 by default. */
   contextBudget?: number;
-  /** Called with each memory error; the model then answers without the memory. If absent, memory errors are thrown. */
+  /** Called with each memory error; the model then answers without memory. If absent, memory errors are thrown. */
   onError?: (error: unknown) => void;
 }
 
 /**
- * Middleware for a language model of the Vercel AI SDK: adds relevant messages from earlier conversations to the prompt,
- * and stores the messages of the user and of the model.
+ * Middleware for a Vercel AI SDK language model: adds relevant messages from earlier conversations to the prompt,
+ * and stores the messages from the user and the model.
  *
  *     const model = wrapLanguageModel({ model: openai("…"), middleware: memoryMiddleware(client.user("ada"), { conversation: "chat-17" }) });
  */
@@ -88,7 +88,7 @@ function lastUserText(prompt: readonly Message[]): string {
   return last?.role === "user" ? last.content.map((part) => (part.type === "text" ? part.text : "")).join("\n") : "";
 }
 
-/** Return the beginning of a text, without half of a character at its end, which the service would reject. */
+/** Return the beginning of a text, without half a character at its end, which the service would reject. */
 const shortened = (text: string): string => text.slice(0, MAX_QUERY).replace(/[\uD800-\uDBFF]$/, "");
 
 /** Add a system message after those at the beginning of the prompt. */
@@ -99,7 +99,7 @@ function withMemories(prompt: CallOptions["prompt"], content: string): CallOptio
 }
 
 /**
- * Tools for a model of the Vercel AI SDK that decides when to use the memory: `memory_search`, `memory_store` and
+ * Tools for a Vercel AI SDK model that decides when to use the memory: `memory_search`, `memory_store` and
  * `memory_delete`.
  *
  *     await generateText({ model, tools: memoryTools(client.user("ada")), stopWhen: stepCountIs(5), prompt });

@@ -11,7 +11,7 @@ const MAX_LINES = 999_999;
 const DIRECTORY_SIZE = "4K"; // as in most file systems
 
 /**
- * The files of Claude's memory tool (`memory_20250818`). Each file is a memory whose key is the path below `/memories`,
+ * The files of Claude's memory tool (`memory_20250818`). Each file is a memory whose key is the path under `/memories`,
  * so its text can be searched. Results use the wording of Anthropic's tool for local files. A change is stored only
  * if the file has not changed since it was read, so concurrent agents do not lose changes.
  *

@@ -49,7 +49,7 @@ export class Client {
     return new Client(this.options, { ...this.scope, session_id });
   }
 
-  /** Return a client that is limited to the memories of one namespace. */
+  /** Return a client that is limited to the memories in one namespace. */
   namespace(namespace: string): Client {
     return new Client(this.options, { ...this.scope, namespace });
   }
@@ -72,7 +72,7 @@ export class Client {
     return this.#transport.response(method, path, options);
   }
 
-  /** Return the state of the server and of the services that it uses. */
+  /** Return the state of the server and the services that it uses. */
   async health(): Promise<HealthOut> {
     return this.#transport.json<HealthOut>("GET", "/health");
   }

@@ -59,7 +59,7 @@ export class Conversations extends Resource {
     return stored;
   }
 
-  /** List the messages of a conversation, in order. */
+  /** List the messages in a conversation, in order. */
   messages(conversation: ConversationName, options: { limit?: number } = {}): Pages<MessageOut> {
     return new Pages(async (cursor) => {
       const page = await this.transport.json<MessagesOut>("GET", `${pathOf(conversation)}/messages`, { query: { ...options, cursor } });
@@ -67,7 +67,7 @@ export class Conversations extends Resource {
     });
   }
 
-  /** Change fields of a conversation, such as its label. */
+  /** Change a conversation's fields, such as its label. */
   async update(id: string, changes: ConversationPatch): Promise<ChangedOut> {
     return this.transport.json("PATCH", pathOf(id), { json: changes, once: true });
   }

@@ -30,7 +30,7 @@ export class InvalidResponse extends SomaError {}
 /** The server and the client have different major versions. */
 export class IncompatibleServer extends SomaError {}
 
-/** An error response. There is a subclass per error code; `code` is stable, and the message is for people. */
+/** An error response. There is a subclass per error code; `code` is stable, and the message is for humans. */
 export class ApiError extends SomaError {
   readonly status: number;
   readonly code: string;

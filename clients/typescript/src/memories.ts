@@ -183,7 +183,7 @@ export class Memories extends Resource {
     return new SearchResult(await this.transport.json<SearchOut>("POST", "/memories/search", { json, repeatable: true }));
   }
 
-  /** List memories: all of a namespace, those below a coordinate or a key, or those near a point. */
+  /** List memories: all those in a namespace, those below a coordinate or a key, or those near a point. */
   list(options: Omit<MemoriesListQuery, "cursor"> = {}): Pages<MemoryOut> {
     return new Pages(async (cursor) => {
       const query = { ...options, ...this.ids(options), ...this.namespace(options.namespace), cursor };

@@ -17,7 +17,7 @@ export interface Entry {
   version: number;
 }
 
-/** Return the path of a name relative to ROOT. Throws Refused if the name is outside of ROOT. */
+/** Return the path of a name relative to ROOT. Throws Refused if the name is outside ROOT. */
 export function located(name: string): string {
   if (!name.startsWith(ROOT)) throw new Refused(`Path must start with ${ROOT}, got: ${name}`);
   const path: string[] = [];
@@ -30,7 +30,7 @@ export function located(name: string): string {
 }
 
 /**
- * The files and directories of the memory tool, in the memories of one namespace. The key of a memory is the path of
+ * The files and directories of the memory tool, stored as memories in one namespace. The key of a memory is the path of
  * the file. A directory is a memory with an empty payload, so that a directory without files can exist.
  */
 export class MemoryFiles {

@@ -1,10 +1,10 @@
-/** One page of a list, and the cursor of the next one. */
+/** One page of a list, and the cursor for the next one. */
 export interface PageOf<T> {
   readonly items: readonly T[];
   readonly nextCursor: string | null;
 }
 
-/** A list that is read page by page: `for await (const item of list)`, or one page with `await list.page()`. */
+/** A list that is read page by page. Iterate over it with `for await`, or read one page with `await list.page()`. */
 export class Pages<T> implements AsyncIterable<T> {
   readonly #read: (cursor: string | undefined) => Promise<PageOf<T>>;
 
@@ -26,7 +26,7 @@ export class Pages<T> implements AsyncIterable<T> {
     } while (cursor !== undefined);
   }
 
-  /** Return all items, but at most `limit`. */
+  /** Return all items, up to `limit`. */
   async all(limit = Number.POSITIVE_INFINITY): Promise<T[]> {
     const items: T[] = [];
     if (limit <= 0) return items;

@@ -328,7 +328,7 @@ export interface components {
       tokens: number;
       /** @description id of the tool call that this message answers */
       tool_call_id?: string | null;
-      /** @description tool calls, in the format of model APIs */
+      /** @description tool calls, in the format used by model APIs */
       tool_calls?: {
         [key: string]: unknown;
       }[] | null;
@@ -380,7 +380,7 @@ export interface components {
       timestamp: string;
       /** @description id of the tool call that this message answers */
       tool_call_id?: string | null;
-      /** @description tool calls, in the format of model APIs */
+      /** @description tool calls, in the format used by model APIs */
       tool_calls?: {
         [key: string]: unknown;
       }[] | null;
@@ -979,7 +979,7 @@ export interface components {
       timestamp: string;
       /** @description id of the tool call that this message answers */
       tool_call_id?: string | null;
-      /** @description tool calls, in the format of model APIs */
+      /** @description tool calls, in the format used by model APIs */
       tool_calls?: {
         [key: string]: unknown;
       }[] | null;
@@ -1761,7 +1761,7 @@ export interface components {
       version: number;
     };
     /**
-     * @description A message in the format of model APIs.
+     * @description A message in the format used by model APIs.
      *
      *     Searches cover only its text. Its other parts and its tool calls are stored and returned.
      */
@@ -1785,7 +1785,7 @@ export interface components {
       timestamp?: string | null;
       /** @description id of the tool call that this message answers */
       tool_call_id?: string | null;
-      /** @description tool calls, in the format of model APIs */
+      /** @description tool calls, in the format used by model APIs */
       tool_calls?: {
         [key: string]: unknown;
       }[] | null;
@@ -1817,7 +1817,7 @@ export interface components {
       timestamp: string;
       /** @description id of the tool call that this message answers */
       tool_call_id?: string | null;
-      /** @description tool calls, in the format of model APIs */
+      /** @description tool calls, in the format used by model APIs */
       tool_calls?: {
         [key: string]: unknown;
       }[] | null;
@@ -1992,7 +1992,7 @@ export interface components {
       status: string;
     };
     /**
-     * @description Policies of a tenant. Absent fields stay unchanged.
+     * @description A tenant's policies. Absent fields stay unchanged.
      *
      *     `auto_label` is the minimum confidence at which a suggested label is applied to an unlabelled conversation; null
      *     means never. `history_days` is how long earlier versions of memories are kept; null means the installation's

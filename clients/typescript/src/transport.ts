@@ -19,7 +19,7 @@ export interface ClientOptions {
   timeoutMs?: number | undefined;
   /** The maximum number of retries after a transient failure. Default: 3. */
   maxRetries?: number | undefined;
-  /** Headers for each request. */
+  /** Headers to send with each request. */
   headers?: Record<string, string> | undefined;
   /** The Idempotency-Key of one write. By default, each write gets a random key. */
   idempotencyKey?: string | undefined;
@@ -48,7 +48,8 @@ export interface RequestOptions {
   once?: boolean | undefined;
   /**
    * Send the request again even if it may have taken effect. Default: true with `once`, and for GET and DELETE without
-   * `if-match`. Other requests are sent again only after errors that rule out an effect, such as `rate_limited`.
+   * `if-match`. Other requests are sent again only after errors that mean the request had no effect, such as
+   * `rate_limited`.
    */
   repeatable?: boolean | undefined;
   /** Aborts the request and its retries. */

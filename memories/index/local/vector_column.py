@@ -75,5 +75,5 @@ class VectorColumn:
         size = count * self.dimension * _FLOAT_BYTES
         data = os.pread(self.file.descriptor, size, self._position(row))
         if len(data) < size:
-            raise OSError(errno.EIO, "a file of the vector index is too short")
+            raise OSError(errno.EIO, "a vector index file is too short")
         return data

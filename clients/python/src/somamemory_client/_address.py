@@ -15,7 +15,10 @@ MAX_BODY_BYTES = 1024 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """The URL of a server, in parts. `context` is set if the URL uses TLS. `path` is the prefix of a reverse proxy."""
+    """The URL of a server, split into its parts.
+
+    `context` is set if the URL uses TLS. `path` is the prefix of a reverse proxy.
+    """
 
     host: str
     port: int

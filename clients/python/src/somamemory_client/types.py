@@ -33,7 +33,7 @@ class MemoryName(TypedDict):
 
 
 class MessageBody(TypedDict):
-    """A message in the format of model APIs."""
+    """A message in the format used by model APIs."""
 
     role: Literal["user", "assistant", "system", "tool", "developer"]
     name: NotRequired[str | None]
@@ -65,7 +65,7 @@ class Quotas(TypedDict):
 
 
 class Policies(TypedDict):
-    """Policies of a tenant. Absent fields stay unchanged."""
+    """A tenant's policies. Absent fields stay unchanged."""
 
     auto_label: NotRequired[float | None]
     extract_facts: NotRequired[bool]

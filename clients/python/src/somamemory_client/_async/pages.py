@@ -26,7 +26,7 @@ class AsyncPages(Generic[T]):
                 yield item
 
     async def pages(self) -> AsyncIterator[list[T]]:
-        """Yield the items of each page. `limit`, as given to the list, is the page size."""
+        """Yield the items of each page. The page size is the `limit` passed to the list method."""
         cursor: object = self._fields.get("cursor")
         while True:
             body = await self._page(cursor)

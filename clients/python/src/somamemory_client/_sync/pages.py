@@ -27,7 +27,7 @@ class Pages(Generic[T]):
                 yield item
 
     def pages(self) -> Iterator[list[T]]:
-        """Yield the items of each page. `limit`, as given to the list, is the page size."""
+        """Yield the items of each page. The page size is the `limit` passed to the list method."""
         cursor: object = self._fields.get("cursor")
         while True:
             body = self._page(cursor)

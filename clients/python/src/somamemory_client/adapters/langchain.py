@@ -175,7 +175,7 @@ def _document(memory: Mapping[str, Any]) -> Document:
 
 
 def _message(message: types.MessageOut) -> dict[str, Any]:
-    """Return a message in LangChain's form, even if another program appended it."""
+    """Return a message in LangChain's format, even if another program appended it."""
     data = {"content": message["content"]} | ({"tool_call_id": ""} if message["role"] == "tool" else {})
     plain = {"type": _TYPES[message["role"]], "data": data}
     found: dict[str, Any] = message["metadata"].get("langchain", plain)
