@@ -30,7 +30,7 @@ from testing.server import ROOT, Server
 
 BULK = 500
 QUERIES = 50
-SECRET = "not a secret, in a benchmark"
+SECRET = "not a secret, because it is only for a benchmark"
 # Text that one of the two databases might store differently.
 ODD: dict[str, Any] = {
     "numbers": [0.1, 1e16, -0.0, 1e22, 1e300, -1e-300, 5.0, 9_007_199_254_740_993, -(2**63), 0, True, None],
