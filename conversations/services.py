@@ -283,7 +283,7 @@ def _erase(caller: Caller, id: UUID, root: Coordinate, *, purge: bool) -> None:
 
 
 def _next_number(caller: Caller) -> int:
-    """Return an unused number: 1, 2, 3 … Concurrent creations may skip numbers."""
+    """Return an unused number: 1, 2, 3 … Numbers may be skipped when conversations are created concurrently."""
     stripes = NumberStripe.objects.for_tenant(caller.tenant)
     free = stripes.select_for_update(skip_locked=True).order_by("next")
     stripe: NumberStripe | None = free.first()

@@ -77,7 +77,7 @@ class _Connection:
     """A connection whose reads and writes time out at the deadline of the request."""
 
     def __init__(self, address: Address, deadline: float) -> None:
-        """Connect to the server. Raises ConnectionFailed if that is impossible."""
+        """Connect to the server. Raises ConnectionFailed if the connection fails."""
         kind = http.client.HTTPSConnection if address.context else http.client.HTTPConnection
         more: dict[str, Any] = {"context": address.context} if address.context else {}
         timeout_s = max(min(deadline - time.monotonic(), CONNECT_TIMEOUT_S), 0.001)
