@@ -308,14 +308,18 @@ def advance_until_it_fails(job: Job) -> Job:
     raise AssertionError(f"the job did not fail: {job.state} {job.data}")
 
 
+def fail_a_rebuild(acme: Api, admin: Caller, phase: str, broken: object, function: str) -> None:
+    """Rebuild five memories until the phase begins, and then with a bug in a function until the job fails."""
+    store_memories(acme, 5)
+    job = until(jobs.start_rebuild(admin, "hashing", dimension=24), phase)
+    with bug(broken, function):
+        advance_until_it_fails(job)
+
+
 def test_a_rebuild_that_fails_after_the_switch_leaves_nothing_of_the_old(
     acme: Api, admin: Caller, active: EmbeddingGeneration
 ) -> None:
-    store_memories(acme, 5)
-    job = until(jobs.start_rebuild(admin, "hashing", dimension=24), rebuild.SWITCH)
-
-    with bug(type(index.of(active)), "publish"):
-        advance_until_it_fails(job)
+    fail_a_rebuild(acme, admin, rebuild.SWITCH, type(index.of(active)), "publish")
 
     assert [row.dimension for row in EmbeddingGeneration.objects.all()] == [24]
     assert not VectorEmbedding.all_tenants.filter(generation_id=active.id).exists()
@@ -325,11 +329,7 @@ def test_a_rebuild_that_fails_after_the_switch_leaves_nothing_of_the_old(
 def test_a_rebuild_that_fails_before_the_switch_keeps_the_old_generation(
     acme: Api, admin: Caller, active: EmbeddingGeneration
 ) -> None:
-    store_memories(acme, 5)
-    job = until(jobs.start_rebuild(admin, "hashing", dimension=24), rebuild.SWITCH)
-
-    with bug(generations, "switch_to"):
-        advance_until_it_fails(job)
+    fail_a_rebuild(acme, admin, rebuild.SWITCH, generations, "switch_to")
 
     assert list(EmbeddingGeneration.objects.all()) == [active]
     assert len(held(active, acme)) == 5
@@ -338,10 +338,7 @@ def test_a_rebuild_that_fails_before_the_switch_keeps_the_old_generation(
 def test_an_old_generation_that_could_not_be_removed_is_removed_at_night(
     acme: Api, admin: Caller, active: EmbeddingGeneration
 ) -> None:
-    store_memories(acme, 5)
-    job = until(jobs.start_rebuild(admin, "hashing", dimension=24), rebuild.RETIRE)
-    with bug(index, "drop"):
-        advance_until_it_fails(job)
+    fail_a_rebuild(acme, admin, rebuild.RETIRE, index, "drop")
     assert EmbeddingGeneration.objects.filter(state="retired").exists()
 
     maintenance.remove_generations_nightly()
