@@ -41,6 +41,7 @@ from tenants.caller import Caller
 
 Result = TypeVar("Result")
 DEFAULT_NAMESPACE = "default"
+_MAX_MOVES = 10  # how often a change follows a memory that is moved to another namespace in the meantime
 Names = Sequence[Address]  # all of the same kind
 
 
@@ -203,15 +204,15 @@ def _at_its_address(
 ) -> Result:
     """Change a memory at its address. If it moves to another namespace in the meantime, change it there.
 
-    Raises NotFound if there is none.
+    Raises NotFound if there is none, or if it moves too often.
     """
-    memory = _find(caller, scope, namespace, name)
+    memory, moves = _find(caller, scope, namespace, name), 0
     while memory is not None:
         try:
             return change(memory)
         except (NotFound, PreconditionFailed):
-            before, memory = memory, _find(caller, scope, namespace, name)
-            if memory is None or memory.namespace == before.namespace:
+            before, memory, moves = memory, _find(caller, scope, namespace, name), moves + 1
+            if memory is None or memory.namespace == before.namespace or moves > _MAX_MOVES:
                 raise
     raise _missing(name)
 

@@ -343,6 +343,23 @@ def test_a_change_by_id_follows_a_rename_that_happens_at_the_same_time(
     assert list(Memory.all_tenants.values_list("version", flat=True)) == ([] if "purge" in path else [4])
 
 
+def test_a_change_by_id_gives_up_on_a_memory_that_is_moved_again_and_again(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = api.store("1", "a memory", namespace="one")["id"]
+    change, places = services.patch, ["one", "two"]
+
+    def renamed_first(*args: Any, **kwargs: Any) -> Any:
+        namespaces.move_batch(Caller.command(api.tenant), *places)
+        places.reverse()
+        return change(*args, **kwargs)
+
+    monkeypatch.setattr(services, "patch", renamed_first)
+
+    assert api.patch(f"/memories/by-id/{id}", {"importance": 1}).status_code == 404
+    assert api.get(f"/memories/by-id/{id}").json()["memory"]["importance"] != 1
+
+
 def test_the_namespace_of_ids_narrows_them(api: Api) -> None:
     stored = api.store("1", namespace="there")
 
