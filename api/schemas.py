@@ -38,7 +38,7 @@ MAX_COORDS = 100  # maximum number of coordinates in a query parameter
 MAX_SOURCE_BYTES = 4096
 MAX_QUERY_LENGTH = 8192
 MAX_OFFSET = 10_000
-ENDED_EARLY = "Set if the results were too large for one response: the offset to continue from."
+ENDED_EARLY = "Set if the results are too large for one response: the `offset` to continue from."
 
 
 class Body(BaseModel):

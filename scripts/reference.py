@@ -36,7 +36,7 @@ TAGS = {
         "List, rename and delete namespaces ([guide](../../how-to/users.md)).",
     ),
     "search": ("search", "Search", "Search memories by meaning and keyword ([guide](../../how-to/search.md))."),
-    "graph": ("graph", "Graph", "Link addresses and follow the links ([guide](../../how-to/links.md))."),
+    "graph": ("graph", "Graph", "Create, follow and export links ([guide](../../how-to/links.md))."),
     "conversations": (
         "conversations",
         "Conversations and context",
@@ -46,18 +46,23 @@ TAGS = {
     "curation": (
         "enrichment",
         "Enrichment and lifecycle",
-        "Summaries, labels, importance, facts, pruning and archiving rules ([guide](../../how-to/enrichment.md)).",
+        "Summarise and label conversations, rate messages, extract facts, and archive unused conversations "
+        "([guide](../../how-to/enrichment.md)).",
     ),
     "transfer": (
         "transfer",
         "Import and export",
         "Import and export conversations ([guide](../../how-to/import-export.md)).",
     ),
-    "operators": ("operators", "Tenants, keys and jobs", "Routes for operators ([guide](../../how-to/tenants.md))."),
+    "operators": (
+        "operators",
+        "Tenants, keys and jobs",
+        "Manage tenants, keys and jobs ([guide](../../how-to/tenants.md)).",
+    ),
     "health": (
         "health",
         "Health and metrics",
-        "Health checks and metrics ([guide](../../operations/monitoring.md)). None of these routes needs a key.",
+        "Check the service's health and read its metrics ([guide](../../operations/monitoring.md)), without a key.",
     ),
 }
 WORDS = tomllib.loads((ROOT / "api" / "contract" / "texts.toml").read_text(encoding="utf-8"))
@@ -114,7 +119,7 @@ def errors_page() -> str:
         + "\n\n## Codes that every route can return\n\n"
         "Each route that needs a key can return "
         + ", ".join(f"`{code}`" for code in COMMON)
-        + ".\nThe [REST API reference](rest-api.md) lists only additional codes.\n"
+        + ".\nThe pages of the [REST API reference](rest-api.md) list only additional codes.\n"
     )
 
 
@@ -224,11 +229,12 @@ class Page:
 
 
 def _either(kinds: list[str]) -> str:
-    """Join alternatives. A comma separates null from a description that itself contains commas or alternatives."""
-    complex_kind = any("," in kind or " or " in kind or " values" in kind for kind in kinds)
-    if len(kinds) > 1 and kinds[-1] == "null" and complex_kind:
-        return " or ".join(kinds[:-1]) + NULLABLE
-    return " or ".join(kinds)
+    """Join alternatives. A comma separates null, or another alternative, from a description that contains commas."""
+    text = kinds[0]
+    for kind in kinds[1:]:
+        separate = "," in text or (kind == "null" and (" or " in text or " values" in text))
+        text += f", or {kind}" if separate else f" or {kind}"
+    return text
 
 
 def _without_null(kind: str) -> str:

@@ -32,13 +32,13 @@ router = PolicyRouter("conversations")
 
 @router.post("/query", out=QueryOut, kind="search", limited=True)
 def query(request: Request, body: QueryBody) -> HttpResponse:
-    """Search messages by meaning and by keyword."""
+    """Search messages by meaning and keyword."""
     return _run_query(request, body)
 
 
 @router.post("/query/smart", out=QueryOut, kind="search", limited=True)
 def smart_query(request: Request, body: QueryBody) -> HttpResponse:
-    """Search messages by meaning and by keyword. Alias of `/query` for Sekha's clients."""
+    """Search messages by meaning and keyword. Alias of `/query` for Sekha's clients."""
     return _run_query(request, body)
 
 

@@ -58,8 +58,8 @@ def create_once(
 ) -> HttpResponse:
     """Create a conversation with your own id, or return the existing conversation unchanged.
 
-    The id has 1 to 255 characters and no slash, and is not `.` or `..`. It is unique within the tenant. The body can
-    be omitted.
+    The id must have 1 to 255 characters, contain no slash, and not be `.` or `..`. It is unique within the tenant. The
+    body can be omitted.
     """
     new = replace(_new_conversation(body), external_id=external_id)
     conversation, created = services.create_once(request.caller, new)
@@ -74,21 +74,21 @@ def fetch_by_external_id(request: Request, external_id: ExternalId) -> HttpRespo
 
 @router.get("/conversations/by-external-id/{external_id}/messages", out=MessagesOut, limited=True)
 def messages_by_external_id(request: Request, external_id: ExternalId, query: Query[MessageListParams]) -> HttpResponse:
-    """List the messages in a conversation, identified by your own id, in the order of their turns."""
+    """List a conversation's messages by turn. The conversation is identified by your own id."""
     conversation = selectors.get_by_external_id(request.caller, external_id)
     return messages(request, conversation.id, query)
 
 
 @router.post("/conversations/by-external-id/{external_id}/messages", out={201: MessagesOut}, limited=True)
 def append_by_external_id(request: Request, external_id: ExternalId, body: MessagesBody) -> HttpResponse:
-    """Append messages to a conversation, identified by your own id, in one transaction."""
+    """Append messages to a conversation in one transaction. The conversation is identified by your own id."""
     added = services.append_by_external_id(request.caller, external_id, _new_messages(body.messages))
     return reply(presenters.appended(*added), 201)
 
 
 @router.get("/conversations", out=ConversationsOut, limited=True)
 def list_conversations(request: Request, query: Query[ConversationListParams]) -> HttpResponse:
-    """List conversations, most recently changed first, by page number or by cursor."""
+    """List conversations, most recently changed first. Select pages by number or by cursor."""
     if (query.page or query.page_size) and (query.cursor or query.limit):
         raise InvalidInput("cursor", "cannot be combined with page; send cursor and limit, or page and page_size")
     size = query.page_size or query.limit or 50
@@ -127,7 +127,7 @@ def fetch(request: Request, id: Id) -> HttpResponse:
 
 @router.patch("/conversations/{id}", out=ChangedOut, limited=True)
 def patch(request: Request, id: Id, body: ConversationPatch) -> HttpResponse:
-    """Change the label, folder, status, importance or metadata of a conversation."""
+    """Change a conversation's label, folder, status, importance or metadata."""
     changes = body.required_changes()
     if "importance_score" in changes:
         changes["importance"] = changes.pop("importance_score")
@@ -136,7 +136,10 @@ def patch(request: Request, id: Id, body: ConversationPatch) -> HttpResponse:
 
 @router.delete("/conversations/{id}", out=ConversationDeletedOut, limited=True)
 def delete(request: Request, id: Id, query: Query[ConversationDeleteParams]) -> HttpResponse:
-    """Delete a conversation with its messages. It can be restored during the retention period, unless `purge=true`."""
+    """Delete a conversation with its messages.
+
+    It can be restored during the retention period, unless `purge` is true.
+    """
     services.delete(request.caller, id, purge=query.purge)
     return reply({"success": True, "id": str(id)})
 
@@ -149,7 +152,7 @@ def restore(request: Request, id: Id) -> HttpResponse:
 
 @router.get("/conversations/{id}/messages", out=MessagesOut, limited=True)
 def messages(request: Request, id: Id, query: Query[MessageListParams]) -> HttpResponse:
-    """List the messages in a conversation in the order of their turns."""
+    """List a conversation's messages by turn."""
     page = selectors.messages(request.caller, id, limit=query.limit, cursor=query.cursor)
     return reply(
         {
@@ -162,14 +165,14 @@ def messages(request: Request, id: Id, query: Query[MessageListParams]) -> HttpR
 
 @router.post("/conversations/{id}/messages", out={201: MessagesOut}, limited=True)
 def append(request: Request, id: Id, body: MessagesBody) -> HttpResponse:
-    """Append messages in one transaction. The response contains the added messages."""
+    """Append messages to a conversation in one transaction. The response contains the added messages."""
     added = services.append(request.caller, id, _new_messages(body.messages))
     return reply(presenters.appended(*added), 201)
 
 
 @router.put("/conversations/{id}/label", out=ChangedOut, limited=True)
 def set_label(request: Request, id: Id, body: LabelBody) -> HttpResponse:
-    """Set the label of a conversation, and its folder if the request contains one."""
+    """Set a conversation's label and, if the request contains a folder, its folder."""
     return _change(request, id, body.changes())
 
 
@@ -181,7 +184,7 @@ def set_folder(request: Request, id: Id, body: FolderBody) -> HttpResponse:
 
 @router.put("/conversations/{id}/status", out=ChangedOut, limited=True)
 def set_status(request: Request, id: Id, body: StatusBody) -> HttpResponse:
-    """Set the status of a conversation: active, pinned or archived."""
+    """Set a conversation's status: active, pinned or archived."""
     return _change(request, id, {"status": body.status})
 
 

@@ -199,7 +199,7 @@ class ConversationsOut(BaseModel):
 
 
 class DeletedConversationOut(BaseModel):
-    """`conversation` is null if it was deleted by an older release, which stored no data for a restore."""
+    """A deleted conversation."""
 
     id: str
     deleted_at: str

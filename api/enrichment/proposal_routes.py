@@ -39,5 +39,5 @@ def reject_proposal(request: Request, id: Id) -> HttpResponse:
 
 @router.post("/proposals/{id}/undo", out=ProposalOut, limited=True)
 def undo_proposal(request: Request, id: Id) -> HttpResponse:
-    """Undo a decision, including an automatic one. The proposal is open again."""
+    """Undo a decision, including an automatic one. The proposal is then open again."""
     return reply(presenters.proposal(proposals.undo(request.caller, id)))

@@ -55,26 +55,29 @@ def summary(request: Request, id: Id, query: Query[SummaryParams]) -> HttpRespon
 
 @router.post("/labels/suggest", out=SuggestionsOut, kind="llm", writes=False, limited=True)
 def suggest(request: Request, body: ConversationIdBody) -> HttpResponse:
-    """Suggest up to five labels for a conversation, without changing it."""
+    """Suggest up to five labels for a conversation, without changing the conversation."""
     return reply(presenters.labels(labels.suggest(request.caller, body.conversation_id)))
 
 
 @router.post("/conversations/{id}/suggest-labels", out=list[SuggestionOut], kind="llm", writes=False, limited=True)
 def suggest_labels(request: Request, id: Id) -> HttpResponse:
-    """Suggest up to five labels for a conversation as a plain list, without changing it."""
+    """Suggest up to five labels for a conversation, as a plain list, without changing the conversation."""
     return reply(presenters.label_suggestions(labels.suggest(request.caller, id)))
 
 
 @router.post("/conversations/{id}/facts", out={200: ExtractionOut, 202: ExtractionOut}, kind="llm")
 def extract_facts(request: Request, id: Id) -> HttpResponse:
-    """Extract facts from the messages added since the last extraction. Returns 202 while messages remain."""
+    """Extract facts from the messages added since the last extraction.
+
+    The status is 202 while messages remain to be read.
+    """
     progress = facts.request(request.caller, id)
     return reply(presenters.extraction(progress), 200 if progress.state == "done" else 202)
 
 
 @router.get("/conversations/{id}/facts", out=FactsOut, limited=True)
 def list_facts(request: Request, id: Id, query: Query[FactsParams]) -> HttpResponse:
-    """List a conversation's facts by turn, with the progress of the extraction."""
+    """List a conversation's facts by turn, with the extraction's progress."""
     progress = facts.progress(request.caller, id)
     page = facts.of_conversation(request.caller, progress.conversation, limit=query.limit, cursor=query.cursor)
     items = [presenters.fact(row) for row in page.items]
@@ -83,13 +86,13 @@ def list_facts(request: Request, id: Id, query: Query[FactsParams]) -> HttpRespo
 
 @router.post("/messages/{id}/importance", out=RatedOut, kind="llm", limited=True)
 def importance(request: Request, id: Id) -> HttpResponse:
-    """Rate the importance of a message and store the score."""
+    """Rate a message's importance and store the score."""
     return reply(presenters.rating(rate(request.caller, id)))
 
 
 @router.post("/prune/dry-run", out=PruneSuggestionsOut, kind="read")
 def dry_run(request: Request, body: PruneBody | None = None) -> HttpResponse:
-    """List conversations that could be archived, and why, without changing them."""
+    """List conversations that could be archived, and why. Nothing is archived."""
     options = body or PruneBody()
     suggestions = _suggest(request, options)
     return reply({"suggestions": suggestions, "total": len(suggestions)})
@@ -103,7 +106,7 @@ def prune_suggestions(request: Request, query: Query[PruneParams]) -> HttpRespon
 
 @router.post("/prune/execute", out=ArchivedOut)
 def execute(request: Request, body: ConversationIdsBody) -> HttpResponse:
-    """Archive all of these conversations, or none."""
+    """Archive the given conversations: all of them or none."""
     archived = pruning.execute(request.caller, body.conversation_ids)
     return reply({"archived": len(archived), "conversation_ids": [str(row.id) for row in archived]})
 
@@ -122,7 +125,7 @@ def patch_upkeep(request: Request, body: UpkeepPatch) -> HttpResponse:
 
 @router.post("/prune/undo", out=RestoredOut, resumable=True)
 def undo(request: Request, body: ConversationIdsBody) -> HttpResponse:
-    """Make all of these archived conversations active again, or none."""
+    """Make the given archived conversations active again: all of them or none."""
     restored = pruning.undo(request.caller, body.conversation_ids)
     return reply({"restored": len(restored), "conversation_ids": [str(row.id) for row in restored]})
 

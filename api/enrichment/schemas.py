@@ -38,10 +38,7 @@ Ids = Annotated[list[Id], Field(min_length=1, max_length=MAX_BULK)]
 
 
 class SummarizeBody(Body):
-    """A request for a summary.
-
-    `day` is any day in the period. If it is omitted, the last period with messages is summarised.
-    """
+    """The conversation and the period to summarise."""
 
     conversation_id: Id
     level: Level = "daily"
@@ -237,7 +234,7 @@ class UpkeepPatch(Patch):
 
 
 class UpkeepOut(BaseModel):
-    """The effective `active_days` and `archived_days`. `own` lists the fields that the tenant has set."""
+    """The lifecycle policy in effect, and the report of its last run."""
 
     active_days: int
     archived_days: int

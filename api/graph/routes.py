@@ -51,7 +51,7 @@ def link(request: Request, body: NamedLinkBody) -> HttpResponse:
 
 @router.post("/graph/links/bulk", out={200: BulkLinkedOut, 207: BulkLinkedOut}, limited=True)
 def link_bulk(request: Request, body: BulkLinkBody) -> HttpResponse:
-    """Create up to 1000 links. With `atomic`, create all or none; otherwise, create every valid link."""
+    """Create up to 1,000 links. With `atomic`, create all or none; otherwise, create every valid link."""
     caller = request.caller
     throttle.charge(request, len(body.links), per=50)
     items = named_links.new_links(caller, [bulk.parsed(raw, NamedLinkBody, named_links.named) for raw in body.links])
@@ -92,7 +92,10 @@ def neighbors_by_id(request: Request, id: Path[Id], query: Query[HopParams]) -> 
 
 @router.get("/graph/path", out=PathOut, kind="search", limited=True)
 def path(request: Request, query: Query[PathParams]) -> HttpResponse:
-    """Find the path with the fewest hops or, with `weighted`, the cheapest path. A hop costs 1 - strength + 0.01."""
+    """Find the path with the fewest hops or, with `weighted`, the path with the lowest cost.
+
+    The cost of a hop is 1.01 minus the link's strength.
+    """
     start, goal = named_links.ends(request.caller, query)
     shortest = selectors.shortest_path(
         request.caller,

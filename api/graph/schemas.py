@@ -58,7 +58,7 @@ class _LinkFields(Body):
 
 
 class _Ends(BaseModel):
-    """Two addresses, each of which is given as a coordinate or by the key or id of its memory."""
+    """Two addresses. Each is given as a coordinate, or as the key or id of a memory."""
 
     from_key: KeyText | None = None
     from_id: Id | None = None
@@ -74,7 +74,7 @@ class _Ends(BaseModel):
 
 
 class NamedLinkBody(_Ends, _LinkFields):
-    """A link between two addresses, each of which is given as a coordinate or by the key or id of its memory."""
+    """A link between two addresses. Each is given as a coordinate, or as the key or id of a memory."""
 
     from_coord: NewCoord = None
     to_coord: NewCoord = None

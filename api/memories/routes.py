@@ -53,7 +53,7 @@ router = PolicyRouter("memories")
 def store(request: Request, body: StoreBody) -> HttpResponse:
     """Store a memory at its coordinate or under its key, replacing any existing memory.
 
-    If the request contains neither, create a new memory.
+    If the request contains neither a coordinate nor a key, create a new memory.
     """
     return responses.stored(services.store(request.caller, new_memory(body), preconditions.of_write(request)))
 
@@ -81,7 +81,7 @@ def list_memories(request: Request, query: Query[ListParams]) -> HttpResponse:
 
 @router.post("/memories/bulk", out={200: BulkStoredOut, 207: BulkStoredOut}, limited=True)
 def store_bulk(request: Request, body: BulkStoreBody) -> HttpResponse:
-    """Store up to 1000 memories. With `atomic`, store all or none; otherwise, store every valid memory."""
+    """Store up to 1,000 memories. With `atomic`, store all or none; otherwise, store every valid memory."""
     throttle.charge(request, len(body.items), per=50)
     caller = request.caller
     items = [bulk.parsed(raw, StoreBody, lambda item: checked(caller, new_memory(item))) for raw in body.items]
@@ -102,9 +102,9 @@ def store_bulk(request: Request, body: BulkStoreBody) -> HttpResponse:
 
 @router.post("/memories/bulk/get", out=BulkGotOut, kind="read", limited=True)
 def get_bulk(request: Request, body: BulkNamesBody) -> HttpResponse:
-    """Fetch up to 1000 memories by coordinate, key or id, in the order of the request.
+    """Fetch up to 1,000 memories by coordinate, key or id, in the order of the request.
 
-    If there is no such memory, the item's `memory` is null.
+    For each memory that does not exist, `memory` is null.
     """
     addresses = body.addresses()
     throttle.charge(request, len(addresses), per=100)
@@ -115,7 +115,7 @@ def get_bulk(request: Request, body: BulkNamesBody) -> HttpResponse:
 
 @router.post("/memories/bulk/delete", out=BulkDeletedOut, limited=True)
 def delete_bulk(request: Request, body: BulkNamesBody) -> HttpResponse:
-    """Soft-delete up to 1000 memories, by coordinate, key or id, in one transaction."""
+    """Soft-delete up to 1,000 memories, by coordinate, key or id, in one transaction."""
     addresses = body.addresses()
     throttle.charge(request, len(addresses), per=50)
     deleted = lookup.delete_many(request.caller, body.namespace, addresses)
@@ -131,7 +131,7 @@ def restore_by_name(request: Request, body: RestoreBody) -> HttpResponse:
 
 @router.post("/memories/delete", out=DeletedMatchingOut, limited=True)
 def delete_matching(request: Request, body: DeleteMatchingBody) -> HttpResponse:
-    """Soft-delete the memories that match a filter, in one transaction of at most `limit` memories."""
+    """Soft-delete the memories that match all conditions, but at most `limit` of them, in one transaction."""
     body.check_namespace()
     throttle.charge(request, body.limit, per=50)
     narrowing = Narrowing(
@@ -155,7 +155,7 @@ def delete_matching(request: Request, body: DeleteMatchingBody) -> HttpResponse:
 
 @router.get("/memories/{coord}", out={200: MemoryEnvelope, 304: None}, conditional=True, limited=True)
 def fetch(request: Request, coord: Path[CoordText], query: Query[FetchParams]) -> HttpResponse:
-    """Fetch the memory at a coordinate, as it is now or as it was at an earlier time (`as_of`)."""
+    """Fetch the memory at a coordinate, as it is now or was at an earlier time (`as_of`)."""
     if query.as_of is None:
         return responses.fetched(request, selectors.get_memory(request.caller, query.namespace, coord))
     return responses.fetched(request, lookup.get(request.caller, query.namespace, coord, query.as_of))
@@ -170,7 +170,7 @@ def patch(request: Request, coord: Path[CoordText], query: Query[NamespaceParams
 
 @router.delete("/memories/{coord}", out=DeletedOut, conditional=True, limited=True)
 def delete(request: Request, coord: Path[CoordText], query: Query[DeleteParams]) -> HttpResponse:
-    """Delete a memory. It can be restored during the retention period, unless `purge=true` deletes it permanently."""
+    """Delete a memory. It can be restored during the retention period, unless `purge` is true."""
     deleted = services.delete(
         request.caller, query.namespace, coord, purge=query.purge, precondition=preconditions.of_write(request)
     )

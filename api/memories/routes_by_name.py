@@ -34,7 +34,7 @@ router = PolicyRouter("memories")
 
 @router.get("/memories/by-key/{text:key}", out={200: MemoryEnvelope, 304: None}, conditional=True, limited=True)
 def get_by_key(request: Request, key: Path[KeyText], query: Query[FetchParams]) -> HttpResponse:
-    """Fetch the memory with a key, as it is now or as it was at an earlier time (`as_of`)."""
+    """Fetch a memory by its key, as it is now or was at an earlier time (`as_of`)."""
     return responses.fetched(request, lookup.get(request.caller, query.namespace, key, query.as_of))
 
 
@@ -47,14 +47,14 @@ def store_by_key(request: Request, key: Path[KeyText], query: Query[NamespacePar
 
 @router.patch("/memories/by-key/{text:key}", out=MemoryEnvelope, conditional=True, limited=True)
 def patch_by_key(request: Request, key: Path[KeyText], query: Query[NamespaceParams], body: PatchBody) -> HttpResponse:
-    """Change parts of the memory with a key, using a JSON merge patch (RFC 7396)."""
+    """Change parts of a memory, identified by its key, with a JSON merge patch (RFC 7396)."""
     condition = preconditions.of_write(request)
     return responses.changed(lookup.patch(request.caller, query.namespace, key, changes_in(body), condition))
 
 
 @router.delete("/memories/by-key/{text:key}", out=DeletedOut, conditional=True, limited=True)
 def delete_by_key(request: Request, key: Path[KeyText], query: Query[DeleteParams]) -> HttpResponse:
-    """Delete the memory with a key. It can be restored during the retention period, unless `purge=true`."""
+    """Delete a memory by its key. It can be restored during the retention period, unless `purge` is true."""
     condition = preconditions.of_write(request)
     deleted = lookup.delete(request.caller, query.namespace, key, purge=query.purge, precondition=condition)
     return reply({**presenters.name(key), "deleted": deleted})
@@ -74,7 +74,7 @@ def patch_by_id(request: Request, id: Path[Id], body: PatchBody) -> HttpResponse
 
 @router.delete("/memories/by-id/{id}", out=DeletedOut, conditional=True, limited=True)
 def delete_by_id(request: Request, id: Path[Id], query: Query[PurgeParams]) -> HttpResponse:
-    """Delete a memory by its id. It can be restored during the retention period, unless `purge=true`."""
+    """Delete a memory by its id. It can be restored during the retention period, unless `purge` is true."""
     condition = preconditions.of_write(request)
     deleted = lookup.delete(request.caller, None, id, purge=query.purge, precondition=condition)
     return reply({**presenters.name(id), "deleted": deleted})

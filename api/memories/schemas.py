@@ -49,7 +49,7 @@ MAX_VERSION = 2_147_483_647
 
 
 class MemoryName(Body):
-    """The name of one memory in the namespace of the request: a coordinate, a key or an id."""
+    """The name of one memory in the request's namespace: a coordinate, a key or an id."""
 
     coord: Coord | None = None
     key: KeyText | None = None
@@ -89,14 +89,14 @@ class KeyedBody(OwnerIds, Body):
 
 
 class StoreBody(KeyedBody):
-    """A memory to store. Without `coord`, it gets the coordinate of its key, or a new coordinate."""
+    """A memory to store. Without `coord`, the memory gets the coordinate of its key, or a new coordinate."""
 
     key: KeyText | None = None
     namespace: NamespaceName = "default"
 
 
 class PatchBody(OwnerIds, Patch):
-    """A JSON merge patch (RFC 7396). Absent fields stay unchanged; null removes an optional value."""
+    """A JSON merge patch (RFC 7396). Absent fields stay unchanged. Null removes an optional value."""
 
     payload: JsonObject | None = None
     metadata: JsonObject | None = None
@@ -337,7 +337,7 @@ class BulkGotOut(BaseModel):
     items: list[BulkFound]
     next_index: int | None = Field(
         None,
-        description="Set if the memories were too large for one response: fetch the memories from this index onwards.",
+        description="Set if the memories are too large for one response: the position in the request to continue from.",
     )
 
 
@@ -357,10 +357,7 @@ class IndexStats(BaseModel):
 
 
 class LanguageModelStats(BaseModel):
-    """Usage in `month` (such as 202611, in UTC).
-
-    `limit` is in tokens and `limit_usd` in dollars; null means no limit.
-    """
+    """Language model usage in one month."""
 
     month: int
     prompt_tokens: int

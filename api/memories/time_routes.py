@@ -28,14 +28,14 @@ def history(request: Request, coord: Path[CoordText], query: Query[NamespacedHis
 
 @router.get("/memories/history", out=HistoryOut, limited=True)
 def history_by_key(request: Request, query: Query[KeyHistoryParams]) -> HttpResponse:
-    """List the versions of the memory with a key, newest first."""
+    """List the versions of a memory, identified by its key, newest first."""
     throttle.charge(request, query.limit, per=100)
     return _reply(lookup.history(request.caller, query.namespace, query.key, query.limit, query.cursor))
 
 
 @router.get("/memories/by-id/{id}/history", out=HistoryOut, limited=True)
 def history_by_id(request: Request, id: Path[Id], query: Query[HistoryParams]) -> HttpResponse:
-    """List the versions of a memory, newest first: who wrote them, when, and what changed."""
+    """List the versions of a memory, identified by its id, newest first: who wrote them, when, and what changed."""
     throttle.charge(request, query.limit, per=100)
     return _reply(lookup.history(request.caller, None, id, query.limit, query.cursor))
 

@@ -21,7 +21,7 @@ router = PolicyRouter("namespaces")
 
 @router.get("/namespaces", out=NamespacesOut, limited=True)
 def list_all(request: Request, query: Query[NamespacesParams]) -> HttpResponse:
-    """List the namespaces that contain memories, with the number of memories."""
+    """List the namespaces that contain memories, with the number of memories in each."""
     throttle.charge(request, query.limit, per=10)
     page = list_namespaces(request.caller, query.prefix, depth=query.depth, limit=query.limit, cursor=query.cursor)
     return reply(presenters.page(page))
@@ -29,7 +29,7 @@ def list_all(request: Request, query: Query[NamespacesParams]) -> HttpResponse:
 
 @router.post("/namespaces/rename", out=ReceiptOut, long=True, resumable=True)
 def rename(request: Request, body: RenameBody) -> HttpResponse:
-    """Move the memories and links in a namespace to another one.
+    """Move the memories and links in a namespace to another namespace.
 
     If the request is interrupted, send it again with `merge: true`.
     """

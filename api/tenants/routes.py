@@ -87,16 +87,16 @@ def erase_tenant(request: Request, slug: str) -> HttpResponse:
 
 @router.get("/tenants/{slug}/usage", out=UsageOut)
 def usage(request: Request, slug: str) -> HttpResponse:
-    """Show a tenant's usage together with its quotas."""
+    """Show a tenant's usage and quotas."""
     tenant = selectors.get_tenant(request.caller, slug)
     return reply(presenters.usage(slug, selectors.usage_of(request.caller, tenant)))
 
 
 @router.get("/tenants/{slug}/audit", out=AuditPageOut)
 def list_audit(request: Request, slug: str, query: Query[AuditParams]) -> HttpResponse:
-    """List a tenant's audit log, newest first.
+    """List the rows of a tenant's audit log, newest first.
 
-    Each entry contains the actor, the action, the target and the client address.
+    Each row contains the actor, the action, the target and the client address.
     """
     tenant = selectors.get_tenant(request.caller, slug)
     audit_filter = AuditFilter(query.action, query.actor, query.target, query.since, query.until)

@@ -25,12 +25,7 @@ class Quotas(Patch):
 
 
 class Policies(Patch):
-    """A tenant's policies. Absent fields stay unchanged.
-
-    `auto_label` is the minimum confidence at which a suggested label is applied to an unlabelled conversation; null
-    means never. `history_days` is how long earlier versions of memories are kept; null means the installation's
-    default.
-    """
+    """A tenant's policies. Absent fields stay unchanged."""
 
     auto_label: Fraction | None = None
     extract_facts: bool = False

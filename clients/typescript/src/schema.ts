@@ -56,7 +56,7 @@ export interface components {
     BulkGotOut: {
       /** @description memories, in the order of the request */
       items: components["schemas"]["BulkFound"][];
-      /** @description Set if the memories were too large for one response: fetch the memories from this index onwards. */
+      /** @description Set if the memories are too large for one response: the position in the request to continue from. */
       next_index?: number | null;
     };
     BulkLinkBody: {
@@ -160,7 +160,7 @@ export interface components {
       conversation_id: string;
       /** @description creation time */
       created_at: string;
-      /** @description your own id for the conversation; 1 to 255 characters without a slash */
+      /** @description your own id for the conversation; 1 to 255 characters, without slashes */
       external_id: string | null;
       /** @description folder of the conversation, such as `/work/notes` */
       folder: string;
@@ -170,7 +170,7 @@ export interface components {
       importance_score: number;
       /** @description label of the conversation */
       label: string;
-      /** @description source of an automatic label; null if a client set the label, or if there is none */
+      /** @description source of an automatic label; null if a client set the label, or if there is no label */
       labelled_by: string | null;
       /** @description number of messages */
       message_count: number;
@@ -178,7 +178,7 @@ export interface components {
       metadata: {
         [key: string]: unknown;
       };
-      /** @description number of the conversation, which is the first number of its messages' coordinates */
+      /** @description number of the conversation, with which the coordinates of its messages begin */
       number: number;
       /** @description session to which the conversation belongs */
       session_id: string | null;
@@ -226,7 +226,7 @@ export interface components {
       namespace: string;
       /** @description number of the item in the text */
       number: number;
-      /** @description where the item comes from: `source` and `trust`, as provided by the client */
+      /** @description origin of the item: its `source` and `trust`, as provided by the client */
       provenance: components["schemas"]["ProvenanceOut"];
       /** @description probability that this item is useful, 0 to 1; null if no search found it */
       relevance: number | null;
@@ -248,7 +248,7 @@ export interface components {
       context_budget?: number;
       /** @description only this conversation */
       conversation_id?: string | null;
-      /** @description leave out the conversation `conversation_id` and all conversations of the session `session_id` */
+      /** @description leave out the conversation `conversation_id` and all conversations in the session `session_id` */
       exclude_current_session?: boolean;
       /** @description leave out conversations in these folders */
       excluded_folders?: string[];
@@ -259,11 +259,11 @@ export interface components {
       /** @description only conversations in this folder and its subfolders */
       folder?: string | null;
       /**
-       * @description `text`: a single string for a prompt; `messages`: messages for a model
+       * @description `items`: a list of messages with their metadata; `text`: a single string for a prompt; `messages`: messages for a model
        * @enum {string}
        */
       format?: "items" | "messages" | "text";
-      /** @description include messages of archived conversations */
+      /** @description include messages from archived conversations */
       include_archived?: boolean;
       /** @description leave out items with a lower relevance; default: the context is empty unless an item reaches 0.3 */
       min_relevance?: number | null;
@@ -288,7 +288,7 @@ export interface components {
     ContextItemOut: {
       /** @description text of the message */
       content: string;
-      /** @description parts of the content, as they were sent */
+      /** @description parts of the content, as sent */
       content_parts?: {
         [key: string]: unknown;
       }[] | null;
@@ -312,7 +312,7 @@ export interface components {
       name?: string | null;
       /** @description namespace of the item */
       namespace: string;
-      /** @description where the item comes from: `source` and `trust`, as provided by the client */
+      /** @description origin of the item: its `source` and `trust`, as provided by the client */
       provenance: components["schemas"]["ProvenanceOut"];
       /** @description probability that this item is useful, 0 to 1; null if no search found it */
       relevance: number | null;
@@ -346,7 +346,7 @@ export interface components {
     ContextMessageOut: {
       /** @description text of the message */
       content: string;
-      /** @description parts of the content, as they were sent */
+      /** @description parts of the content, as sent */
       content_parts?: {
         [key: string]: unknown;
       }[] | null;
@@ -370,7 +370,7 @@ export interface components {
       name?: string | null;
       /** @description namespace of the item */
       namespace: string;
-      /** @description where the item comes from: `source` and `trust`, as provided by the client */
+      /** @description origin of the item: its `source` and `trust`, as provided by the client */
       provenance: components["schemas"]["ProvenanceOut"];
       /** @description probability that this item is useful, 0 to 1; null if no search found it */
       relevance: number | null;
@@ -464,7 +464,7 @@ export interface components {
       conversation_id: string;
       /** @description creation time */
       created_at: string;
-      /** @description your own id for the conversation; 1 to 255 characters without a slash */
+      /** @description your own id for the conversation; 1 to 255 characters, without slashes */
       external_id: string | null;
       /** @description folder of the conversation, such as `/work/notes` */
       folder: string;
@@ -474,7 +474,7 @@ export interface components {
       importance_score: number;
       /** @description label of the conversation */
       label: string;
-      /** @description source of an automatic label; null if a client set the label, or if there is none */
+      /** @description source of an automatic label; null if a client set the label, or if there is no label */
       labelled_by: string | null;
       /** @description number of messages */
       message_count: number;
@@ -482,7 +482,7 @@ export interface components {
       metadata: {
         [key: string]: unknown;
       };
-      /** @description number of the conversation, which is the first number of its messages' coordinates */
+      /** @description number of the conversation, with which the coordinates of its messages begin */
       number: number;
       /** @description session to which the conversation belongs */
       session_id: string | null;
@@ -650,9 +650,9 @@ export interface components {
       /** @description last day */
       to: string;
     };
-    /** @description `conversation` is null if it was deleted by an older release, which stored no data for a restore. */
+    /** @description A deleted conversation. */
     DeletedConversationOut: {
-      /** @description the conversation as it was; null if it was deleted by an older release, which stored no data for a restore */
+      /** @description the conversation as it was; null if it was deleted by an older release and cannot be restored */
       conversation: components["schemas"]["ConversationOut"] | null;
       /** @description deletion time */
       deleted_at: string;
@@ -715,17 +715,17 @@ export interface components {
       user_id?: string | null;
     };
     DeleteNamespaceBody: {
-      /** @description true: also delete the namespaces below it, at most 100 */
+      /** @description true: also delete the namespaces below `namespace`, at most 100 */
       below?: boolean;
       /** @description namespace to delete */
       namespace: string;
-      /** @description true: permanently delete the memories and all links */
+      /** @description true: permanently delete all memories and links */
       purge?: boolean;
     };
     ErasedOut: {
       /** @description whether all stores could be reached */
       complete: boolean;
-      /** @description number of erased vectors, files and cache entries */
+      /** @description number of erased vectors, files and cache entries, by kind */
       elsewhere: {
         [key: string]: number;
       };
@@ -786,7 +786,7 @@ export interface components {
     ExtractionOut: {
       /** @description id of the conversation */
       conversation_id: string;
-      /** @description number of messages that were too long to be read completely, or skipped */
+      /** @description number of messages that were skipped, or were too long to be read completely */
       cut: number;
       /** @description time of the next attempt */
       due_at: string | null;
@@ -817,7 +817,7 @@ export interface components {
       id: string;
       /** @description model that extracted the fact */
       model: string;
-      /** @description time at which the message was sent */
+      /** @description time at which the fact was stated */
       timestamp: string;
       /** @description turn that states the fact */
       turn: number;
@@ -831,7 +831,7 @@ export interface components {
     FactsOut: {
       /** @description id of the conversation */
       conversation_id: string;
-      /** @description number of messages that were too long to be read completely, or skipped */
+      /** @description number of messages that were skipped, or were too long to be read completely */
       cut: number;
       /** @description time of the next attempt */
       due_at: string | null;
@@ -889,9 +889,9 @@ export interface components {
       metadata: {
         [key: string]: unknown;
       };
-      /** @description namespace of the memories */
+      /** @description namespace of the memory */
       namespace: string;
-      /** @description any JSON object; the content of the memory */
+      /** @description content of the memory: any JSON object */
       payload: {
         [key: string]: unknown;
       };
@@ -923,7 +923,7 @@ export interface components {
     FullTextBody: {
       /** @description only this agent's data */
       agent_id?: string | null;
-      /** @description include messages of archived conversations */
+      /** @description include messages from archived conversations */
       include_archived?: boolean;
       /** @description number of messages to return */
       limit?: number | null;
@@ -939,17 +939,17 @@ export interface components {
     FullTextOut: {
       /** @description components that were down or incomplete; normally empty */
       degraded: string[];
-      /** @description Set if the results were too large for one response: the offset to continue from. */
+      /** @description Set if the results are too large for one response: the `offset` to continue from. */
       next_offset?: number | null;
       /** @description results, in order */
       results: components["schemas"]["FullTextResultOut"][];
-      /** @description total number of items */
+      /** @description number of messages that match */
       total: number;
     };
     FullTextResultOut: {
       /** @description text of the message */
       content: string;
-      /** @description parts of the content, as they were sent */
+      /** @description parts of the content, as sent */
       content_parts?: {
         [key: string]: unknown;
       }[] | null;
@@ -1060,7 +1060,7 @@ export interface components {
       to_key?: string | null;
       /** @description time at which links must be valid; default: `as_of`, or now */
       valid_at?: string | null;
-      /** @description true: find the cheapest path instead of the shortest */
+      /** @description true: find the path with the lowest cost */
       weighted?: boolean;
     };
     GraphUnlinkQuery: {
@@ -1082,7 +1082,7 @@ export interface components {
       to_key?: string | null;
     };
     HealthOut: {
-      /** @description components by name */
+      /** @description state of each component, by name */
       checks: {
         [key: string]: components["schemas"]["CheckOut"];
       };
@@ -1149,7 +1149,7 @@ export interface components {
       generation: string;
       /** @description embedding model */
       model: string;
-      /** @description age in seconds of the oldest memory that is waiting */
+      /** @description seconds for which the oldest pending memory has been waiting */
       oldest_due_seconds: number;
       /** @description number of memories waiting to be indexed */
       pending: number;
@@ -1179,7 +1179,7 @@ export interface components {
       user_id: string | null;
     };
     JobOut: {
-      /** @description how well the two generations agree, once the job has finished */
+      /** @description how well the results of the two generations agree; null until they have been compared */
       comparison: {
         [key: string]: unknown;
       } | null;
@@ -1214,7 +1214,7 @@ export interface components {
       namespaces?: string[];
       /** @description scopes of the key; default: read, write and delete */
       scopes?: ("read" | "write" | "delete" | "admin")[];
-      /** @description existing secret to import, at least 32 characters */
+      /** @description existing secret to import; at least 32 characters */
       secret?: string | null;
       /** @description limit the key to this user's data */
       user_id?: string | null;
@@ -1241,11 +1241,11 @@ export interface components {
        * @enum {string}
        */
       memory_type?: "episodic" | "semantic";
-      /** @description any JSON object; for filters, never searched as text */
+      /** @description any JSON object; can be used in filters, but is not searched as text */
       metadata?: {
         [key: string]: unknown;
       };
-      /** @description any JSON object; the content of the memory */
+      /** @description content of the memory: any JSON object */
       payload: {
         [key: string]: unknown;
       };
@@ -1255,7 +1255,7 @@ export interface components {
       source?: string | {
         [key: string]: unknown;
       } | null;
-      /** @description memories in the same namespace that this one replaces: they are valid only until `valid_from` (default: now), and this memory gets a `supersedes` link to each of them */
+      /** @description memories in the same namespace that this one replaces: they remain valid only until `valid_from` (default: now), and this memory gets a `supersedes` link to each of them */
       supersedes?: components["schemas"]["MemoryName"][];
       /** @description how much the memory can be trusted, 0 to 1, as provided by the client */
       trust?: number | null;
@@ -1306,11 +1306,7 @@ export interface components {
       /** @description label of the conversation */
       label: string | null;
     };
-    /**
-     * @description Usage in `month` (such as 202611, in UTC).
-     *
-     *     `limit` is in tokens and `limit_usd` in dollars; null means no limit.
-     */
+    /** @description Language model usage in one month. */
     LanguageModelStats: {
       /** @description tokens received */
       completion_tokens: number;
@@ -1320,7 +1316,7 @@ export interface components {
       limit: number | null;
       /** @description maximum cost for the tenant in US dollars; null: no limit */
       limit_usd: number | null;
-      /** @description month, such as 202611 */
+      /** @description month as YYYYMM, such as 202611 (UTC) */
       month: number;
       /** @description tokens sent */
       prompt_tokens: number;
@@ -1345,7 +1341,7 @@ export interface components {
       tokens: number | null;
     };
     LinkOut: {
-      /** @description false if the memory or link replaced an existing one */
+      /** @description false if an existing link was replaced */
       created: boolean;
       /** @description start of the link */
       from_coord: string;
@@ -1374,7 +1370,7 @@ export interface components {
       conversation_id: string;
       /** @description creation time */
       created_at: string;
-      /** @description your own id for the conversation; 1 to 255 characters without a slash */
+      /** @description your own id for the conversation; 1 to 255 characters, without slashes */
       external_id: string | null;
       /** @description folder of the conversation, such as `/work/notes` */
       folder: string;
@@ -1384,7 +1380,7 @@ export interface components {
       importance_score: number;
       /** @description label of the conversation */
       label: string;
-      /** @description source of an automatic label; null if a client set the label, or if there is none */
+      /** @description source of an automatic label; null if a client set the label, or if there is no label */
       labelled_by: string | null;
       /** @description number of messages */
       message_count: number;
@@ -1394,7 +1390,7 @@ export interface components {
       metadata: {
         [key: string]: unknown;
       };
-      /** @description number of the conversation, which is the first number of its messages' coordinates */
+      /** @description number of the conversation, with which the coordinates of its messages begin */
       number: number;
       /** @description score, 0 to 1; higher is better */
       score: number;
@@ -1444,13 +1440,13 @@ export interface components {
       cells: components["schemas"]["CellOut"][];
       /** @description number of levels below the prefix */
       depth?: number | null;
-      /** @description number of memories whose coordinates have no number on one of the axes */
+      /** @description number of memories whose coordinates have no value on one of the axes */
       elsewhere?: number | null;
       /** @description upper corner of the region */
       high?: number[] | null;
       /** @description lower corner of the region */
       low?: number[] | null;
-      /** @description the memories, if the region contains few */
+      /** @description the memories in the region; null if there are too many */
       memories?: components["schemas"]["SingleOut"][] | null;
       /** @description namespace of the memories */
       namespace: string;
@@ -1466,13 +1462,13 @@ export interface components {
       purge?: boolean;
     };
     MemoriesDeleteByKeyQuery: {
-      /** @description namespace of the memories */
+      /** @description namespace of the memory */
       namespace?: string;
       /** @description true: delete permanently */
       purge?: boolean;
     };
     MemoriesDeleteQuery: {
-      /** @description namespace of the memories */
+      /** @description namespace of the memory */
       namespace?: string;
       /** @description true: delete permanently */
       purge?: boolean;
@@ -1484,13 +1480,13 @@ export interface components {
     MemoriesGetByKeyQuery: {
       /** @description time in the past: return the data as it was at this time; default: now */
       as_of?: string | null;
-      /** @description namespace of the memories */
+      /** @description namespace of the memory */
       namespace?: string;
     };
     MemoriesGetQuery: {
       /** @description time in the past: return the data as it was at this time; default: now */
       as_of?: string | null;
-      /** @description namespace of the memories */
+      /** @description namespace of the memory */
       namespace?: string;
     };
     MemoriesHistoryByIdQuery: {
@@ -1506,7 +1502,7 @@ export interface components {
       key: string;
       /** @description number of items per page */
       limit?: number;
-      /** @description namespace of the memories */
+      /** @description namespace of the memory */
       namespace?: string;
     };
     MemoriesHistoryQuery: {
@@ -1514,7 +1510,7 @@ export interface components {
       cursor?: string | null;
       /** @description number of items per page */
       limit?: number;
-      /** @description namespace of the memories */
+      /** @description namespace of the memory */
       namespace?: string;
     };
     MemoriesLinksByIdQuery: {
@@ -1545,7 +1541,7 @@ export interface components {
       agent_id?: string | null;
       /** @description time in the past: return the data as it was at this time; default: now */
       as_of?: string | null;
-      /** @description region between two coordinates, `low;high` */
+      /** @description region between two coordinates, as `low;high` */
       box?: string | null;
       /** @description only items created after this time */
       created_after?: string | null;
@@ -1557,7 +1553,7 @@ export interface components {
       filters?: string | null;
       /** @description include deleted memories */
       include_deleted?: boolean;
-      /** @description only memories with this key or a key below it: `users/ada` contains `users/ada/seat`, but not `users/adam` */
+      /** @description only memories with this key or a key below it: `users/ada` matches `users/ada/seat`, but not `users/adam` */
       key_prefix?: string | null;
       /** @description number of items per page */
       limit?: number;
@@ -1579,19 +1575,19 @@ export interface components {
       updated_after?: string | null;
       /** @description only this user's data */
       user_id?: string | null;
-      /** @description only memories that are valid at this time; default for searches: now */
+      /** @description only memories that are valid at this time */
       valid_at?: string | null;
     };
     MemoriesMapQuery: {
       /** @description only this agent's data */
       agent_id?: string | null;
-      /** @description one or two positions in the coordinate, counted from 0 and separated by a comma; returns a grid */
+      /** @description one or two positions in the coordinate, counted from 0 and separated by a comma; if set, the response is a grid */
       axes?: string | null;
-      /** @description region between two coordinates, `low;high` */
+      /** @description region between two coordinates, as `low;high` */
       box?: string | null;
       /** @description `next_cursor` of the previous page */
       cursor?: string | null;
-      /** @description number of levels below the prefix; returns counts per coordinate prefix */
+      /** @description number of levels below the prefix; if set, the response contains one count per coordinate prefix */
       depth?: number | null;
       /** @description number of items per page */
       limit?: number | null;
@@ -1609,11 +1605,11 @@ export interface components {
       user_id?: string | null;
     };
     MemoriesPatchByKeyQuery: {
-      /** @description namespace of the memories */
+      /** @description namespace of the memory */
       namespace?: string;
     };
     MemoriesPatchQuery: {
-      /** @description namespace of the memories */
+      /** @description namespace of the memory */
       namespace?: string;
     };
     MemoriesRestoreByIdQuery: {
@@ -1621,7 +1617,7 @@ export interface components {
       version?: number | null;
     };
     MemoriesRestoreQuery: {
-      /** @description namespace of the memories */
+      /** @description namespace of the memory */
       namespace?: string;
       /** @description earlier version to restore; default: undo the deletion */
       version?: number | null;
@@ -1632,7 +1628,7 @@ export interface components {
       /** @description time in the past: return the data as it was at this time; default: now */
       as_of?: string | null;
       /**
-       * @description `strong` includes recently stored memories in semantic search
+       * @description `strong`: include recently stored memories in semantic search
        * @enum {string}
        */
       consistency?: "eventual" | "strong";
@@ -1640,11 +1636,11 @@ export interface components {
       explain?: boolean;
       /** @description conditions on fields, as JSON */
       filters?: string | null;
-      /** @description include messages of archived conversations */
+      /** @description include messages from archived conversations */
       include_archived?: boolean;
-      /** @description also search memories that are not valid now */
+      /** @description include memories that are not valid now */
       include_superseded?: boolean;
-      /** @description only memories with this key or a key below it: `users/ada` contains `users/ada/seat`, but not `users/adam` */
+      /** @description only memories with this key or a key below it: `users/ada` matches `users/ada/seat`, but not `users/adam` */
       key_prefix?: string | null;
       /** @description only memories of this type */
       memory_type?: ("episodic" | "semantic") | null;
@@ -1653,7 +1649,7 @@ export interface components {
       /** @description leave out hits with a lower score */
       min_score?: number;
       /**
-       * @description hybrid search (`hybrid`), semantic search (`semantic`) or keyword search (`keyword`)
+       * @description kind of search
        * @enum {string}
        */
       mode?: "hybrid" | "semantic" | "keyword";
@@ -1677,18 +1673,18 @@ export interface components {
       top_k?: number;
       /** @description only this user's data */
       user_id?: string | null;
-      /** @description only memories that are valid at this time; default for searches: now */
+      /** @description only memories that are valid at this time; default: now */
       valid_at?: string | null;
     };
     MemoriesStoreByKeyQuery: {
-      /** @description namespace of the memories */
+      /** @description namespace of the memory */
       namespace?: string;
     };
     MemoryEnvelope: {
       /** @description the memory */
       memory: components["schemas"]["MemoryOut"];
     };
-    /** @description The name of one memory in the namespace of the request: a coordinate, a key or an id. */
+    /** @description The name of one memory in the request's namespace: a coordinate, a key or an id. */
     MemoryName: {
       /** @description coordinate of the memory */
       coord?: (string | number[]) | null;
@@ -1735,9 +1731,9 @@ export interface components {
       metadata: {
         [key: string]: unknown;
       };
-      /** @description namespace of the memories */
+      /** @description namespace of the memory */
       namespace: string;
-      /** @description any JSON object; the content of the memory */
+      /** @description content of the memory: any JSON object */
       payload: {
         [key: string]: unknown;
       };
@@ -1793,7 +1789,7 @@ export interface components {
     MessageOut: {
       /** @description text of the message */
       content: string;
-      /** @description parts of the content, as they were sent */
+      /** @description parts of the content, as sent */
       content_parts?: {
         [key: string]: unknown;
       }[] | null;
@@ -1836,7 +1832,7 @@ export interface components {
       /** @description number of messages in the conversation */
       total: number;
     };
-    /** @description A link between two addresses, each of which is given as a coordinate or by the key or id of its memory. */
+    /** @description A link between two addresses. Each is given as a coordinate, or as the key or id of a memory. */
     NamedLinkBody: {
       /**
        * Format: coordinate
@@ -1876,13 +1872,13 @@ export interface components {
       exact: boolean;
       /** @description number of memories, counted up to 1,000 */
       memories: number;
-      /** @description name, truncated to `depth` segments */
+      /** @description name of the namespace, truncated to `depth` segments */
       namespace: string;
     };
     NamespacesListQuery: {
       /** @description `next_cursor` of the previous page */
       cursor?: string | null;
-      /** @description truncate names to this number of segments; the counts include all memories below */
+      /** @description truncate names to this number of segments; namespaces with the same truncated name are counted together */
       depth?: number | null;
       /** @description number of items per page */
       limit?: number;
@@ -1921,7 +1917,7 @@ export interface components {
       coord: string;
       /** @description neighbours, nearest first */
       neighbors: components["schemas"]["NeighborOut"][];
-      /** @description Set if the results were too large for one response: the offset to continue from. */
+      /** @description Set if the results are too large for one response: the `offset` to continue from. */
       next_offset?: number | null;
       /** @description whether a limit was reached */
       truncated: boolean;
@@ -1932,7 +1928,7 @@ export interface components {
       /** @description cursor for the next page; null on the last page */
       next_cursor: string | null;
     };
-    /** @description A JSON merge patch (RFC 7396). Absent fields stay unchanged; null removes an optional value. */
+    /** @description A JSON merge patch (RFC 7396). Absent fields stay unchanged. Null removes an optional value. */
     PatchBody: {
       /** @description agent to which the memory belongs */
       agent_id?: string | null;
@@ -1944,11 +1940,11 @@ export interface components {
       importance?: number | null;
       /** @description an event (`episodic`) or a fact (`semantic`) */
       memory_type?: ("episodic" | "semantic") | null;
-      /** @description any JSON object; for filters */
+      /** @description any JSON object; can be used in filters, but is not searched as text */
       metadata?: {
         [key: string]: unknown;
       } | null;
-      /** @description any JSON object; the content of the memory */
+      /** @description content of the memory: any JSON object */
       payload?: {
         [key: string]: unknown;
       } | null;
@@ -1958,7 +1954,7 @@ export interface components {
       source?: string | {
         [key: string]: unknown;
       } | null;
-      /** @description memories in the same namespace that this one replaces: they are valid only until `valid_from` (default: now), and this memory gets a `supersedes` link to each of them */
+      /** @description memories in the same namespace that this one replaces: they remain valid only until `valid_from` (default: now), and this memory gets a `supersedes` link to each of them */
       supersedes?: components["schemas"]["MemoryName"][] | null;
       /** @description how much the memory can be trusted, 0 to 1, as provided by the client */
       trust?: number | null;
@@ -1991,27 +1987,21 @@ export interface components {
       /** @description `ok` */
       status: string;
     };
-    /**
-     * @description A tenant's policies. Absent fields stay unchanged.
-     *
-     *     `auto_label` is the minimum confidence at which a suggested label is applied to an unlabelled conversation; null
-     *     means never. `history_days` is how long earlier versions of memories are kept; null means the installation's
-     *     default.
-     */
+    /** @description A tenant's policies. Absent fields stay unchanged. */
     Policies: {
-      /** @description minimum confidence at which suggested labels are set automatically; null: never */
+      /** @description minimum confidence at which a suggested label is set automatically; null: never */
       auto_label?: number | null;
-      /** @description extract facts automatically */
+      /** @description whether facts are extracted automatically */
       extract_facts?: boolean;
-      /** @description days for which earlier versions of memories are kept; null: the installation's default */
+      /** @description number of days for which earlier versions of memories are kept; null: the installation's default */
       history_days?: number | null;
     };
     PoliciesOut: {
-      /** @description minimum confidence at which suggested labels are set automatically; null: never */
+      /** @description minimum confidence at which a suggested label is set automatically; null: never */
       auto_label: number | null;
-      /** @description extract facts automatically */
+      /** @description whether facts are extracted automatically */
       extract_facts: boolean;
-      /** @description days for which earlier versions of memories are kept; null: the installation's default */
+      /** @description number of days for which earlier versions of memories are kept; null: the installation's default */
       history_days: number | null;
     };
     /**
@@ -2098,9 +2088,9 @@ export interface components {
       trust: number | null;
     };
     PruneBody: {
-      /** @description never suggest conversations with a higher importance */
+      /** @description leave out conversations with a higher importance */
       importance_threshold?: number;
-      /** @description never suggest conversations that were used within this number of days */
+      /** @description leave out conversations that were used less than this number of days ago */
       threshold_days?: number;
     };
     PruneSuggestionOut: {
@@ -2131,24 +2121,24 @@ export interface components {
     PruneSuggestionsOut: {
       /** @description suggestions, best first */
       suggestions: components["schemas"]["PruneSuggestionOut"][];
-      /** @description total number of items */
+      /** @description number of suggestions */
       total: number;
     };
     PruningBody: {
-      /** @description never suggest conversations with a higher importance */
+      /** @description leave out conversations with a higher importance */
       importance_threshold?: number;
       /**
-       * @description `off`, `report` or `archive`
+       * @description `off`: do not prune; `report`: only list conversations in the report; `archive`: archive them
        * @enum {string}
        */
       mode?: "off" | "report" | "archive";
-      /** @description never suggest conversations that were used within this number of days */
+      /** @description leave out conversations that were used less than this number of days ago */
       threshold_days?: number;
     };
     PruningSuggestionsQuery: {
-      /** @description never suggest conversations with a higher importance */
+      /** @description leave out conversations with a higher importance */
       importance_threshold?: number;
-      /** @description never suggest conversations that were used within this number of days */
+      /** @description leave out conversations that were used less than this number of days ago */
       threshold_days?: number;
     };
     QueryBody: {
@@ -2158,7 +2148,7 @@ export interface components {
       filters?: {
         [key: string]: unknown;
       } | null;
-      /** @description include messages of archived conversations */
+      /** @description include messages from archived conversations */
       include_archived?: boolean | null;
       /** @description number of messages to return */
       limit?: number | null;
@@ -2176,7 +2166,7 @@ export interface components {
     QueryOut: {
       /** @description components that were down or incomplete; normally empty */
       degraded: string[];
-      /** @description Set if the results were too large for one response: the offset to continue from. */
+      /** @description Set if the results are too large for one response: the `offset` to continue from. */
       next_offset?: number | null;
       /** @description page number, starting at 1 */
       page: number;
@@ -2184,7 +2174,7 @@ export interface components {
       page_size: number;
       /** @description results, in order */
       results: components["schemas"]["QueryResultOut"][];
-      /** @description total number of items */
+      /** @description number of messages that the search ranked */
       total: number;
     };
     QueryResultOut: {
@@ -2204,7 +2194,7 @@ export interface components {
       metadata: {
         [key: string]: unknown;
       };
-      /** @description probability that this memory is useful, 0 to 1 */
+      /** @description probability that this message is useful, 0 to 1 */
       relevance: number;
       /** @description author of the message: `user`, `assistant`, `system`, `developer` or `tool` */
       role: string;
@@ -2217,7 +2207,7 @@ export interface components {
     };
     /** @description Null means no limit. Absent fields stay unchanged. */
     Quotas: {
-      /** @description bytes of payload, metadata and context */
+      /** @description size of payloads, metadata and contexts in bytes */
       bytes?: number | null;
       /** @description number of valid keys */
       keys?: number | null;
@@ -2233,7 +2223,7 @@ export interface components {
       requests_per_day?: number | null;
     };
     QuotasOut: {
-      /** @description bytes of payload, metadata and context */
+      /** @description size of payloads, metadata and contexts in bytes */
       bytes: number | null;
       /** @description number of valid keys */
       keys: number | null;
@@ -2274,7 +2264,7 @@ export interface components {
       provider?: string;
     };
     RebuildOut: {
-      /** @description estimated duration of the job */
+      /** @description estimated duration of the job in seconds */
       estimated_completion_seconds: number;
       /** @description id of the job */
       job_id: string;
@@ -2290,11 +2280,11 @@ export interface components {
       memories: number;
       /** @description the namespaces that were changed */
       namespaces: string[];
-      /** @description id of the request, which is also in the audit log */
+      /** @description id of the request, as in the audit log */
       request_id: string;
     };
     RenameBody: {
-      /** @description true: allow `to` to contain links, and memories at other addresses. If both namespaces contain the same link, the one in `to` is kept. Also resumes an interrupted rename. */
+      /** @description true: `to` may already contain links, and memories at addresses that `namespace` does not use. If both namespaces contain the same link, the one in `to` is kept. Also resumes an interrupted rename. */
       merge?: boolean;
       /** @description namespace to rename */
       namespace: string;
@@ -2308,7 +2298,7 @@ export interface components {
       id?: string | null;
       /** @description key of the memory: a name chosen by the caller, unique in the namespace */
       key?: string | null;
-      /** @description namespace of the memories */
+      /** @description namespace of the memory */
       namespace?: string | null;
       /** @description earlier version to restore; default: undo the deletion */
       version?: number | null;
@@ -2316,11 +2306,11 @@ export interface components {
     RestoredOut: {
       /** @description ids of the conversations */
       conversation_ids: string[];
-      /** @description number of conversations that were activated */
+      /** @description number of conversations that were made active again */
       restored: number;
     };
     RotateBody: {
-      /** @description hours for which the old key remains valid */
+      /** @description number of hours for which the old key remains valid */
       overlap_hours?: number;
     };
     SearchBody: {
@@ -2329,7 +2319,7 @@ export interface components {
       /** @description time in the past: return the data as it was at this time; default: now */
       as_of?: string | null;
       /**
-       * @description `strong` includes recently stored memories in semantic search
+       * @description `strong`: include recently stored memories in semantic search
        * @enum {string}
        */
       consistency?: "eventual" | "strong";
@@ -2341,11 +2331,11 @@ export interface components {
       filters?: {
         [key: string]: unknown;
       } | null;
-      /** @description include messages of archived conversations */
+      /** @description include messages from archived conversations */
       include_archived?: boolean;
-      /** @description also search memories that are not valid now */
+      /** @description include memories that are not valid now */
       include_superseded?: boolean;
-      /** @description only memories with this key or a key below it: `users/ada` contains `users/ada/seat`, but not `users/adam` */
+      /** @description only memories with this key or a key below it: `users/ada` matches `users/ada/seat`, but not `users/adam` */
       key_prefix?: string | null;
       /** @description only memories of this type */
       memory_type?: ("episodic" | "semantic") | null;
@@ -2354,7 +2344,7 @@ export interface components {
       /** @description leave out hits with a lower score */
       min_score?: number;
       /**
-       * @description hybrid search (`hybrid`), semantic search (`semantic`) or keyword search (`keyword`)
+       * @description kind of search
        * @enum {string}
        */
       mode?: "hybrid" | "semantic" | "keyword";
@@ -2378,19 +2368,19 @@ export interface components {
       top_k?: number;
       /** @description only this user's data */
       user_id?: string | null;
-      /** @description only memories that are valid at this time; default for searches: now */
+      /** @description only memories that are valid at this time; default: now */
       valid_at?: string | null;
-      /** @description weights of the components of the score */
+      /** @description weights of the score's components */
       weights?: components["schemas"]["Weights"];
     };
     SearchOut: {
       /** @description components that were down or incomplete; normally empty */
       degraded: string[];
-      /** @description memories */
+      /** @description results, best first */
       memories: components["schemas"]["FoundOut"][];
-      /** @description hybrid search (`hybrid`), semantic search (`semantic`) or keyword search (`keyword`) */
+      /** @description kind of search */
       mode: string;
-      /** @description Set if the results were too large for one response: the offset to continue from. */
+      /** @description Set if the results are too large for one response: the `offset` to continue from. */
       next_offset?: number | null;
       /** @description duration of the search in milliseconds */
       took_ms: number;
@@ -2429,7 +2419,7 @@ export interface components {
       episodic: number;
       /** @description state of the vector index */
       index: components["schemas"]["IndexStats"];
-      /** @description use of the language model this month; null if none is configured */
+      /** @description language model usage in this month; null if no model is configured */
       language_model: components["schemas"]["LanguageModelStats"] | null;
       /** @description number of links */
       links: number;
@@ -2449,7 +2439,7 @@ export interface components {
        */
       status: "active" | "pinned" | "archived";
     };
-    /** @description A memory to store. Without `coord`, it gets the coordinate of its key, or a new coordinate. */
+    /** @description A memory to store. Without `coord`, the memory gets the coordinate of its key, or a new coordinate. */
     StoreBody: {
       /** @description agent to which the memory belongs */
       agent_id?: string | null;
@@ -2473,13 +2463,13 @@ export interface components {
        * @enum {string}
        */
       memory_type?: "episodic" | "semantic";
-      /** @description any JSON object; for filters, never searched as text */
+      /** @description any JSON object; can be used in filters, but is not searched as text */
       metadata?: {
         [key: string]: unknown;
       };
-      /** @description namespace of the memories */
+      /** @description namespace of the memory */
       namespace?: string;
-      /** @description any JSON object; the content of the memory */
+      /** @description content of the memory: any JSON object */
       payload: {
         [key: string]: unknown;
       };
@@ -2489,7 +2479,7 @@ export interface components {
       source?: string | {
         [key: string]: unknown;
       } | null;
-      /** @description memories in the same namespace that this one replaces: they are valid only until `valid_from` (default: now), and this memory gets a `supersedes` link to each of them */
+      /** @description memories in the same namespace that this one replaces: they remain valid only until `valid_from` (default: now), and this memory gets a `supersedes` link to each of them */
       supersedes?: components["schemas"]["MemoryName"][];
       /** @description how much the memory can be trusted, 0 to 1, as provided by the client */
       trust?: number | null;
@@ -2507,7 +2497,7 @@ export interface components {
       coord: string;
       /** @description coordinate as numbers */
       coordinate: number[];
-      /** @description false if the memory or link replaced an existing one */
+      /** @description false if an existing memory was replaced */
       created: boolean;
       /** @description unique id */
       id: string;
@@ -2520,7 +2510,7 @@ export interface components {
        * @enum {string}
        */
       memory_type: "episodic" | "semantic";
-      /** @description namespace of the memories */
+      /** @description namespace of the memory */
       namespace: string;
       /** @description always true */
       ok: boolean;
@@ -2554,11 +2544,7 @@ export interface components {
        */
       level?: "daily" | "weekly" | "monthly";
     };
-    /**
-     * @description A request for a summary.
-     *
-     *     `day` is any day in the period. If it is omitted, the last period with messages is summarised.
-     */
+    /** @description The conversation and the period to summarise. */
     SummarizeBody: {
       /**
        * Format: uuid
@@ -2599,11 +2585,11 @@ export interface components {
     TenantBody: {
       /** @description display name */
       name?: string;
-      /** @description automatic processing of conversations */
+      /** @description the tenant's policies */
       policies?: components["schemas"]["Policies"];
-      /** @description limits of the tenant */
+      /** @description the tenant's quotas */
       quotas?: components["schemas"]["Quotas"];
-      /** @description identifier of the tenant in URLs; 1 to 63 characters of a-z, 0-9, - and _ */
+      /** @description identifier of the tenant in URLs: 1 to 63 of the characters a-z, 0-9, - and _ */
       slug: string;
       /**
        * @description tier of the tenant, used only in metrics
@@ -2618,9 +2604,9 @@ export interface components {
       created_at: string;
       /** @description display name */
       name: string;
-      /** @description automatic processing of conversations */
+      /** @description the tenant's policies */
       policies: components["schemas"]["PoliciesOut"];
-      /** @description limits of the tenant */
+      /** @description the tenant's quotas */
       quotas: components["schemas"]["QuotasOut"];
       /** @description identifier of the tenant in URLs */
       slug: string;
@@ -2636,9 +2622,9 @@ export interface components {
       active?: boolean | null;
       /** @description display name */
       name?: string | null;
-      /** @description automatic processing of conversations */
+      /** @description the tenant's policies */
       policies?: components["schemas"]["Policies"];
-      /** @description limits of the tenant */
+      /** @description the tenant's quotas */
       quotas?: components["schemas"]["Quotas"];
       /** @description tier of the tenant, used only in metrics */
       tier?: ("free" | "standard" | "premium") | null;
@@ -2675,11 +2661,11 @@ export interface components {
       /** @description whether there was a link to delete */
       deleted: boolean;
     };
-    /** @description The effective `active_days` and `archived_days`. `own` lists the fields that the tenant has set. */
+    /** @description The lifecycle policy in effect, and the report of its last run. */
     UpkeepOut: {
-      /** @description days without use after which a conversation is archived; 0: never */
+      /** @description number of days without use after which a conversation is archived; 0: never */
       active_days: number;
-      /** @description days without reads after which an archived conversation moves to cold storage; 0: never */
+      /** @description number of days without reads after which an archived conversation moves to cold storage; 0: never */
       archived_days: number;
       /** @description names of the fields that the tenant has set */
       own: string[];
@@ -2694,15 +2680,15 @@ export interface components {
     };
     /** @description Absent fields stay unchanged. Null resets a field to the installation's default. */
     UpkeepPatch: {
-      /** @description days without use after which a conversation is archived; 0: never */
+      /** @description number of days without use after which a conversation is archived; 0: never */
       active_days?: number | null;
-      /** @description days without reads after which an archived conversation moves to cold storage; 0: never */
+      /** @description number of days without reads after which an archived conversation moves to cold storage; 0: never */
       archived_days?: number | null;
       /** @description scheduled pruning */
       pruning?: components["schemas"]["PruningBody"] | null;
     };
     UsageOut: {
-      /** @description bytes of payload, metadata and context */
+      /** @description size of payloads, metadata and contexts in bytes */
       bytes: components["schemas"]["Used"];
       /** @description number of valid keys */
       keys: components["schemas"]["Used"];
@@ -2735,7 +2721,7 @@ export interface components {
       agent_id: string | null;
       /** @description when the version was written */
       at: string;
-      /** @description who wrote the version, such as `key:PREFIX`; null if it was written by an older release */
+      /** @description who wrote the version, such as `key:PREFIX`; null if an older release wrote it */
       by: string | null;
       /** @description fields that differ from the previous version, such as `payload.city`; null if that version is no longer kept */
       changed: string[] | null;
@@ -2754,7 +2740,7 @@ export interface components {
       metadata: {
         [key: string]: unknown;
       };
-      /** @description any JSON object; the content of the memory */
+      /** @description content of the memory: any JSON object */
       payload: {
         [key: string]: unknown;
       };

@@ -25,7 +25,7 @@ class ExpandBody(TypedDict):
 
 
 class MemoryName(TypedDict):
-    """The name of one memory in the namespace of the request: a coordinate, a key or an id."""
+    """The name of one memory in the request's namespace: a coordinate, a key or an id."""
 
     coord: NotRequired[str | Sequence[float] | None]
     key: NotRequired[str | None]
@@ -73,7 +73,7 @@ class Policies(TypedDict):
 
 
 class StoreBody(TypedDict):
-    """A memory to store. Without `coord`, it gets the coordinate of its key, or a new coordinate."""
+    """A memory to store. Without `coord`, the memory gets the coordinate of its key, or a new coordinate."""
 
     user_id: NotRequired[str | None]
     agent_id: NotRequired[str | None]
@@ -97,7 +97,7 @@ class StoreBody(TypedDict):
 
 
 class NamedLinkBody(TypedDict):
-    """A link between two addresses, each of which is given as a coordinate or by the key or id of its memory."""
+    """A link between two addresses. Each is given as a coordinate, or as the key or id of a memory."""
 
     link_type: NotRequired[str]
     strength: NotRequired[float]
@@ -555,7 +555,7 @@ class ArchivedOut(TypedDict):
 
 
 class UpkeepOut(TypedDict):
-    """The effective `active_days` and `archived_days`. `own` lists the fields that the tenant has set."""
+    """The lifecycle policy in effect, and the report of its last run."""
 
     active_days: int
     archived_days: int
@@ -874,7 +874,7 @@ class BulkFound(TypedDict):
 
 
 class LanguageModelStats(TypedDict):
-    """Usage in `month` (such as 202611, in UTC)."""
+    """Language model usage in one month."""
 
     month: int
     prompt_tokens: int
@@ -987,7 +987,7 @@ class MessageOut(TypedDict):
 
 
 class DeletedConversationOut(TypedDict):
-    """`conversation` is null if it was deleted by an older release, which stored no data for a restore."""
+    """A deleted conversation."""
 
     id: str
     deleted_at: str
