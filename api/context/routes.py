@@ -46,8 +46,9 @@ def smart_query(request: Request, body: QueryBody) -> HttpResponse:
 def full_text(request: Request, body: FullTextBody) -> HttpResponse:
     """Search messages by keyword.
 
-    Words, "quoted phrases" and prefixes* can be combined with `AND`, `OR`, `NOT` and parentheses. Without operators,
-    all phrases must occur or, if there are no phrases, at least one word. Prefix a word with `-` to exclude it.
+    Words, `"quoted phrases"` and `prefixes*` can be combined with `AND`, `OR`, `NOT` and parentheses. Without
+    operators, all phrases must occur or, if there are no phrases, at least one word. Prefix a word with `-` to exclude
+    it.
     """
     results = search_full_text(
         request.caller,

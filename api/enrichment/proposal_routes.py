@@ -19,7 +19,10 @@ router = PolicyRouter("curation")
 
 @router.get("/proposals", out=ProposalsOut, limited=True)
 def list_proposals(request: Request, query: Query[ProposalParams]) -> HttpResponse:
-    """List proposals to replace an older fact with a newer one, newest first. By default, list only open ones."""
+    """List proposals to replace an older fact with a newer one.
+
+    The newest proposals come first. By default, only open proposals are listed.
+    """
     throttle.charge(request, query.limit, per=100)
     page = proposals.page(request.caller, query.state, query.limit, query.cursor)
     return reply({"items": [presenters.proposal(item) for item in page.items], "next_cursor": page.next_cursor})

@@ -69,7 +69,7 @@ class ConversationIdsBody(Body):
 
 
 class ImportParams(Params):
-    """Import parameters. `name` is the label for a conversation whose source has no title."""
+    """Import parameters. `name` is used as the label of a text without a title."""
 
     source: Literal[SOURCES] = "auto"  # type: ignore[valid-type]
     name: Annotated[Text, Field(max_length=255)] = ""
@@ -120,8 +120,8 @@ class SuggestionsOut(BaseModel):
 class ExtractionOut(BaseModel):
     """Progress of an extraction.
 
-    `left_out` counts facts that were discarded because they cite none of the messages read; `cut` counts messages that
-    were only partly read, or skipped because the language model always fails on them.
+    `left_out` counts facts that were discarded because they cite none of the messages that were read. `cut` counts
+    messages that were only partly read, or skipped because the language model always fails on them.
     """
 
     conversation_id: str

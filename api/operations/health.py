@@ -58,7 +58,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
 
 @router.get("/metrics", out=None, problems=[403, 500], openapi_extra=_TEXT)
 def show_metrics(request: HttpRequest) -> HttpResponse:
-    """Return all metrics in the Prometheus text format. Allowed only for the addresses in SOMA_METRICS_ALLOW."""
+    """Return all metrics in the Prometheus text format. Only the addresses in SOMA_METRICS_ALLOW have access."""
     peer = request.META.get("REMOTE_ADDR", "")
     if "X-Forwarded-For" in request.headers and not client_address.among(peer, settings.TRUSTED_PROXIES):
         raise Forbidden("the request came through a proxy that is not in SOMA_TRUSTED_PROXIES; add its address")

@@ -267,7 +267,7 @@ export interface components {
       include_archived?: boolean;
       /** @description leave out items with a lower relevance; default: the context is empty unless an item reaches 0.3 */
       min_relevance?: number | null;
-      /** @description also search the memories of these namespaces; `facts`: the facts of the conversations */
+      /** @description also search the memories in these namespaces; the namespace `facts` contains the facts extracted from conversations */
       namespaces?: string[];
       /**
        * @description order of the messages
@@ -308,7 +308,7 @@ export interface components {
       metadata: {
         [key: string]: unknown;
       };
-      /** @description name of the speaker or of the tool */
+      /** @description name of the speaker or tool */
       name?: string | null;
       /** @description namespace of the item */
       namespace: string;
@@ -366,7 +366,7 @@ export interface components {
       metadata: {
         [key: string]: unknown;
       };
-      /** @description name of the speaker or of the tool */
+      /** @description name of the speaker or tool */
       name?: string | null;
       /** @description namespace of the item */
       namespace: string;
@@ -393,11 +393,11 @@ export interface components {
       as_of: string;
       /** @description requested budget in tokens */
       budget: number;
-      /** @description sources of the items, by number */
+      /** @description source of each numbered item */
       citations: components["schemas"]["CitationOut"][];
       /** @description hash of the query and the chosen messages */
       context_hash: string;
-      /** @description components that were down or incomplete; normally empty */
+      /** @description components that were unavailable or incomplete; normally empty */
       degraded: string[];
       /** @description messages for a model */
       messages?: {
@@ -560,7 +560,7 @@ export interface components {
     ConversationsImportQuery: {
       /** @description true: report the result and store nothing */
       dry_run?: boolean;
-      /** @description file name, for files that do not contain a name */
+      /** @description file name; without its extension, the label of a Markdown or text file that has no title */
       name?: string;
       /**
        * @description format of the file; `auto` detects it
@@ -780,8 +780,8 @@ export interface components {
     /**
      * @description Progress of an extraction.
      *
-     *     `left_out` counts facts that were discarded because they cite none of the messages read; `cut` counts messages that
-     *     were only partly read, or skipped because the language model always fails on them.
+     *     `left_out` counts facts that were discarded because they cite none of the messages that were read. `cut` counts
+     *     messages that were only partly read, or skipped because the language model always fails on them.
      */
     ExtractionOut: {
       /** @description id of the conversation */
@@ -937,7 +937,7 @@ export interface components {
       user_id?: string | null;
     };
     FullTextOut: {
-      /** @description components that were down or incomplete; normally empty */
+      /** @description components that were unavailable or incomplete; normally empty */
       degraded: string[];
       /** @description Set if the results are too large for one response: the `offset` to continue from. */
       next_offset?: number | null;
@@ -969,7 +969,7 @@ export interface components {
       metadata: {
         [key: string]: unknown;
       };
-      /** @description name of the speaker or of the tool */
+      /** @description name of the speaker or tool */
       name?: string | null;
       /** @description rank, 0 to 1; higher is better */
       rank: number;
@@ -1422,7 +1422,7 @@ export interface components {
       budget: number;
       /** @description hash of the query and the chosen messages */
       context_hash: string;
-      /** @description components that were down or incomplete; normally empty */
+      /** @description components that were unavailable or incomplete; normally empty */
       degraded: string[];
       /** @description chosen messages, in order */
       items: components["schemas"]["ContextItemOut"][];
@@ -1770,7 +1770,7 @@ export interface components {
       metadata?: {
         [key: string]: unknown;
       } | null;
-      /** @description name of the speaker or of the tool */
+      /** @description name of the speaker or tool */
       name?: string | null;
       /**
        * @description author of the message: `user`, `assistant`, `system`, `developer` or `tool`
@@ -1805,7 +1805,7 @@ export interface components {
       metadata: {
         [key: string]: unknown;
       };
-      /** @description name of the speaker or of the tool */
+      /** @description name of the speaker or tool */
       name?: string | null;
       /** @description author of the message: `user`, `assistant`, `system`, `developer` or `tool` */
       role: string;
@@ -1966,7 +1966,7 @@ export interface components {
       valid_to?: string | null;
     };
     PathOut: {
-      /** @description sum of the costs of the hops */
+      /** @description total cost of the hops */
       cost: number | null;
       /** @description whether there is a path */
       found: boolean;
@@ -2164,7 +2164,7 @@ export interface components {
       user_id?: string | null;
     };
     QueryOut: {
-      /** @description components that were down or incomplete; normally empty */
+      /** @description components that were unavailable or incomplete; normally empty */
       degraded: string[];
       /** @description Set if the results are too large for one response: the `offset` to continue from. */
       next_offset?: number | null;
@@ -2254,9 +2254,9 @@ export interface components {
     };
     /** @description The embedder to use. An empty body rebuilds with the current embedder. */
     RebuildBody: {
-      /** @description number of dimensions; 0: the default of the model */
+      /** @description number of dimensions; 0: the model's default */
       dimension?: number;
-      /** @description true: refill the index from the vectors in the database, without embedding */
+      /** @description true: refill the index from the vectors in the database, without embedding the memories again */
       from_stored_vectors?: boolean;
       /** @description name of the model; empty: the current one */
       model?: string;
@@ -2374,7 +2374,7 @@ export interface components {
       weights?: components["schemas"]["Weights"];
     };
     SearchOut: {
-      /** @description components that were down or incomplete; normally empty */
+      /** @description components that were unavailable or incomplete; normally empty */
       degraded: string[];
       /** @description results, best first */
       memories: components["schemas"]["FoundOut"][];
@@ -2419,7 +2419,7 @@ export interface components {
       episodic: number;
       /** @description state of the vector index */
       index: components["schemas"]["IndexStats"];
-      /** @description language model usage in this month; null if no model is configured */
+      /** @description language model usage this month; null if no model is configured */
       language_model: components["schemas"]["LanguageModelStats"] | null;
       /** @description number of links */
       links: number;
