@@ -1,7 +1,7 @@
 """Measure the fraction of evidence found in conversations: `python -m benchmarks.context_recall FILE`.
 
 FILE is JSON: `{"conversations": [{"name", "turns": [{"id", "speaker", "text", "date"}], "questions": [{"question",
-"evidence": [turn ids]}]}]}`, for example questions about real conversations (LoCoMo). Each conversation is stored in
+"evidence": [turn ids]}]}]}`, for example questions about long conversations (LoCoMo). Each conversation is stored in
 its own folder on a real server. Every question is then sent to two routes, which are measured by:
 
 - `POST /query`, restricted to that folder: the fraction of the evidence among the first 10 messages
