@@ -13,6 +13,7 @@ import time
 import django
 
 from somamemory import allocator, files
+from somamemory.errors import ConfigurationError
 
 allocator.return_large_blocks()
 files.create_privately()
@@ -24,7 +25,10 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # The workers store their metrics in this directory, so that each of them can report the totals. The variable must be
 # set before prometheus_client is imported.
 metrics_dir = os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="soma-metrics-")
-django.setup()
+try:
+    django.setup()
+except ConfigurationError as error:
+    raise SystemExit(f"error: {error}") from None
 
 from django.conf import settings  # noqa: E402 - requires django.setup()
 from django.db import DatabaseError, InterfaceError, connection, connections  # noqa: E402
@@ -32,7 +36,6 @@ from gunicorn import util  # noqa: E402
 
 from somamemory import checks, server_address  # noqa: E402
 from somamemory.db import sqlstate  # noqa: E402
-from somamemory.errors import ConfigurationError  # noqa: E402
 from somamemory.web import gunicorn_errors, gunicorn_logger  # noqa: E402
 
 util.write_error = gunicorn_errors.write  # every error is returned as problem+json

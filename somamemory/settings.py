@@ -73,7 +73,7 @@ def _secret_key() -> str:
             )
         return str(given)
     file = DATA_DIR / "secret-key"
-    if _MAKES_AUDIT_KEY and not file.exists():
+    if _MAKES_AUDIT_KEY and not os.path.exists(file):  # unlike Path.exists, False if the folder cannot be read
         # The audit key is stored first: a secret key without one is therefore from an earlier version.
         _made_key(DATA_DIR / "audit-key", secrets.token_urlsafe(50))
     return _made_key(file, secrets.token_urlsafe(50))
@@ -82,8 +82,19 @@ def _secret_key() -> str:
 def _made_key(path: Path, content: str) -> str:
     """Return the key stored in a file. If there is none, store `content` as the key.
 
-    Several processes may start with the same folder at once. The first one holds a lock while it writes the key.
+    Raises ConfigurationError if the file cannot be read or created.
     """
+    try:
+        return _stored_key(path, content)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot read or create the key file {path}: {error}; run this as the owner of the data folder, or set "
+            "SOMA_DATA_DIR to a folder that you can write to"
+        ) from None
+
+
+def _stored_key(path: Path, content: str) -> str:
+    """Several processes may start with the same folder at once. The first one holds a lock while it writes the key."""
     if path.is_file() and (stored := path.read_text().strip()):
         return stored
     with os.fdopen(os.open(path, os.O_CREAT | os.O_RDWR, 0o600), "r+") as file:

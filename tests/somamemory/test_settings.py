@@ -190,6 +190,15 @@ def test_every_process_refuses_to_start_with_an_unknown_setting(tmp_path, comman
     assert "SOMA_THREDS is not a setting; did you mean SOMA_THREADS?" in output
 
 
+def test_an_invalid_value_is_one_line_if_gunicorn_starts_the_server(tmp_path) -> None:
+    command = "-m gunicorn --config deploy/gunicorn.conf.py somamemory.wsgi:application"
+
+    code, output = run(tmp_path, command.split(), SOMA_PORT="many")
+
+    assert code == 1
+    assert output == "error: SOMA_PORT must be a whole number\n"
+
+
 def test_an_invalid_embedder_is_reported_before_anything_starts(tmp_path) -> None:
     code, output = check(tmp_path, "--deploy", SOMA_EMBEDDING_PROVIDER="abacus")
 
@@ -409,6 +418,18 @@ def test_a_generated_key_is_on_the_disk_before_it_is_used(tmp_path: Path, monkey
     settings_module._made_key(tmp_path / "audit-key", "k" * 50)
 
     assert synced == [(tmp_path / "audit-key").stat().st_ino, tmp_path.stat().st_ino]
+
+
+@pytest.mark.parametrize("name", ["secret-key", "audit-key"])
+def test_a_key_file_that_cannot_be_read_is_one_line_with_a_remedy(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+
+    code, output = check(tmp_path)
+
+    assert code == 1
+    assert output.startswith(f"error: cannot read or create the key file {tmp_path / name}: ")
+    assert "set SOMA_DATA_DIR to a folder that you can write to" in output
+    assert output.count("\n") == 1
 
 
 def test_the_address_of_the_server_can_be_in_brackets(tmp_path: Path) -> None:
