@@ -15,19 +15,19 @@ INTRODUCTION = """\
 # Python client
 
 `somamemory_client` provides the `Client` and `AsyncClient` classes, which have the same methods. The methods of
-`AsyncClient` are coroutines, except for those that return pages. [Use the Python client](../how-to/python.md) shows how
-to use both classes. Response types, such as `MemoryOut`, are dictionaries (`TypedDict`) in `somamemory_client.types`,
-with the fields in the [REST API reference](rest-api.md).
+`AsyncClient` are coroutines, except those that return `Pages`. [Use the Python client](../how-to/python.md) shows how
+to use both classes. The response types in `somamemory_client.types`, such as `MemoryOut`, are dictionaries
+(`TypedDict`). The [REST API reference](rest-api.md) describes their fields.
 
-Methods that list objects return `Pages`. Iterate over it to get the items of all pages, or over its `pages()` to get
-one list per page. Its `first_page()` returns only the first list. Searches return `Results`: a sequence of hits with
-`degraded`, `next_offset`, and the whole response as `body`.
+A method that lists objects returns a `Pages` object. Iterate over the object to get the items of all pages, or over its
+`pages()` to get one list per page. `first_page()` returns only the first list. A search returns a `Results` object: a
+sequence of hits with the attributes `degraded`, `next_offset` and `body` (the whole response).
 """
 TRANSPORTS = """\
 ## Transports
 
 A client sends its requests with a transport: an object with `send(request, timeout_s)`, which returns a `Response`, and
-`close()`. Both are coroutines for `AsyncClient`. `send` raises `ConnectionFailed` if nothing was sent, and
+`close()`. For `AsyncClient`, both methods are coroutines. `send` raises `ConnectionFailed` if nothing was sent, and
 `ConnectionLost` or `ResponseTimeout` if the request may have taken effect, so that the client knows which requests it
 may retry.
 """

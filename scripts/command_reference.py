@@ -35,13 +35,18 @@ def command_entry(name: str, parser: argparse.ArgumentParser, sentence: Sentence
     parts = [f"## {name}", sentence(parser.description or "")]
     actions = [action for action in parser._actions if action.dest not in DJANGO]
     if actions:
-        rows = ["| argument | |", "|---|---|"]
+        rows = ["| argument | meaning |", "|---|---|"]
         for action in actions:
             value = action.metavar or action.dest.upper()
             takes_value = action.nargs != 0
             flags = [f"{flag} {value}" if takes_value else flag for flag in action.option_strings] or [str(value)]
-            choices = " or ".join(f"`{choice}`" for choice in action.choices or ())
+            choices = one_of([f"`{choice}`" for choice in action.choices or ()])
             text = "; ".join(filter(None, [sentence(action.help or ""), choices]))
             rows.append(f"| `{', '.join(flags)}` | {text.replace('|', chr(92) + '|')} |")
         parts.append("\n".join(rows))
     return "\n\n".join(filter(None, parts))
+
+
+def one_of(choices: list[str]) -> str:
+    """Join alternatives with commas and a final "or"."""
+    return " or ".join(filter(None, (", ".join(choices[:-1]), *choices[-1:])))

@@ -12,8 +12,8 @@ INTRODUCTION = """\
 
 `@somamemory/client` exports the `Client` class, the errors, and the types of requests and responses, such as
 `MemoryOut`, whose fields are described in the [REST API reference](rest-api.md). [Use the TypeScript
-client](../how-to/typescript.md) shows how to use them. A search returns a `SearchResult`: iterate over it, or read
-`memories`, `degraded`, `next_offset` and the whole response as `raw`.
+client](../how-to/typescript.md) shows how to use them. A search returns a `SearchResult`. Iterate over it to get the
+hits, or read its `memories`, `degraded`, `next_offset` and `raw` (the whole response).
 """
 CLASSES = {
     "client.memories": "Memories",
@@ -43,7 +43,7 @@ def page() -> str:
     parts = [INTRODUCTION, "## Client", "`new Client(options?)`", first("Client", classes["Client"]["doc"])]
     parts += [table("option", "meaning", fields(text, "ClientOptions"))]
     parts += [table("method", "purpose", methods("Client", classes["Client"]["body"]))]
-    parts += ["### Options of `client.request`", table("option", "meaning", fields(text, "RequestOptions"))]
+    parts += ["### Options for `client.request`", table("option", "meaning", fields(text, "RequestOptions"))]
     for title, name in CLASSES.items():
         parts += [f"## `{title}`", first(name, classes[name]["doc"])]
         parts += [table("method", "purpose", methods(name, classes[name]["body"]))]

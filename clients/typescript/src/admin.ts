@@ -6,7 +6,7 @@ import type {
 } from "./schema.js"; // prettier-ignore
 import { IDS, Resource } from "./scope.js";
 
-/** A tenant's namespaces. */
+/** List, rename and delete namespaces. */
 export class Namespaces extends Resource {
   /** List the namespaces with the number of memories in each. */
   list(options: Omit<NamespacesListQuery, "cursor"> = {}): Pages<NamespaceOut> {
@@ -30,7 +30,7 @@ export class Namespaces extends Resource {
   }
 }
 
-/** Proposals to supersede facts, in uncertain cases. */
+/** Decide on proposals to supersede facts. */
 export class Proposals extends Resource {
   /** List the proposals in a given state, newest first. By default, list the open proposals. */
   list(options: Omit<ProposalsListQuery, "cursor"> = {}): Pages<ProposalOut> {
@@ -64,14 +64,14 @@ export class Proposals extends Resource {
 const tenantPath = (slug: string): string => `/tenants/${encodeURIComponent(slug)}`;
 const keyPath = (slug: string, prefix: string): string => `${tenantPath(slug)}/keys/${encodeURIComponent(prefix)}`;
 
-/** Tenants with their quotas, usage and audit log. */
+/** Manage tenants, and read their usage and audit logs. */
 export class Tenants extends Resource {
   /** Create a tenant. */
   async create(slug: string, options: Omit<TenantBody, "slug"> = {}): Promise<TenantOut> {
     return this.transport.json("POST", "/tenants", { json: { slug, ...options }, once: true });
   }
 
-  /** List tenants. */
+  /** List all tenants. */
   list(): Pages<TenantOut> {
     return new Pages(async (cursor) => {
       const page = await this.transport.json<TenantsOut>("GET", "/tenants", { query: { cursor } });
@@ -99,7 +99,7 @@ export class Tenants extends Resource {
     return this.transport.json("GET", `${tenantPath(slug)}/usage`);
   }
 
-  /** List the entries of the audit log, newest first. */
+  /** List a tenant's audit log entries, newest first. */
   audit(slug: string, options: Omit<TenantsListAuditQuery, "cursor"> = {}): Pages<AuditOut> {
     return new Pages(async (cursor) => {
       const page = await this.transport.json<AuditPageOut>("GET", `${tenantPath(slug)}/audit`, { query: { ...options, cursor } });
@@ -108,7 +108,7 @@ export class Tenants extends Resource {
   }
 }
 
-/** A tenant's API keys. */
+/** Manage a tenant's API keys. */
 export class Keys extends Resource {
   /** Create a key. Only this response contains the secret. */
   async create(slug: string, options: KeyBody = {}): Promise<IssuedKeyOut> {
@@ -134,7 +134,7 @@ export class Keys extends Resource {
   }
 }
 
-/** Long-running jobs. */
+/** Follow long-running jobs. */
 export class Jobs extends Resource {
   /** Return the state of a job. Throws NotFound if it does not exist. */
   async get(id: string): Promise<JobOut> {

@@ -21,9 +21,9 @@ function pathOf(conversation: ConversationName): string {
   return `/conversations/by-external-id/${encodeURIComponent(external_id)}`;
 }
 
-/** Conversations and their messages. */
+/** Record and search conversations and their messages. */
 export class Conversations extends Resource {
-  /** Record a new conversation. With `external_id`, return the conversation that already has this id, if any. */
+  /** Record a conversation. If a conversation with this `external_id` exists, return it unchanged. */
   async create(options: ConversationBody & { external_id?: string } = {}): Promise<ConversationOut> {
     this.refuse("conversations.create", "namespace");
     const { external_id, ...fields } = options;
@@ -105,7 +105,7 @@ export class Conversations extends Resource {
 
 type ContextOptions = Omit<ContextBody, "query" | "format">;
 
-/** The context for a prompt. */
+/** Assemble the context for a prompt. */
 export class Context extends Resource {
   /** Select the best messages for the next prompt, within a token budget, best first. */
   async assemble(query: string, options?: ContextOptions & { format?: "items" }): Promise<ContextMessageOut[]>;

@@ -18,7 +18,7 @@ export class InvalidArgument extends SomaError {
 /** The server could not be reached, or its response did not arrive. */
 export class TransportError extends SomaError {}
 
-/** There was no connection, or it ended before the response was complete. A write may have taken effect. */
+/** No connection could be opened, or the connection ended before the response was complete. A write may have taken effect. */
 export class ConnectionLost extends TransportError {}
 
 /** The response did not arrive in time. A write may have taken effect. */
@@ -30,7 +30,7 @@ export class InvalidResponse extends SomaError {}
 /** The server and the client have different major versions. */
 export class IncompatibleServer extends SomaError {}
 
-/** An error response. There is a subclass per error code; `code` is stable, and the message is for humans. */
+/** An error response. Each error code has a subclass. `code` is stable; the message is for people. */
 export class ApiError extends SomaError {
   readonly status: number;
   readonly code: string;

@@ -7,14 +7,14 @@ import { Resource } from "./scope.js";
 /** A query whose coordinates may be given as numbers. */
 type Ends<T> = Omit<T, "from_coord" | "to_coord"> & { from_coord?: Coordinate; to_coord?: Coordinate };
 
-/** Links between memories. */
+/** Link memories, and follow the links. */
 export class Graph extends Resource {
   /** Link two memories, each identified by its coordinate, key or id. */
   async link(link: NamedLinkBody): Promise<LinkOut> {
     return this.transport.json("POST", "/graph/link", { json: { ...link, ...this.namespace(link.namespace) }, once: true });
   }
 
-  /** Create many links with one request. */
+  /** Create many links in one request. */
   async linkMany(links: readonly NamedLinkBody[], options: { atomic?: boolean } = {}): Promise<BulkLinkedOut> {
     const json = { links: links.map((link) => ({ ...link, ...this.namespace(link.namespace) })), ...options };
     return this.transport.json("POST", "/graph/links/bulk", { json, once: true });

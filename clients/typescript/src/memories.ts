@@ -76,7 +76,7 @@ function conditionsOf({ if_version, if_absent }: Conditions): Record<string, str
   return { "if-match": if_version === undefined ? undefined : `"${if_version}"`, "if-none-match": if_absent ? "*" : undefined };
 }
 
-/** Memories: store, find, change and delete them. */
+/** Store, find, change and delete memories. */
 export class Memories extends Resource {
   /** Store a memory: text, or any JSON object. If a memory with its key or coordinate exists, replace it. */
   async store(payload: Payload, options: StoreOptions = {}): Promise<StoredOut> {
@@ -89,8 +89,8 @@ export class Memories extends Resource {
   }
 
   /**
-   * Store many memories in batches. The report contains the memories that failed, with the reasons. Throws BulkStopped,
-   * with the report so far, if a whole batch fails.
+   * Store many memories in batches. The report lists the memories that failed, with the reason for each. Throws
+   * BulkStopped, with the report so far, if a whole batch fails.
    */
   async storeAll(memories: Iterable<NewMemory> | AsyncIterable<NewMemory>): Promise<Report> {
     const report: Report = { stored: 0, failed: 0, results: [] };
@@ -151,7 +151,7 @@ export class Memories extends Resource {
     return (await this.transport.json<MemoryEnvelope>("PATCH", pathOf(address), options)).memory;
   }
 
-  /** Delete a memory; `restore` undoes the deletion. With `purge`, delete it permanently. Return whether there was a memory. */
+  /** Delete a memory; `restore` undoes the deletion. With `purge`, delete it permanently. Return whether it existed. */
   async delete(address: Address, options: { purge?: boolean; if_version?: number } = {}): Promise<boolean> {
     const query = { purge: options.purge, ...this.#namespaceOf(address) };
     const headers = conditionsOf({ if_version: options.if_version });
@@ -192,7 +192,7 @@ export class Memories extends Resource {
     });
   }
 
-  /** List the versions of a memory, newest first: who changed it, when, and what changed. */
+  /** List the versions of a memory, newest first, with who changed it, when, and what changed. */
   history(address: Address): Pages<VersionOut> {
     const byKey = "key" in address && address.key !== undefined;
     const path = byKey ? "/memories/history" : `${pathOf(address)}/history`;
@@ -203,7 +203,7 @@ export class Memories extends Resource {
     });
   }
 
-  /** Return the memories that are linked to a memory, given its id. */
+  /** Return the memories that are linked to the memory with this id. */
   async links(id: string, options: { link_type?: string; k_hop?: number; include_memory?: boolean } = {}): Promise<NeighborsOut> {
     return this.transport.json("GET", `${pathOf({ id })}/links`, { query: options });
   }

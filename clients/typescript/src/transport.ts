@@ -9,40 +9,40 @@ import type { Problem } from "./schema.js";
 export const MAJOR_VERSION = "0";
 
 export interface ClientOptions {
-  /** URL of the server. Default: the SOMA_URL environment variable, or http://127.0.0.1:9595. */
+  /** The URL of the server. Default: the SOMA_URL environment variable, or http://127.0.0.1:9595. */
   baseUrl?: string | undefined;
   /** The API key. Default: the SOMA_API_KEY environment variable. */
   apiKey?: string | undefined;
   /** The tenant to act for, with an operator's key. Default: the SOMA_TENANT environment variable. */
   tenant?: string | undefined;
-  /** Limit for one attempt, in milliseconds. Default: 60,000. */
+  /** The time limit for one attempt, in milliseconds. Default: 60,000. */
   timeoutMs?: number | undefined;
   /** The maximum number of retries after a transient failure. Default: 3. */
   maxRetries?: number | undefined;
   /** Headers to send with each request. */
   headers?: Record<string, string> | undefined;
-  /** The Idempotency-Key of one write. By default, each write gets a random key. */
+  /** The Idempotency-Key for one write. By default, each write gets a random key. */
   idempotencyKey?: string | undefined;
-  /** Aborts the requests of this client and their retries. */
+  /** A signal that aborts this client's requests and their retries. */
   signal?: AbortSignal | undefined;
   /** A replacement for the global `fetch`. */
   fetch?: typeof fetch | undefined;
-  /** Called before each attempt. It may add headers. */
+  /** A function that is called before each attempt. It may add headers. */
   onRequest?: ((request: { method: string; url: string; headers: Headers; attempt: number }) => void) | undefined;
-  /** Called after each attempt, with the response or with the error. */
+  /** A function that is called after each attempt, with the response or the error. */
   onResponse?: ((result: { method: string; url: string; attempt: number; response?: Response; error?: unknown }) => void) | undefined;
 }
 
 export type QueryValue = string | number | boolean | readonly (string | number)[] | null | undefined;
 
 export interface RequestOptions {
-  /** Query parameters; lists are joined with commas. */
+  /** Query parameters. Lists are joined with commas. */
   query?: Record<string, QueryValue> | undefined;
-  /** A value that is sent as JSON. */
+  /** A value to send as JSON. */
   json?: unknown;
-  /** A body that is sent unchanged. */
+  /** A body to send unchanged. */
   body?: string | Uint8Array | undefined;
-  /** Headers in addition to those of the client. */
+  /** Headers to send in addition to the client's. */
   headers?: Record<string, string | undefined> | undefined;
   /** Send an Idempotency-Key, so that a retried write takes effect only once. */
   once?: boolean | undefined;
@@ -52,9 +52,9 @@ export interface RequestOptions {
    * `rate_limited`.
    */
   repeatable?: boolean | undefined;
-  /** Aborts the request and its retries. */
+  /** A signal that aborts the request and its retries. */
   signal?: AbortSignal | undefined;
-  /** Limit for one attempt, in milliseconds. Default: the client's. */
+  /** The time limit for one attempt, in milliseconds. Default: the client's limit. */
   timeoutMs?: number | undefined;
 }
 

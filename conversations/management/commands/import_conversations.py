@@ -41,10 +41,10 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("path", type=_path, help="file or folder of files to import")
+        parser.add_argument("path", type=_path, help="file to import, or folder with files to import")
         parser.add_argument("--tenant", default=DEFAULT_TENANT_SLUG, help="slug of the tenant")
         parser.add_argument("--source", default=formats.AUTO, choices=formats.SOURCES)
-        parser.add_argument("--dry-run", action="store_true", help="report what would be imported without storing it")
+        parser.add_argument("--dry-run", action="store_true", help="only report what would be imported")
         parser.add_argument(
             "--watch", action="store_true", help="keep running and import files as they are added to the folder"
         )

@@ -10,7 +10,7 @@ from tenants.caller import Caller
 
 
 class Command(FolderCommand):
-    help = "Rate the importance of each message in a folder's conversations and store the rating."
+    help = "Rate the importance of each message in a folder's conversations, and store the ratings."
 
     def process(self, caller: Caller, folder: str) -> None:
         failed = 0

@@ -21,13 +21,13 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--to", type=Path, metavar="FOLDER", help="folder for the backups; default: backups in the data folder"
+            "--to", type=Path, metavar="FOLDER", help="folder for backups; default: 'backups' in the data folder"
         )
         parser.add_argument(
             "--keep-days",
             type=whole_number(0, MAX_DAYS),
             default=14,
-            help="delete backups older than this number of days, but never the newest (default: 14)",
+            help="delete backups that are older than this many days, but never the newest (default: 14)",
         )
 
     def handle(self, *args: Any, to: Path | None, keep_days: int, **options: Any) -> None:

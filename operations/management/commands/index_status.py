@@ -12,7 +12,7 @@ from tenants.management.command_line import operator
 
 
 class Command(BaseCommand):
-    help = "Show, per tenant, how many memories await indexing, for how long, how many have failed, and why."
+    help = "For each tenant, show how many memories await indexing and for how long, and how many have failed and why."
 
     def handle(self, *args: Any, **options: Any) -> None:
         rows = counts.index_queue(operator())

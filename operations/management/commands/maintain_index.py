@@ -12,9 +12,9 @@ from somamemory.errors import ConfigurationError, SomaError
 
 class Command(BaseCommand):
     help = (
-        "With pgvector, create the approximate indexes of namespaces that have grown large, and remove all others. The "
-        "server does this every ten minutes, except behind PgBouncer. In that case, run this command every hour, with "
-        "SOMA_DATABASE_URL set to the PostgreSQL server itself."
+        "With pgvector, create an approximate index for each large namespace, and remove all other approximate "
+        "indexes. The server does this every ten minutes, except behind PgBouncer. In that case, run this command "
+        "every hour, with SOMA_DATABASE_URL set to the PostgreSQL server itself."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:

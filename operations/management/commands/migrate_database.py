@@ -14,9 +14,9 @@ from tenants.management.command_line import errors_as_one_line
 
 class Command(BaseCommand):
     help = (
-        "Copy this installation's SQLite database into an empty PostgreSQL database, and compare the counts and "
-        "hashes of every table. Stop the services first. After an error, the target is empty and you can run the "
-        "command again. The SQLite file is kept."
+        "Copy this installation's SQLite database into an empty PostgreSQL database, and compare the row counts "
+        "and hashes of all tables. Stop the services first. If the command fails, the target stays empty, and you can "
+        "run the command again. The SQLite file is kept."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

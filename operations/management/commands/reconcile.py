@@ -20,13 +20,15 @@ EQUAL, DIFFERENT, COULD_NOT_LOOK = 0, 1, 2
 
 class Command(BaseCommand):
     help = (
-        "Compare the vector index with the database by id and version. Exit code 0: equal, 1: different, 2: could "
-        "not compare. If a server or worker is running, it does the work; otherwise, this command does."
+        "Compare the vector index with the database by id and version. Exit codes: 0 (equal), 1 (different), 2 "
+        "(could not compare). If a server or worker is running, it does the work; otherwise, this command does."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--repair", action="store_true", help="queue wrong entries for indexing and delete orphans")
-        parser.add_argument("--tenant", default="", metavar="SLUG", help="compare only this tenant")
+        parser.add_argument(
+            "--repair", action="store_true", help="queue wrong entries for indexing, and delete orphans"
+        )
+        parser.add_argument("--tenant", default="", metavar="SLUG", help="compare only this tenant's memories")
 
     def handle(self, *args: Any, repair: bool, tenant: str, **options: Any) -> None:
         try:

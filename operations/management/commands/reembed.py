@@ -14,7 +14,7 @@ from tenants.management.command_line import errors_as_one_line, operator
 
 class Command(BaseCommand):
     help = (
-        "Embed all memories again while searches use the current vectors, compare the results, and switch to "
+        "Embed all memories again while searches keep using the current vectors, compare the results, and switch to "
         "the new vectors. If a server or worker is running, it does the work; otherwise, this command does. If the "
         "command is interrupted, run it again with --watch."
     )
@@ -28,11 +28,11 @@ class Command(BaseCommand):
         parser.add_argument(
             "--from-stored-vectors",
             action="store_true",
-            help="only recreate the collection from the vectors in the database, if the index was lost",
+            help="only recreate a lost index from the vectors in the database",
         )
         other = parser.add_mutually_exclusive_group()
         other.add_argument("--watch", action="store_true", help="follow the running job instead of starting one")
-        other.add_argument("--cancel", action="store_true", help="cancel the generation that is being built")
+        other.add_argument("--cancel", action="store_true", help="cancel the running job and discard its vectors")
 
     def handle(self, *args: Any, **options: Any) -> None:
         with errors_as_one_line():

@@ -12,10 +12,10 @@ from tenants.management.command_line import errors_as_one_line, operator
 
 
 class Command(BaseCommand):
-    help = "Queue the memories that could not be indexed. They are retried within seconds."
+    help = "Queue the memories that could not be indexed. Indexing is retried within seconds."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--tenant", metavar="SLUG", help="only this tenant")
+        parser.add_argument("--tenant", metavar="SLUG", help="retry only this tenant's memories")
 
     def handle(self, *args: Any, tenant: str | None, **options: Any) -> None:
         with errors_as_one_line():

@@ -13,7 +13,7 @@ from tenants.management.command_line import errors_as_one_line
 
 
 class Command(BaseCommand):
-    help = "Restore a backup into a temporary database and compare the rows and hashes of every table."
+    help = "Restore a backup into a temporary database, and compare the row counts and hashes of all tables."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("folder", type=Path, help="backup folder to verify")

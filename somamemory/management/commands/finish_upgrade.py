@@ -10,7 +10,7 @@ from somamemory.db import migration_stages
 
 
 class Command(BaseCommand):
-    help = "Remove everything that only the previous version used. Run it after restarting every server."
+    help = "Remove everything that only the previous version used. Run this command after restarting every server."
     requires_migrations_checks = False
 
     def handle(self, *args: Any, **options: Any) -> None:

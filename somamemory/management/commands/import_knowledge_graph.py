@@ -16,8 +16,8 @@ MAX_SHOWN = 20  # errors
 
 class Command(BaseCommand):
     help = (
-        "Import the entities and relations in a memory.jsonl file, for MCP's knowledge-graph profile, into a server "
-        "(SOMA_URL) or this data folder. You can safely run it again."
+        "Import the entities and relations in a memory.jsonl file into a server (SOMA_URL) or into this data folder, "
+        "for use with the knowledge-graph MCP profile. You can safely run this command again."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

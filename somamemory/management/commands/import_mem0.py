@@ -20,8 +20,8 @@ _WAIT_S = 5.0
 
 class Command(BaseCommand):
     help = (
-        "Import memories from mem0: the results of client.get_all(), as JSON or one object per line. Memories keep "
-        "their ids. Importing again adds only new memories."
+        "Import memories from mem0: the results of client.get_all(), as a JSON document or as one object per line. "
+        "Memories keep their ids. Importing again adds only new memories."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -21,7 +21,8 @@ from somamemory.errors import ConfigurationError
 
 class Command(BaseCommand):
     help = (
-        "Migrate the database, create a first API key if there is none, and serve on SOMA_HOST:SOMA_PORT until Ctrl-C."
+        "Migrate the database, create the first API key if there is none, and serve on SOMA_HOST:SOMA_PORT until you "
+        "press Ctrl-C."
     )
     requires_migrations_checks = False
     requires_system_checks: list[str] = []  # our own checks print each error on one line

@@ -14,14 +14,14 @@ MAX_ROWS = 1_000_000
 
 
 class Command(BaseCommand):
-    help = "Show the audit log of a tenant, newest first."
+    help = "Show a tenant's audit log, newest entries first."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("slug", help="slug of the tenant")
-        parser.add_argument("--action", default="", help='show only this action, such as "memory.store"')
-        parser.add_argument("--actor", default="", help='show only this actor, such as "key:PREFIX"')
+        parser.add_argument("--action", default="", help='show only entries with this action, such as "memory.store"')
+        parser.add_argument("--actor", default="", help='show only entries with this actor, such as "key:PREFIX"')
         parser.add_argument(
-            "--limit", type=whole_number(1, MAX_ROWS), default=50, help="maximum number of rows (default: 50)"
+            "--limit", type=whole_number(1, MAX_ROWS), default=50, help="maximum number of entries (default: 50)"
         )
 
     def handle(self, *args: Any, slug: str, action: str, actor: str, limit: int, **options: Any) -> None:

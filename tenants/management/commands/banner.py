@@ -13,7 +13,7 @@ from tenants import bootstrap
 
 
 class Command(BaseCommand):
-    help = "Print the URL of the server and an example request."
+    help = "Print the server's URL and an example request."
     requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:

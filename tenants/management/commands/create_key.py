@@ -20,19 +20,19 @@ class Command(BaseCommand):
         whose = parser.add_mutually_exclusive_group(required=True)
         whose.add_argument("slug", nargs="?", help="slug of the tenant")
         whose.add_argument(
-            "--operator", action="store_true", help="create an operator key, which may act for all tenants"
+            "--operator", action="store_true", help="create an operator key, which can act for all tenants"
         )
         parser.add_argument("--name", default="", help="a description of the key")
         parser.add_argument(
             "--scope",
             action="append",
             choices=SCOPES,
-            help="scope of the key; may be repeated; default: read write delete",
+            help="scope of the key; may be repeated; default: read, write and delete",
         )
         parser.add_argument(
             "--namespace", action="append", default=[], help="restrict the key to this namespace; may be repeated"
         )
-        parser.add_argument("--user", help="limit the key to this user's data")
+        parser.add_argument("--user", help="restrict the key to this user's data")
         form = parser.add_mutually_exclusive_group()
         form.add_argument(
             "--style",

@@ -12,7 +12,10 @@ from tenants.management.command_line import errors_as_one_line, operator
 
 
 class Command(BaseCommand):
-    help = "Permanently erase all data of a tenant and print a receipt. Run it again to confirm that nothing is left."
+    help = (
+        "Permanently erase all of a tenant's data, and print a receipt. Run the command again to confirm that nothing "
+        "is left."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("slug", help="slug of the tenant")

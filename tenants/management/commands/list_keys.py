@@ -14,7 +14,7 @@ from tenants.models import ApiKey
 
 
 class Command(BaseCommand):
-    help = "List the keys of a tenant or, without a slug, the operator keys. Secrets are not stored."
+    help = "List a tenant's keys or, without a slug, the operator keys. Secrets are not stored, so they are not shown."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("slug", nargs="?", help="slug of the tenant")

@@ -14,8 +14,9 @@ from tenants.management.command_line import errors_as_one_line
 
 class Command(BaseCommand):
     help = (
-        "Let PostgreSQL hide the rows of other tenants from each request. on: create the policies, as bootstrap does "
-        "with SOMA_ROW_LEVEL_SECURITY=true; off: remove them; status: exit code 1 if something is missing."
+        "Have PostgreSQL hide other tenants' rows from each request. on: create the policies, as bootstrap does with "
+        "SOMA_ROW_LEVEL_SECURITY=true; off: remove the policies; status: list what is missing, and exit with code 1 if "
+        "anything is."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

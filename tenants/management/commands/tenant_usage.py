@@ -11,7 +11,7 @@ from tenants.management.command_line import errors_as_one_line, operator
 
 
 class Command(BaseCommand):
-    help = "Show the usage and the quotas of a tenant. Requests and daily tokens are for today (UTC)."
+    help = "Show a tenant's usage and quotas. Requests and daily tokens are today's (UTC)."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("slug", help="slug of the tenant")

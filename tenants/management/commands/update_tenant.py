@@ -19,8 +19,8 @@ class Command(BaseCommand):
         parser.add_argument("--name", help="display name")
         parser.add_argument("--tier", choices=Tenant.Tier.values)
         state = parser.add_mutually_exclusive_group()
-        state.add_argument("--suspend", action="store_true", help="reject its keys but keep its data")
-        state.add_argument("--resume", action="store_true", help="accept its keys again")
+        state.add_argument("--suspend", action="store_true", help="reject the tenant's keys, but keep its data")
+        state.add_argument("--resume", action="store_true", help="accept the tenant's keys again")
         parser.add_argument(
             "--quota",
             action="append",
@@ -35,7 +35,8 @@ class Command(BaseCommand):
             "--auto-label",
             metavar="CONFIDENCE",
             help=(
-                "label unlabelled conversations automatically if the confidence is at least this (0 to 1); none: never"
+                "label unlabelled conversations automatically if the confidence is at least this value (0 to 1); "
+                "none: never"
             ),
         )
         parser.add_argument(
@@ -47,7 +48,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--history-days",
             metavar="DAYS",
-            help="days to keep earlier versions of memories, or none for the installation's default",
+            help="number of days to keep earlier versions of memories, or none for the installation's default",
         )
 
     def handle(self, *args: Any, slug: str, **options: Any) -> None:

@@ -18,8 +18,8 @@ TAMPERED = 1
 
 class Command(BaseCommand):
     help = (
-        "Verify the audit log of every tenant: detect changed, deleted, inserted and swapped rows, missing blocks "
-        "and, with --heads, a truncated chain. Exits with code 0 if the log is intact and with 1 if it was tampered "
+        "Verify every tenant's audit log: detect changed, deleted, inserted and swapped rows, missing blocks "
+        "and, with --heads, a truncated chain. Exits with code 0 if the log is intact, and with 1 if it was tampered "
         "with."
     )
 
@@ -29,7 +29,7 @@ class Command(BaseCommand):
             "--heads",
             type=Path,
             metavar="FILE",
-            help="file with heads that were exported or published earlier; the default is the file in SOMA_AUDIT_HEADS",
+            help="file with heads that were exported or published earlier; default: the file in SOMA_AUDIT_HEADS",
         )
         parser.add_argument(
             "--export",
@@ -41,7 +41,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--accept",
             action="store_true",
-            help="resume sealing after you have investigated tampering. Rows without a block stay "
+            help="resume sealing after you have investigated tampering. Rows that are not in any block stay "
             "unsealed, and every verification reports them",
         )
 

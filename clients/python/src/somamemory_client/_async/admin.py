@@ -12,7 +12,7 @@ from somamemory_client._operation import Fields
 
 
 class AsyncAdmin:
-    """Methods for administrators and operators, in groups."""
+    """Methods for administrators and operators, grouped by purpose."""
 
     def __init__(self, caller: AsyncCaller) -> None:
         self.tenants = AsyncTenants(caller)
@@ -23,7 +23,7 @@ class AsyncAdmin:
 
 
 class AsyncTenants:
-    """Manage tenants, and read their usage and audit log."""
+    """Manage tenants, and read their usage and audit logs."""
 
     def __init__(self, caller: AsyncCaller) -> None:
         self._caller = caller
@@ -45,7 +45,7 @@ class AsyncTenants:
         return await self._caller.fetch(types.TenantOut, "tenants.update", {**changes, "slug": slug})
 
     async def erase(self, slug: str) -> types.ErasedOut:
-        """Erase a tenant with all its data. This cannot be undone."""
+        """Erase a tenant and all its data. This cannot be undone."""
         return await self._caller.fetch(types.ErasedOut, "tenants.erase", {"slug": slug})
 
     async def usage(self, slug: str) -> types.UsageOut:
@@ -53,7 +53,7 @@ class AsyncTenants:
         return await self._caller.fetch(types.UsageOut, "tenants.usage", {"slug": slug})
 
     def audit(self, slug: str, **options: Unpack[types.TenantsListAuditOptions]) -> AsyncPages[types.AuditOut]:
-        """Return the audit log entries, newest first."""
+        """Return a tenant's audit log entries, newest first."""
         return AsyncPages(self._caller, "tenants.list_audit", {**options, "slug": slug})
 
     async def export(self, slug: str) -> str:
@@ -128,7 +128,7 @@ class AsyncUpkeep:
         self._caller = caller
 
     async def get(self) -> types.UpkeepOut:
-        """Return the lifecycle policy and the report of its last run."""
+        """Return the lifecycle policy and the report on its last run."""
         return await self._caller.fetch(types.UpkeepOut, "upkeep.get", {})
 
     async def update(self, **changes: Unpack[types.UpkeepUpdateOptions]) -> types.UpkeepOut:

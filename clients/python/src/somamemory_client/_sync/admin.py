@@ -13,7 +13,7 @@ from somamemory_client._sync.pages import Pages
 
 
 class Admin:
-    """Methods for administrators and operators, in groups."""
+    """Methods for administrators and operators, grouped by purpose."""
 
     def __init__(self, caller: Caller) -> None:
         self.tenants = Tenants(caller)
@@ -24,7 +24,7 @@ class Admin:
 
 
 class Tenants:
-    """Manage tenants, and read their usage and audit log."""
+    """Manage tenants, and read their usage and audit logs."""
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
@@ -46,7 +46,7 @@ class Tenants:
         return self._caller.fetch(types.TenantOut, "tenants.update", {**changes, "slug": slug})
 
     def erase(self, slug: str) -> types.ErasedOut:
-        """Erase a tenant with all its data. This cannot be undone."""
+        """Erase a tenant and all its data. This cannot be undone."""
         return self._caller.fetch(types.ErasedOut, "tenants.erase", {"slug": slug})
 
     def usage(self, slug: str) -> types.UsageOut:
@@ -54,7 +54,7 @@ class Tenants:
         return self._caller.fetch(types.UsageOut, "tenants.usage", {"slug": slug})
 
     def audit(self, slug: str, **options: Unpack[types.TenantsListAuditOptions]) -> Pages[types.AuditOut]:
-        """Return the audit log entries, newest first."""
+        """Return a tenant's audit log entries, newest first."""
         return Pages(self._caller, "tenants.list_audit", {**options, "slug": slug})
 
     def export(self, slug: str) -> str:
@@ -129,7 +129,7 @@ class Upkeep:
         self._caller = caller
 
     def get(self) -> types.UpkeepOut:
-        """Return the lifecycle policy and the report of its last run."""
+        """Return the lifecycle policy and the report on its last run."""
         return self._caller.fetch(types.UpkeepOut, "upkeep.get", {})
 
     def update(self, **changes: Unpack[types.UpkeepUpdateOptions]) -> types.UpkeepOut:

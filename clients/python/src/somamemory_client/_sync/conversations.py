@@ -17,7 +17,7 @@ Suggestions = list[types.SuggestionOut]
 
 
 class Conversations:
-    """Record and search conversations. Identify each by its `id`, or by your application's `external_id`."""
+    """Record and search conversations. A conversation is identified by its `id` or your application's `external_id`."""
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller

@@ -120,7 +120,7 @@ class Memories:
         ids: Sequence[str] | None = None,
         namespace: str | None = None,
     ) -> types.BulkGotOut:
-        """Return up to 1,000 memories, in the order of the given names."""
+        """Return up to 1,000 memories, in the order in which they were requested."""
         fields = _many(coords, keys, ids, namespace)
         return self._caller.fetch(types.BulkGotOut, "memories.get_many", fields)
 
