@@ -48,7 +48,7 @@ def page() -> str:
     rows = [f"| `{kind.__name__}` | {first(kind)} |" for kind in (*ours, somamemory_client.BulkStopped)]
     by_code = sorted({(kind.__name__, first(kind)) for kind in BY_CODE.values()})
     parts += ["## Errors", table("class", "meaning", rows)]
-    parts += [table("class for a code", "code", [f"| `{name}` | {text} |" for name, text in by_code])]
+    parts += [table("class", "error code", [f"| `{name}` | {text} |" for name, text in by_code])]
     parts += ["## Hooks", str(inspect.getdoc(hooks.Hook))]
     parts += [
         table(

@@ -107,7 +107,7 @@ type ContextOptions = Omit<ContextBody, "query" | "format">;
 
 /** Assemble the context for a prompt. */
 export class Context extends Resource {
-  /** Select the best messages for the next prompt, within a token budget, best first. */
+  /** Return the most useful messages that fit in the token budget, best first. */
   async assemble(query: string, options?: ContextOptions & { format?: "items" }): Promise<ContextMessageOut[]>;
   /** Return the context as a single string for a prompt, or as messages for a language model. */
   async assemble(query: string, options: ContextOptions & { format: "text" | "messages" }): Promise<ContextPromptOut>;

@@ -144,7 +144,7 @@ export class Memories extends Resource {
     return items;
   }
 
-  /** Change fields of a memory. Payload and metadata are merged; null resets a field. */
+  /** Change fields of a memory. The payload and metadata are merged; null resets a field. */
   async update(address: Address, changes: PatchBody & Conditions): Promise<MemoryOut> {
     const { if_version, if_absent, ...json } = changes;
     const options = { json, query: this.#namespaceOf(address), headers: conditionsOf({ if_version, if_absent }), once: true };
@@ -183,7 +183,7 @@ export class Memories extends Resource {
     return new SearchResult(await this.transport.json<SearchOut>("POST", "/memories/search", { json, repeatable: true }));
   }
 
-  /** List memories: all those in a namespace, those below a coordinate or a key, or those near a point. */
+  /** List the memories in a namespace, below a coordinate or a key, or near a point. */
   list(options: Omit<MemoriesListQuery, "cursor"> = {}): Pages<MemoryOut> {
     return new Pages(async (cursor) => {
       const query = { ...options, ...this.ids(options), ...this.namespace(options.namespace), cursor };

@@ -111,12 +111,12 @@ class AsyncPruning:
         return await self._caller.fetch(types.PruneSuggestionsOut, "pruning.preview", {**options})
 
     async def execute(self, conversation_ids: Sequence[str]) -> types.ArchivedOut:
-        """Archive conversations."""
+        """Archive the given conversations."""
         fields: Fields = {"conversation_ids": conversation_ids}
         return await self._caller.fetch(types.ArchivedOut, "pruning.execute", fields)
 
     async def undo(self, conversation_ids: Sequence[str]) -> types.RestoredOut:
-        """Restore conversations that pruning has archived."""
+        """Restore the given conversations, which pruning has archived."""
         fields: Fields = {"conversation_ids": conversation_ids}
         return await self._caller.fetch(types.RestoredOut, "pruning.undo", fields)
 

@@ -51,8 +51,8 @@ class AsyncClient:
         base_url: the URL of the server; defaults to `SOMA_URL`, or else to http://127.0.0.1:9595.
         api_key: the API key; defaults to `SOMA_API_KEY`.
         tenant: the tenant to act for, with an operator's key; defaults to `SOMA_TENANT`.
-        timeout: seconds for one attempt, from connecting to the last byte of the response. By default 60, or 660 for
-          operations for which the service allows more time, such as imports and exports.
+        timeout: the time limit in seconds for one attempt, from connecting to the last byte of the response. By default
+          60, or 660 for operations for which the service allows more time, such as imports and exports.
         max_retries: the maximum number of retries.
         hooks: objects that are called before and after each request; see `somamemory_client.hooks`.
         ssl_context: the TLS settings; by default, the client verifies certificates with the system's trust store.
@@ -81,7 +81,7 @@ class AsyncClient:
         max_retries: int = 3,
         hooks: Iterable[Hook] = (),
     ) -> AsyncClient:
-        """Return a client that runs the service in this process, with its data in a folder and without a port.
+        """Return a client that runs the service in this process, with its data in a folder. No port is opened.
 
         The `somamemory` package must be installed. A process can open only one folder, and only one process should open
         a folder at a time. Requests use the service's deadlines instead of a timeout. Raises InvalidArgument if

@@ -77,7 +77,7 @@ class Memories:
         namespace: str | None = None,
         version: int | None = None,
     ) -> types.MemoryOut:
-        """Restore a deleted memory, or restore an earlier version as a new one."""
+        """Restore a deleted memory, or restore an earlier version as a new version."""
         one_name(coord=coord, key=key, id=id)
         given = {"coord": coord, "key": key, "id": id, "namespace": namespace, "version": version}
         fields: Fields = {name: value for name, value in given.items() if value is not None}
