@@ -124,7 +124,7 @@ def profile(name: str | None) -> dict[str, str]:
         if field not in FIELDS:
             raise CliError(f"{file}: unknown field '{field}'; a profile can contain {', '.join(FIELDS)}", USAGE)
         if not isinstance(value, str):
-            raise CliError(f"{file}: {field} must be text in quotation marks", USAGE)
+            raise CliError(f"{file}: {field} must be a string in quotation marks", USAGE)
     return dict(found)
 
 
@@ -162,7 +162,7 @@ _OPTIONS = {
         "--api-key",
         envvar="SOMA_API_KEY",
         metavar="KEY",
-        help="API key. Setting SOMA_API_KEY is preferable.",
+        help="API key. Preferably, set SOMA_API_KEY instead.",
     ),
     "tenant": click.option(
         "--tenant", envvar="SOMA_TENANT", metavar="SLUG", help="Tenant to act for. Requires an operator's key."
@@ -171,7 +171,7 @@ _OPTIONS = {
         "--data-dir",
         envvar="SOMA_DATA_DIR",
         type=click.Path(file_okay=False, path_type=Path),
-        help="Local data folder.",
+        help="The local data folder.",
     ),
     "profile": click.option(
         "--profile",

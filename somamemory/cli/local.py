@@ -85,7 +85,7 @@ def management_command(name: str) -> click.Command | None:
 @click.option("--port", envvar="SOMA_PORT", type=click.IntRange(1, 65535), help="Port to listen on. Default: 9595.")
 @click.option("--data-dir", type=click.Path(file_okay=False), help="Folder for all data (SOMA_DATA_DIR).")
 def serve(host: str | None, port: int | None, data_dir: str | None) -> int:
-    """Start a server, even in an empty folder, and run it until Ctrl-C."""
+    """Start a server and run it until Ctrl-C. The data folder may be empty."""
     for name, value in (("SOMA_HOST", host), ("SOMA_PORT", port), ("SOMA_DATA_DIR", data_dir)):
         if value is not None:
             os.environ[name] = str(value)

@@ -50,7 +50,7 @@ HITS: list[Column] = [("score", "score"), *COLUMNS[:2], COLUMNS[3]]
 def scoped(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options `--user`, `--agent` and `--session` to a command."""
     for name in reversed(("user", "agent", "session")):
-        text = f"Id of the {name} to which the data belongs."
+        text = f"Id of the {name} to {'whom' if name == 'user' else 'which'} the data belongs."
         command = click.option(f"--{name}", f"{name}_id", metavar="ID", help=text)(command)
     return command
 
@@ -96,18 +96,20 @@ with_kind = click.option(
     "  cat note.txt | somamemory store -"
 )
 @click.argument("text", required=False)
-@click.option("--payload", callback=json_object, metavar="JSON", help="A JSON object instead of text.")
-@click.option("--key", help="Name of the memory. Replaces an existing memory with this name.")
-@click.option("--coord", help="Coordinate, such as 1,2,3. Replaces an existing memory there.")
+@click.option("--payload", callback=json_object, metavar="JSON", help="A JSON object to store instead of a text.")
+@click.option("--key", help="Key of the memory. An existing memory with this key is replaced.")
+@click.option("--coord", help="Coordinate, such as 1,2,3. An existing memory at this coordinate is replaced.")
 @click.option("--namespace", help="Namespace. Default: 'default'.")
 @click.option("--type", "memory_type", type=click.Choice(["episodic", "semantic"]))
 @click.option("--importance", type=click.FloatRange(min=0))
 @click.option("--metadata", callback=json_object, metavar="JSON")
-@click.option("--ttl", "ttl_seconds", type=click.IntRange(min=1), metavar="SECONDS", help="Lifetime of the memory.")
+@click.option(
+    "--ttl", "ttl_seconds", type=click.IntRange(min=1), metavar="SECONDS", help="Time until the memory expires."
+)
 @scoped
 @targeted
 def store(target: Target, text: str | None, payload: dict[str, Any] | None, **fields: Any) -> None:
-    """Store a memory: TEXT, or - for standard input."""
+    """Store TEXT as a memory. If TEXT is -, read the text from standard input."""
     if (text is None) == (payload is None):
         raise CliError("TEXT: give either TEXT or --payload", USAGE, field="text")
     if payload is None:
@@ -138,7 +140,7 @@ def get(target: Target, name: str, kind: str | None, namespace: str | None, as_o
 @click.argument("name")
 @with_kind
 @click.option("--namespace", help="Namespace of the key or coordinate.")
-@click.option("--purge", is_flag=True, help="Delete it permanently, with its history.")
+@click.option("--purge", is_flag=True, help="Delete the memory permanently, with its history.")
 @targeted
 def delete(target: Target, name: str, kind: str | None, namespace: str | None, purge: bool) -> None:
     """Delete a memory by its key, coordinate or id."""
@@ -151,7 +153,7 @@ def delete(target: Target, name: str, kind: str | None, namespace: str | None, p
 
 @click.command(name="list", epilog="\b\nExample:\n  somamemory list --user ada --limit 20")
 @click.option("--namespace", help="Namespace. Default: 'default'.")
-@click.option("--key-prefix", metavar="KEY", help="Only this key and the keys below it.")
+@click.option("--key-prefix", metavar="KEY", help="List only this key and the keys below it.")
 @click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True)
 @paged
 @scoped
@@ -207,7 +209,9 @@ def context(target: Target, **fields: Any) -> None:
 def warn_if_degraded(result: Row) -> None:
     if result.get("degraded"):
         parts = ", ".join(result["degraded"])
-        click.secho(f"Incomplete, because parts of the search are degraded: {parts}.", fg="yellow", err=True)
+        click.secho(
+            f"The results are incomplete, because parts of the search are degraded: {parts}.", fg="yellow", err=True
+        )
 
 
 COMMANDS = (store, get, list_, delete, search, context)

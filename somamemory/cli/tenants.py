@@ -108,20 +108,20 @@ def list_keys(target: Target, slug: str, **fields: Any) -> None:
 
 @keys.command(name="create")
 @click.argument("slug", default=DEFAULT)
-@click.option("--name", help="A description of the key.")
+@click.option("--name", help="Description of the key.")
 @click.option("--scope", "scopes", multiple=True, type=SCOPES, default=("read", "write", "delete"), show_default=True)
 @click.option(
     "--namespace",
     "namespaces",
     multiple=True,
     metavar="NAMESPACE",
-    help="Namespace that the key can access; repeatable.",
+    help="Namespace that the key can access. May be repeated.",
 )
 @click.option("--user", "user_id", metavar="ID", help="Limit the key to this user's data.")
 @click.option("--expires-at", metavar="TIME", help="When the key expires, such as 2027-01-31T00:00:00Z.")
 @targeted
 def create_key(target: Target, slug: str, **options: Any) -> None:
-    """Create an API key, and print its secret."""
+    """Create an API key and print its secret."""
     given = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
     issued = target.call("keys.create", slug=slug, **{name: value for name, value in given.items() if value})
     _show_secret(target, issued)

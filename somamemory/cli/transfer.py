@@ -39,10 +39,10 @@ PAGE = 100
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.option("--source", help="Format of the export. Default: detected automatically.")
 @click.option("--memories", is_flag=True, help="PATH contains one memory per line, as written by 'export --memories'.")
-@click.option("--dry-run", is_flag=True, help="Only report what would be imported.")
+@click.option("--dry-run", is_flag=True, help="Report what would be imported, and store nothing.")
 @targeted
 def import_(target: Target, path: Path, source: str | None, memories: bool, dry_run: bool) -> int:
-    """Import conversations (ChatGPT, Claude, SomaMemory, Markdown, text) or memories from a file or a folder."""
+    """Import conversations (ChatGPT, Claude, SomaMemory, Markdown, text) or memories from a file or folder."""
     if memories:
         return _import_memories(target, path, dry_run)
     failed = 0

@@ -230,7 +230,7 @@ def test_the_command_prints_remedies_and_has_an_exit_code(bare: Soma, monkeypatc
     done = bare("doctor")
 
     assert done.code == 1
-    assert done.out.splitlines()[:2] == ["warning  open files: the limit of open files and connections is 100",
+    assert done.out.splitlines()[:2] == ["warning  open files: the limit on open files and connections is 100",
                                          "         → run 'ulimit -n 1024' first"]  # fmt: skip
 
 

@@ -101,7 +101,11 @@ def schema() -> Iterator[Finding]:
     loader = MigrationLoader(connection)
     unknown = [f"{app}.{name}" for app, name in loader.applied_migrations if (app, name) not in loader.disk_migrations]
     if missing:
-        yield error("schema", f"{len(missing)} migrations are missing", "run 'somamemory init', then start the server")
+        yield error(
+            "schema",
+            f"the database lacks {len(missing)} migration{'s' if len(missing) > 1 else ''}",
+            "run 'somamemory init', then start the server",
+        )
     if unknown:
         yield error("schema", f"the database is newer than this program ({unknown[0]})", "install the newer version")
     if not missing and not unknown:
@@ -205,7 +209,11 @@ def _broker(redis: Any) -> Finding:
     """Check that Redis cannot evict the queue, and that a worker is listening."""
     policy = redis.config_get("maxmemory-policy").get("maxmemory-policy")
     if policy != "noeviction":
-        return error("broker", f"Redis evicts entries ({policy})", "set maxmemory-policy noeviction in its redis.conf")
+        return error(
+            "broker",
+            f"Redis may evict entries (maxmemory-policy {policy})",
+            "set maxmemory-policy noeviction in its redis.conf",
+        )
     if not any(str(client.get("cmd", "")).startswith("brpop") for client in redis.client_list()):
         return warning("broker", "no worker is listening for jobs", "start one: python -m celery -A somamemory worker")
     return ok("broker", "responds, and a worker is listening for jobs")

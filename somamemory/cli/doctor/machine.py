@@ -56,7 +56,7 @@ def sqlite(version: str, options: list[str]) -> Finding:
     if tuple(map(int, version.split("."))) < SQLITE:
         return error("sqlite", f"SQLite {version} is too old", "use a Python with SQLite 3.35 or newer")
     if "ENABLE_FTS5" not in options:
-        return error("sqlite", "SQLite has no full-text search (FTS5)", "use a Python whose SQLite has FTS5")
+        return error("sqlite", "SQLite has no full-text search (FTS5)", "use a Python whose SQLite includes FTS5")
     return ok("sqlite", f"SQLite {version} with FTS5")
 
 
@@ -66,7 +66,7 @@ def sqlite_options() -> list[str]:
 
 
 def disk(folder: Path, free: int) -> Finding:
-    detail = f"{free / MIB:,.0f} MiB are free below {folder}"
+    detail = f"{free / MIB:,.0f} MiB are free on the disk that contains {folder}"
     if free < LEAST_FREE:
         return error("disk", detail, "delete old backups, or enlarge the disk; writes fail when it is full")
     if free < LITTLE_FREE:
@@ -132,7 +132,7 @@ def clock(now: datetime, newest: datetime | None) -> Finding:
 def open_files(limit: int) -> Finding:
     if 0 <= limit < LEAST_FILES:
         return warning(
-            "open files", f"the limit of open files and connections is {limit}", f"run 'ulimit -n {LEAST_FILES}' first"
+            "open files", f"the limit on open files and connections is {limit}", f"run 'ulimit -n {LEAST_FILES}' first"
         )
     return ok("open files", f"limit {limit}")
 
