@@ -82,7 +82,7 @@ def verify(request: HttpRequest, tenant: Tenant) -> None:
     if not problems:
         messages.success(request, _intact(report, tenant))
         return
-    more = f" There are {len(problems) - MAX_PROBLEMS} more." if len(problems) > MAX_PROBLEMS else ""
+    more = f" Further problems: {len(problems) - MAX_PROBLEMS}." if len(problems) > MAX_PROBLEMS else ""
     details = "; ".join(f"{problem.kind}: {problem.detail}" for problem in problems[:MAX_PROBLEMS])
     messages.error(request, f"The log of {tenant.slug} has been changed outside the service. {details}.{more}")
 

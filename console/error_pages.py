@@ -17,8 +17,7 @@ def bad_request(request: HttpRequest, exception: Exception | None = None) -> Htt
 
 def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     text = (
-        "Your account does not have the permission that this page requires. "
-        "A superuser can grant it on your user's page."
+        "Your account does not have the permission that this page requires. A superuser can grant it on your user page."
     )
     return _page(request, 403, "You do not have access to this page", text)
 

@@ -102,7 +102,7 @@ def _index_reason(memory: Memory, row: VectorEmbedding | None, state: str) -> st
     if memory.index_state == "ready":
         return "Searches find it by meaning and by its words."
     if row is not None and row.attempts:
-        return "Searches find it by its words only, because the index could not be updated."
+        return "Searches find it only by its words, because the index could not be updated."
     return "It is waiting to be indexed, usually for less than a second. Until then, searches find it by its words."
 
 

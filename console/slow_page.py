@@ -19,7 +19,7 @@ REASONS = {
     "words": "Most of the time went into ranking by words. Queries with many common words match many memories.",
     "candidates": "Most of the time went into the search by meaning, and into checking the candidates in the database. "
     "Filters that few memories match, and a slow embedding provider or index, make this slower.",
-    "neighbours": "Most of the time went into comparing the memories next to the best hits.",
+    "neighbours": "Most of the time went into comparing the memories that are adjacent to the best hits.",
     "expansion": "Most of the time went into following links (expand). Fewer hops make this faster.",
     "ranking": "Most of the time went into ranking the candidates. A smaller top_k or offset makes this faster.",
     "page": "Most of the time went into reading the payloads of the hits. A smaller top_k makes this faster.",

@@ -101,7 +101,7 @@ def create_key(user: SimulatedUser) -> None:
     user.choose("#dialog [name=tenant]", "default")
     user.type("#dialog [name=user_id]", "ada")
     user.click("Create the key")
-    user.read("Copy it now")
+    user.read("Copy the key now")
 
 
 def see_prompt(user: SimulatedUser) -> None:

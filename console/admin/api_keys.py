@@ -54,7 +54,7 @@ class NewKeyForm(BaseDialogForm):  # type: ignore[misc]
         max_length=MAX_ID_LENGTH,
         required=False,
         widget=UnfoldAdminTextInputWidget,
-        help_text="Limits the key to this user's data. Leave blank to allow all users' data.",
+        help_text="Limits the key to this user's data. Leave blank to allow access to all users' data.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -134,7 +134,7 @@ class KeyAdmin(ScopeColumns, Searched):
     @dialog(
         "New key",
         "New key",
-        "The secret is shown only once, here, and is not stored.",
+        "The secret is shown only once and is not stored.",
         icon="add",
         permission="issue",
         button="Create the key",
@@ -165,7 +165,7 @@ class KeyAdmin(ScopeColumns, Searched):
     @dialog(
         "Rotate",
         "Rotate this key?",
-        "A new key with the same permissions is created. This one keeps working for 24 hours.",
+        "A new key with the same permissions is created. The old key keeps working for 24 hours.",
         icon="autorenew",
         permission="end",
     )

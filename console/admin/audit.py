@@ -137,11 +137,11 @@ class AuditAdmin(Searched):
     def who(self, row: AuditEvent) -> str:
         return row.actor
 
-    @display(description="hash before", empty_value="none (did not exist, or has no hash)")
+    @display(description="hash before", empty_value="none (the object did not exist or has no hash)")
     def before(self, row: AuditEvent) -> str | None:
         return _hash(row.before_hash)
 
-    @display(description="hash after", empty_value="none (does not exist, or has no hash)")
+    @display(description="hash after", empty_value="none (the object does not exist or has no hash)")
     def after(self, row: AuditEvent) -> str | None:
         return _hash(row.after_hash)
 

@@ -136,7 +136,7 @@ class ConversationAdmin(OfTenant):
     @dialog(
         "Archive",
         "Archive this conversation?",
-        "Its messages are kept; searches include them on request.",
+        "Its messages are kept, and searches can include them on request.",
         icon="archive",
         permission="archive",
     )
@@ -149,9 +149,9 @@ class ConversationAdmin(OfTenant):
     @dialog(
         "Delete",
         "Delete this conversation?",
-        f"Its messages, summaries and facts are deleted as well. You can restore it for {settings.RETENTION_DAYS} days."
+        f"This also deletes its messages, summaries and facts. You can restore it for {settings.RETENTION_DAYS} days."
         if settings.RETENTION_DAYS
-        else "Its messages, summaries and facts are deleted as well. This cannot be undone.",
+        else "This also deletes its messages, summaries and facts, and cannot be undone.",
         icon="delete",
         permission="remove",
         variant=ActionVariant.DANGER,

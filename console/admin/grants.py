@@ -71,7 +71,7 @@ class GrantAdmin(ScopeColumns, Listed):
     @dialog(
         "Disconnect",
         "Disconnect this app?",
-        "Its access ends within five seconds. To use it again, you have to connect it again.",
+        "The app loses access within five seconds. To use it again, you have to reconnect it.",
         icon="link_off",
         permission="end",
         variant=ActionVariant.DANGER,

@@ -123,7 +123,7 @@ class JobAdmin(Listed):
     @dialog(
         "Rebuild embeddings",
         "Rebuild all embeddings?",
-        "All memories are embedded again. Searches keep using the old vectors. This takes time and may cost money.",
+        "All memories are embedded again. Meanwhile, searches use the old vectors. This takes time and may cost money.",
         icon="refresh",
         permission="start",
         button="Rebuild",
@@ -139,7 +139,7 @@ class JobAdmin(Listed):
         return self.back(request, page)
 
     @dialog(
-        "Give up",
+        "Cancel rebuild",
         "Cancel this rebuild?",
         "The new vectors are removed. Searches keep using the old vectors.",
         icon="cancel",

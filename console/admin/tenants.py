@@ -69,7 +69,7 @@ class PolicyForm(BaseDialogForm):  # type: ignore[misc]
         max_value=1,
         widget=UnfoldAdminDecimalFieldWidget,
         help_text="Minimum confidence, from 0 to 1, for labelling conversations automatically. "
-        "Leave blank to turn this off.",
+        "Leave blank to turn automatic labelling off.",
     )
     extract_facts = forms.BooleanField(
         required=False,
@@ -81,7 +81,7 @@ class PolicyForm(BaseDialogForm):  # type: ignore[misc]
         min_value=0,
         max_value=services.MAX_HISTORY_DAYS,
         widget=UnfoldAdminIntegerFieldWidget,
-        help_text="Days to keep earlier versions of memories. Leave blank for the installation's default.",
+        help_text="Number of days to keep earlier versions of memories. Leave blank for the installation's default.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -194,7 +194,7 @@ class TenantAdmin(Searched):
     @dialog(
         "Resume",
         "Resume this tenant?",
-        "Its API keys work again, except keys that have expired.",
+        "Its API keys work again, except those that have expired.",
         icon="play_circle",
         permission="resume",
         button="Resume",

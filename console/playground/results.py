@@ -26,7 +26,7 @@ from tenants.caller import Caller
 MAX_LEFT_OUT = 50
 _REASONS = {
     rules.BUDGET: "does not fit: other items are worth more per token",
-    rules.DUPLICATE: "says the same as another item",
+    rules.DUPLICATE: "has the same content as another item",
     rules.EXCLUDED: "is excluded by the options",
 }
 

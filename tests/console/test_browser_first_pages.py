@@ -148,7 +148,7 @@ def test_an_empty_installation_leads_to_three_things_to_try(empty: Browser) -> N
     assert is_accessible(empty)
     drain()
 
-    follow(empty, "Ask the memory a question", "!!document.querySelector('.play-hits')")
+    follow(empty, "Ask a question", "!!document.querySelector('.play-hits')")
     hits = empty.run("return document.querySelector('.play-hits li').textContent")
     assert "Ada is allergic to shellfish." in hits
     assert "relevance" in hits

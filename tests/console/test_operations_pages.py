@@ -250,7 +250,7 @@ def test_a_slow_search_is_explained_without_its_text(superuser: Client, api: Api
 
     text = page_content(superuser, page("slow_searches"))
 
-    assert "hybrid search of acme in default" in text
+    assert "hybrid search by acme in default" in text
     assert "2 words" in text
     assert "with filters, top_k 7" in text
     assert "Most of the time went into" in text

@@ -93,13 +93,13 @@ function begin() {
 
     function describe() {
         at("nothing").hidden = mode() === "places" ? state.places.cells.length || prefix : state.grid.total || state.grid.low.length;
-        const many = (number, word) => `${number.toLocaleString("en")} ${word}`;
+        const many = (number, one, several) => `${number.toLocaleString("en")} ${number === 1 ? one : several}`;
         if (mode() === "places") {
             const all = state.places.cells.reduce((sum, cell) => sum + cell.count, 0);
-            status.textContent = `${many(all, "memories")} at ${state.places.next_cursor || page ? "these " : ""}${state.places.cells.length} places`;
+            status.textContent = `${many(all, "memory", "memories")} at ${many(state.places.cells.length, "prefix", "prefixes")}${state.places.next_cursor || page ? " on this page" : ""}`;
         } else {
-            const missing = state.grid.elsewhere ? `; ${many(state.grid.elsewhere, "have no value on these axes")}` : "";
-            status.textContent = many(state.grid.total, "memories here") + (state.grid.memories ? "" : ` in ${many(state.grid.cells.length, "cells")}`) + missing;
+            const missing = state.grid.elsewhere ? `; ${many(state.grid.elsewhere, "has no value on these axes", "have no value on these axes")}` : "";
+            status.textContent = many(state.grid.total, "memory here", "memories here") + (state.grid.memories ? "" : ` in ${many(state.grid.cells.length, "cell", "cells")}`) + missing;
             root.dataset.total = state.grid.total;
         }
         trail.replaceChildren();
@@ -108,7 +108,7 @@ function begin() {
         const numbers = prefix ? prefix.split(",") : [];
         numbers.forEach((number, n) => { trail.append(" / "); crumb(number, numbers.slice(0, n + 1).join(",")); });
         const next = state.places.next_cursor;
-        if (next) status.append(" ", element("button", { type: "button", className: "explorer-link", textContent: "next places →", onclick: () => { page = next; load(); } }));
+        if (next) status.append(" ", element("button", { type: "button", className: "explorer-link", textContent: "next prefixes →", onclick: () => { page = next; load(); } }));
     }
 
     function crumb(text, to) {
@@ -310,7 +310,7 @@ function begin() {
         if (!hit) return;
         tip.textContent = hit.stack?.length > 1 ? `${hit.stack.length} memories at this point; click to list them` : hit.memory
             ? `${hit.memory.coord}\n${hit.memory.text}`
-            : `${hit.cell.coord ? hit.cell.coord + "\n" : ""}${hit.cell.count.toLocaleString("en")} memories\nimportance: mean ${hit.cell.importance.toFixed(1)}, maximum ${hit.cell.max_importance.toFixed(1)}`;
+            : `${hit.cell.coord ? hit.cell.coord + "\n" : ""}${hit.cell.count.toLocaleString("en")} ${hit.cell.count === 1 ? "memory" : "memories"}\nimportance: mean ${hit.cell.importance.toFixed(1)}, maximum ${hit.cell.max_importance.toFixed(1)}`;
         tip.style.left = `${Math.max(0, Math.min(event.offsetX + 14, width() - tip.offsetWidth))}px`;
         const below = event.offsetY + 14, above = event.offsetY - 8 - tip.offsetHeight;
         tip.style.top = `${below + tip.offsetHeight <= height() ? below : Math.max(0, above)}px`;

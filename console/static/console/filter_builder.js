@@ -2,7 +2,7 @@
 // are read from it and written to it. Filters that rows cannot show (OR, NOT) are edited as JSON.
 import { element } from "./explorer_network.js";
 
-const OPERATORS = { eq: "=", ne: "≠", gt: ">", gte: "≥", lt: "<", lte: "≤", in: "one of", nin: "none of", contains: "contains", icontains: "contains (any case)", exists: "exists" };
+const OPERATORS = { eq: "=", ne: "≠", gt: ">", gte: "≥", lt: "<", lte: "≤", in: "one of", nin: "none of", contains: "contains", icontains: "contains (ignoring case)", exists: "exists" };
 const COMBINERS = ["AND", "OR", "NOT"];
 
 for (const area of document.querySelectorAll("textarea[data-filters]")) build(area);
