@@ -232,6 +232,17 @@ def test_a_port_in_use_is_one_line_that_names_the_setting(tmp_path) -> None:
     assert "SOMA_PORT" in output
 
 
+@pytest.mark.parametrize("command", ["serve", "bootstrap"])
+def test_a_database_that_cannot_be_read_is_one_line(tmp_path, command: str) -> None:
+    (tmp_path / "somamemory.sqlite3").write_bytes(b"damaged" * 1_000)
+
+    code, output = run(tmp_path, ["manage.py", command], SOMA_PORT=str(free_port()))
+
+    assert code == 1
+    assert output.splitlines()[-1] == "CommandError: the database reports: file is not a database"
+    assert "Traceback" not in output
+
+
 def test_a_bootstrap_key_that_is_too_short_is_refused_at_every_start(tmp_path) -> None:
     template.copy_sqlite(tmp_path / "somamemory.sqlite3")
     assert run(tmp_path, ["manage.py", "bootstrap"])[0] == 0

@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from somamemory.db import migration_stages
+from tenants.management.command_line import errors_as_one_line
 
 
 class Command(BaseCommand):
@@ -14,7 +15,9 @@ class Command(BaseCommand):
     requires_migrations_checks = False
 
     def handle(self, *args: Any, **options: Any) -> None:
-        for name in (applied := migration_stages.contract()):
+        with errors_as_one_line():
+            applied = migration_stages.contract()
+        for name in applied:
             self.stdout.write(f"applied {name}")
         if not applied:
             self.stdout.write("Nothing to do: all migrations are applied.")

@@ -11,12 +11,13 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand
 from django.db import connection
 
 from somamemory import checks, server_address
 from somamemory.db import migration_stages
 from somamemory.errors import ConfigurationError
+from tenants.management.command_line import errors_as_one_line
 
 
 class Command(BaseCommand):
@@ -28,14 +29,12 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []  # our own checks print each error on one line
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
+        with errors_as_one_line():
             checks.refuse_impossible_settings()
             _refuse_a_used_port()
             if connection.vendor == "sqlite":
                 migration_stages.contract()  # no other server can run the previous version
             call_command("bootstrap")
-        except ConfigurationError as error:
-            raise CommandError(str(error)) from None
         config = Path(settings.BASE_DIR) / "deploy" / "gunicorn.conf.py"
         os.environ.setdefault("DJANGO_SETTINGS_MODULE", "somamemory.settings")
         os.environ["SOMA_DATA_DIR"] = str(settings.DATA_DIR)  # a relative path would change meaning

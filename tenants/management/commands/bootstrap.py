@@ -6,12 +6,12 @@ import sys
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandParser
 
 from somamemory import files
 from somamemory.db import migration_stages
-from somamemory.errors import ConfigurationError
 from tenants import bootstrap
+from tenants.management.command_line import errors_as_one_line
 
 
 class Command(BaseCommand):
@@ -27,14 +27,12 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, check: bool, **options: Any) -> None:
-        if check:
-            sys.exit(1 if migration_stages.missing() else 0)
-        self.stdout.write("Preparing the database …")
-        try:
+        with errors_as_one_line():
+            if check:
+                sys.exit(1 if migration_stages.missing() else 0)
+            self.stdout.write("Preparing the database …")
             with migration_stages.one_process_at_a_time():
                 self._prepare()
-        except ConfigurationError as error:
-            raise CommandError(str(error)) from None
 
     def _prepare(self) -> None:
         migration_stages.expand()
