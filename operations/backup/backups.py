@@ -60,7 +60,7 @@ def include(name: str, copier: FileCopier) -> None:
 def create(to: Path, progress: Progress = silent, connection: Any = default) -> Path:
     """Create a backup in a new folder in `to`, and return that folder.
 
-    An interrupted backup has a different name and is removed by the next one. Raises Conflict while another backup is
+    A failed backup is removed. So is an interrupted one, by the next backup. Raises Conflict while another backup is
     being created.
     """
     to.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -170,8 +170,12 @@ def _create(to: Path, progress: Progress, connection: Any) -> Path:
     earlier = max(filter(_is_backup, to.iterdir()), default=None)
     partial = folder.with_name(folder.name + ".partial")
     partial.mkdir(mode=0o700)
-    _write_content(partial, earlier, now, progress, connection)
-    files.sync(partial)
+    try:
+        _write_content(partial, earlier, now, progress, connection)
+        files.sync(partial)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)  # it may have filled the disk that the database needs
+        raise
     failpoints.reach("backup.synced")
     partial.rename(folder)
     failpoints.reach("backup.renamed")

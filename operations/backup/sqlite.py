@@ -29,7 +29,11 @@ class SQLite:
 
     def dump(self, connection: BaseDatabaseWrapper, file: Path, progress: Progress) -> Tables:
         copy = file.with_suffix("")
-        with closing(sqlite3.connect(_path(connection))) as source, closing(sqlite3.connect(copy)) as target:
+        with (
+            connection.wrap_database_errors,
+            closing(sqlite3.connect(_path(connection))) as source,
+            closing(sqlite3.connect(copy)) as target,
+        ):
             # Use one snapshot for all steps. Otherwise, each write by another process would restart the copy.
             source.execute("BEGIN")
             source.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
@@ -61,7 +65,7 @@ class SQLite:
         with tempfile.TemporaryDirectory(dir=file.parent) as folder:
             copy = Path(folder) / "database.sqlite3"
             _unpack(file, copy, progress)
-            with closing(sqlite3.connect(copy)) as opened:
+            with connection.wrap_database_errors, closing(sqlite3.connect(copy)) as opened:
                 if (found := opened.execute("PRAGMA integrity_check").fetchone()[0]) != "ok":
                     raise InvalidInput(
                         "folder", f"contains a damaged SQLite database ({found[:200]}); use another backup"
@@ -69,7 +73,7 @@ class SQLite:
                 return _tables(opened, progress)
 
     def tables(self, connection: BaseDatabaseWrapper, progress: Progress) -> Tables:
-        with closing(sqlite3.connect(_path(connection))) as opened:
+        with connection.wrap_database_errors, closing(sqlite3.connect(_path(connection))) as opened:
             return _tables(opened, progress)
 
 

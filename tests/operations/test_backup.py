@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import shutil
@@ -326,6 +327,27 @@ def test_the_remains_of_an_interrupted_backup_are_removed(filled: Caller, tmp_pa
     backups.create(tmp_path)
 
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_failed_backup_leaves_no_files_on_the_disk(filled: Caller, tmp_path: Path) -> None:
+    """The next backup would remove them, but until then, they could fill the disk that the database needs."""
+
+    def full(phase: str, share: float) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        backups.create(tmp_path, full)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_sqlite_is_reported_in_one_line(filled: Caller, tmp_path: Path, monkeypatch: Any) -> None:
+    if connection.vendor != "sqlite":
+        pytest.skip("it is about SQLite")
+    monkeypatch.setattr("operations.backup.sqlite.SQLite.file_name", "missing/database.sqlite3.gz")
+
+    with pytest.raises(CommandError, match="the database reports: unable to open database file"):
+        call_command("backup", to=tmp_path)
 
 
 def test_a_second_backup_at_the_same_time_is_rejected(filled: Caller, tmp_path: Path) -> None:
