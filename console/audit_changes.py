@@ -7,6 +7,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.http import HttpRequest
+from django.template.defaultfilters import pluralize
 
 from console import memory_page, staff
 from memories import audit_state, coordinates, lookup
@@ -95,9 +96,9 @@ def _visible(request: HttpRequest, report: Report, tenant: Tenant) -> list[Probl
 
 
 def _intact(report: Report, tenant: Tenant) -> str:
-    verified = (
-        f"The log of {tenant.slug} is intact: {report.events:,} events in {report.blocks:,} blocks were verified."
-    )
+    events = f"{report.events:,} event{pluralize(report.events)}"
+    blocks = f"{report.blocks:,} block{pluralize(report.blocks)}"
+    verified = f"The log of {tenant.slug} is intact: verified {events} in {blocks}."
     if not report.unsealed:
         return verified
-    return f"{verified} The last {report.unsealed:,} events are not sealed yet and could not be verified."
+    return f"{verified} Not yet sealed, and therefore not verified: the last {report.unsealed:,}."

@@ -109,7 +109,7 @@ class AuditAdmin(Searched):
     @dialog(
         "Verify",
         "Verify an audit log?",
-        "Recomputes the hashes of all events and compares them with the sealed chain.",
+        "This recomputes the hashes of all events and compares them with the sealed chain.",
         icon="verified",
         permission="verify",
         form=VerifyForm,

@@ -144,7 +144,7 @@ def test_an_intact_log_is_reported(superuser: Client, api: Api) -> None:
     api.store("1")
     sealing.seal()
 
-    assert re.search(r"The log of acme is intact: \d+ events in 1 blocks were verified", verify(superuser))
+    assert re.search(r"The log of acme is intact: verified \d+ events in 1 block\.", verify(superuser))
 
 
 def test_a_changed_log_is_reported(superuser: Client, api: Api) -> None:

@@ -150,7 +150,7 @@ def index_findings() -> Iterator[Finding]:
         generations.check_settings()
         index.try_out(generations.active())
     except ConfigurationError as problem:
-        yield error("index", str(problem), "change the setting, or embed again: somamemory reembed")
+        yield error("index", str(problem), "change the setting, or embed all memories again: somamemory reembed")
     except SomaError as problem:
         yield error("index", problem.detail, "start the vector index; keyword search works without it")
     else:
@@ -252,7 +252,8 @@ def proxies(host: str, allowed_hosts: list[str], trusted: list[str]) -> Iterator
     """Check which proxies are trusted by a server that other machines can reach."""
     if any(network in EVERYWHERE or ip_network(network).num_addresses > 1 << 24 for network in trusted):
         yield error(
-            "proxies", f"SOMA_TRUSTED_PROXIES={','.join(trusted)} includes clients, which can then forge their address",
+            "proxies",
+            f"SOMA_TRUSTED_PROXIES={','.join(trusted)} includes clients, which can then forge their addresses",
             "list only the addresses of the reverse proxies",
         )  # fmt: skip
     if "*" in allowed_hosts:
@@ -261,7 +262,8 @@ def proxies(host: str, allowed_hosts: list[str], trusted: list[str]) -> Iterator
         yield ok("proxies", "only this machine can connect")
     elif not trusted:
         yield warning(
-            "proxies", f"{host} can be reached without a reverse proxy, or SOMA_TRUSTED_PROXIES does not contain it",
+            "proxies",
+            f"{host} can be reached without a reverse proxy, or SOMA_TRUSTED_PROXIES does not contain the proxy",
             "use a proxy with TLS (deploy/), and set SOMA_TRUSTED_PROXIES to its address",
         )  # fmt: skip
     else:
