@@ -94,15 +94,13 @@ def file_system(folder: Path, mounts: str) -> Finding:
 def permissions(folder: Path, user: int) -> Iterator[Finding]:
     """Check that only this user can access the files of the data folder."""
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-        yield error("permissions", f"{folder} is not writable", f"run 'chown -R $(id -un) {folder}' as root")
+        yield error("permissions", f"{folder} is not writable", f"run 'chown -R {user} {folder}' as root")
         return
     files = [entry for entry in os.scandir(folder) if entry.is_file(follow_symlinks=False)]
     foreign = [entry.name for entry in files if entry.stat().st_uid != user]
     open_files = [entry.name for entry in files if entry.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)]
     if foreign:
-        yield error(
-            "permissions", f"other users own {', '.join(foreign)}", f"run 'chown -R $(id -un) {folder}' as root"
-        )
+        yield error("permissions", f"other users own {', '.join(foreign)}", f"run 'chown -R {user} {folder}' as root")
     if open_files:
         yield error(
             "permissions", f"other users can read {', '.join(open_files)}", f"run 'chmod 600 {folder}/{open_files[0]}'"
