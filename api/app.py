@@ -81,7 +81,7 @@ class Api(NinjaAPI):
 api = Api(
     title="SomaMemory",
     version=somamemory.__version__,
-    description="Memories at coordinates, for AI agents.",
+    description="A memory service for AI agents. Every memory is a JSON object at a coordinate.",
     parser=StrictParser(),
     auth=KeyAuth(),
     urls_namespace="api",
