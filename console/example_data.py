@@ -36,9 +36,9 @@ MEMORIES = (
     ((1, 4), "Ada's sister Grace lives in Alfama.", 4.0),
     ((2, 1), "The invoice for October was paid on the 5th.", 2.0),
     ((2, 2), "The release of version 2 is planned for December.", 7.0),
-    ((2, 3), "Version 2 needs a migration of the database.", 8.0),
+    ((2, 3), "Version 2 needs a database migration.", 8.0),
     ((3, 1), "The train to Porto leaves at 9:30 from Oriente.", 5.0),
-    ((3, 2), "The museum of tiles is closed on Mondays.", 3.0),
+    ((3, 2), "The tile museum is closed on Mondays.", 3.0),
     ((3, 3), "A tasca near the castle serves grilled sardines.", 4.0),
 )
 LINKS = (((1, 3), (1, 4), "near"), ((2, 2), (2, 3), "requires"), ((3, 3), (1, 1), "check"))
