@@ -1,11 +1,12 @@
 """Structured logs: one JSON object per line, without secrets or payloads.
 
-Exceptions are logged by type and location, without their messages, because database error messages contain the data to
-be stored.
+Exceptions are logged by type, code and location, without their messages, because database error messages contain the
+data to be stored.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import traceback
 from datetime import UTC, datetime
@@ -38,18 +39,27 @@ class JsonFormatter(logging.Formatter):
 
 
 def reason(error: Exception) -> str:
-    """Return the reason for a retry: the message of our own errors, but only the type of other errors."""
-    return str(error) if isinstance(error, SomaError | ConfigurationError) else type(error).__name__
+    """Return the reason for a retry: the message of our own errors, but only the type and the code of other errors."""
+    if isinstance(error, SomaError | ConfigurationError):
+        return str(error)
+    code = _code(error) or _code(error.__cause__)  # Django's database errors have no code, but their causes do
+    return f"{type(error).__name__} {code}".rstrip()
+
+
+def _code(error: BaseException | None) -> str:
+    """Return the code of an error from SQLite (such as SQLITE_FULL), PostgreSQL (53100) or the system (ENOSPC)."""
+    name = getattr(error, "sqlite_errorname", None) or getattr(error, "sqlstate", None)
+    return name or errno.errorcode.get(getattr(error, "errno", None) or 0, "")
 
 
 def _described(error: BaseException) -> list[str]:
-    """Return the types of an exception and its causes, each with its stack locations, innermost last."""
+    """Return the types and codes of an exception and its causes, each with its stack locations, innermost last."""
     lines: list[str] = []
     seen: set[int] = set()
     current: BaseException | None = error
     while current is not None and id(current) not in seen:
         seen.add(id(current))
-        lines.append(f"{type(current).__module__}.{type(current).__qualname__}")
+        lines.append(f"{type(current).__module__}.{type(current).__qualname__} {_code(current)}".rstrip())
         lines += [
             f"  {frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(current.__traceback__)
         ]

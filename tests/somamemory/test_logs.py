@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import configparser
+import errno
 import json
 import logging
 import re
+import sqlite3
+import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import settings
-from django.db import IntegrityError, connection
+from django.db import IntegrityError, OperationalError, connection
 from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +24,7 @@ from hypothesis import strategies as st
 from memories import services
 from somamemory.db import slow_queries
 from somamemory.errors import ConfigurationError
-from somamemory.telemetry.logs import JsonFormatter
+from somamemory.telemetry.logs import JsonFormatter, reason
 from somamemory.web import client_address
 from tests.conftest import Api
 
@@ -51,6 +55,31 @@ def test_a_request_is_one_line(api: Api, lines: Any) -> None:
         "tenant": "acme",
         "ip": "127.0.0.1",
     }
+
+
+def full_disk() -> OperationalError:
+    with tempfile.TemporaryDirectory() as folder, closing(sqlite3.connect(Path(folder) / "full")) as database:
+        database.execute("PRAGMA max_page_count = 1")
+        try:
+            database.execute("CREATE TABLE full (id INTEGER PRIMARY KEY, text TEXT)")
+        except sqlite3.OperationalError as cause:
+            error = OperationalError(PLANTED)
+            error.__cause__ = cause
+            return error
+    raise AssertionError("the database is not full")
+
+
+def test_the_log_says_that_the_disk_is_full(lines: Any) -> None:
+    """The code names the cause. The message might contain data."""
+    error = full_disk()
+
+    logging.getLogger("soma.errors").error("database unavailable", exc_info=error)
+
+    (line,) = lines()
+    assert "sqlite3.OperationalError SQLITE_FULL" in line["exception"]
+    assert reason(error) == "OperationalError SQLITE_FULL"
+    assert reason(OSError(errno.ENOSPC, PLANTED)) == "OSError ENOSPC"
+    assert reason(ValueError(PLANTED)) == "ValueError"
 
 
 def everything_goes_wrong(api: Api, operator: Api, monkeypatch: pytest.MonkeyPatch) -> None:
