@@ -70,6 +70,8 @@ class Recorder:
         (lambda client: client.request("GET", "stats"), "path: must start with /"),
         (lambda client: client.with_options(idempotency_key="a\r\nX: 1"), "idempotency_key: must be printable ASCII"),
         (lambda client: client.with_options(timeout=0), "timeout: must be a positive number of seconds"),
+        (lambda client: client.user(None), "user_id: must be text, not None"),
+        (lambda client: client.namespace(None), "namespace: must be text, not None"),
         (lambda client: client.tenant("ä"), "tenant: must be printable ASCII"),
     ],
 )

@@ -1,5 +1,6 @@
 import { Admin, Namespaces, Proposals } from "./admin.js";
 import { Context, Conversations } from "./conversations.js";
+import { InvalidArgument } from "./errors.js";
 import { Graph } from "./graph.js";
 import { Memories } from "./memories.js";
 import type { HealthOut } from "./schema.js";
@@ -36,22 +37,28 @@ export class Client {
 
   /** Return a client that is limited to the memories and conversations of one user. */
   user(user_id: string): Client {
-    return new Client(this.options, { ...this.scope, user_id });
+    return this.#limited("user_id", user_id);
   }
 
   /** Return a client that is limited to the memories and conversations of one agent. */
   agent(agent_id: string): Client {
-    return new Client(this.options, { ...this.scope, agent_id });
+    return this.#limited("agent_id", agent_id);
   }
 
   /** Return a client that is limited to the memories and conversations of one session. */
   session(session_id: string): Client {
-    return new Client(this.options, { ...this.scope, session_id });
+    return this.#limited("session_id", session_id);
   }
 
   /** Return a client that is limited to the memories in one namespace. */
   namespace(namespace: string): Client {
-    return new Client(this.options, { ...this.scope, namespace });
+    return this.#limited("namespace", namespace);
+  }
+
+  #limited(name: keyof Scope, value: string): Client {
+    // Without this check, a client for an undefined user would find the memories of all users.
+    if (typeof value !== "string") throw new InvalidArgument(name, `must be text, not ${value}`);
+    return new Client(this.options, { ...this.scope, [name]: value });
   }
 
   /** Return a client that acts for another tenant. Requires an operator's key. */

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { createRequire } from "node:module";
 import { test } from "node:test";
-import { Client, Forbidden, HistoryGone, InvalidInput, NotFound, PreconditionFailed, Unauthenticated } from "@somamemory/client";
+import { Client, Forbidden, HistoryGone, InvalidArgument, InvalidInput, NotFound, PreconditionFailed, Unauthenticated } from "@somamemory/client";
 
 const server = new Client();
 const client = server.namespace(`ts/${randomUUID()}`);
@@ -19,6 +19,10 @@ test("a user's client sees the memories of this user only", async () => {
   await eve.memories.store("Eve plays the cello.");
   assert.deepEqual(await bob.memories.list().all(), []);
   assert.equal((await eve.memories.list().all()).length, 1);
+});
+
+test("a client for an undefined user is refused", () => {
+  for (const value of [undefined, null]) assert.throws(() => server.user(value), InvalidArgument);
 });
 
 test("a memory is named by key, by id and by coordinate", async () => {

@@ -49,6 +49,8 @@ class Config:
         return cls(headers, timeout_s, Retries(whole("max_retries", max_retries)), {}, tuple(hooks))
 
     def with_scope(self, name: str, value: str) -> Config:
+        if value is None:  # otherwise, the client would have no limit
+            raise InvalidArgument(name, "must be text, not None")
         operation = OPERATIONS["memories.store"]
         operation.check({"payload": {}, name: value})
         return replace(self, scope={**self.scope, name: value})
