@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 from collections.abc import Callable
 from contextlib import contextmanager
 from typing import Any
@@ -11,7 +12,17 @@ import pytest
 from django.conf import settings
 
 from api.routing import policies
-from somamemory_client import Client, InvalidArgument, Request, Response, SomaError
+from somamemory_client import (
+    BulkReport,
+    BulkStopped,
+    Client,
+    ConnectionLost,
+    InvalidArgument,
+    NotFound,
+    Request,
+    Response,
+    SomaError,
+)
 from somamemory_client._config import LONG_TIMEOUT_S
 from somamemory_client._contract import OPERATIONS
 from somamemory_client._operation import LONG
@@ -174,6 +185,22 @@ def test_hooks_receive_the_error_of_a_call() -> None:
         Client(transport=transport, hooks=[Watch()]).memories.get(key="x")
 
     assert seen == ["None NotFound"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        InvalidArgument("key", "must be text"),
+        NotFound(Response(404, JSON, b"{}"), {"code": "not_found", "detail": "there is no memory"}),
+        BulkStopped(BulkReport(done=3), SomaError("lost")),
+        ConnectionLost("lost"),
+    ],
+)
+def test_an_error_can_be_sent_to_another_process(error: SomaError) -> None:
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own data
+
+    assert type(copy) is type(error)
+    assert (str(copy), vars(copy)) == (str(error), vars(error))
 
 
 def test_the_operations_with_a_longer_timeout_are_those_for_which_the_service_allows_more_time() -> None:

@@ -28,6 +28,10 @@ class FieldError(TypedDict):
 class SomaError(Exception):
     """Base class for all client errors."""
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Allow subclasses whose constructor takes other arguments than the message to be pickled and copied."""
+        return _restored, (type(self), self.args), vars(self)
+
 
 class InvalidArgument(SomaError, ValueError):
     """An argument is invalid. Nothing was sent.
@@ -89,6 +93,12 @@ class ApiError(SomaError):
     def retry_after_s(self) -> float | None:
         """Return the delay that the server requests, in seconds, or None."""
         return self.response.retry_after_s
+
+
+def _restored(kind: type[SomaError], args: tuple[object, ...]) -> SomaError:
+    error = kind.__new__(kind)
+    error.args = args
+    return error
 
 
 def _field_errors(value: object) -> Sequence[FieldError]:
