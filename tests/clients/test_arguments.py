@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import pickle
+import time
 from collections.abc import Callable
 from contextlib import contextmanager
+from datetime import datetime
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -133,6 +136,28 @@ def test_names_in_paths_are_encoded() -> None:
     assert transport.requests[0].target == "/api/v1/memories/by-key/ada/%C3%BC%3F%23%25"
 
 
+def test_the_member_of_an_enum_of_text_is_sent_as_its_value() -> None:
+    class User(str, Enum):  # noqa: UP042 - the other kind of enum, whose members are shown with their names
+        ADA = "ada"
+
+    transport = Recorder(Response(200, JSON, b'{"items": [], "next_cursor": null}'))
+    list(Client(transport=transport).memories.list(user_id=User.ADA))
+
+    assert transport.requests[0].target == "/api/v1/memories?user_id=ada"
+
+
+def test_a_time_that_cannot_be_converted_to_utc_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "America/New_York")
+        time.tzset()
+        memories = Client(transport=Recorder()).memories
+        with pytest.raises(InvalidArgument, match=r"expires_at: .* 9999-\S+ cannot be converted to UTC"):
+            memories.store("x", expires_at=datetime.max)
+        with pytest.raises(InvalidArgument, match=r"created_before: .* cannot be converted to UTC"):
+            memories.list(created_before=datetime.max).first_page()
+    time.tzset()
+
+
 def test_a_hook_logs_each_call_without_its_content(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         Client(api_key="secret", transport=Recorder(), hooks=[LogHook(level=logging.INFO)]).memories.search("private")
@@ -197,7 +222,7 @@ def test_hooks_receive_the_error_of_a_call() -> None:
     ],
 )
 def test_an_error_can_be_sent_to_another_process(error: SomaError) -> None:
-    copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own data
+    copy = pickle.loads(pickle.dumps(error))
 
     assert type(copy) is type(error)
     assert (str(copy), vars(copy)) == (str(error), vars(error))

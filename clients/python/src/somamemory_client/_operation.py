@@ -126,9 +126,17 @@ def _in_path(field: str, text: str) -> str:
     return quote(encodable(field, text))
 
 
+def _in_query(field: str, value: object) -> str:
+    try:
+        text = _text(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidArgument(field, f"cannot be sent: {error}") from None
+    return encodable(field, text)
+
+
 def target(path: str, query: Mapping[str, object]) -> str:
     """Return a path under /api/v1 with the query parameters that are not None."""
-    given = {name: encodable(name, _text(value)) for name, value in query.items() if value is not None}
+    given = {name: _in_query(name, value) for name, value in query.items() if value is not None}
     return f"{PREFIX}{path}?{urlencode(given)}" if given else PREFIX + path
 
 
@@ -170,14 +178,20 @@ def _plain(value: object) -> object:
 
 
 def instant(moment: datetime) -> str:
-    """Return a time in RFC 3339 format. A time without a time zone is a local time, as is usual in Python."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    """Return a time in RFC 3339 format. A time without a time zone is a local time, as is usual in Python.
+
+    Raises ValueError for a local time at the ends of the calendar, such as `datetime.max`.
+    """
+    try:
+        return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    except (OverflowError, ValueError):
+        raise ValueError(f"the time {moment.isoformat()} cannot be converted to UTC") from None
 
 
 def _text(value: object) -> str:
     """Convert a value to its form in paths and queries."""
     if isinstance(value, str):
-        return value
+        return str.__str__(value)  # `str` would return the name of an enum's member
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, datetime):
