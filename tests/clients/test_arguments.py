@@ -75,6 +75,14 @@ class Recorder:
         (lambda client: client.conversations.get("a/b"), "id: must not contain a slash"),
         (lambda client: client.conversations.messages(external_id="a/b").first_page(), "external_id: must not contain"),
         (lambda client: client.memories.store_all(["x"], batch_size=0), "batch_size: must be a whole number from 1 to"),
+        (lambda client: client.memories.store_all(["x"], batch_size="2"), "batch_size: must be a whole number from 1"),
+        (lambda client: client.memories.store_all("Ada"), "items: must be a list or another iterable, not str"),
+        (
+            lambda client: client.memories.store_many({"payload": {}}),
+            "items: must be a list or another iterable, not d",
+        ),
+        (lambda client: client.memories.store_many([7]), "item: must be an object, such as a dict, not int"),
+        (lambda client: client.graph.link_many([None]), "item: must be an object, such as a dict, not NoneType"),
         (
             lambda client: client.conversations.set_status("1", "gone"),
             "status: must be one of active, pinned, archived",
@@ -114,6 +122,14 @@ def test_the_environment_provides_the_key_and_the_tenant(monkeypatch: pytest.Mon
 
     headers = transport.requests[0].headers
     assert (headers["Authorization"], headers["X-Tenant"]) == ("Bearer secret", "acme")
+
+
+def test_an_invalid_item_is_reported_with_the_items_stored_before_it() -> None:
+    transport = Recorder(Response(200, JSON, b'{"results": [{"index": 0, "status": 201}]}'))
+    with pytest.raises(BulkStopped, match="stopped after 1 items: items: cannot be sent as JSON") as caught:
+        Client(transport=transport).memories.store_all(["one", "two", {"payload": {"a": {1, 2}}}], batch_size=1)
+
+    assert caught.value.report.stored == 1
 
 
 def test_each_write_has_its_own_idempotency_key_and_a_search_has_none() -> None:

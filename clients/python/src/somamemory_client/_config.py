@@ -127,7 +127,12 @@ class Config:
                 )
 
     def scoped_item(self, item: Mapping[str, object], names: Iterable[str] = IDS) -> Fields:
-        """Return an item of a bulk request, with the parts of the scope that are in `names` added."""
+        """Return an item of a bulk request, with the parts of the scope that are in `names` added.
+
+        Raises InvalidArgument if the item is not an object.
+        """
+        if not isinstance(item, Mapping):
+            raise InvalidArgument("item", f"must be an object, such as a dict, not {type(item).__name__}")
         scope = {name: self.scope[name] for name in names if name in self.scope and item.get(name) is None}
         return {**item, **scope}
 

@@ -98,12 +98,19 @@ def memory_fields(memory: Memory) -> dict[str, Any]:
     raise InvalidArgument("memory", f"must be text or an object, such as a dict, not {type(memory).__name__}")
 
 
+def several(field: str, items: Iterable[T]) -> Iterable[T]:
+    """Return the items. Raises InvalidArgument for a single text or object, which Python iterates over by its parts."""
+    if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
+        raise InvalidArgument(field, f"must be a list or another iterable, not {type(items).__name__}")
+    return items
+
+
 def batches(items: Iterable[Mapping[str, Any]], size: int) -> Iterator[list[Mapping[str, Any]]]:
     """Yield lists of at most `size` items, MAX_BATCH_BYTES bytes and MAX_BATCH_VALUES values.
 
     The number of values is estimated from the commas, including those in text. A larger item is yielded alone.
     """
-    if not 1 <= size <= MAX_BATCH:
+    if size not in range(1, MAX_BATCH + 1):
         raise InvalidArgument("batch_size", f"must be a whole number from 1 to {MAX_BATCH}")
     batch: list[Mapping[str, Any]] = []
     held = held_values = 0

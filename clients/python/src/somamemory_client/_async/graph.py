@@ -8,7 +8,7 @@ from typing import Unpack
 from somamemory_client import types
 from somamemory_client._async.caller import AsyncCaller
 from somamemory_client._operation import Fields
-from somamemory_client._results import Results
+from somamemory_client._results import Results, several
 
 
 class AsyncGraph:
@@ -27,7 +27,7 @@ class AsyncGraph:
 
     async def link_many(self, links: Sequence[types.NamedLinkBody], *, atomic: bool = False) -> types.BulkLinkedOut:
         """Create up to 1,000 links in one request. With `atomic`, create all or none."""
-        items = [self._caller.config.scoped_item(link, ["namespace"]) for link in links]
+        items = [self._caller.config.scoped_item(link, ["namespace"]) for link in several("links", links)]
         fields: Fields = {"links": items, "atomic": atomic}
         return await self._caller.fetch(types.BulkLinkedOut, "graph.link_many", fields)
 

@@ -9,8 +9,17 @@ from somamemory_client import types
 from somamemory_client._async.caller import AsyncCaller
 from somamemory_client._async.pages import AsyncPages
 from somamemory_client._operation import Fields
-from somamemory_client._results import BulkReport, BulkStopped, Memory, Results, batches, memory_fields, one_name
-from somamemory_client.errors import SomaError
+from somamemory_client._results import (
+    BulkReport,
+    BulkStopped,
+    Memory,
+    Results,
+    batches,
+    memory_fields,
+    one_name,
+    several,
+)
+from somamemory_client.errors import InvalidArgument, SomaError
 
 Coordinate = str | Sequence[float]
 
@@ -148,21 +157,23 @@ class AsyncMemories:
 
         An item is text, or an object with the fields of `store` and a `payload`.
         """
-        fields: Fields = {"items": [self._item(item) for item in items], "atomic": atomic}
+        fields: Fields = {"items": [self._item(item) for item in several("items", items)], "atomic": atomic}
         return await self._caller.fetch(types.BulkStoredOut, "memories.store_many", fields)
 
     async def store_all(self, items: Iterable[Memory | types.StoreBody], *, batch_size: int = 200) -> BulkReport:
         """Store any number of memories in batches, and report the items that were rejected.
 
-        Raises BulkStopped, with the report so far, if a whole batch fails.
+        Raises BulkStopped, with the report so far, if a whole batch fails or a later item is invalid.
         """
         report = BulkReport()
-        for batch in batches((self._item(item) for item in items), batch_size):
-            try:
+        try:
+            for batch in batches((self._item(item) for item in several("items", items)), batch_size):
                 body = await self._caller.fetch(types.BulkStoredOut, "memories.store_many", {"items": batch})
-            except SomaError as error:
-                raise BulkStopped(report, error) from error
-            report.add(body["results"])
+                report.add(body["results"])
+        except SomaError as error:
+            if isinstance(error, InvalidArgument) and report.done == 0:
+                raise
+            raise BulkStopped(report, error) from error
         return report
 
     def _item(self, item: Memory | types.StoreBody) -> Fields:

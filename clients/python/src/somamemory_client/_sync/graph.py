@@ -8,7 +8,7 @@ from typing import Unpack
 
 from somamemory_client import types
 from somamemory_client._operation import Fields
-from somamemory_client._results import Results
+from somamemory_client._results import Results, several
 from somamemory_client._sync.caller import Caller
 
 
@@ -28,7 +28,7 @@ class Graph:
 
     def link_many(self, links: Sequence[types.NamedLinkBody], *, atomic: bool = False) -> types.BulkLinkedOut:
         """Create up to 1,000 links in one request. With `atomic`, create all or none."""
-        items = [self._caller.config.scoped_item(link, ["namespace"]) for link in links]
+        items = [self._caller.config.scoped_item(link, ["namespace"]) for link in several("links", links)]
         fields: Fields = {"links": items, "atomic": atomic}
         return self._caller.fetch(types.BulkLinkedOut, "graph.link_many", fields)
 
