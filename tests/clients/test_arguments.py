@@ -87,6 +87,14 @@ class Recorder:
             lambda client: client.conversations.set_status("1", "gone"),
             "status: must be one of active, pinned, archived",
         ),
+        (
+            lambda client: client.conversations.import_file("Hé", "text/plain"),
+            "content: must be bytes, as from `Path.read",
+        ),
+        (
+            lambda client: client.conversations.import_file(b"Hi", "text/plain\r\nX: 1"),
+            "content_type: must be printable",
+        ),
         (lambda client: client.raw("memories.steal"), "operation: there is no operation 'memories.steal'"),
         (lambda client: client.request("FETCH", "/stats"), "method: must be one of"),
         (lambda client: client.request("GET", "stats"), "path: must start with /"),

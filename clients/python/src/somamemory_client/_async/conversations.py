@@ -8,8 +8,10 @@ from typing import Literal, Unpack
 from somamemory_client import types
 from somamemory_client._async.caller import AsyncCaller
 from somamemory_client._async.pages import AsyncPages
+from somamemory_client._config import header_text
 from somamemory_client._operation import Fields
 from somamemory_client._results import Results, one_name
+from somamemory_client.errors import InvalidArgument
 
 Status = Literal["active", "pinned", "archived"]
 Suggestions = list[types.SuggestionOut]
@@ -146,9 +148,11 @@ class AsyncConversations:
         self, content: bytes, content_type: str, **options: Unpack[types.ConversationsImportOptions]
     ) -> types.ImportOut:
         """Import conversations from a ChatGPT, Claude or SomaMemory export, or from Markdown or text."""
+        if not isinstance(content, bytes | bytearray | memoryview):
+            raise InvalidArgument("content", f"must be bytes, as from `Path.read_bytes`, not {type(content).__name__}")
         request = self._caller.config.request("conversations.import", {**options})
-        request.body = content
-        request.headers["Content-Type"] = content_type
+        request.body = bytes(content)
+        request.headers["Content-Type"] = header_text("content_type", content_type)
         result: types.ImportOut = await self._caller.document(request)
         return result
 

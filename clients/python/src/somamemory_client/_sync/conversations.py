@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from typing import Literal, Unpack
 
 from somamemory_client import types
+from somamemory_client._config import header_text
 from somamemory_client._operation import Fields
 from somamemory_client._results import Results, one_name
 from somamemory_client._sync.caller import Caller
 from somamemory_client._sync.pages import Pages
+from somamemory_client.errors import InvalidArgument
 
 Status = Literal["active", "pinned", "archived"]
 Suggestions = list[types.SuggestionOut]
@@ -141,9 +143,11 @@ class Conversations:
         self, content: bytes, content_type: str, **options: Unpack[types.ConversationsImportOptions]
     ) -> types.ImportOut:
         """Import conversations from a ChatGPT, Claude or SomaMemory export, or from Markdown or text."""
+        if not isinstance(content, bytes | bytearray | memoryview):
+            raise InvalidArgument("content", f"must be bytes, as from `Path.read_bytes`, not {type(content).__name__}")
         request = self._caller.config.request("conversations.import", {**options})
-        request.body = content
-        request.headers["Content-Type"] = content_type
+        request.body = bytes(content)
+        request.headers["Content-Type"] = header_text("content_type", content_type)
         result: types.ImportOut = self._caller.document(request)
         return result
 
