@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from datetime import datetime
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -98,6 +99,8 @@ class Recorder:
         (lambda client: client.raw("memories.steal"), "operation: there is no operation 'memories.steal'"),
         (lambda client: client.request("FETCH", "/stats"), "method: must be one of"),
         (lambda client: client.request("GET", "stats"), "path: must start with /"),
+        (lambda client: client.request("GET", 7), "path: must start with /"),
+        (lambda client: client.with_options(headers={"X\r\nY": "1"}), "headers: 'X\\r\\nY' is not a valid header name"),
         (lambda client: client.with_options(idempotency_key="a\r\nX: 1"), "idempotency_key: must be printable ASCII"),
         (lambda client: client.with_options(timeout=0), "timeout: must be a positive number of seconds"),
         (lambda client: client.user(None), "user_id: must be text, not None"),
@@ -115,9 +118,18 @@ def test_an_invalid_argument_is_refused_before_anything_is_sent(call: Callable[[
 
 
 @pytest.mark.parametrize(
-    "url", ["127.0.0.1:9595", "ftp://host", "http://", "http://host:port", "http://key@host", "http://host/?x=1"]
+    "url",
+    [
+        Path("/host"),
+        "127.0.0.1:9595",
+        "ftp://host",
+        "http://",
+        "http://host:port",
+        "http://key@host",
+        "http://host/?x=1",
+    ],
 )
-def test_an_invalid_address_is_refused(url: str) -> None:
+def test_an_invalid_address_is_refused(url: Any) -> None:
     with pytest.raises(InvalidArgument, match="base_url"):
         Client(url)
 

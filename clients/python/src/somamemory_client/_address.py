@@ -28,6 +28,8 @@ class Address:
     @classmethod
     def parse(cls, url: str, context: ssl.SSLContext | None = None) -> Address:
         """Parse a URL such as http://127.0.0.1:9595. Raises InvalidArgument if it is invalid."""
+        if not isinstance(url, str):
+            raise InvalidArgument("base_url", f"must be text, not {type(url).__name__}; use str(url)")
         try:
             parts = urlsplit(url)
             port = parts.port

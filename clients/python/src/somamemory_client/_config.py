@@ -71,7 +71,7 @@ class Config:
         if max_retries is not None:
             changes["retries"] = replace(self.retries, limit=whole("max_retries", max_retries))
         if headers is not None:
-            changes["headers"] = {**self.headers, **{name: header_text(name, text) for name, text in headers.items()}}
+            changes["headers"] = {**self.headers, **header_fields(headers)}
         if idempotency_key is not None:
             changes["idempotency_key"] = header_text("idempotency_key", idempotency_key)
         return replace(self, **changes)  # type: ignore[arg-type]
@@ -150,7 +150,7 @@ def address_of(base_url: str | None, context: ssl.SSLContext | None) -> Address:
 def free_request(
     config: Config,
     method: str,
-    path: str,
+    path: object,
     json: object,
     params: Mapping[str, object] | None,
     headers: Mapping[str, str] | None,
@@ -158,13 +158,18 @@ def free_request(
     """Build a request to a path under /api/v1, without a scope. Raises InvalidArgument if an argument is invalid."""
     if method not in METHODS:
         raise InvalidArgument("method", f"must be one of {', '.join(METHODS)}")
-    if not path.startswith("/") or not path.isascii() or not path.isprintable() or " " in path:
+    if (
+        not isinstance(path, str)
+        or not path.startswith("/")
+        or not path.isascii()
+        or not path.isprintable()
+        or " " in path
+    ):
         raise InvalidArgument(
             "path",
             "must start with / and contain only printable ASCII characters and no spaces; percent-encode all others",
         )
-    more = {name: header_text(name, value) for name, value in (headers or {}).items()}
-    sent = {**config.headers, **more}
+    sent = {**config.headers, **header_fields(headers or {})}
     body = None if json is None else encode(json)
     if body is not None:
         sent["Content-Type"] = "application/json"
@@ -191,11 +196,22 @@ KEYED_PATHS = re.compile(
 )
 
 
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
 def header_text(field: str, text: object) -> str:
     """Return the text if it is valid in a header. Otherwise, raise InvalidArgument."""
     if not isinstance(text, str) or not text.isascii() or not text.isprintable() or text != text.strip() or not text:
         raise InvalidArgument(field, "must be printable ASCII text without leading or trailing spaces")
     return text
+
+
+def header_fields(headers: Mapping[str, object]) -> dict[str, str]:
+    """Return the headers if they are valid. Otherwise, raise InvalidArgument."""
+    for name in headers:
+        if HEADER_NAME.fullmatch(name) is None:
+            raise InvalidArgument("headers", f"{name!r} is not a valid header name")
+    return {name: header_text(name, text) for name, text in headers.items()}
 
 
 def positive(field: str, value: object) -> float:
