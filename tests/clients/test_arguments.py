@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import pickle
 import time
@@ -17,6 +18,7 @@ from django.conf import settings
 
 from api.routing import policies
 from somamemory_client import (
+    AsyncClient,
     BulkReport,
     BulkStopped,
     Client,
@@ -236,7 +238,7 @@ def test_hooks_receive_the_error_of_a_call() -> None:
     seen: list[str] = []
 
     class Watch(Hook):
-        def finished(self, call: Any, response: Response | None, error: SomaError | None) -> None:
+        def finished(self, call: Any, response: Response | None, error: BaseException | None) -> None:
             seen.append(f"{response} {type(error).__name__}")
 
     transport = Recorder(
@@ -246,6 +248,30 @@ def test_hooks_receive_the_error_of_a_call() -> None:
         Client(transport=transport, hooks=[Watch()]).memories.get(key="x")
 
     assert seen == ["None NotFound"]
+
+
+def test_a_cancellation_ends_the_call_for_hooks() -> None:
+    seen: list[str] = []
+
+    class Watch(Hook):
+        def finished(self, call: Any, response: Response | None, error: BaseException | None) -> None:
+            seen.append(type(error).__name__)
+
+    class Silent:
+        async def send(self, request: Request, timeout_s: float) -> Response:
+            await asyncio.sleep(60)
+            raise AssertionError("not cancelled")
+
+        async def close(self) -> None:
+            pass
+
+    async def give_up() -> None:
+        async with asyncio.timeout(0.01):
+            await AsyncClient(transport=Silent(), hooks=[Watch()]).memories.search("x")
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(give_up())
+    assert seen == ["CancelledError"]
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,8 @@ class Hook:
     def retrying(self, call: Call, error: SomaError, pause_s: float) -> None:
         """Called before the delay that precedes another attempt."""
 
-    def finished(self, call: Call, response: Response | None, error: SomaError | None) -> None:
-        """Called after the last attempt, with its response or its error."""
+    def finished(self, call: Call, response: Response | None, error: BaseException | None) -> None:
+        """Called after the last attempt, with its response or its error, which may be a cancellation."""
 
 
 class LogHook(Hook):
@@ -60,7 +60,7 @@ class LogHook(Hook):
     def retrying(self, call: Call, error: SomaError, pause_s: float) -> None:
         self.logger.warning("%s: %s; next attempt in %.1f s", call.request.operation, error, pause_s)
 
-    def finished(self, call: Call, response: Response | None, error: SomaError | None) -> None:
+    def finished(self, call: Call, response: Response | None, error: BaseException | None) -> None:
         result = str(response.status) if response is not None else type(error).__name__
         request_id = response.request_id if response is not None else getattr(error, "request_id", "")
         ms = call.elapsed_s * 1000
@@ -103,7 +103,7 @@ class TraceHook(Hook):
     def retrying(self, call: Call, error: SomaError, pause_s: float) -> None:
         self._span(call).record_exception(error)
 
-    def finished(self, call: Call, response: Response | None, error: SomaError | None) -> None:
+    def finished(self, call: Call, response: Response | None, error: BaseException | None) -> None:
         manager, span = self._both(call)
         for name, value in _attributes(call, response, error).items():
             span.set_attribute(name, value)
@@ -117,7 +117,7 @@ class TraceHook(Hook):
         return both[0], both[1]
 
 
-def _attributes(call: Call, response: Response | None, error: SomaError | None) -> Mapping[str, object]:
+def _attributes(call: Call, response: Response | None, error: BaseException | None) -> Mapping[str, object]:
     status = response.status if response is not None else error.status if isinstance(error, ApiError) else None
     found: dict[str, object] = {"http.request.resend_count": max(call.attempts - 1, 0)}
     if status is not None:
