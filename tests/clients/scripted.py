@@ -24,6 +24,7 @@ class ScriptedServer:
     def __init__(self, answers: Sequence[Answer]) -> None:
         self.answers = answers
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
+        self.connections = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
@@ -34,6 +35,7 @@ class ScriptedServer:
                 connection, _ = self._listener.accept()
             except OSError:  # closed
                 return
+            self.connections += 1
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import random
 import socket
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,7 @@ import pytest
 from benchmarks.client_faults import chaos
 from somamemory_client import (
     ApiError,
+    AsyncClient,
     Client,
     ConnectionFailed,
     ConnectionLost,
@@ -33,6 +38,7 @@ from somamemory_client import (
     errors,
 )
 from somamemory_client._async import caller as async_caller
+from somamemory_client._http import MAX_IDLE_CONNECTIONS
 from somamemory_client._sync import caller as sync_caller
 from testing.faulty_proxy import FAULTS, problem
 from testing.server import Server, free_port
@@ -301,6 +307,36 @@ def test_a_connection_is_reused(kind: str, serve: Serve) -> None:
                 client.memories.store("x")
             assert len(client._caller.transport._idle) == 1  # type: ignore[attr-defined]
     assert call(kind, server.url, store) == {"ok": True}
+
+
+def test_each_event_loop_keeps_its_own_connections(serve: Serve) -> None:
+    server = serve(OK)
+    client = AsyncClient(server.url, "key")
+    with contextlib.closing(asyncio.new_event_loop()) as first, contextlib.closing(asyncio.new_event_loop()) as second:
+        for loop in (first, second, first, second):
+            loop.run_until_complete(client.memories.store("x"))
+        for loop in (second, first):
+            loop.run_until_complete(client.close())
+
+    assert server.connections == 2
+
+
+def test_connections_beyond_the_limit_are_closed(serve: Serve) -> None:
+    everyone = threading.Barrier(MAX_IDLE_CONNECTIONS + 1)
+
+    def answer_together(connection: socket.socket) -> None:
+        everyone.wait(10)
+        connection.sendall(OK)
+        connection.recv(1)  # until the client closes the connection
+
+    server = serve(answer_together)
+    client = Client(server.url, "key")
+    with warnings.catch_warnings(record=True) as caught, ThreadPoolExecutor(everyone.parties) as threads:
+        warnings.simplefilter("always")
+        list(threads.map(client.memories.store, ["x"] * everyone.parties))
+        client.close()
+
+    assert [str(warning.message) for warning in caught] == []
 
 
 def test_a_connection_that_the_server_has_closed_is_not_reused(serve: Serve) -> None:

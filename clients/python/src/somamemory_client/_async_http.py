@@ -8,6 +8,7 @@ code.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from http.client import parse_headers
@@ -24,12 +25,11 @@ _BROKEN = (OSError, EOFError, asyncio.LimitOverrunError, ValueError)
 
 
 class AsyncHttpTransport:
-    """A pool of connections to one server, for one event loop at a time."""
+    """A pool of connections to one server for each event loop, because only one loop can use a connection."""
 
     def __init__(self, address: Address) -> None:
         self.address = address
-        self._idle: deque[_Connection] = deque()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._idle: dict[asyncio.AbstractEventLoop, deque[_Connection]] = {}
 
     async def send(self, request: Request, timeout_s: float) -> Response:
         connection: _Connection | None = None
@@ -51,30 +51,44 @@ class AsyncHttpTransport:
         return response
 
     async def _take(self) -> _Connection:
-        loop = asyncio.get_running_loop()
-        if self._loop is not loop:
-            self._idle.clear()
-            self._loop = loop
-        while self._idle:
-            connection = self._idle.pop()
+        idle = self._pool()
+        while idle:
+            connection = idle.pop()
             if connection.is_usable():
                 return connection
             connection.close()
         return await _Connection.open(self.address)
 
     def _keep(self, connection: _Connection) -> None:
-        if connection.keeps_open and len(self._idle) < MAX_IDLE_CONNECTIONS:
-            self._idle.append(connection)
+        idle = self._pool()
+        if connection.keeps_open and len(idle) < MAX_IDLE_CONNECTIONS:
+            idle.append(connection)
         else:
             connection.close()
+
+    def _pool(self) -> deque[_Connection]:
+        """Return the idle connections of the running loop."""
+        loop = asyncio.get_running_loop()
+        if loop not in self._idle:
+            for closed in [other for other in list(self._idle) if other.is_closed()]:
+                self._idle.pop(closed, None)
+            self._idle[loop] = deque()
+        return self._idle[loop]
 
     def _drop(self, connection: _Connection | None) -> None:
         if connection is not None:
             connection.close()
 
     async def close(self) -> None:
-        while self._idle:
-            self._idle.pop().close()
+        for loop, idle in list(self._idle.items()):
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(_close_all, idle)
+        await asyncio.sleep(0)  # until the connections of this loop are closed
+
+
+def _close_all(idle: deque[_Connection]) -> None:
+    while idle:
+        idle.pop().close()
 
 
 class _Connection:

@@ -27,7 +27,7 @@ class HttpTransport:
 
     def __init__(self, address: Address) -> None:
         self.address = address
-        self._idle: deque[_Connection] = deque(maxlen=MAX_IDLE_CONNECTIONS)
+        self._idle: deque[_Connection] = deque()
         self._pid = os.getpid()
 
     def send(self, request: Request, timeout_s: float) -> Response:
@@ -41,7 +41,7 @@ class HttpTransport:
         except BaseException:  # such as KeyboardInterrupt; the next request must not read the rest of the response
             connection.close()
             raise
-        if connection.is_open:
+        if connection.is_open and len(self._idle) < MAX_IDLE_CONNECTIONS:
             self._idle.append(connection)
         else:
             connection.close()
@@ -49,7 +49,8 @@ class HttpTransport:
 
     def _take(self, deadline: float) -> _Connection:
         if self._pid != os.getpid():
-            self._idle, self._pid = deque(maxlen=MAX_IDLE_CONNECTIONS), os.getpid()
+            self.close()
+            self._pid = os.getpid()
         while self._idle:
             try:
                 connection = self._idle.pop()
@@ -61,8 +62,9 @@ class HttpTransport:
         return _Connection(self.address, deadline)
 
     def close(self) -> None:
-        while self._idle:
-            self._idle.pop().close()
+        with contextlib.suppress(IndexError):  # also if another thread takes the last connection
+            while True:
+                self._idle.pop().close()
 
 
 def _has_input(raw: socket.socket) -> bool:
