@@ -69,6 +69,10 @@ class Recorder:
         (lambda client: client.memories.store("x", user_id=""), "user_id: must not be empty"),
         (lambda client: client.memories.store(b"x"), "memory: must be text or an object, such as a dict, not bytes"),
         (lambda client: client.memories.store({"a": {1, 2}}), "payload: cannot be sent as JSON"),
+        (
+            lambda client: client.memories.store({"a": b"x"}),
+            "payload: cannot be sent as JSON: bytes is not a JSON type",
+        ),
         (lambda client: client.memories.store("x", valid_from=7), "valid_from: must be a datetime or text"),
         (lambda client: client.memories.store("x", coord=7), "coord: must be text or a list, not int"),
         (lambda client: client.memories.store("x", namespace="a b"), "namespace: must match"),
