@@ -5,6 +5,7 @@ Messages go to the server at a URL, to the server for this data folder, or to th
 
 from __future__ import annotations
 
+import json
 import sys
 import uuid
 from collections.abc import Callable, Iterator
@@ -12,7 +13,6 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO
 from urllib.parse import quote, urlencode
 
-import orjson
 from django_mcpz.headers import encode_header_value
 
 from api.mcp.remote_server import RemoteServer, Unreachable
@@ -89,6 +89,9 @@ def _answer(send: Send, line: bytes) -> bytes | None:
         return _failed(message, answer["detail"])
     if content and "jsonrpc" not in answer:
         return _failed(message, f"another server, such as a proxy, responded with status {status}; check SOMA_URL")
+    if content and answer.get("id") is None and isinstance(id := message.get("id"), str | int):
+        # The server does not read the id of a message that it rejects, but without it, the client would wait forever.
+        return _encoded(answer | {"id": id})
     return content or None
 
 
@@ -109,8 +112,8 @@ def _headers(message: dict[str, Any]) -> dict[str, str]:
 def _parsed(line: bytes) -> dict[str, Any]:
     """Return the message, or an empty one if it is malformed."""
     try:
-        message = orjson.loads(line)
-    except orjson.JSONDecodeError:
+        message = json.loads(line)  # unlike orjson, reads values such as lone surrogates, which the server rejects
+    except (ValueError, RecursionError):
         return {}
     return message if isinstance(message, dict) else {}
 
@@ -122,7 +125,11 @@ def _failed(message: dict[str, Any], reason: str) -> bytes | None:
 
 
 def _error(id: object, code: int, reason: str) -> bytes:
-    return orjson.dumps({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": reason}})
+    return _encoded({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": reason}})
+
+
+def _encoded(message: dict[str, Any]) -> bytes:
+    return json.dumps(message, separators=(",", ":")).encode()
 
 
 def _skip_line(source: BinaryIO) -> None:

@@ -49,6 +49,14 @@ def test_a_notification_has_no_answer() -> None:
     assert answers(RecordingServer(b""), b'{"jsonrpc":"2.0","method":"notifications/initialized"}') == []
 
 
+@pytest.mark.parametrize("value", [b'"\\ud83d"', b'"\\u0000"', b"NaN"])
+def test_the_answer_to_a_message_with_an_invalid_value_has_the_id_of_the_message(value: bytes) -> None:
+    send = RecordingServer(b'{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"refused"}}', status=400)
+    [answer] = answers(send, b'{"jsonrpc":"2.0","id":7,"method":"ping","params":{"a":%s}}' % value)
+
+    assert (answer["id"], answer["error"]["message"]) == (7, "refused")
+
+
 def test_a_message_of_the_handshake_version_has_no_stateless_headers() -> None:
     send = RecordingServer()
     answers(send, json.dumps(PING).encode())
