@@ -116,6 +116,14 @@ def test_the_bundle_reports_why_a_message_was_not_served(
     assert problem in answer["error"]["message"]
 
 
+@needs_node
+def test_the_bundle_answers_a_message_with_an_invalid_value_under_its_id(server: Server) -> None:
+    (answer,) = bundled(server, {"name": "memory_store", "arguments": {"content": "\ud83d"}})  # half of an emoji
+
+    assert answer["id"] == 0
+    assert "lone surrogate" in answer["error"]["message"]
+
+
 class Proxy(BaseHTTPRequestHandler):
     """A proxy whose server does not respond."""
 

@@ -87,6 +87,8 @@ async function answer(url, line) {
   try {
     const [status, content] = await send(url, line, sent);
     const answered = parsed(content);
+    // The server does not read the id of a message that it rejects, but without it, Claude would wait forever.
+    if (answered?.jsonrpc && answered.id === null) return JSON.stringify({ ...answered, id: message?.id ?? null });
     if (content === "" || answered?.jsonrpc) return content;
     const page = `another server, such as a proxy, responded with status ${status}; check the URL`;
     return failed(message, answered?.detail ?? page);
