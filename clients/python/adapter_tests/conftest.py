@@ -1,4 +1,4 @@
-"""A real server for the tests of the adapters, with the embedding model that a suite chooses."""
+"""A real server for the adapter tests, with an embedding model that the test suite can choose."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Embed = Callable[[list[str]], Sequence[Sequence[float]]]
 
 
 class ProjectServer(Server):
-    """The server of this checkout, which is not installed in the frameworks' environment."""
+    """A server run from the .venv of this checkout, because the frameworks' environment does not have it."""
 
     python = str(ROOT / ".venv" / "bin" / "python")
 
@@ -41,7 +41,7 @@ def server(embed: Embed | None = None, dimension: int = 0) -> Iterator[Server]:
 
 @contextmanager
 def _provider(embed: Embed | None) -> Iterator[str]:
-    """Serve vectors as OpenAI does."""
+    """Serve embeddings in the format of OpenAI's API, and yield the base URL."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

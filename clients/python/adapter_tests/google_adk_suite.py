@@ -1,4 +1,4 @@
-"""Run Google ADK's own tests of session services, unmodified, with our service.
+"""Run Google ADK's own tests for session services, unmodified, with our service.
 
     pytest -p google_adk_suite --import-mode=importlib var/adapter-suites/google-adk
 
@@ -21,7 +21,7 @@ from testing.server import Server
 
 CONTRACT = "session_service"
 ONCE = "IN_MEMORY"  # the first of ADK's services
-running = conftest.running  # the fixture, for this plugin
+running = conftest.running  # pytest finds the fixture under this name
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Function]) -> None:

@@ -1,4 +1,4 @@
-"""Run LangGraph's own tests of PostgresStore, unmodified, with our stores in place of LangGraph's.
+"""Run LangGraph's own tests for PostgresStore, unmodified, with our stores in place of LangGraph's.
 
     pytest -p langgraph_suite --import-mode=importlib var/adapter-suites/langgraph
 
@@ -25,12 +25,12 @@ from testing.server import ROOT, Server
 
 SUITE = ROOT / "var" / "adapter-suites" / "langgraph"
 SQL = "reads or changes the table with SQL; our stores never return expired memories"
-VECTORS = "needs a vector per field; a memory has one"
+VECTORS = "needs a vector per field; a memory has only one"
 NOT_OURS = {
     "test_escape_like_literal": "tests a function of PostgresStore",
     "test_namespace_match_pattern": "tests a function of PostgresStore",
-    "test_nonnull_migrations": "tests the migrations of PostgresStore",
-    "test_abatch_uses_single_pool_checkout": "counts connections of PostgresStore",
+    "test_nonnull_migrations": "tests PostgresStore's migrations",
+    "test_abatch_uses_single_pool_checkout": "counts PostgresStore's connections",
     "test_omit_expired_filters_read_paths": SQL,
     "test_omit_expired_disabled_preserves_expired_rows": SQL,
     "test_omit_expired_refresh_ttl_only_refreshes_live_rows": SQL,
@@ -38,9 +38,9 @@ NOT_OURS = {
     "test_embed_with_path": VECTORS,
     "test_embed_with_path_sync": VECTORS,
     "test_embed_with_path_operation_config": VECTORS,
-    "test_scores[l2": "expects a negative distance; our scores are cosines",
+    "test_scores[l2": "expects a negative distance; our scores are cosine similarities",
 }
-# Ways to connect to PostgreSQL and to store vectors in it, which make no difference to our stores.
+# Ways to connect to PostgreSQL and to store vectors in it. They make no difference to our stores.
 SAME = ("pipe", "pool", "halfvec", "inner_product")
 
 _module = ModuleType("tests.embed_test_utils")

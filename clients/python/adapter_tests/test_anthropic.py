@@ -1,4 +1,4 @@
-"""Claude's memory tool gives the same answers as the vendor's tool for local files, and two agents lose nothing."""
+"""Claude's memory tool gives the same answers as the vendor's tool for local files, and loses no concurrent changes."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def answer(tool: Any, command: dict[str, object]) -> str:
         return str(tool.call(command))
     except ToolError as error:
         return f"refused: {error}"
-    except OSError:  # the vendor's tool does not translate this error, such as for a file below a file
+    except OSError:  # the vendor's tool does not translate this error, for example, for a path under a file
         return "refused by the file system"
 
 

@@ -1,4 +1,4 @@
-"""The examples of the adapters run, with scripts instead of models."""
+"""The adapter examples run, with scripted responses instead of models."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ async def _called(service: BaseSessionService, kind: str, given: dict[str, Any])
 
 
 def _comparable(result: Any) -> Any:
-    """Return the parts of a result on which both services must agree, without the times of sessions."""
+    """Return the parts of a result on which both services must agree, without session times."""
     if isinstance(result, Session):
         return result.id, result.user_id, result.state, [event.model_dump(exclude_none=True) for event in result.events]
     if hasattr(result, "sessions"):

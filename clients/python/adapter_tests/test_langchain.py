@@ -1,4 +1,4 @@
-"""LangChain's own tests of retrievers and vector stores, and our tests of the chat history."""
+"""LangChain's own tests for retrievers and vector stores, and our tests for the chat history."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_an_embedding_of_the_program_is_refused(client: Client, place: str) -> N
 
 @pytest.fixture
 def session(place: str) -> str:
-    return place.replace("/", "-")  # the id of a conversation must not contain a slash
+    return place.replace("/", "-")  # a conversation id must not contain a slash
 
 
 def test_a_chat_history_returns_the_messages_as_they_were_added(client: Client, session: str) -> None:

@@ -1,4 +1,4 @@
-"""The session for OpenAI Agents follows the protocol, and two programs that use it at the same time lose nothing."""
+"""The session for OpenAI Agents follows the protocol, and concurrent programs lose no items."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The store of conversations for Pydantic AI behaves like the framework's in-memory store."""
+"""The conversation store for Pydantic AI behaves like the framework's in-memory store."""
 
 from __future__ import annotations
 
