@@ -197,7 +197,7 @@ def types_text(contract: Schema, operations: list[Operation]) -> str:
                     for content in response.get("content", {}).values():
                         types.annotation(content.get("schema", {}), sent=False)
     return (
-        HEAD.format(title="Types of requests and responses.")
+        HEAD.format(title="Request and response types.")
         + TYPES_IMPORTS
         + "\n".join([*types.components_used(), *options])
     )

@@ -10,10 +10,10 @@ SOURCE = Path(__file__).resolve().parent.parent / "clients" / "typescript" / "sr
 INTRODUCTION = """\
 # TypeScript client
 
-`@somamemory/client` exports the `Client` class, the errors, and the types of requests and responses, such as
-`MemoryOut`, whose fields are described in the [REST API reference](rest-api.md). [Use the TypeScript
-client](../how-to/typescript.md) shows how to use them. A search returns a `SearchResult`. Iterate over it to get the
-hits, or read its `memories`, `degraded`, `next_offset` and `raw` (the whole response).
+`@somamemory/client` exports the `Client` class, the errors, and the request and response types, such as `MemoryOut`.
+The [REST API reference](rest-api.md) describes the fields of these types. [Use the TypeScript
+client](../how-to/typescript.md) shows how to use the client. A search returns a `SearchResult`. Iterate over it to get
+the hits, or read its `memories`, `degraded`, `next_offset` and `raw` (the whole response).
 """
 CLASSES = {
     "client.memories": "Memories",

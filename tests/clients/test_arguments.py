@@ -96,7 +96,7 @@ class Recorder:
         ),
         (
             lambda client: client.conversations.import_file("Hé", "text/plain"),
-            "content: must be bytes, as from `Path.read",
+            "content: must be bytes, such as the result of `Path.read",
         ),
         (
             lambda client: client.conversations.import_file(b"Hi", "text/plain\r\nX: 1"),

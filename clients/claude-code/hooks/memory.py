@@ -1,7 +1,7 @@
 """Claude Code hooks: recall memories for a new session and for each prompt, and store messages when Claude stops.
 
 Uses the REST API, and needs neither a language model nor any packages. Settings: SOMA_URL, SOMA_API_KEY,
-SOMA_TENANT. Without a server, the hooks do nothing, so that Claude can still work.
+SOMA_TENANT. Without a server, the hooks do nothing, and Claude still works.
 
 Each prompt waits for a new Python process, so this file imports little: urllib.request and http.client alone would
 double the hook's time, and ssl is imported only for https. `python -m benchmarks.prompt_hook` measures this time.
@@ -32,7 +32,7 @@ def main(event: dict) -> dict | None:
 
 
 def on_start(event: dict) -> str:
-    """Recall messages from earlier sessions in this project, such as those of the last seven days."""
+    """Recall messages from earlier sessions in this project, such as those from the last seven days."""
     name = project(event)
     return recall(event, name, START_TOKENS, folder=folder(event), preferred_labels=[name], order="chronological")
 
@@ -44,7 +44,7 @@ def on_prompt(event: dict) -> str:
 
 
 def on_stop(event: dict) -> str:
-    """Store the messages of the session that are not stored yet."""
+    """Store the session's messages that have not been stored yet."""
     messages = transcript(event["transcript_path"])
     if not messages:
         return ""
@@ -55,8 +55,8 @@ def on_stop(event: dict) -> str:
     stored = conversation["message_count"]
     while stored < len(messages):
         batch = messages[stored : stored + MAX_MESSAGES]
-        # Two hooks of a session may run at the same time. The key prevents them from storing the same messages twice.
-        # If the conversation has been deleted in the meantime, the session is stored again, with other keys.
+        # Two hooks for the same session may run at the same time. The key prevents them from storing the same messages
+        # twice. If the conversation has been deleted in the meantime, the session is stored again, with other keys.
         key = f"{conversation['id']}-{stored}"
         request("POST", f"{path}/messages", {"messages": batch}, STORE_TIMEOUT_S, key)
         stored += len(batch)
@@ -76,7 +76,7 @@ def recall(event: dict, query: str, budget: int, **more: str | list[str]) -> str
 
 
 def transcript(path: str) -> list[dict[str, str]]:
-    """Return the messages of the user and of Claude, without tool calls and their results."""
+    """Return the user's and Claude's messages, without tool calls and their results."""
     messages = []
     with open(path, encoding="utf-8", errors="replace") as lines:
         entries = [json.loads(line) for line in lines if line.strip()]
@@ -101,7 +101,7 @@ def storable(text: str) -> str:
 
 
 def project(event: dict) -> str:
-    """Return the name of the project's folder, with `_` for characters that the server rejects."""
+    """Return the name of the project's folder, with `_` in place of characters that the server rejects."""
     name = os.path.basename(os.path.normpath(event["cwd"]))
     allowed = "".join(letter if letter.isalnum() or letter in " ._-" else "_" for letter in name)
     return allowed[:MAX_PROJECT].strip(" .") or "session"
@@ -140,7 +140,7 @@ def request(method: str, path: str, body: dict, timeout_s: float, idempotency_ke
 
 
 def encoded(body: dict) -> bytes:
-    """Return the body of a request as JSON. With escapes, a character outside ASCII would take up to twelve bytes."""
+    """Return the body of a request as JSON. If escaped, a non-ASCII character would take up to twelve bytes."""
     return json.dumps(body, ensure_ascii=False).encode()
 
 
@@ -151,7 +151,7 @@ def address(url: str) -> tuple[str, str, int, str]:
     host, colon, port = place.rpartition(":") if not place.endswith("]") else (place, "", "")
     host = (host if colon else place).strip("[]")
     if scheme not in ("http", "https") or not separator or not host or any(mark in url for mark in " \r\n?#@"):
-        raise ValueError("SOMA_URL must be an http or https URL, without credentials, query and fragment")
+        raise ValueError("SOMA_URL must be an http or https URL without credentials, a query or a fragment")
     return scheme, host, int(port or (443 if scheme == "https" else 80)), f"/{path}" if path else ""
 
 
@@ -187,7 +187,7 @@ def quoted(text: str) -> str:
 if __name__ == "__main__":
     try:
         output = main(json.load(sys.stdin.buffer))  # UTF-8 on every system
-    # No server, no key, or a transcript that is incomplete or has another format
+    # No server, no key, or a transcript that is incomplete or in an unknown format
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         print(f"somamemory: {type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(0)

@@ -1,10 +1,10 @@
-// Relay MCP messages between standard input and output and a SomaMemory server: one JSON-RPC message per line.
+// Relay MCP messages, one JSON-RPC message per line, between standard input/output and a SomaMemory server.
 // Settings: SOMA_URL, SOMA_API_KEY, SOMA_NAMESPACE, SOMA_TENANT. Requires no packages.
 import { randomUUID } from "node:crypto";
 import { createInterface } from "node:readline";
 
 const TIMEOUT_MS = 90_000; // longer than the deadline of any request to /mcp
-const PAUSES_MS = [250, 500, 1_000]; // between the attempts, if the server is restarting
+const PAUSES_MS = [250, 500, 1_000]; // between attempts, in case the server is restarting
 const NOT_SERVED = -32000;
 const VERSION = "io.modelcontextprotocol/protocolVersion";
 
@@ -82,12 +82,12 @@ async function answer(url, line) {
   try {
     sent = new Headers(headers(message));
   } catch { // its message would contain the key
-    return failed(message, "the API key, the tenant or the message contains characters that HTTP headers cannot contain");
+    return failed(message, "the API key, the tenant or the message contains characters that are not allowed in HTTP headers");
   }
   try {
     const [status, content] = await send(url, line, sent);
     const answered = parsed(content);
-    // The server does not read the id of a message that it rejects, but without it, Claude would wait forever.
+    // The server does not read the id of a message that it rejects, but without the id, Claude would wait forever.
     if (answered?.jsonrpc && answered.id === null) return JSON.stringify({ ...answered, id: message?.id ?? null });
     if (content === "" || answered?.jsonrpc) return content;
     const page = `another server, such as a proxy, responded with status ${status}; check the URL`;

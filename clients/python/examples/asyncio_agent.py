@@ -1,4 +1,4 @@
-"""The agent of agent.py with asyncio. It searches memories and assembles a context at the same time."""
+"""The agent from agent.py with asyncio. It searches memories and assembles a context at the same time."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-// Add a memory to a model of the Vercel AI SDK: `node examples/ai-sdk.mjs`, with SOMA_API_KEY set.
+// Add memory to a Vercel AI SDK model: `node examples/ai-sdk.mjs`, with SOMA_API_KEY set.
 // The model is scripted. Replace it with a provider's model, such as openai("gpt-5").
 import { generateText, wrapLanguageModel } from "ai";
 import { MockLanguageModelV3 } from "ai/test";

@@ -1,7 +1,7 @@
 // Generate src/schema.ts from an OpenAPI document: `node scripts/generate.mjs DOCUMENT [RESULT]`.
 //
-// The result contains the bodies of requests and responses, and the query parameters of each operation that has some, such
-// as `MemoriesListQuery`. Routes, headers and error responses are omitted, because the client contains them.
+// The result contains the request and response bodies, and the query parameters of each operation that has any, such as
+// `MemoriesListQuery`. Routes, headers and error responses are omitted, because the client contains them.
 import { readFileSync, writeFileSync } from "node:fs";
 import openapiTS, { astToString } from "openapi-typescript";
 

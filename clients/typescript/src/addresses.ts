@@ -2,7 +2,7 @@ import { InvalidArgument } from "./errors.js";
 
 export type Coordinate = string | readonly number[];
 
-/** The name of a memory: its key, its id, or its coordinate. */
+/** The address of a memory: its key, id or coordinate. */
 export type Address =
   | { readonly key: string; readonly namespace?: string | undefined }
   | { readonly coord: Coordinate; readonly namespace?: string | undefined }
@@ -15,7 +15,7 @@ export const coordinateText = (coord: Coordinate): string => (typeof coord === "
 /** Return the path of a memory, such as `/memories/by-key/ada/seat`. */
 export function pathOf(address: Address): string {
   const given = NAMES.filter((name) => (address as Record<string, unknown>)[name] !== undefined);
-  if (given.length !== 1) throw new InvalidArgument("address", "must have exactly one of key, id and coord");
+  if (given.length !== 1) throw new InvalidArgument("address", "must contain exactly one of key, id and coord");
   if ("id" in address && address.id !== undefined) return `/memories/by-id/${encodeURIComponent(address.id)}`;
   if ("coord" in address && address.coord !== undefined) return `/memories/${encodeURIComponent(coordinateText(address.coord))}`;
   return `/memories/by-key/${keyPath((address as { key: string }).key)}`;

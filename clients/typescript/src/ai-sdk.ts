@@ -7,7 +7,7 @@ type CallOptions = Wrapped["params"];
 type Message = CallOptions["prompt"][number];
 type StreamPart = Awaited<ReturnType<Wrapped["doStream"]>>["stream"] extends ReadableStream<infer Part> ? Part : never;
 
-const HEADER = "Relevant memories of earlier conversations. Use them if they help, and do not mention them otherwise:";
+const HEADER = "Relevant memories from earlier conversations. Use them if they help, and do not mention them otherwise:";
 const MAX_QUERY = 2000; // UTF-16 code units
 
 export interface MemoryMiddlewareOptions {
@@ -88,7 +88,7 @@ function lastUserText(prompt: readonly Message[]): string {
   return last?.role === "user" ? last.content.map((part) => (part.type === "text" ? part.text : "")).join("\n") : "";
 }
 
-/** Return the beginning of a text, without half a character at its end, which the service would reject. */
+/** Return the beginning of a text, without half of a surrogate pair at its end, which the service would reject. */
 const shortened = (text: string): string => text.slice(0, MAX_QUERY).replace(/[\uD800-\uDBFF]$/, "");
 
 /** Add a system message after those at the beginning of the prompt. */
@@ -138,7 +138,7 @@ export function memoryTools(client: Client) {
       },
     }),
     memory_delete: tool({
-      description: "Delete a memory, if the user asks you to forget it.",
+      description: "Delete a memory if the user asks you to forget it.",
       inputSchema: jsonSchema<{ id: string }>({
         type: "object",
         properties: { id: { type: "string", format: "uuid" } },

@@ -30,7 +30,7 @@ function checkHeader(field: string, value: string | undefined): void {
   }
 }
 
-/** Return a server's URL without a trailing slash and `/api/v1`. Throws InvalidArgument if the URL is invalid. */
+/** Return a server's URL without a trailing slash or `/api/v1`. Throws InvalidArgument if the URL is invalid. */
 export function urlOf(text: string): string {
   const url = /^https?:\/\//.test(text) && URL.canParse(text) ? new URL(text) : undefined;
   if (!url || url.search || url.hash) throw new InvalidArgument("baseUrl", `must be a URL such as http://127.0.0.1:9595, not '${text}'`);
@@ -49,7 +49,7 @@ export function headersOf(values: Record<string, string | undefined>): Headers {
   return headers;
 }
 
-/** Return a value as JSON. If JSON cannot represent it, throws InvalidArgument with the name of the field. */
+/** Return a value as JSON. If JSON cannot represent it, throw InvalidArgument with the name of the field. */
 export function jsonText(value: unknown): string {
   let field = "body";
   try {
@@ -64,6 +64,6 @@ export function jsonText(value: unknown): string {
   }
 }
 
-/** Return a random Idempotency-Key. `crypto.randomUUID` is missing from web pages without TLS. */
+/** Return a random Idempotency-Key. `crypto.randomUUID` is not available on web pages without TLS. */
 export const randomKey = (): string =>
   Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");

@@ -84,7 +84,7 @@ export class Client {
     return this.#transport.json<HealthOut>("GET", "/health");
   }
 
-  /** Return the version of the server. Throws IncompatibleServer if its major version differs from the client's. */
+  /** Return the server's version. Throws IncompatibleServer if its major version differs from the client's. */
   async checkVersion(): Promise<string> {
     const { version } = await this.health();
     const error = incompatibility(version ?? "unknown");

@@ -7,7 +7,7 @@ import type {
 } from "./schema.js"; // prettier-ignore
 import { Resource } from "./scope.js";
 
-/** The name of a conversation: its id, or the external id that you chose. */
+/** The name of a conversation: its id, or the `external_id` that your application chose. */
 export type ConversationName = string | { readonly external_id: string };
 
 const MESSAGES = 1000; // in one request

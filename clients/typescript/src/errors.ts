@@ -1,6 +1,6 @@
 import type { Problem } from "./schema.js";
 
-/** Base class for all errors of this client. */
+/** Base class for all client errors. */
 export class SomaError extends Error {
   constructor(message: string, options?: ErrorOptions) {
     super(message, options);
@@ -137,7 +137,7 @@ export class UriTooLong extends ApiError {}
 /** 431 `headers_too_large`: The headers are too large. */
 export class HeadersTooLarge extends ApiError {}
 
-/** The class of each error code. */
+/** The class for each error code. */
 export const ERRORS: Readonly<Record<string, typeof ApiError>> = {
   budget_exceeded: BudgetExceeded,
   cold_file_damaged: ColdFileDamaged,

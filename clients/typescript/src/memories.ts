@@ -32,7 +32,7 @@ export type Addresses =
 /** The hits of a search, best first, for use in a `for` loop. */
 export class SearchResult implements Iterable<FoundOut> {
   readonly memories: readonly FoundOut[];
-  /** The legs of the search that were not available. */
+  /** The search legs ("semantic" or "keyword") that were unavailable. */
   readonly degraded: SearchOut["degraded"];
   readonly mode: SearchOut["mode"];
   readonly next_offset: number | null;
@@ -192,7 +192,7 @@ export class Memories extends Resource {
     });
   }
 
-  /** List the versions of a memory, newest first, with who changed it, when, and what changed. */
+  /** List a memory's versions, newest first, each with the change, its author and its time. */
   history(address: Address): Pages<VersionOut> {
     const byKey = "key" in address && address.key !== undefined;
     const path = byKey ? "/memories/history" : `${pathOf(address)}/history`;

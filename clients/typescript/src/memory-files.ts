@@ -7,7 +7,7 @@ const PAGE = 1000;
 const MAX_TRIES = 100; // attempts to change a file that others are changing
 const ROOT_MUST_STAY = "the /memories directory itself";
 
-/** Thrown if a command of the memory tool cannot be executed. The message is for the model. */
+/** Thrown if a memory tool command cannot be executed. The message is for the model. */
 export class Refused extends SomaError {}
 
 /** A file, or a directory if it has no text. The path is relative to ROOT, and "" is ROOT itself. */

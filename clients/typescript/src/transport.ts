@@ -120,7 +120,7 @@ export class Transport {
       ...options.headers,
     });
     const body = options.json === undefined ? options.body : jsonText(options.json);
-    // The second deletion of a certain version would fail, although the first may have succeeded.
+    // A second deletion of the same version would fail, even though the first may have succeeded.
     const safe = ["GET", "HEAD"].includes(method) || (method === "DELETE" && !headers.has("if-match"));
     const repeatable = options.repeatable ?? (options.once || safe);
     const signal = options.signal ?? this.options.signal;
@@ -159,7 +159,7 @@ export class Transport {
   }
 }
 
-/** Return an error if this server version has a different major version from the client. */
+/** Return an error if the major version of the server differs from the client's. */
 export function incompatibility(version: unknown): IncompatibleServer | undefined {
   if (typeof version !== "string" || version.split(".")[0] === MAJOR_VERSION) return undefined;
   const major = version.split(".")[0];
@@ -205,7 +205,7 @@ async function errorOf(response: Response): Promise<Error> {
     return new ApiError({ status: response.status, detail: `a proxy responded with status ${response.status}` }, retryAfterS);
   }
   return new InvalidResponse(
-    `the response with status ${response.status} did not come from SomaMemory; check baseUrl, which must be the URL of the server`,
+    `the response with status ${response.status} did not come from SomaMemory; check baseUrl, which must be the server's URL`,
   );
 }
 
@@ -221,7 +221,7 @@ const isUnknownRoute = (error: unknown): boolean =>
 
 function connectionError(error: unknown, url: string, timedOut: boolean): Error {
   const host = new URL(url).origin;
-  if (timedOut) return new ResponseTimeout(`${host} did not respond in time; raise timeoutMs, or request less`, { cause: error });
+  if (timedOut) return new ResponseTimeout(`${host} did not respond in time; raise timeoutMs, or request less data`, { cause: error });
   const reason = error instanceof Error ? ((error.cause as Error | undefined)?.message ?? error.message) : String(error);
   return new ConnectionLost(`no complete response from ${host}: ${reason}`, { cause: error });
 }

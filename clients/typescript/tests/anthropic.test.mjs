@@ -1,5 +1,5 @@
-// Compare the backend of Claude's memory tool with Anthropic's tool for local files, on random sequences of commands,
-// and let two agents write concurrently to the server at SOMA_URL.
+// Compare the backend of Claude's memory tool with Anthropic's tool for local files, using random sequences of
+// commands, and let two agents write concurrently to the server at SOMA_URL.
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { existsSync } from "node:fs";

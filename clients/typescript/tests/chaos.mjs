@@ -1,5 +1,5 @@
 // Write through the faulty server at SOMA_URL, and print a ledger: `node tests/chaos.mjs OPERATIONS WORKERS CHANGES`.
-// `python -m benchmarks.client_faults --client typescript` compares it with what the server contains.
+// `python -m benchmarks.client_faults --client typescript` compares the ledger with the server's data.
 import { Client, SomaError } from "@somamemory/client";
 
 const [operations, workers, changes] = process.argv.slice(2).map(Number);

@@ -1,4 +1,4 @@
-"""The URL of a server, and the errors that the two HTTP transports share."""
+"""Server URLs, and the errors that both HTTP transports raise."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ MAX_BODY_BYTES = 1024 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """The URL of a server, split into its parts.
+    """A server URL, split into its parts.
 
-    `context` is set if the URL uses TLS. `path` is the prefix of a reverse proxy.
+    `context` is set only for https. `path` is the prefix under which a reverse proxy serves the API, if there is one.
     """
 
     host: str
@@ -59,7 +59,7 @@ class Address:
 def not_connected(address: Address, error: OSError) -> ConnectionFailed:
     reason = error.strerror or str(error) or type(error).__name__
     return ConnectionFailed(
-        f"cannot connect to {address}: {reason}; check that the server is running and the URL is correct"
+        f"could not connect to {address}: {reason}; check that the server is running and the URL is correct"
     )
 
 

@@ -1,8 +1,8 @@
 """Send requests over asyncio streams that are kept open.
 
 The standard library's `http.client` blocks, and asynchronous HTTP libraries take 0.9 ms of CPU time per request. The
-client does not request compression, and sends one request at a time on a connection, so reading responses takes little
-code.
+client does not request compression, and sends one request at a time on each connection, so reading responses takes
+little code.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _BROKEN = (OSError, EOFError, asyncio.LimitOverrunError, ValueError)
 
 
 class AsyncHttpTransport:
-    """A pool of connections to one server for each event loop, because only one loop can use a connection."""
+    """Keeps a connection pool for each event loop, because only one loop can use a connection."""
 
     def __init__(self, address: Address) -> None:
         self.address = address
@@ -81,9 +81,9 @@ class AsyncHttpTransport:
 
     async def close(self) -> None:
         for loop, idle in list(self._idle.items()):
-            with contextlib.suppress(RuntimeError):  # the loop is closed
+            with contextlib.suppress(RuntimeError):  # if the loop is closed
                 loop.call_soon_threadsafe(_close_all, idle)
-        await asyncio.sleep(0)  # until the connections of this loop are closed
+        await asyncio.sleep(0)  # lets the running loop close its connections
 
 
 def _close_all(idle: deque[_Connection]) -> None:

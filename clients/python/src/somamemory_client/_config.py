@@ -49,7 +49,7 @@ class Config:
         return cls(headers, timeout_s, Retries(whole("max_retries", max_retries)), {}, tuple(hooks))
 
     def with_scope(self, name: str, value: str) -> Config:
-        if value is None:  # otherwise, the client would have no limit
+        if value is None:  # otherwise, the client would not be limited
             raise InvalidArgument(name, "must be text, not None")
         operation = OPERATIONS["memories.store"]
         operation.check({"payload": {}, name: value})
@@ -105,7 +105,7 @@ class Config:
     def pause_s(self, call: Call, error: SomaError) -> float | None:
         """Return how long to wait before the next attempt, or None if the error is final.
 
-        If the connection is lost during a long operation, keep retrying for as long as its response could have taken.
+        If the connection is lost during a long operation, keep retrying until its time limit has passed.
         """
         request = call.request
         left_s = self.timeout_for(request) - call.waited_s if request.operation in LONG else 0.0
@@ -127,7 +127,7 @@ class Config:
                 )
 
     def scoped_item(self, item: Mapping[str, object], names: Iterable[str] = IDS) -> Fields:
-        """Return an item of a bulk request, with the parts of the scope that are in `names` added.
+        """Return a bulk request item, with the scope values listed in `names` added.
 
         Raises InvalidArgument if the item is not an object.
         """
@@ -181,7 +181,7 @@ def free_request(
 
 
 def _deletes_once(method: str, headers: Mapping[str, str]) -> bool:
-    """Return whether the request deletes a specific version. A retry would fail even if the first attempt succeeded."""
+    """Return whether the request deletes a specific version. A retry fails if the first attempt has succeeded."""
     return method == "DELETE" and any(name.lower() == "if-match" for name in headers)
 
 

@@ -1,4 +1,4 @@
-"""Send requests to the service in this process, through its WSGI application."""
+"""Run the service in this process, and send requests to its WSGI application."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class EmbeddedTransport:
 
 
 class AsyncEmbeddedTransport:
-    """Calls a WSGI application in threads, so that the event loop does not wait."""
+    """Calls a WSGI application in threads, so that the event loop is not blocked."""
 
     def __init__(self, inner: EmbeddedTransport) -> None:
         self.inner = inner

@@ -16,7 +16,7 @@ from ._address import Address, broken, not_connected
 from ._messages import Request, Response
 
 MAX_IDLE_CONNECTIONS = 32
-# Close connections that are idle for longer, because the server or a proxy may close them at any time.
+# Close connections that have been idle for longer, because the server or a proxy may close them at any time.
 MAX_IDLE_S = 50.0
 CONNECT_TIMEOUT_S = 10.0
 _BROKEN = (OSError, http.client.HTTPException)
@@ -62,7 +62,7 @@ class HttpTransport:
         return _Connection(self.address, deadline)
 
     def close(self) -> None:
-        with contextlib.suppress(IndexError):  # also if another thread takes the last connection
+        with contextlib.suppress(IndexError):  # stops at the end, even if another thread takes the last connection
             while True:
                 self._idle.pop().close()
 
@@ -76,7 +76,7 @@ def _has_input(raw: socket.socket) -> bool:
 
 
 class _Connection:
-    """A connection whose reads and writes time out at the deadline of the request."""
+    """A connection whose reads and writes time out at the request's deadline."""
 
     def __init__(self, address: Address, deadline: float) -> None:
         """Connect to the server. Raises ConnectionFailed if the connection fails."""

@@ -16,7 +16,7 @@ PROBLEM = "application/problem+json"
 
 @dataclass(slots=True)
 class Request:
-    """A request. `target` is the path with the query. `repeatable`: whether sending it again has no further effect."""
+    """A request. `target`: the path and query. `repeatable`: whether it can be sent again without further effect."""
 
     operation: str
     method: str
@@ -78,7 +78,7 @@ class Response:
 
 
 def _class_of(status: int) -> type[ApiError]:
-    """Return the class for a response whose error code is newer than this version of the client."""
+    """Return the error class for a response whose error code is newer than this version of the client."""
     return _api_errors.ServerError if status >= 500 else ApiError
 
 

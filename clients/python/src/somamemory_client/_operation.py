@@ -1,4 +1,4 @@
-"""An operation of the API: build its request from the fields of a call."""
+"""API operations: build a request from the fields of a call."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Operation:
     """An operation: its method, its path, and the location of each field.
 
     path, query: the fields in the path and in the query; all other fields are in the body.
-    headers: the names of the headers by field.
+    headers: the name of the header for each field that is sent in a header.
     once: whether the operation takes effect only once per Idempotency-Key.
     """
 
@@ -81,14 +81,14 @@ class Operation:
         return f"{self.id} has no such field; {remedy}"
 
     def target(self, fields: Fields) -> str:
-        """Return the path and the query string, and remove from `fields` the fields used in them."""
+        """Return the path and the query string, and remove the fields that they contain from `fields`."""
         path = self.template
         for name in self.path:
             path = path.replace("{" + name + "}", _in_path(name, _text(fields.pop(name))))
         return target(path, {name: fields.pop(name, None) for name in self.query})
 
     def header_values(self, fields: Fields) -> dict[str, str]:
-        """Return the headers, and remove from `fields` the fields used in them. A version becomes an ETag."""
+        """Return the headers, and remove the fields that they contain from `fields`. A version becomes an ETag."""
         found = {}
         for name, header in self.headers.items():
             if (value := fields.pop(name, None)) is not None:
@@ -96,7 +96,7 @@ class Operation:
         return found
 
 
-# POST operations that only read, so it is safe to retry them.
+# POST operations that only read data, so they can be retried safely.
 READING_POSTS = frozenset(
     {
         "memories.search", "memories.get_many", "messages.search", "messages.search_smart", "messages.search_full_text",
@@ -115,7 +115,7 @@ LONG = frozenset(
 
 
 def _in_path(field: str, text: str) -> str:
-    """Return a value as a part of a path. Raises InvalidArgument if the request would reach another route.
+    """Return a value as part of a path. Raises InvalidArgument if the request would reach another route.
 
     Servers decode an escaped slash before they look for a route, and proxies resolve the segments '.' and '..'.
     """
@@ -155,7 +155,7 @@ def encode(value: object, field: str = "body") -> bytes:
 def encodable(field: str, text: str) -> str:
     """Return the text if it can be encoded in UTF-8.
 
-    Raises InvalidArgument if it contains half of a surrogate pair, which Python creates from invalid bytes.
+    Raises InvalidArgument if it contains an unpaired surrogate, which Python can create when it decodes invalid bytes.
     """
     try:
         text.encode()
@@ -178,9 +178,9 @@ def _plain(value: object) -> object:
 
 
 def instant(moment: datetime) -> str:
-    """Return a time in RFC 3339 format. A time without a time zone is a local time, as is usual in Python.
+    """Return a time in RFC 3339 format. A time without a time zone is interpreted as local time.
 
-    Raises ValueError for a local time at the ends of the calendar, such as `datetime.max`.
+    Raises ValueError for a local time that is too close to `datetime.min` or `datetime.max`.
     """
     try:
         return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
@@ -189,9 +189,9 @@ def instant(moment: datetime) -> str:
 
 
 def _text(value: object) -> str:
-    """Convert a value to its form in paths and queries."""
+    """Convert a value to text for a path or a query."""
     if isinstance(value, str):
-        return str.__str__(value)  # `str` would return the name of an enum's member
+        return str.__str__(value)  # `str` would return the name of an enum member
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, datetime):

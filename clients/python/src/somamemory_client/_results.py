@@ -22,7 +22,7 @@ Memory = str | Mapping[str, Any]
 class Results(Sequence[T], Generic[T]):
     """The results of a search, best first.
 
-    degraded: the legs of the search that were unavailable; normally empty.
+    degraded: the search legs ("semantic" or "keyword") that were unavailable; normally empty.
     body: the whole response.
     """
 
@@ -99,7 +99,7 @@ def memory_fields(memory: Memory) -> dict[str, Any]:
 
 
 def several(field: str, items: Iterable[T]) -> Iterable[T]:
-    """Return the items. Raises InvalidArgument for a single text or object, which Python iterates over by its parts."""
+    """Return the items. Raises InvalidArgument for a single text or object, which must be in a list."""
     if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
         raise InvalidArgument(field, f"must be a list or another iterable, not {type(items).__name__}")
     return items
@@ -108,7 +108,8 @@ def several(field: str, items: Iterable[T]) -> Iterable[T]:
 def batches(items: Iterable[Mapping[str, Any]], size: int) -> Iterator[list[Mapping[str, Any]]]:
     """Yield lists of at most `size` items, MAX_BATCH_BYTES bytes and MAX_BATCH_VALUES values.
 
-    The number of values is estimated from the commas, including those in text. A larger item is yielded alone.
+    The number of values is estimated from the commas, including those in text. An item that exceeds these limits is
+    yielded alone.
     """
     if size not in range(1, MAX_BATCH + 1):
         raise InvalidArgument("batch_size", f"must be a whole number from 1 to {MAX_BATCH}")

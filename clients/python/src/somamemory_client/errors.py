@@ -29,7 +29,7 @@ class SomaError(Exception):
     """Base class for all client errors."""
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Allow subclasses whose constructor takes other arguments than the message to be pickled and copied."""
+        """Allow subclasses whose constructors take arguments other than the message to be pickled and copied."""
         return _restored, (type(self), self.args), vars(self)
 
 
@@ -91,7 +91,7 @@ class ApiError(SomaError):
 
     @property
     def retry_after_s(self) -> float | None:
-        """Return the delay that the server requests, in seconds, or None."""
+        """Return the delay that the server requested, in seconds, or None."""
         return self.response.retry_after_s
 
 

@@ -1,4 +1,4 @@
-"""Types of requests and responses. Written by scripts/client_types.py. Do not edit: run `make reference`."""
+"""Request and response types. Written by scripts/client_types.py. Do not edit: run `make reference`."""
 
 from __future__ import annotations
 

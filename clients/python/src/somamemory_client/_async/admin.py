@@ -116,7 +116,7 @@ class AsyncPruning:
         return await self._caller.fetch(types.ArchivedOut, "pruning.execute", fields)
 
     async def undo(self, conversation_ids: Sequence[str]) -> types.RestoredOut:
-        """Restore the given conversations, which pruning has archived."""
+        """Restore conversations that pruning has archived."""
         fields: Fields = {"conversation_ids": conversation_ids}
         return await self._caller.fetch(types.RestoredOut, "pruning.undo", fields)
 

@@ -26,7 +26,7 @@ class AsyncCaller:
         self.config = config
 
     async def fetch(self, result: type[T], operation: str, fields: Fields) -> T:
-        """Return the JSON document of a response. `result` is its type, for the type checker only."""
+        """Call an operation, and return its JSON response. `result` is the response type, for the type checker only."""
         return cast(T, await self.document(self.config.request(operation, fields)))
 
     async def document(self, request: Request) -> Any:  # a JSON document

@@ -117,7 +117,7 @@ class Pruning:
         return self._caller.fetch(types.ArchivedOut, "pruning.execute", fields)
 
     def undo(self, conversation_ids: Sequence[str]) -> types.RestoredOut:
-        """Restore the given conversations, which pruning has archived."""
+        """Restore conversations that pruning has archived."""
         fields: Fields = {"conversation_ids": conversation_ids}
         return self._caller.fetch(types.RestoredOut, "pruning.undo", fields)
 

@@ -27,7 +27,7 @@ class Caller:
         self.config = config
 
     def fetch(self, result: type[T], operation: str, fields: Fields) -> T:
-        """Return the JSON document of a response. `result` is its type, for the type checker only."""
+        """Call an operation, and return its JSON response. `result` is the response type, for the type checker only."""
         return cast(T, self.document(self.config.request(operation, fields)))
 
     def document(self, request: Request) -> Any:  # a JSON document

@@ -118,7 +118,7 @@ class Client:
         return self._copy(self._caller.config.with_scope("namespace", name))
 
     def tenant(self, slug: str) -> Client:
-        """Return a client for another tenant. Only an operator's key can act for several tenants."""
+        """Return a client that acts for another tenant. Requires an operator's key."""
         return self._copy(self._caller.config.with_tenant(slug))
 
     def with_options(

@@ -144,7 +144,8 @@ class Conversations:
     ) -> types.ImportOut:
         """Import conversations from a ChatGPT, Claude or SomaMemory export, or from Markdown or text."""
         if not isinstance(content, bytes | bytearray | memoryview):
-            raise InvalidArgument("content", f"must be bytes, as from `Path.read_bytes`, not {type(content).__name__}")
+            kind = type(content).__name__
+            raise InvalidArgument("content", f"must be bytes, such as the result of `Path.read_bytes`, not {kind}")
         request = self._caller.config.request("conversations.import", {**options})
         request.body = bytes(content)
         request.headers["Content-Type"] = header_text("content_type", content_type)

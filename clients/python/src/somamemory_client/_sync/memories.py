@@ -184,7 +184,7 @@ def _named(
 ) -> tuple[str, Fields]:
     """Return the operation for a coordinate, key or id, whichever is given, and the fields to call it with.
 
-    Raises InvalidArgument unless there is exactly one name.
+    Raises InvalidArgument unless exactly one of them is given.
     """
     kind = one_name(coord=coord, key=key, id=id)
     name = {"coord": coord, "key": key, "id": id}[kind]

@@ -1,6 +1,6 @@
 """Run an adapter's calls with a synchronous or an asynchronous client.
 
-Adapters are written once, as generators: they yield calls, and receive the JSON of the response or the error.
+An adapter is written once, as generators that yield calls. For each call, they receive the JSON response or the error.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ MOST = 1000  # names per request, and items per page
 
 
 class Call(NamedTuple):
-    """A call to an API operation, which has the same name as in the OpenAPI document."""
+    """A call to an API operation. `operation` is its name in the OpenAPI document."""
 
     operation: str
     fields: dict[str, object]
@@ -74,7 +74,7 @@ def pages(operation: str, *, items: str = "items", most: int | None = None, **fi
 
 
 def memories(kind: str, names: Sequence[str], namespace: str | None = None) -> Calls[list[Any]]:
-    """Return the memory with each name, or None if it does not exist. `kind`: "keys" or "ids"."""
+    """Return a memory for each name, or None if there is none. `kind`: "keys" or "ids"."""
     found: list[Any] = []
     while len(found) < len(names):  # large memories can make a response end early
         some = names[len(found) : len(found) + MOST]

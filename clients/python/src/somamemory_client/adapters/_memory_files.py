@@ -1,4 +1,4 @@
-"""The commands of Claude's memory tool, with files stored as memories.
+"""The commands of Claude's memory tool. Files are stored as memories.
 
 Each command returns the same text as the vendor's tool for local files, so a model sees no difference. A directory is a
 memory with an empty payload, so that a directory without files can exist.
@@ -150,7 +150,7 @@ class Files:
                 raise Refused(f"{ROOT}/{parent} is not a directory")
 
     def _move(self, entry: Entry, path: str) -> Calls[None]:
-        """Store an entry at another path, then delete it at its own path, so that it is never missing.
+        """Store an entry at another path, then delete it at its old path, so that it is never missing.
 
         Changes that others make to the entry in the meantime are copied, too.
         """

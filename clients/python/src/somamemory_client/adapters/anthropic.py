@@ -31,8 +31,7 @@ _REFUSALS = (Refused, InvalidArgument, InvalidInput, PayloadTooLarge)
 class SomaMemoryTool(BetaAbstractMemoryTool):
     """Claude's memory tool, with the synchronous client.
 
-    namespace: the namespace that contains the files. Use a separate namespace per user, because files have no
-    other owner.
+    namespace: the namespace that contains the files. Use a separate namespace per user, because files have no user id.
     """
 
     def __init__(

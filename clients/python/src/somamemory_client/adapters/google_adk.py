@@ -174,7 +174,7 @@ class SomaSessionService(BaseSessionService):
         return _values((await run_async(self._client, memories("keys", keys, self._states(app_name))))[0])
 
     async def append_event(self, session: Session, event: Event) -> Event:
-        """Append an event to the stored session and to `session`. Ignore a partial event or one already stored."""
+        """Append an event to the stored session and to `session`. Ignore partial and already stored events."""
         if event.partial:
             return event
         place = {"namespace": self._events(session.app_name), "user_id": session.user_id, "session_id": session.id}
@@ -296,7 +296,7 @@ def _text(content: Content | None) -> str:
 
 
 def _payload(content: Content | None, author: str | None) -> dict[str, str]:
-    """Return the payload, which searches use: the text of the content, without its tool calls."""
+    """Return the searchable payload: the text of the content, without tool calls."""
     text = _text(content)
     return {"text": text, "role": author or ""} if text else {}
 

@@ -112,7 +112,7 @@ class SomaDocumentStore:
         conditions, exact = _translated(filters) if filters else (None, True)
         if not exact:
             raise FilterError(
-                "a search supports only fields of `meta`, compared with numbers and strings, and cannot order dates; "
+                "a search can filter only on `meta` fields, compared with numbers or strings, and cannot order dates; "
                 "use filter_documents for other filters"
             )
         hits = self.client.memories.search(query, namespace=self.namespace, filters=conditions, top_k=top_k, mode=mode)
@@ -217,7 +217,7 @@ def _ordering(name: str, operator: str, value: Any) -> tuple[Filter, bool]:
 
 
 def _is_plain(values: list[Any]) -> bool:
-    """Return whether equality means the same here and in the service, which it does not for dates and nested values."""
+    """Return whether the service compares these values as Haystack does. It does not for dates and nested values."""
     return all(value is None or isinstance(value, int | float) or _is_word(value) for value in values)
 
 

@@ -56,7 +56,7 @@ class SomaRetriever(BaseRetriever):
 class SomaVectorStore(VectorStore):
     """Stores documents as memories, with the documents' ids as keys. The service embeds the texts.
 
-    mode: how searches work: "hybrid", "semantic" or "keyword".
+    mode: the search mode: "hybrid", "semantic" or "keyword".
     """
 
     def __init__(self, client: Client, namespace: str = "langchain", *, mode: Mode = "hybrid") -> None:
@@ -137,7 +137,7 @@ class SomaVectorStore(VectorStore):
 class SomaChatHistory(BaseChatMessageHistory):
     """The messages in a session, stored in the conversation whose `external_id` is the session's id.
 
-    options: the fields with which the conversation is created, such as `user_id` or `label`.
+    options: fields for creating the conversation, such as `user_id` or `label`.
     """
 
     def __init__(self, client: Client, session_id: str, **options: Any) -> None:

@@ -156,7 +156,7 @@ class _Translation:
         return memory | {"payload": self._payload(op), "ttl_seconds": ttl_s}
 
     def _payload(self, op: PutOp) -> Mapping[str, object]:
-        """Return the payload, which searches use."""
+        """Return the searchable payload."""
         fields = self.fields if op.index is None else op.index
         if fields is None:
             return op.value or {}
@@ -259,7 +259,7 @@ def _filters(conditions: Mapping[str, Any] | None) -> dict[str, object] | None:
 
 
 def _conditions(path: str, conditions: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
-    """Yield a condition per field. As in LangGraph's stores, an object without operators is compared by field."""
+    """Yield a condition per field. As in LangGraph's stores, an object without operators is compared field by field."""
     for name, condition in conditions.items():
         if not name or "." in name:
             raise InvalidArgument("filter", f"cannot refer to the key {name!r}, which is empty or contains a dot")

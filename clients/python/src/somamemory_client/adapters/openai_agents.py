@@ -1,8 +1,8 @@
-"""OpenAI Agents: `SomaSession`, the items of a session.
+"""OpenAI Agents: `SomaSession`, which stores the items of a session.
 
     await Runner.run(agent, "Hello", session=SomaSession("thread-1", AsyncClient()))
 
-An item is a memory at a coordinate that the service allocates, so items are in the order in which they were added.
+Each item is a memory at a coordinate that the service allocates, so items stay in the order in which they were added.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _item(memory: Any) -> TResponseInputItem:
 
 
 def _payload(item: Any) -> dict[str, object]:
-    """Return the payload, which searches use: the text of a message, or nothing for a tool call."""
+    """Return the searchable payload: the text of a message, or nothing for a tool call."""
     content = item.get("content")
     parts = [{"text": content}] if isinstance(content, str) else content if isinstance(content, list) else []
     text = "\n".join(str(part["text"]) for part in parts if isinstance(part, dict) and part.get("text"))

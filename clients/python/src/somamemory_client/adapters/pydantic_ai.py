@@ -1,11 +1,11 @@
-"""Pydantic AI: `SomaConversationStore`, conversations that several processes can continue.
+"""Pydantic AI: `SomaConversationStore`, a store for conversations that several processes can continue.
 
     store = SomaConversationStore(AsyncClient())
     conversation = await store.load("thread-1") or Conversation(conversation_id="thread-1")
     await store.save(await agent.run("Hello", conversation=conversation))
 
-Each record and each entry is a memory. Entries that share a history have the same `session_id`, so that a history of
-any length is read with one request per 1,000 entries.
+Each record and each entry is a memory. Entries that share a history have the same `session_id`, so that any history can
+be read with one request per 1,000 entries.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class SomaConversationStore(ConversationStore):
     namespace: the namespace that contains the namespaces for records and entries.
 
     `delete` also deletes the entries, unless another conversation was forked from the same history. A fork that is
-    saved at the same time can lose its history.
+    saved during the deletion can lose its history.
     """
 
     def __init__(self, client: AsyncClient, namespace: str = "pydantic-ai") -> None:
@@ -192,7 +192,7 @@ def _entry(memory: types.MemoryOut) -> ConversationEntry:
 
 
 def _payload(message: ModelMessage) -> Mapping[str, object]:
-    """Return the payload, which searches use: the text of a prompt or response, without tool calls."""
+    """Return the searchable payload: the text of a prompt or response, without tool calls."""
     texts = [text for part in message.parts for text in _texts(part)]
     role = "user" if message.kind == "request" else "assistant"
     return {"text": "\n".join(texts), "role": role} if texts else {}
