@@ -92,9 +92,17 @@ def key(tenant: UUID | None, kind: str, *parts: object) -> str:
 
 
 def healthy() -> bool:
-    """Return whether the cache responds. Contacts it immediately, even shortly after a failure."""
+    """Return whether the cache accepts writes. Contacts it immediately, even shortly after a failure.
+
+    A Redis that is out of memory, or that has become a replica, still answers reads.
+    """
+
+    def write() -> bool:
+        cache.set("health", True, timeout=1)
+        return True
+
     _breaker.retry_now()
-    return _call(lambda: cache.get("health") is None, False)
+    return _call(write, False)
 
 
 def with_redis(ask: Callable[[Redis], Answer]) -> Answer | None:

@@ -215,6 +215,15 @@ def test_without_redis_texts_are_embedded_every_time(with_redis: RedisServer) ->
     assert inner.embedded == ["a", "a"]
 
 
+def test_a_redis_that_is_out_of_memory_is_not_healthy(with_redis: RedisServer) -> None:
+    """It still answers reads, but nothing is cached, and no limit is shared."""
+    assert caching.healthy() is True
+
+    get_redis_connection("default").config_set("maxmemory", 1)
+
+    assert caching.healthy() is False
+
+
 def test_the_health_report_is_shared_and_includes_a_failed_cache(
     with_redis: RedisServer, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
