@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -92,3 +93,7 @@ def translating_errors() -> Iterator[None]:
         raise refused(f"the embedding provider rejected the request: HTTP {error.status_code}") from error
     except openai.OpenAIError as error:
         raise EmbedderUnavailable(f"the embedding provider failed: {type(error).__name__}") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:  # the client library does not translate these
+        raise EmbedderUnavailable(
+            "the embedding provider's response is not valid JSON; check SOMA_EMBEDDING_BASE_URL"
+        ) from error

@@ -38,6 +38,10 @@ def embedded(body: dict[str, Any], dimension: int = DIMENSION) -> Answer:
     return 200, {"object": "list", "model": body["model"], "data": data[::-1], "usage": {}}
 
 
+def _encoded(content: Any) -> bytes:
+    return content.encode() if isinstance(content, str) else json.dumps(content).encode()
+
+
 class Provider:
     """The server. `script` contains the next responses; when it is empty, every request succeeds."""
 
@@ -57,7 +61,7 @@ class Provider:
                 provider.headers.append(dict(self.headers.items()))
                 answer = provider.script.pop(0) if provider.script else provider.default
                 status, content = answer(body)
-                raw = content.encode() if isinstance(content, str) else json.dumps(content).encode()
+                raw = content if isinstance(content, bytes) else _encoded(content)
                 try:
                     self.send_response(status)
                     self.send_header("Content-Type", "text/html" if isinstance(content, str) else "application/json")
@@ -229,6 +233,10 @@ def test_vectors_of_another_dimension_are_an_error_that_says_what_to_set(
     "content",
     [
         "<html>a proxy's login page</html>",
+        b"<html>an error page that is declared as JSON</html>",
+        b'{"data": [',
+        b"",
+        b"\xff",
         {},
         {"data": None},
         {"data": []},
