@@ -63,7 +63,10 @@ class OpenAIEmbedder:
                 f"the model '{self.model}' creates vectors with {rows[0].size} dimensions, "
                 f"but SOMA_EMBEDDING_DIMENSION is {self.dimension}; correct the setting"
             )
-        return np.stack(rows)
+        vectors = np.stack(rows)
+        if not np.isfinite(vectors).all():
+            raise EmbedderRefused("the embedding provider returned numbers that are not finite, such as NaN")
+        return vectors
 
 
 def _rows(answer: Any) -> list[Vectors]:
@@ -73,7 +76,8 @@ def _rows(answer: Any) -> list[Vectors]:
     """
     try:
         items = sorted(answer.data, key=lambda item: item.index)
-        return [np.array(item.embedding, dtype=np.float32) for item in items]
+        with np.errstate(over="ignore"):  # a number that is too large for float32 becomes infinite
+            return [np.array(item.embedding, dtype=np.float32) for item in items]
     except (AttributeError, TypeError, ValueError) as error:
         raise EmbedderUnavailable(
             "the embedding provider's response contains no embeddings; check SOMA_EMBEDDING_BASE_URL"

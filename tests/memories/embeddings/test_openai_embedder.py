@@ -255,6 +255,27 @@ def test_an_answer_that_makes_no_sense_is_an_error_of_ours(
         embedder.embed(["one"])
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), 1e300])
+def test_a_search_says_that_a_query_got_no_usable_vector(
+    api: Api,
+    generation: EmbeddingGeneration,
+    make: Callable[..., OpenAIEmbedder],
+    provider: Provider,
+    monkeypatch: pytest.MonkeyPatch,
+    number: float,
+) -> None:
+    api.store("1", "one")
+    drain()
+    provider.default = lambda body: (200, {"data": [{"index": 0, "embedding": [number] * 256}]})
+    embedder = make(dimension=256)
+    monkeypatch.setattr(embeddings, "of", lambda generation: embedder)
+
+    found = api.post("/memories/search", {"query": "one"}).json()
+
+    assert found["degraded"] == ["semantic"]
+    assert len(found["memories"]) == 1
+
+
 def test_an_error_names_neither_the_key_nor_the_address(embedder: OpenAIEmbedder, provider: Provider) -> None:
     provider.default = failing(401, "Incorrect API key provided: sk-x")
     with pytest.raises(EmbedderUnavailable) as caught:
