@@ -50,7 +50,7 @@ log = logging.getLogger("soma.errors")
 
 class Api(NinjaAPI):
     # Ninja creates a response per request, so that views can set headers and cookies on it. Our views create their
-    # own responses, so all requests share one that is never used.
+    # own responses, so all requests share a single one, which is never used.
     _unused_response = HttpResponse()
 
     def create_temporal_response(self, request: HttpRequest) -> HttpResponse:

@@ -20,8 +20,8 @@ from tenants import keys
 from tenants import services as tenants
 from tenants.caller import Caller
 
-# The WSGI variable with the path of the MCP endpoint whose tool sends this request. Clients cannot set this variable,
-# because it is not a header.
+# The WSGI variable that contains the path of the MCP endpoint whose tool sent this request. Clients cannot set the
+# variable, because it is not a header.
 MCP_PATH = "soma.mcp_path"
 
 

@@ -30,8 +30,8 @@ def parsed(raw: dict[str, Any], schema: type[Schema], convert: Callable[[Schema]
 def require_all(items: Sequence[object], name: str, address_field: str) -> None:
     """Raise InvalidInput for the first invalid item, if any. The error contains field names such as `items.0.payload`.
 
-    name: the field of the request that contains the items.
-    address_field: the field to name if the error names none, such as `.coord`.
+    name: the request field that contains the items.
+    address_field: the field to report if the error does not name one, such as `.coord`.
     """
     for index, item in enumerate(items):
         if isinstance(item, SomaError):

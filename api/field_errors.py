@@ -57,7 +57,7 @@ def field_errors(errors: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """Return `(field, message)` for up to MAX_ERRORS fields: the first error that pydantic lists for each.
 
     For a union, pydantic tries every member and lists the errors of all of them. If one member accepts the value's
-    type, the reader needs only the errors of that member.
+    type, the reader needs only that member's errors.
     """
     located = [(_path(error["loc"]), error) for error in errors]
     of_accepted_type = {

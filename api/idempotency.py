@@ -35,7 +35,7 @@ PARAMETER = {
 
 
 def once(view: View) -> View:
-    """Return a view that takes effect once per Idempotency-Key.
+    """Wrap a view so that it takes effect only once per Idempotency-Key.
 
     Only successful responses are recorded. A failed request has no effect and can be retried.
     """
@@ -90,7 +90,7 @@ def _in_one_transaction(attempt: Attempt, view: Callable[[], HttpResponse]) -> H
 
 
 class _Answered(BaseException):
-    """Raised if another attempt has already succeeded. Not an Exception, so that no other layer handles it."""
+    """Raised if another attempt has already succeeded. Not an Exception subclass, so that no other layer handles it."""
 
     def __init__(self, recorded: bytes) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ def _resumable(attempt: Attempt, request: Request, view: Callable[[], HttpRespon
 
 
 def renew(request: Request) -> None:
-    """Reserve the Idempotency-Key of a long request, if it has one, for another minute."""
+    """Reserve a long request's Idempotency-Key, if it has one, for another minute."""
     if (attempt := request.admission.attempt) is not None:
         attempt.renew()
 
@@ -139,8 +139,8 @@ def _attempt(request: Request) -> Attempt | None:
 def _secret(request: Request) -> bytes:
     """Return the secret that protects the stored response: the API key, unless it belongs to a connected app.
 
-    A connected app's key gets a new secret every few minutes. The app must be able to repeat a request with the new
-    one.
+    A connected app's key gets a new secret every few minutes. The app must be able to retry a request with the new
+    secret.
     """
     if request.caller.delegated:
         return salted_hmac("api.idempotency", str(request.caller.key_id), algorithm="sha256").digest()

@@ -1,7 +1,7 @@
 """Strict JSON parsing and fast JSON output.
 
-Python's parser accepts NaN, 1e400, duplicate keys, NUL and lone surrogates. A database rejects these or, worse, stores
-them. This module rejects all of them before they reach the rest of the code. A number with more digits than a float64
+Python's parser accepts NaN, 1e400, duplicate keys, NUL and lone surrogates. A database would reject them or, worse,
+store them. This module rejects them before they reach the rest of the code. A number with more digits than a float64
 can hold is rounded, as in other JSON parsers. Coordinates are an exception, because rounding would merge two addresses.
 """
 
@@ -24,7 +24,7 @@ JsonObject = dict[str, object]
 
 MAX_DEPTH = 32
 MAX_VALUES = 500_000  # limited because parsing blocks all other threads
-# The response for a URL depends on the key and the tenant, and shared caches must not confuse responses.
+# The response from a URL depends on the key and the tenant, so a shared cache must not reuse it for another caller.
 PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Authorization, X-API-Key, X-Tenant, X-Soma-Tenant"}
 _INT64 = 1 << 63
 _MAX_DIGITS = 19
@@ -40,8 +40,8 @@ def parse(raw: bytes) -> Any:
 
     Raises MalformedRequest if it is not JSON in UTF-8, and InvalidInput for NaN and infinities, numbers outside the
     range of float64 and int64, duplicate keys, NUL, lone surrogates, nesting deeper than 32 levels, and more than
-    500,000 values. Each object in a list of the body, such as the items of a bulk request, may have 32 levels of its
-    own, because the same object may be a body on another route.
+    500,000 values. Each object in a list in the body, such as an item of a bulk request, may have 32 levels of its own,
+    because another route may accept the same object as its body.
     """
     if _has_too_many_values(raw):
         raise InvalidInput("body", f"must not contain more than {MAX_VALUES:,} values; send several requests")
@@ -74,7 +74,7 @@ class StrictParser(Parser):
 
 
 def refuse_body(request: HttpRequest) -> None:
-    """Raise InvalidInput if a request to a route without a body has one. An empty object is accepted."""
+    """Raise InvalidInput if a request has a body that its route does not accept. An empty object is allowed."""
     if request.body and StrictParser().parse_body(request) != {}:
         raise InvalidInput("body", "must be empty on this route")
 

@@ -1,4 +1,4 @@
-"""Conditional requests (RFC 9110, section 13). The ETag of a memory is its version."""
+"""Conditional requests (RFC 9110, section 13). A memory's ETag is its version."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ def of_write(request: HttpRequest) -> Precondition:
 
 
 def reject(request: HttpRequest) -> None:
-    """Raise MalformedRequest for a condition if the route supports none. Ignoring a condition could overwrite data."""
+    """Raise MalformedRequest if the request has a condition. For routes that do not support conditions.
+
+    Ignoring a condition could overwrite data.
+    """
     for name, variable in (("If-Match", "HTTP_IF_MATCH"), ("If-None-Match", "HTTP_IF_NONE_MATCH")):
         if variable in request.META:
             raise MalformedRequest(f"{name} is not supported by this route; remove the header")

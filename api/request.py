@@ -45,7 +45,7 @@ class Policy:
 
 @dataclass(slots=True)
 class Admission:
-    """Data about a request, set by the router before authentication and by the limits after it."""
+    """Data about a request. The router sets it before authentication; the limits and `api.idempotency` update it."""
 
     policy: Policy
     takes_body: bool
@@ -53,8 +53,8 @@ class Admission:
     running_tenant: UUID | None = None  # set while the request counts towards the tenant's concurrency
     quotas: tuple[Quota, ...] = ()
     attempt: Attempt | None = None  # set for a long request with an Idempotency-Key
-    # Tokens that the view has requested in its current run, and tokens taken in all its runs, of which there can be
-    # several.
+    # Tokens that the view has requested in its current run, and tokens taken in all its runs. A view can run more than
+    # once.
     charged: int = 0
     paid: int = 0
 

@@ -32,7 +32,8 @@ from somamemory.web.problems import PROBLEM
 from somamemory.web.turns import TURNS
 
 ANY_PROBLEM = (400, 401, 403, 404, 405, 409, 410, 411, 412, 413, 415, 422, 429, 500, 503)
-# Errors that are sent before the route is known: an invalid host, a timeout, or a request line or headers too long.
+# Errors that are sent before the route is known: an invalid host, a timeout, or a request line or headers that are too
+# long.
 SERVER_PROBLEMS = (400, 408, 414, 431)
 _CONVERTER = re.compile(r"\{\w+:")  # in `{text:key}`, which OpenAPI calls `{key}`
 _MAX_SHOWN = 200  # maximum number of characters of a parameter's name to show in an error
@@ -164,8 +165,8 @@ def _success_models(declaration: Declaration) -> dict[int, object]:
 def _documentation(declaration: Declaration) -> dict[str, Any]:
     """Return the OpenAPI description of a route, apart from its parameters and success schemas.
 
-    Views raise problems and never return them, so Ninja needs no model for them. Building one for each route
-    and status would take a third of the startup time of a process.
+    Views raise problems and never return them, so Ninja needs no model for them. Building one for each route and status
+    would take a third of a process's startup time.
     """
     extra = declaration.get("openapi_extra", {})
     statuses = sorted({*SERVER_PROBLEMS, *declaration.get("problems", ANY_PROBLEM)})

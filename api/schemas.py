@@ -222,7 +222,7 @@ class NamespaceParams(Params):
 
 
 class NamespacePrefix(BaseModel):
-    """A request with a `namespace` that can also select namespaces by prefix."""
+    """A request that selects one `namespace`, or all namespaces that begin with a prefix."""
 
     namespace_prefix: NamespaceName | None = None
 
@@ -253,7 +253,7 @@ class OwnerIdsOut(BaseModel):
 def one_address(field: str, coord: Coordinate | None, key: Key | None, id: UUID | None) -> Address:
     """Return the address. Raises InvalidInput unless exactly one is given.
 
-    field: the name of the coordinate's field, for errors.
+    field: the name of the coordinate field, for error messages.
     """
     names = [name for name in (coord, key, id) if name is not None]
     if not names:

@@ -1,7 +1,6 @@
 """Limits over HTTP: admit a request once its caller has been identified, and report what remains of each limit.
 
-Called from the authentication step. It is not one of Ninja's throttles, because their errors bypass the error
-handlers.
+Called during authentication. Ninja's own throttles are not used, because their errors bypass the error handlers.
 """
 
 from __future__ import annotations
@@ -115,7 +114,7 @@ def _explain(cost: int, tightest: policy.Quota) -> str:
 
 
 def _set_headers(response: HttpResponse, quotas: tuple[policy.Quota, ...]) -> None:
-    """Set the headers of draft-ietf-httpapi-ratelimit-headers-10 and the older X-RateLimit ones (tightest limit)."""
+    """Set the headers from draft-ietf-httpapi-ratelimit-headers-10, and the older X-RateLimit ones (tightest limit)."""
     response["RateLimit-Policy"] = _policy_header(tuple(quota.limit for quota in quotas))
     response["RateLimit"] = ", ".join(
         f'"{quota.limit.name}";r={quota.remaining};t={math.ceil(quota.reset_s)}' for quota in quotas

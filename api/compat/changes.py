@@ -1,4 +1,4 @@
-"""The changes that a layer made to a request or a response, for the `X-Compat-Changes` response header."""
+"""The changes that a layer made to a request or response, as listed in the `X-Compat-Changes` response header."""
 
 from __future__ import annotations
 

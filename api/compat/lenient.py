@@ -53,7 +53,7 @@ def valid(schema: type[Schema], body: JsonObject) -> Schema:
 def known(
     body: JsonObject, schema: type[BaseModel], changes: Changes, at: str = "", aliases: Mapping[str, str] = {}
 ) -> JsonObject:
-    """Return the fields of a body that the schema contains, under our names. Note all other fields as dropped.
+    """Return the body's fields that are in the schema, under our names. Note all other fields as dropped.
 
     at: the path of the object, such as `messages.0.`
     aliases: maps the client's names to ours.

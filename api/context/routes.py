@@ -90,7 +90,7 @@ def assemble(request: Request, query: Query[ContextParams], body: ContextBody) -
 
 
 def context_of(body: ContextBody, *, manifest: bool) -> ContextRequest:
-    """Convert the body of a request to a `ContextRequest`."""
+    """Convert a request body to a `ContextRequest`."""
     return ContextRequest(
         body.query,
         budget=body.context_budget,

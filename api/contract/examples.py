@@ -23,7 +23,7 @@ SAMPLES = {
 
 @dataclass(frozen=True)
 class Example:
-    """An example of a request.
+    """An example request.
 
     path, query: parameter values.
     keeps: the placeholders that the response defines, each with the path of its value in the response.

@@ -1,5 +1,4 @@
-"""Names of operations in the OpenAPI document, such as `memories.store`. Client generators derive method names from
-them.
+"""Operation names in the OpenAPI document, such as `memories.store`. Client generators derive method names from them.
 
 By default, an operation is named after its tag and its view.
 """

@@ -28,7 +28,7 @@ def named(body: NamedLinkBody) -> Named:
 
 
 def new_links(caller: Caller, items: Sequence[Named | SomaError]) -> list[NewLink | SomaError]:
-    """Return, for each item, the link between the coordinates of its ends, or the error if the item is invalid."""
+    """For each item, return the link between the coordinates of its ends, or an error if the item is invalid."""
     names: dict[str, list[Address]] = {}
     for item in items:
         if not isinstance(item, SomaError):

@@ -1,4 +1,4 @@
-"""Route for the density map of memories."""
+"""The route for the density map of memories."""
 
 from __future__ import annotations
 

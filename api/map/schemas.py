@@ -35,9 +35,9 @@ class MapParams(OwnerIds, NamespaceParams):
     cursor: Cursor | None = None
 
     def check(self) -> None:
-        """Raise InvalidInput if parameters of a grid are combined with `depth` or paging, or `box` does not fit `axes`.
+        """Raise InvalidInput if grid parameters are combined with `depth` or paging, or if `box` does not fit `axes`.
 
-        A grid has `axes`, `box` and `resolution`; paging uses `limit` and `cursor`.
+        The grid parameters are `axes`, `box` and `resolution`; the paging parameters are `limit` and `cursor`.
         """
         if self.axes is None and (self.box or self.resolution):
             raise InvalidInput("axes", "is required when box or resolution is given")

@@ -37,7 +37,7 @@ _READ = Policy(kind="read", writes=False, conditional=False, idempotent=False, l
 def endpoint(request: HttpRequest, namespace: str = "default") -> HttpResponse:
     try:
         return _respond(request, namespace)
-    except Exception as error:  # noqa: BLE001 - rendered like an error of any route
+    except Exception as error:  # noqa: BLE001 - rendered like any route's error
         response = api.on_exception(request, error)
         if response.status_code == HTTPStatus.UNAUTHORIZED and settings.OAUTH_URL:
             response["WWW-Authenticate"] = _challenge(request.path)

@@ -24,12 +24,12 @@ Graph = tuple[list[dict[str, Any]], list[dict[str, Any]], bool]  # entities, rel
 
 
 def create_entities(request: HttpRequest, entities: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Create entities, and return the new ones. Entities whose name already exists are skipped."""
+    """Create entities, and return the new ones. Entities whose names already exist are skipped."""
     return [entity for entity in entities if _create(request, entity)]
 
 
 def create_relations(request: HttpRequest, relations: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Create relations, and return the new ones. Raises ToolError for an entity that does not exist."""
+    """Create relations, and return the new ones. Raises ToolError if an entity does not exist."""
     _require(request, [relation[end] for relation in relations for end in ("from", "to")])
     return [
         relation for relation in relations if send(request, "POST", "/graph/link", _link(request, relation))["created"]
@@ -222,7 +222,7 @@ def _relation(start: str, end: str, link_type: str) -> dict[str, Any]:
     raw = _ESCAPE.sub(lambda match: chr(int(match[1], 16)), link_type)
     try:
         relation_type = raw.encode("latin-1").decode()
-    except ValueError:  # the type of a link that another client has created
+    except ValueError:  # another client created the link
         relation_type = link_type
     return {"from": start, "to": end, "relationType": relation_type}
 

@@ -34,7 +34,7 @@ Send = Callable[[bytes, dict[str, str]], tuple[int, str, bytes]]
 def opened(path: str, api_key: str | None, tenant: str | None) -> Iterator[Send]:
     """Yield a function that sends a message to the endpoint at `path`.
 
-    Raises ConfigurationError if there is no key, or if the key or the tenant cannot be sent.
+    Raises ConfigurationError if there is no key, or if the key or the tenant cannot be sent in a header.
     """
     key = api_key or _first_key()
     if key is not None and (running := _running(path, key, tenant)) is not None:
@@ -44,7 +44,7 @@ def opened(path: str, api_key: str | None, tenant: str | None) -> Iterator[Send]
         key = key or _first_key()
         if key is None:
             raise ConfigurationError(
-                f"{bootstrap.path()} no longer exists; set SOMA_API_KEY to a key of this installation"
+                f"{bootstrap.path()} no longer exists; set SOMA_API_KEY to a key for this installation"
             )
         yield InProcess(WSGIHandler(), path, key, tenant).send
 

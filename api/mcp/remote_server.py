@@ -23,7 +23,7 @@ class RemoteServer:
     url: the URL of the server, such as `https://memory.example.com`, optionally with a path before `/mcp`.
     path: the path of the endpoint, with its query.
 
-    Raises ConfigurationError for a URL, key or tenant that cannot be sent.
+    Raises ConfigurationError if the URL is invalid, or if the key or the tenant cannot be sent in a header.
     """
 
     def __init__(self, url: str, path: str, api_key: str, tenant: str | None = None) -> None:

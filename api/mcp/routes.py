@@ -1,7 +1,7 @@
-"""Send a tool's request to a route of the API.
+"""Send a tool's request to an API route.
 
-A tool has no permissions of its own: each of its requests goes through the authentication, scopes, limits, quotas,
-validation, idempotency, audit and deadline of a route, with the headers of the MCP message.
+A tool has no permissions of its own: each of its requests carries the headers of the MCP message and is subject to the
+route's authentication, scopes, limits, quotas, validation, idempotency, audit and deadline.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from somamemory.web.request_state import state_of
 MAX_STREAM_BYTES = 8 * 1024 * 1024
 _PREFIX = "/api/v1"
 _IDEMPOTENCY_KEY = "HTTP_IDEMPOTENCY_KEY"
-# What the model can do next, for errors whose message does not already say so.
+# What the model can do next, for errors whose messages do not already say so.
 _ADVICE = {
     "not_found": "Use the search tool to find the id of an existing memory.",
     "forbidden": "Tell the user; another key or another /mcp/{namespace} URL is needed.",
@@ -106,9 +106,9 @@ def _environ(request: HttpRequest, method: str, path: str, body: object, query: 
     sent = hashlib.sha256(f"{method} {path}?{query_string}\n".encode() + content).hexdigest()
     message.requests[sent] += 1
     if message.requests.total() > 1 and (key := environ.get(_IDEMPOTENCY_KEY)):
-        # Each request needs its own key. A repeated call may omit requests that have taken effect, so the keys do not
-        # depend on the order. The first request keeps the call's key, so that a different call with this key is
-        # rejected.
+        # Each request needs its own key. A repeated call may omit requests that have already taken effect, so the keys
+        # do not depend on the order of the requests. The first request keeps the call's key, so that a different call
+        # with this key is rejected.
         environ[_IDEMPOTENCY_KEY] = hashlib.sha256(f"{message.requests[sent]} {sent} {key}".encode()).hexdigest()
     return environ
 

@@ -1,4 +1,4 @@
-"""The tools of the `sekha` profile: the seven of Sekha's MCP server, which work on conversations."""
+"""The tools of the `sekha` profile: the seven tools of Sekha's MCP server, which work on conversations."""
 
 from __future__ import annotations
 

@@ -90,7 +90,8 @@ def _answer(send: Send, line: bytes) -> bytes | None:
     if content and "jsonrpc" not in answer:
         return _failed(message, f"another server, such as a proxy, responded with status {status}; check SOMA_URL")
     if content and answer.get("id") is None and isinstance(id := message.get("id"), str | int):
-        # The server does not read the id of a message that it rejects, but without it, the client would wait forever.
+        # The server does not read the id of a message that it rejects. If the response had no id, the client would wait
+        # forever.
         return _encoded(answer | {"id": id})
     return content or None
 
@@ -105,7 +106,7 @@ def _headers(message: dict[str, Any]) -> dict[str, str]:
         headers |= {"MCP-Protocol-Version": version, "Mcp-Method": str(message.get("method", ""))}
         if isinstance(name := params.get("name"), str):
             headers["Mcp-Name"] = encode_header_value(name)
-    # HTTP cannot carry other characters. Without the header, the server refuses the message.
+    # HTTP headers cannot contain other characters. The server rejects a message that lacks a required header.
     return {name: value for name, value in headers.items() if value.isascii() and value.isprintable()}
 
 

@@ -82,7 +82,7 @@ def bulk_got(pairs: Iterable[tuple[Address, Memory | None]], next_index: int | N
 
 
 def name(address: Address) -> JsonObject:
-    """Return the coordinate, key or id by which a request identified a memory, in a field of that name."""
+    """Return the coordinate, key or id by which a request identified a memory, in a field with that name."""
     field = "coord" if isinstance(address, Coordinate) else "key" if isinstance(address, Key) else "id"
     return {field: str(address)}
 

@@ -39,7 +39,7 @@ def search(request: Request, body: SearchBody) -> HttpResponse:
 
 
 def search_of(body: SearchBody) -> Search:
-    """Convert the body of a request to a `Search`. Raises InvalidInput if options or filters are not valid."""
+    """Convert a request body to a `Search`. Raises InvalidInput if options or filters are not valid."""
     namespaces = [body.namespace] if isinstance(body.namespace, str) else body.namespace
     if body.expand and body.as_of is not None:
         raise InvalidInput("expand", "cannot be combined with as_of; send one of them")

@@ -1,4 +1,4 @@
-"""Routes of the mem0 platform that change many memories."""
+"""mem0 platform routes that change many memories."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def update(caller: Caller, id: UUID, changes: dict[str, Any]) -> Memory:
 
 
 def update_many(caller: Caller, changes: Sequence[tuple[UUID, dict[str, Any]]]) -> None:
-    """Update memories one by one. Raises NotFound before the first change if one of them never existed."""
+    """Update memories one by one. Raises NotFound before the first change if any of them never existed."""
     for id, _ in changes:
         names.place(caller, id)
     for id, change in changes:
@@ -46,7 +46,7 @@ def delete(caller: Caller, id: UUID, *, with_superseded: bool = False) -> None:
 
 
 def delete_many(caller: Caller, ids: Sequence[UUID]) -> int:
-    """Soft-delete memories, and return how many were deleted. Raises NotFound if one of them never existed."""
+    """Soft-delete memories, and return how many were deleted. Raises NotFound if any of them never existed."""
     found: dict[tuple[str, type], list[Address]] = {}
     for id in dict.fromkeys(ids):
         namespace, name = names.place(caller, id)

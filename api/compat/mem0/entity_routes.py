@@ -1,4 +1,4 @@
-"""Routes of the mem0 platform for users, agents, apps and runs, which exist for as long as they have memories."""
+"""mem0 platform routes for users, agents, apps and runs. Each of them exists as long as it has memories."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from somamemory.errors import SomaError
 
 
 class NotSupported(SomaError):
-    """A feature of mem0 that SomaMemory does not have."""
+    """A mem0 feature that SomaMemory does not have."""
 
     status = HTTPStatus.NOT_IMPLEMENTED
     code = "not_supported"

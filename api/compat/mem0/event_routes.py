@@ -1,4 +1,4 @@
-"""Routes of the mem0 platform for events. An event is a request that stored memories; nothing else is recorded."""
+"""mem0 platform routes for events. An event is a request that stored memories; nothing else is recorded."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def event(request: Request, event_id: str, query: Query[SourceParams]) -> HttpRe
 
 @router.get("/v1/events/", out=None, limited=True)
 def events(request: Request, query: Query[PageParams]) -> HttpResponse:
-    """List the events of a page of memories, newest first. `count` is the number of memories."""
+    """List the events that stored a page of memories, newest first. `count` is the total number of memories."""
     throttle.charge(request, query.page_size, per=100)
     page = numbered_page(request.caller, [names.MEM0], Narrowing(), query.page, query.page_size)
     groups = [(id, list(memories)) for id, memories in groupby(page.items, key=names.event_of)]

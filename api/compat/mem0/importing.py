@@ -1,4 +1,5 @@
-"""Import an export from mem0: the memories that `client.get_all()` returns, as one JSON document or one per line.
+"""Import an export from mem0: the memories that `client.get_all()` returns, as one JSON document or as one JSON object
+per line.
 
 A memory keeps its id, owners, metadata, categories and times. Importing the file again adds only what is missing.
 """
@@ -36,7 +37,7 @@ _LISTS = ("results", "memories")
 class Report:
     """The result of an import.
 
-    `sent` states the number of memories in the file and their hash; `stored` states both for the database.
+    `sent` gives the number and the hash of the memories in the file; `stored` gives the same for the database.
     """
 
     added: int = 0
@@ -63,7 +64,7 @@ class Exported(Entities, Lenient):
 
     @property
     def key(self) -> Key:
-        """Return the key of the memory. Clients expect a UUID, so one is derived from any other id."""
+        """Return the memory's key. Clients expect a UUID, so if the id is not one, a UUID is derived from it."""
         try:
             id = UUID(self.id)
         except ValueError:
@@ -86,7 +87,7 @@ class Exported(Entities, Lenient):
 
 
 def load(caller: Caller, file: BinaryIO, wait: Callable[[SomaError], None]) -> Report:
-    """Import a file in transactions of 500 memories, read the memories back, and hash the sent and the stored ones.
+    """Import a file, 500 memories per transaction. Then read the memories back, and hash those sent and those stored.
 
     wait: called before each retry while too many memories await indexing.
 
@@ -178,8 +179,8 @@ def _store(caller: Caller, batch: Sequence[Exported], report: Report, wait: Call
 
 
 def _found(caller: Caller, keys: Sequence[Key]) -> list[Memory | None]:
-    """Return the memory with each key, or None if there is none, in the order of the keys."""
+    """For each key, in order, return the memory that has this key, or None."""
     found: list[Memory | None] = []
-    while len(found) < len(keys):  # a result ends early if the memories are large
+    while len(found) < len(keys):  # `get_many` returns fewer memories if they are large
         found += lookup.get_many(caller, MEM0, keys[len(found) :])
     return found

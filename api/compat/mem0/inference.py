@@ -1,7 +1,7 @@
 """Requests with `infer=true` and a language model: the messages become a conversation, and the facts job extracts its
 facts.
 
-The event of such a request has the conversation's id.
+The event for such a request has the conversation's id.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def is_possible() -> bool:
 
 
 def start(caller: Caller, body: AddBody) -> Conversation:
-    """Store the messages, and queue the extraction of their facts. Raises InvalidInput if they have expired already."""
+    """Store the messages, and queue the extraction of their facts. Raises InvalidInput if they have already expired."""
     check_expiry(body.expiration_date)
     said = [
         NewMessage(role if role in ("user", "assistant", "system", "tool") else "user", text, timestamp=body.timestamp)

@@ -1,7 +1,7 @@
-"""The namespaces and keys of mem0's memories.
+"""The namespaces and keys of mem0 memories.
 
-A memory is in the `mem0` namespace, under the key `{event}/{n}`: the event of the request that stored it, and its
-position in the request. An imported memory has the key `imported/{id}`, which contains its id in mem0; that id remains
+A memory is in the `mem0` namespace, under the key `{event}/{n}`: the id of the event that stored it, and its position
+in that event's request. An imported memory has the key `imported/{id}`, which contains its id in mem0; that id remains
 valid here. Facts that a language model extracts are in the `facts` namespace.
 """
 

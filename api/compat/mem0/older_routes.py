@@ -1,4 +1,4 @@
-"""Routes of the mem0 platform that only older clients call (Python before 2.0, TypeScript before 3.0).
+"""mem0 platform routes that only older clients call (Python before 2.0, TypeScript before 3.0).
 
 They do the same as the current routes. Lists are arrays or, if `output_format` is v1.1, objects that contain `results`.
 """
@@ -28,7 +28,7 @@ from api.json import JsonObject, reply
 from api.request import Request, absolute_url
 from somamemory.errors import InvalidInput
 
-# Mounted before `routes`, where /v1/memories/search/ would be a memory's id.
+# Mounted before `routes`, where `search` in /v1/memories/search/ would be parsed as a memory id.
 router = CompatRouter("mem0older", prefix=routes.PREFIX)
 
 

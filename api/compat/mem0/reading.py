@@ -1,4 +1,4 @@
-"""Lists and searches with mem0's filters, and memories by their mem0 ids."""
+"""List and search with mem0's filters, and read memories by their mem0 ids."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def page(caller: Caller, filters: Mapping[str, object], number: int, size: int) 
 
 
 def _narrowing(raw: JsonObject) -> Narrowing:
-    """Return the conditions of a list or a search. As in mem0, raises InvalidInput unless they name an entity."""
+    """Return the conditions for a list or search. As in mem0, raises InvalidInput unless they name an entity."""
     wanted = conditions(raw)
     if not wanted.names_entity:
         raise InvalidInput("filters", "must contain user_id, agent_id, app_id or run_id; '*' matches any value")
@@ -41,7 +41,7 @@ def _narrowing(raw: JsonObject) -> Narrowing:
 
 
 def search(caller: Caller, body: SearchBody, changes: Changes) -> Results:
-    """Return the results. If some are missing, `changes` says so, because mem0's responses have no field for it."""
+    """Return the results. If some are missing, note it in `changes`, because mem0's responses have no field for it."""
     query = Search(
         query=body.query,
         namespaces=tuple(names.namespaces(caller)),
@@ -68,7 +68,7 @@ def history(caller: Caller, id: UUID) -> list[JsonObject]:
 
 
 def of_event(caller: Caller, event: UUID) -> Sequence[Memory]:
-    """Return the live memories that a request has stored, in the order of its messages."""
+    """Return the live memories that a request stored, in the order of its messages."""
     below = Narrowing(also=lookup.below(str(event)))
     stored = numbered_page(caller, [names.MEM0], below, 1, MAX_BULK).items
     return sorted(stored, key=lambda memory: (len(memory.key or ""), memory.key))

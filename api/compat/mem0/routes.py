@@ -1,4 +1,4 @@
-"""Routes of the mem0 platform for memories."""
+"""mem0 platform routes for memories."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ router = CompatRouter("mem0", prefix=PREFIX)
 
 @router.get("/v1/ping/", out=None, limited=True)
 def ping(request: Request, query: Query[SourceParams]) -> HttpResponse:
-    """Report the tenant of the key. Clients call this first."""
+    """Report the key's tenant. Clients call this first."""
     tenant = request.caller.tenant
     return reply({"status": "ok", "org_id": tenant.slug, "project_id": str(tenant.id), "user_email": None})
 

@@ -1,4 +1,4 @@
-"""Requests of mem0's clients.
+"""Requests from mem0's clients.
 
 Unknown options, and options that affect only how mem0 works, are ignored and listed in the `X-Compat-Changes` response
 header. Options that would change the result are errors (see `accept`).
@@ -110,7 +110,7 @@ class Entities(BaseModel):
 
     @property
     def owners(self) -> dict[str, str]:
-        """Return the owners by their names in mem0. Raises InvalidInput if there are none."""
+        """Return the owners, keyed by mem0 field name. Raises InvalidInput if there are none."""
         self.require_owner()
         return self.named
 

@@ -1,4 +1,4 @@
-"""Routes of the mem0 platform for features that SomaMemory lacks: they return 501 with `detail`."""
+"""mem0 platform routes for features that SomaMemory lacks. They return 501 with `detail`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The API object of the compatibility layer for Sekha's clients."""
+"""The API object for the Sekha compatibility layer."""
 
 from __future__ import annotations
 

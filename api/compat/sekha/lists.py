@@ -18,7 +18,7 @@ from api.request import Request
 from api.schemas import MAX_OFFSET, Whole
 
 MAX_LISTED = 1000
-_PAGE = 200  # the largest page of our route
+_PAGE = 200  # the maximum page size of our route
 _DEFAULT = 50
 
 
@@ -51,7 +51,7 @@ def page_of(request: Request) -> HttpResponse:
 def _rows(request: Request, query: ListParams, offset: int, size: int) -> tuple[list[JsonObject], int]:
     """Return `size` rows, starting at `offset`, and the total number of rows.
 
-    Reads all pages of our own route that contain these rows.
+    Reads every page that contains these rows from our own route.
     """
     rows: list[JsonObject] = []
     first, total = offset // _PAGE, 0

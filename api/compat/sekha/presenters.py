@@ -1,4 +1,4 @@
-"""Add the fields that Sekha's clients expect to the responses of our routes."""
+"""Extend our routes' responses with the fields that Sekha's clients expect."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from somamemory import times
 
 
 def labels(suggested: dict[str, Any], folder: str) -> dict[str, Any]:
-    """Add the folder of the conversation to each suggestion. Clients send it back with the label."""
+    """Add the conversation's folder to each suggestion. Clients send it back with the label."""
     suggestions = [
         {**suggestion, "folder": folder, "reasoning": suggestion["reason"]} for suggestion in suggested["suggestions"]
     ]

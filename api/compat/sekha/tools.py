@@ -1,4 +1,4 @@
-"""The tools of Sekha's MCP server. Each returns its `data`."""
+"""The tools of Sekha's MCP server. Each returns the `data` of its response."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The API object of the compatibility layer for SomaFractalMemory's clients."""
+"""The API object for the SomaFractalMemory compatibility layer."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
 def full_health(request: HttpRequest) -> HttpResponse:
     """Return our report, with SomaFractalMemory's names for the stores.
 
-    Unlike in SomaFractalMemory, the report does not contain counts of all tenants' data.
+    Unlike SomaFractalMemory's report, it contains no counts that cover all tenants.
     """
     response = health.full_health(request)
     body = orjson.loads(response.content)
