@@ -119,19 +119,19 @@ def neighbour_keys(key: str) -> list[str]:
 
 
 def in_conversation(caller: Caller, conversation: Conversation) -> QuerySet[Memory]:
-    """Return a conversation's live messages that are in the database, in order."""
+    """Return a conversation's live messages in order, without those in cold storage."""
     low, high = conversation.root.subtree
     rows = selectors.live(caller, [CONVERSATIONS]).filter(coordinate_key__gte=low, coordinate_key__lt=high)
     return rows.order_by("coordinate_key")
 
 
 def at_turns(caller: Caller, conversation: Conversation, turns: Iterable[int]) -> QuerySet[Memory]:
-    """Return the live messages at the given turns that are in the database, in order."""
+    """Return the live messages at the given turns in order, without those in cold storage."""
     return at_keys(caller, [message_key(conversation.number, turn) for turn in turns])
 
 
 def at_keys(caller: Caller, keys: Sequence[str]) -> QuerySet[Memory]:
-    """Return the live messages with the given keys that are in the database, in order."""
+    """Return the live messages with the given keys in order, without those in cold storage."""
     return selectors.live(caller, [CONVERSATIONS]).filter(coordinate_key__among=keys).order_by("coordinate_key")
 
 

@@ -135,7 +135,8 @@ class Conversation(UserOwned):
 
 
 class NumberStripe(TenantOwned):
-    """A counter of conversation numbers. Each of a tenant's 16 stripes hands out every 16th number from its own start.
+    """A counter for conversation numbers. Each of a tenant's 16 stripes hands out every 16th number, from its own
+    start.
 
     With several stripes, concurrent requests can create conversations without waiting for each other.
     """
@@ -304,7 +305,7 @@ class ColdFile(TenantOwned):
 class DeletedConversation(TenantOwned):
     """A soft-deleted conversation, with the data to purge or restore it.
 
-    The row exists for as long as the conversation's messages exist.
+    The row exists as long as the conversation's messages exist.
     """
 
     id = models.BigAutoField(primary_key=True)

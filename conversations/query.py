@@ -1,4 +1,4 @@
-"""Queries that select the conversations of a list, a count or an export."""
+"""Queries that select conversations for a list, a count or an export."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def find(caller: Caller, id: UUID) -> Deleted:
 
 
 def restore(caller: Caller, id: UUID) -> Conversation:
-    """Undo the deletion of a conversation, with its messages, summaries, facts and links.
+    """Restore a deleted conversation with its messages, summaries, facts and links.
 
     Raises NotFound if there is no such deleted conversation or its retention period has ended, Conflict if an older
     release deleted it, another conversation now has its external id, or some of its messages have been purged, and

@@ -32,8 +32,8 @@ from tenants.models import Tenant
 
 # Numbered pages are counted from the beginning, so their range is limited. Cursors have no limit.
 MAX_PAGED = 100_000
-# Limit on the metadata in one response, chosen so that every numbered page fits. Longer lists, which are only possible
-# with a cursor, are split earlier.
+# Limit on the metadata in one response, chosen so that every numbered page fits. Longer pages, which are possible only
+# with a cursor, end earlier.
 MAX_LISTED_BYTES = 200 * MAX_METADATA_BYTES
 MAX_SUMMARY_FOLDERS = 1000
 

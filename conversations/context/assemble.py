@@ -2,8 +2,8 @@
 
 The candidates come from a search for the query (which also finds summaries, if there are any), the last messages of
 pinned conversations, recent messages from conversations with preferred labels, and the turns before and after the best
-of these. Excluded folders are left out, and so are archived conversations unless the request includes them. No language
-model is involved.
+of these candidates. Excluded folders are left out, and so are archived conversations unless the request includes them.
+No language model is involved.
 
 For a key that is restricted to namespaces other than `conversations`, the candidates are memories only.
 """

@@ -212,7 +212,7 @@ def _search(caller: Caller, request: ContextRequest, scope: _Scope, top_k: int, 
 
 
 def _search_memories(caller: Caller, request: ContextRequest) -> list[Results]:
-    """Search the namespaces of the request that do not belong to conversations."""
+    """Search the request's namespaces, except those that belong to conversations."""
     namespaces = tuple(name for name in request.namespaces if name not in OF_CONVERSATIONS)
     if not namespaces:
         return []

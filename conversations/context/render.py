@@ -58,7 +58,7 @@ def prompt(context: Context) -> Prompt:
 
 
 def messages(context: Context) -> Messages:
-    """Return the context as messages for a model, whose contents, including tags, fit the budget.
+    """Return the context as messages for a model. Their contents, including the tags, fit the budget.
 
     Messages from users and assistants keep their roles. All other items, such as memories, summaries and earlier system
     messages, become tagged user messages, so that no recalled text gets the system role. As in `prompt`, the items with
@@ -81,7 +81,7 @@ def role(memory: Memory) -> str:
 
 
 def _fitting(context: Context, costs: Sequence[int], budget: int) -> list[ContextItem]:
-    """Return the items with the highest scores whose costs together are within the budget, in their order."""
+    """Return, in their original order, the items with the highest scores whose total cost fits the budget."""
     by_score = sorted(range(len(costs)), key=lambda at: (-context.items[at].candidate.score, at))
     chosen: set[int] = set()
     left = budget

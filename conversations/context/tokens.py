@@ -17,7 +17,7 @@ from typing import Any
 
 LONGEST_TOKEN = 16  # characters
 # No token continues after a space (only runs of spaces form tokens), so the counts of a text's words add up. Most texts
-# consist of the same words, and looking up a count takes far less time than counting.
+# consist of the same common words, and looking up a count takes far less time than counting.
 _WORD = re.compile(" ( *[^ ]*)")
 # The tokenizer does not treat these as text.
 _SPECIAL = re.compile("\u2581|</?s>|<unk>")
@@ -40,7 +40,7 @@ def count(texts: Sequence[str]) -> list[int]:
 
 
 def _words(text: str) -> list[str]:
-    """Divide a text into parts whose token counts add up to the text's. The first space before a part is left out."""
+    """Divide a text into parts whose token counts add up to its own. The first space before a part is left out."""
     if not text:
         return []
     if len(text) > LONGEST_DIVIDED or _SPECIAL.search(text):

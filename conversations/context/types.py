@@ -23,7 +23,7 @@ class ContextRequest:
     filters: JSON filters that all messages and memories must match; see `conversations.search.filters`.
     namespaces: the memories in these namespaces compete with the messages. `facts` contains facts from conversations.
     min_relevance: the minimum relevance of every item that a search finds. None: ignore all of these items unless the
-        relevance of the best one reaches `relevance.FLOOR`.
+    best one's relevance reaches `relevance.FLOOR`.
     """
 
     query: str

@@ -43,7 +43,7 @@ def choose(suggestions: Sequence[Suggestion], threshold: float) -> Suggestion | 
 
 
 def _finish(caller: Caller, chore: Chore, before: Conversation) -> None:
-    """Delete the task, or postpone it if messages added in the meantime could suggest a label."""
+    """Delete the task, or postpone it if messages added in the meantime could lead to a label."""
     rows = Conversation.objects.for_tenant(caller.tenant).select_for_update(no_key=True)
     current = rows.filter(id=before.id).first()
     task = queue.of(caller.tenant, before.id).filter(id=chore.id)

@@ -1,8 +1,8 @@
 """Changing facts: a fact supersedes older facts about the same attribute of the same entity.
 
 Each fact with an attribute links to the address of that attribute (`about`, see `entities`). The language model
-estimates the probability that the new fact makes an older one outdated. If it is high enough, the older fact is
-superseded immediately. If it is moderate, a person or an agent decides (see `proposals`). Automatic and manual
+estimates the probability that the new fact makes an older one outdated. If the probability is high enough, the older
+fact is superseded immediately. If it is moderate, a person or an agent decides (see `proposals`). Automatic and manual
 decisions are both recorded, so both can be undone.
 """
 

@@ -1,4 +1,4 @@
-"""The links of facts, derived from their coordinates and payloads."""
+"""Fact links, derived from the facts' coordinates and payloads."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def recreate(caller: Caller, conversation: Conversation) -> None:
 
 
 def _restore_entities(caller: Caller, names: dict[Coordinate, str]) -> None:
-    """Restore deleted entities. Purged entities are created again, but their kind is lost."""
+    """Restore deleted entities. Purged entities are created again, but their kinds are lost."""
     memories.restore_at(caller, FACTS, names)
     existing = lock_entities(caller, [at.key for at in names])
     if purged := [entity(at, name, UNKNOWN_KIND) for at, name in names.items() if at.key not in existing]:

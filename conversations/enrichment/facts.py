@@ -119,7 +119,7 @@ class _Excerpt:
 class _Window:
     """The next messages to read: the turns after `begin`, up to `end`. `context` holds the messages before them.
 
-    refused: the number of messages just before `begin` that the model has refused, and that have not been skipped yet.
+    refused: the number of messages just before `begin` that the model has refused but that have not been skipped yet.
     """
 
     refused: int
@@ -217,15 +217,15 @@ def step(caller: Caller, chore: Chore) -> int:
 
 
 def _failures(chore: Chore) -> int:
-    """Return the number of consecutive failures of the model."""
+    """Return the number of consecutive model failures."""
     return chore.attempts if chore.error in (LlmRefused.code, LlmAnswerInvalid.code) else 0
 
 
 def _messages_at_once(chore: Chore) -> int:
     """Return the maximum number of messages in the next prompt: half as many after each model failure.
 
-    An answer that covers fewer messages is shorter and more likely to be valid. If the model refuses one message, it is
-    still asked about the messages before it.
+    An answer that covers fewer messages is shorter and more likely to be valid. If the model refuses one message, the
+    messages before that one are still read.
     """
     return max(1, MAX_MESSAGES >> _failures(chore))
 
@@ -289,7 +289,7 @@ def _store(caller: Caller, chore: Chore, window: _Window, answers: Sequence[Fact
         return 0
     if window.refused:
         skipped = {"conversation_id": str(conversation.id), "turn": current.turn + 1, "count": window.refused}
-        log.warning("the language model refuses messages", extra=skipped)
+        log.warning("the language model refused messages", extra=skipped)
     if facts:
         _write(caller, conversation, facts, by_turn, model)
     current.turn = window.end
@@ -340,7 +340,7 @@ def _write(
 
 
 def _attribute(fact: FactAnswer) -> Coordinate | None:
-    """Return the address of the attribute of the fact's first entity, or None unless both have usable names."""
+    """Return the address of the attribute of the fact's first entity, or None if one of the two has no usable name."""
     if not fact.entities or fact.attribute is None:
         return None
     entity = fact.entities[0].name

@@ -36,7 +36,7 @@ class Rating:
 
 @dataclass
 class Rated:
-    """The number of messages in a conversation that were rated, and the error for each turn that could not be rated.
+    """The number of rated messages in a conversation, and the error for each turn that could not be rated.
 
     damaged: the error if the conversation's cold file is damaged, so that no message could be rated.
     """

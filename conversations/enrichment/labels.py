@@ -52,8 +52,8 @@ class Suggestions:
 def suggest(caller: Caller, id: UUID) -> Suggestions:
     """Return at most five suggested labels, best first, without changing the conversation.
 
-    Considers only the labels of the conversation's user, because other users' labels may reveal what they talk about.
-    Must not be called inside a transaction. Raises NotFound, LlmUnavailable, LlmBudgetExceeded.
+    Considers only the labels of the conversation's user, because other users' labels may reveal what those users talk
+    about. Must not be called inside a transaction. Raises NotFound, LlmUnavailable, LlmBudgetExceeded.
     """
     caller.require("read", [CONVERSATIONS])
     conversation = find(caller, id)
@@ -132,7 +132,7 @@ def _from_model(caller: Caller, model: ChatModel, texts: Sequence[str]) -> list[
 
 
 def _existing(caller: Caller, labels: Sequence[str]) -> Mapping[str, str]:
-    """Map the case-folded form of each given label that is already in use to its existing spelling.
+    """For each given label that is already in use, map its case-folded form to the existing spelling.
 
     Finds the given spelling and common variants in upper and lower case.
     """
@@ -165,7 +165,7 @@ def _sample(caller: Caller, conversation: Conversation) -> list[str]:
 
 
 def _within(texts: Sequence[str], max_tokens: int) -> list[str]:
-    """Return as many texts as fit, from the beginning."""
+    """Return as many of the first texts as fit."""
     fitting: list[str] = []
     for text in texts:
         max_tokens -= estimated_tokens(text) + 4

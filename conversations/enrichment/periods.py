@@ -72,7 +72,7 @@ def parts(period: Period, days: Iterable[date]) -> list[Period]:
 
 
 def next_end(day: date, now: datetime) -> datetime | None:
-    """Return the earliest end of the unfinished periods that contain a day, or None if all have ended."""
+    """Return when the first unfinished period that contains a day will end, or None if all of them have ended."""
     ends = [midnight(of(level, day).end) for level in LEVELS]
     return min((end for end in ends if end > now), default=None)
 

@@ -61,7 +61,7 @@ def take(among: QuerySet[Chore] | None = None) -> Chore | None:
     """
     due = Chore.all_tenants.filter(due_at__lte=timezone.now()) if among is None else among
     active = due.filter(tenant__in=Tenant.objects.filter(active=True))
-    # Longer than the duration of the two calls to a language model that a step may make.
+    # Longer than the two language model calls that a step may make.
     duration = timedelta(seconds=2 * settings.LLM_TIMEOUT_S + 60)
     return next(iter(leases.take(active.order_by("due_at"), duration)), None)
 

@@ -60,7 +60,7 @@ _READ_BATCH = 1_000
 class Summary:
     """A summary.
 
-    `covers` contains the first and last turn and time, the days, and the number of messages in total and left out.
+    `covers` contains the first and last turn and time, the days, and the numbers of all messages and of those left out.
     """
 
     conversation: Conversation
@@ -196,7 +196,7 @@ class _RollUp:
     def summary(self, period: Period) -> Summary:
         """Return the summary of a period that has messages.
 
-        If necessary, generates this summary and those of the level below on which it is based.
+        If necessary, generates this summary and the lower-level summaries on which it is based.
         """
         parts = [] if period.level == DAILY else [self.summary(part) for part in periods.parts(period, self.days)]
         turns = [turn for day, turns in self.days.items() if period.first <= day < period.end for turn in turns]

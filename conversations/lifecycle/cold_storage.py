@@ -64,7 +64,7 @@ def unpack(data: bytes, tenant: uuid.UUID, conversation: uuid.UUID) -> list[Take
 
 
 def write(packed: Packed) -> None:
-    """Write a file durably, then read it back and compare. Raises ColdUnavailable, ColdFileDamaged."""
+    """Write a file durably, then read it back and compare the contents. Raises ColdUnavailable, ColdFileDamaged."""
     with translating_errors():
         _storage().save(packed.name, ContentFile(packed.data))
     if read(packed.name) != packed.data:

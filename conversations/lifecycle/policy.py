@@ -1,9 +1,10 @@
 """Lifecycle policy: move each tenant's unused conversations to slower tiers, on a schedule.
 
 A run archives idle conversations (`active_days`), moves conversations that have been archived for a long time to cold
-storage (`archived_days`), and evaluates the pruning rule once a day, either reporting the recommended conversations or
-also archiving them. First, it applies statuses that were set by older versions of the service. The report is stored in
-the tenant's row. The audit log gets an entry for each conversation moved and one for each pruning run.
+storage (`archived_days`), and applies the pruning rule once a day. Depending on the tenant's mode, the recommended
+conversations are only reported or also archived. First, it applies statuses that were set by older versions of the
+service. The report is stored in the tenant's row. The audit log gets an entry for each conversation moved and one for
+each pruning run.
 
 Each conversation is moved in its own transaction, so a run can stop at any point. The next run continues after the last
 conversation examined.

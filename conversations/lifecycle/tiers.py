@@ -121,7 +121,7 @@ def catch_up(caller: Caller, id: UUID) -> bool:
 
 
 def used(caller: Caller, id: UUID, at: datetime) -> None:
-    """Postpone the move of an archived conversation to cold storage, because it was read at `at`."""
+    """Postpone moving an archived conversation to cold storage, because it was read at `at`."""
     rows = Conversation.objects.for_tenant(caller.tenant).filter(id=id, tier=Tier.ARCHIVED, archived_at__lt=at)
     if rows.update(archived_at=at):
         list_cache.forget_on_commit(caller.tenant, id)
@@ -166,8 +166,8 @@ class _IsCold(ConversationIsCold):
 def freeze(caller: Caller, id: UUID) -> bool:
     """Move the messages of an archived conversation to cold storage. Return whether they were moved.
 
-    Does nothing if SOMA_COLD_STORAGE is not set, if the conversation has days left to summarise or is too large, or if
-    it is changed or read during the move. Must not be called inside a transaction. Raises ColdUnavailable.
+    Does nothing if SOMA_COLD_STORAGE is not set, if the conversation is too large or has days that are not summarised
+    yet, or if it is changed or read during the move. Must not be called inside a transaction. Raises ColdUnavailable.
     """
     caller.require("write", [CONVERSATIONS])
     conversation = Conversation.objects.for_tenant(caller.tenant).filter(id=id).first()
@@ -328,7 +328,7 @@ def sweep(limit: int = 1_000) -> int:
 
 
 def damaged(tenant: Tenant) -> Iterator[tuple[ColdFile, str]]:
-    """Read every file in use and yield it with a description of the problem, or "" if it is intact."""
+    """Read every file in use. Yield each with a description of its problem, or with "" if it is intact."""
     rows = ColdFile.objects.for_tenant(tenant).filter(dropped_at=None).order_by("id")
     for file in rows.iterator(chunk_size=_PAGE):
         try:

@@ -44,7 +44,7 @@ def healthy() -> bool | None:
 
 @lru_cache(maxsize=2)
 def create(provider: str, model: str, base_url: str, api_key: str, timeout_s: float) -> ChatModel:
-    """Return a client, which all callers with the same settings share.
+    """Return a client that is shared by all callers with the same settings.
 
     Raises ConfigurationError if the provider is unknown or a setting is not valid.
     """

@@ -21,7 +21,7 @@ _TOOL = "answer"
 class AnthropicChat(HttpModel):
     """A model that is called with POST /v1/messages.
 
-    For structured output, the model must call a tool, and the input of the tool is the output. The tool is never run.
+    For structured output, the model must call a tool, and the tool's input is the output. The tool is never run.
     """
 
     def __init__(self, *, model: str, base_url: str, api_key: str, timeout_s: float) -> None:

@@ -96,7 +96,7 @@ class Wire:
                 f"the language model did not respond within {self.timeout_s:g} s", sent=True
             ) from error
         except httpx2.HTTPError as error:
-            # The provider may already charge for this prompt, so it is not sent again.
+            # The provider may already have charged for this prompt, so it is not sent again.
             raise LlmUnavailable(
                 f"the connection to the language model was lost: {type(error).__name__}", sent=True
             ) from error

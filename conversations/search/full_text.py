@@ -83,7 +83,7 @@ def search_full_text(
 def _ranked(
     rows: QuerySet[Memory], matches: Sequence[Match], query: WordQuery, stats: Stats
 ) -> tuple[list[tuple[float, str]], bool]:
-    """Return (score, key) of each message that matches, best first, and whether all `matches` were compared."""
+    """Return (score, key) for each message that matches, best first, and whether all `matches` were compared."""
     found = matches[:_MAX_COMPARED]
     texts = {} if query.needs_content else _indexed(found)
     to_read = [match for match in found if match.key not in texts]

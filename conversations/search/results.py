@@ -1,4 +1,4 @@
-"""Results of searches over messages."""
+"""Message search results."""
 
 from __future__ import annotations
 

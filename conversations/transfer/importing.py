@@ -175,7 +175,7 @@ def _lock_row(caller: Caller, item: Imported) -> ImportedConversation:
 
 
 def _create(caller: Caller, row: ImportedConversation, item: Imported) -> _Stored:
-    """Create the conversation, without its external id if another one already has that id."""
+    """Create the conversation, without its external id if another conversation already has that id."""
     in_use = item.external_id is not None and lookup.by_external_id(caller.unlimited(), item.external_id) is not None
     conversation = services.create(
         caller,

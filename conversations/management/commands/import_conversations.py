@@ -126,7 +126,8 @@ class Command(BaseCommand):
 def _disable_mmap() -> None:
     """Turn off SQLite's memory mapping of up to 256 MiB.
 
-    The mapping speeds up concurrent readers. An import would not benefit from it, but would use the memory.
+    The mapping speeds up concurrent readers. An import would not benefit from the mapping, but would still use the
+    memory.
     """
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:

@@ -22,7 +22,8 @@ from conversations.transfer.formats.splitting import Element
 AUTO = "auto"
 SOURCES = (AUTO, chatgpt.SOURCE, claude.SOURCE, simple.SOMA, simple.SOURCE, text.MARKDOWN, text.TEXT)
 MAX_TEXT_BYTES = 32 * 1024 * 1024  # Markdown and plain text are read as a whole
-# Enough for 40 values in each of 50,000 messages. Python needs up to 230 bytes for an object of 7 bytes of JSON.
+# Enough for 40 values in each of 50,000 messages. Python needs up to 230 bytes for an object that takes 7 bytes in
+# JSON.
 MAX_VALUES = 2_000_000
 _ZIP = b"PK\x03\x04"
 _COMPRESSION = (

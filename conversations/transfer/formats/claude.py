@@ -43,7 +43,7 @@ def conversation(item: Json) -> Imported:
 def _message(raw: Any, left_out: Counter[str]) -> NewMessage | None:
     if not isinstance(raw, dict):
         raise Unreadable("a message is not an object")
-    # Newer exports have blocks in `content`, older ones only `text`.
+    # Newer exports have blocks in `content`; older ones have only `text`.
     texts = list(text_of(raw.get("content"), left_out)) or _text(raw.get("text"))
     for file in objects(raw.get("attachments")):
         texts.append(
@@ -68,7 +68,7 @@ def _text(value: object) -> list[str]:
 
 
 def text_of(content: object, left_out: Counter[str]) -> Iterator[str]:
-    """Yield the content if it is a string, otherwise the text of each content block, as in Anthropic's messages."""
+    """Yield the content if it is a string, otherwise the text of each content block (as in Anthropic's API)."""
     if isinstance(content, str):
         yield content
         return

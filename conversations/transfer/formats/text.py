@@ -33,7 +33,7 @@ _TITLE = re.compile(r"\A\s*# (.+)$", re.MULTILINE)
 
 
 def mark(kind: str, facts: Json) -> str:
-    """Return the comment before a conversation or a message. Escapes `>`, because `-->` would end the comment."""
+    """Return the comment that precedes a conversation or message. Escapes `>`, because `-->` would end the comment."""
     return (
         f"<!-- soma:{kind} {orjson.dumps(facts, option=orjson.OPT_UTC_Z).decode().replace('>', chr(92) + 'u003e')} -->"
     )

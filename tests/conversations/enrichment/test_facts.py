@@ -471,7 +471,7 @@ def test_messages_that_the_model_always_refuses_are_skipped_and_counted(
     found = facts_of(api, id)
     assert (found["state"], found["error"], found["read_to_turn"], found["cut"]) == ("done", None, 7, 2)
     assert [fact["turn"] for fact in found["items"]] == [1, 4, 5, 6, 7]
-    [record] = [record for record in caplog.records if record.message == "the language model refuses messages"]
+    [record] = [record for record in caplog.records if record.message == "the language model refused messages"]
     assert (record.__dict__["conversation_id"], record.__dict__["turn"], record.__dict__["count"]) == (id, 2, 2)
 
 
