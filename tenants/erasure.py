@@ -103,7 +103,10 @@ def confirm() -> None:
 
 
 def _begin(caller: Caller, slug: str) -> list[Tenant]:
-    """Suspend the tenant, so that new requests are rejected, and return it, or return the tenants erased earlier."""
+    """Suspend and return the tenant, or return the tenants with this slug that were erased earlier.
+
+    New requests to a suspended tenant are rejected. Raises NotFound if this slug has never existed.
+    """
     with transaction.atomic():
         tenant = Tenant.objects.select_for_update().filter(slug=slug).first() if is_slug(slug) else None
         if tenant is not None:

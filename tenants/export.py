@@ -23,7 +23,7 @@ BATCH = 500
 # Credentials are not exported.
 _SECRETS: dict[type[Model], set[str]] = {ApiKey: {"digest"}}
 
-# Yields rows of a tenant that are stored outside the database, or have been moved back into it since the given time.
+# Yields a tenant's rows that are stored outside the database, or have been moved back into it since the given time.
 Elsewhere = Callable[[Tenant, datetime], Iterator[Model]]
 _elsewhere: list[Elsewhere] = []
 

@@ -4,7 +4,7 @@ The response is written in the same transaction as the effect, so one never exis
 such as an import, consists of many transactions and is safe to retry. It reserves its key with a lease, and records the
 response when it ends. If it is killed, a retried request continues once the lease has expired.
 
-A response may contain the secret of a new key, or a payload that has been purged since. It is therefore encrypted with
+A response may contain the secret of a new key, or a payload that has since been purged. It is therefore encrypted with
 a key derived from the caller's API key, so that the table, or a copy of it, does not reveal the response. The secret of
 a connected app's key changes every few minutes, so the server's secret key is used instead.
 """
@@ -46,8 +46,8 @@ _NONCE_BYTES = 12
 class Attempt:
     """One attempt at a request with an Idempotency-Key.
 
-    Use `early_answer` before the transaction of the effect and `first_answer` and `record` in it, or use `reserve`,
-    `renew` and `complete` around a long request.
+    Use `early_answer` before the transaction that contains the effect, and `first_answer` and `record` inside it; or
+    use `reserve`, `renew` and `complete` around a long request.
     """
 
     tenant: Tenant

@@ -1,4 +1,4 @@
-"""The form of API keys, as text.
+"""The text format of API keys.
 
 A key has the form `soma_<prefix>_<secret><checksum>`: 8 characters to find the row, 256 bits of secret, and a CRC-32
 that rejects a mistyped key without a query. Only the SHA-256 of the whole key is stored: a secret of 256 random bits

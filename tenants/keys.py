@@ -297,7 +297,7 @@ def forget_cached() -> None:
 
 
 def find(token: str) -> ApiKey | None:
-    """Return the key with this secret, unless it has been revoked or its tenant is suspended. It may have expired."""
+    """Return the key with this secret, even if expired, unless it has been revoked or its tenant is suspended."""
     if not key_form.is_possible(token):
         return None
     digest = key_form.digest_of(token)

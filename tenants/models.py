@@ -250,7 +250,7 @@ class IdempotencyKey(Leased, TenantOwned):
 
 
 class UsageStripe(TenantOwned):
-    """Part of the stored usage of a tenant with a quota. The sum of the tenant's stripes is the total.
+    """Part of the usage stored for a tenant that has a quota. The sum of the tenant's stripes is the total.
 
     Concurrent writers add to different stripes, in the same transactions as their changes.
     """

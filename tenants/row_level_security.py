@@ -26,7 +26,7 @@ MATCHING = ("ts_match_vq(tsvector, tsquery)", "jsonb_contains(jsonb, jsonb)")
 _OF_TENANT, _OF_ALL = "soma_tenant_rows", "soma_all_rows"
 # A sub-select is evaluated once per statement instead of once per row.
 _CURRENT = "(SELECT NULLIF(current_setting('soma.tenant', true), '')::uuid)"
-# The tables without a tenant that requests read.
+# Tables that requests read but that have no tenant.
 _SHARED = ("sfm_embedding_generations",)
 
 

@@ -54,7 +54,7 @@ def list_keys(
 def usage_of(caller: Caller, tenant: Tenant) -> dict[str, tuple[int, int | None]]:
     """Return (used, quota) by quota name.
 
-    Memories and bytes are counted by this call. The number of requests is the one known to this process.
+    This call counts the memories and bytes. The number of requests is the one known to this process.
     """
     caller.require_operator("read")
     memories, bytes = usage.counted(tenant)

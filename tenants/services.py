@@ -39,7 +39,7 @@ def create_tenant(
 
     quotas: keys from `QUOTAS`; None or absent means no limit.
     policies: keys from `POLICIES`. By default, there are no automatic labels or facts, and `history_days` is the
-      installation's.
+    installation's default.
     """
     caller.require_operator()
     if not is_slug(slug):

@@ -62,7 +62,7 @@ class _Counts:
 
 @dataclass(frozen=True)
 class LlmUsage:
-    """A tenant's usage of language models: input and output tokens, and cost in millionths of a dollar.
+    """A tenant's language model usage: input and output tokens, and cost in millionths of a dollar.
 
     Days and months are UTC.
     """
@@ -72,7 +72,7 @@ class LlmUsage:
     micro_usd_this_month: int = 0
 
 
-# Returns (memories, bytes) stored, and (memories, bytes) recorded in the stripes, at the same time.
+# Returns (memories, bytes) stored, and (memories, bytes) recorded in the stripes, both at one point in time.
 Counter = Callable[[Tenant], tuple[int, int, int, int]]
 _counter: list[Counter] = []
 LlmReader = Callable[[Tenant], LlmUsage]
@@ -300,12 +300,12 @@ def forget(tenant: Tenant | None = None) -> None:
 
 
 def read_llm_usage_with(read: LlmReader) -> None:
-    """Register the function that reads the usage of language models from the ledger."""
+    """Register the function that reads language model usage from the ledger."""
     _llm_reader.append(read)
 
 
 def llm(tenant: Tenant) -> LlmUsage:
-    """Return the usage of language models. Requests in progress count as the maximum that they may use."""
+    """Return a tenant's language model usage. Requests in progress count as the maximum that they may use."""
     return _llm_reader[-1](tenant)
 
 

@@ -46,7 +46,7 @@ def record_chain(tenant: Tenant) -> None:
 
 
 def has_begun(tenant_id: UUID) -> bool:
-    """Return whether the service has begun to erase a tenant, so that its rows may be missing."""
+    """Return whether the service has begun to erase a tenant. If so, the tenant's rows may be missing."""
     gone = ErasedTenant.objects.filter(tenant_id=tenant_id).first()
     # One transaction writes the record and suspends the tenant.
     return gone is not None and is_signed(gone) and not Tenant.objects.filter(id=tenant_id, active=True).exists()

@@ -52,7 +52,8 @@ def prune(should_stop: ShouldStop = lambda: False) -> int:
 def _prune(tenant: UUID, before: datetime, accepted_to: int, should_stop: ShouldStop) -> int:
     """Remove a tenant's expired rows. Return the number of rows removed.
 
-    First writes a signed checkpoint that covers these rows. Without it, the database rejects their deletion.
+    First writes a signed checkpoint that covers these rows. Without the checkpoint, the database would reject the
+    deletion.
     """
     pruned = _remove_covered(tenant, should_stop)  # the previous run may have been stopped
     while not erasures.has_begun(tenant):
@@ -72,7 +73,7 @@ def _prune(tenant: UUID, before: datetime, accepted_to: int, should_stop: Should
 
 
 def _last_expired(tenant: UUID, before: datetime, accepted_to: int, should_stop: ShouldStop) -> AuditBlock | None:
-    """Return the last of the next BLOCKS blocks that have expired. Raises Tampered if one of them was changed.
+    """Return the last expired block among the next BLOCKS blocks. Raises Tampered if one of them was changed.
 
     The last block of the chain is never removed, so it is never returned. Blocks that an operator has accepted are not
     verified again.
@@ -131,7 +132,7 @@ def _remove_covered(tenant: UUID, should_stop: ShouldStop) -> int:
     """Delete the blocks that the tenant's last checkpoint covers, each together with its rows. Can be resumed.
 
     Until a block is deleted, its rows can therefore be verified. Afterwards, the log must not contain any rows of this
-    tenant with ids in the range of that block.
+    tenant with ids in that block's range.
     """
     checkpoint = last_checkpoint(tenant)
     if checkpoint is None:

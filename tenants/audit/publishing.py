@@ -41,7 +41,7 @@ def publish() -> int:
 
 
 def published_file() -> Path | None:
-    """Return the file with the published heads, or None if they are not published in a file."""
+    """Return the file with the published heads, or None if they are not published to a file."""
     place = settings.AUDIT_HEADS
     return Path(place) if place and "://" not in place else None
 

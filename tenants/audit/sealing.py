@@ -93,13 +93,13 @@ def _seal_batch(horizon: int) -> int:
         AuditBlock.all_tenants.bulk_create(blocks)
         if rows:
             progress.advance(sealer, rows[-1].id, sum(block.number == 1 for block in blocks))
-    for block in blocks:  # logged so that a copy of the log also contains the heads of the chains
+    for block in blocks:  # so that copies of the server log also contain the chain heads
         log.info("audit block sealed", extra=asdict(chain.head(block)))
     return len(rows)
 
 
 def _erased(tenants: set[UUID]) -> set[UUID]:
-    """Return which of these tenants are erased or being erased, so that their rows are about to be removed."""
+    """Return which of these tenants have been erased or are being erased. Their rows are about to be removed."""
     return set(ErasedTenant.objects.filter(tenant_id__in=tenants).values_list("tenant_id", flat=True))
 
 

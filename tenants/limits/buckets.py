@@ -35,7 +35,7 @@ class _RedisBuckets(Protocol):
 
 @dataclass(frozen=True)
 class Quota:
-    """The tokens that remain of a limit, and the number of seconds until all of its tokens are available again."""
+    """The remaining tokens of a limit, and the number of seconds until all of its tokens are available again."""
 
     limit: Limit
     remaining: int

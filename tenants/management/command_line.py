@@ -21,7 +21,7 @@ def operator() -> Caller:
 
 
 def whole_number(lowest: int, highest: int) -> Callable[[str], int]:
-    """Return the type of an argument that must be a whole number in a range."""
+    """Return an argument type that accepts only whole numbers in a range."""
 
     def parsed(text: str) -> int:
         with suppress(ValueError):
