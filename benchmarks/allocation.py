@@ -1,9 +1,9 @@
 """Measure how concurrent writers allocate coordinates: `python -m benchmarks.allocation [--database postgres://…]`.
 
 Several processes with eight writers each (with SQLite, one process with 32 writers) store memories, alternately without
-a coordinate and at a given one. The exit status is 0 if all allocated coordinates were free and different, and if the
-p99 of storing without a coordinate is at most 1.25 times the p99 of storing at a given one, which shows that writers do
-not wait for each other.
+a coordinate and at a given one. The exit status is 0 if all allocated coordinates were free and different, and if
+writers did not wait for each other: the p99 of storing without a coordinate must be at most 1.25 times the p99 of
+storing at a given one.
 """
 
 from __future__ import annotations
@@ -93,13 +93,13 @@ def measure(processes: int, stores: int) -> int:
     ratio = percentile(allocated, 0.99) / percentile(given, 0.99)
     for name, times in (("without a coordinate", allocated), ("at a coordinate", given)):
         print(f"{len(times)} stored {name}: p50 {percentile(times, 0.5):.2f} ms, p99 {percentile(times, 0.99):.2f} ms")
-    print(f"{taken} coordinates were taken; {memories} memories; p99 ratio {ratio:.2f}")
+    print(f"{taken} coordinates were already taken; {memories} memories; p99 ratio {ratio:.2f}")
     return 0 if not taken and memories == len(allocated) + len(given) and ratio <= GOAL else 1
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--database", help="a PostgreSQL server, on which a new database is created; default: SQLite")
+    parser.add_argument("--database", help="URL of a PostgreSQL server on which to create a database (default: SQLite)")
     parser.add_argument("--stores", type=int, default=200_000, help="number of memories to store")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

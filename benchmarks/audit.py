@@ -1,7 +1,7 @@
 """Measure the cost of the audit log for writers: `python -m benchmarks.audit [--database postgres://…]`.
 
-Eight threads of one process store memories for one tenant, alternately with and without the audit log, while the log is
-being sealed. The exit status is 0 if the rate with the log is at least 80% of the rate without it, and the chain is
+Eight threads in one process store memories for one tenant, alternately with and without the audit log, while the log is
+being sealed. The exit status is 0 if the rate with the log is at least 80% of the rate without it, and if the chain is
 unbroken.
 """
 
@@ -24,7 +24,7 @@ WRITERS = 8
 
 
 def rate(write: Callable[[int, int], None], start: int, count: int) -> float:
-    """Return the total number of writes per second by all writers."""
+    """Return the combined rate of all writers, in writes per second."""
     from django.db import connection
 
     def work(number: int) -> None:

@@ -1,10 +1,11 @@
-"""Measure recovery from a lost disk until searches work again.
+"""Measure how long it takes after the loss of a disk until searches work again.
 
     python -m benchmarks.backup [--memories 100000] [--database postgres://…]
 
-The benchmark fills a server, backs it up while clients write to it, then kills it and deletes its data. It flips a bit
-in a copy of the backup, which `verify_backup` must detect. It then restores the backup into a new folder and starts a
-server on it. Every table must match the manifest, and semantic search must find all memories again within five minutes.
+The benchmark fills a server, backs it up while clients write to it, then kills it and deletes its data. In a copy of
+the backup, it flips one bit. `verify_backup` must detect this change. The benchmark then restores the backup to a new
+folder and starts a server there. Every table must match the manifest, and semantic search must find all memories again
+within five minutes.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ Figures = dict[str, float]
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--save", type=pathlib.Path, metavar="FILE", help="write the results to this file")
-    parser.add_argument("--compare", type=pathlib.Path, metavar="FILE", help="print ratios to the results in this file")
+    parser.add_argument("--compare", type=pathlib.Path, metavar="FILE", help="compare with the results in this file")
 
 
 def finish(figures: Figures, options: argparse.Namespace) -> None:

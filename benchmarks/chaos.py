@@ -51,7 +51,7 @@ Part = tuple[str, Callable[[], object], Callable[[], object]]
 
 @dataclass
 class Turn:
-    """The kill of a component, and its effect on clients until the component was up again."""
+    """What happened when a component was killed: the effect on clients until it was running again."""
 
     name: str
     down_s: float

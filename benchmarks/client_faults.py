@@ -4,9 +4,9 @@
     python -m benchmarks.client_faults --operations 10000 --client typescript
 
 Each write stores a new memory or changes an existing one, using the synchronous and the asynchronous Python client in
-turn, or the TypeScript client, which `make typescript` builds. A memory's version must be at least
-the number of its acknowledged writes, and at most this number plus the number of its writes that ended with an error.
-The exit status is 1 if a version is wrong, or if a call raises an exception that is not an error of the client.
+turn, or the TypeScript client, which `make typescript` builds. A memory's version must be at least the number of
+acknowledged writes to it, and at most this number plus the number of writes to it that ended with an error. The exit
+status is 1 if a version is wrong, or if a call raises an exception that is not a client error.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def chaos(
 
 
 def _work(url: str, key: str, operations: int, timeout_s: float, worker: int) -> Ledger:
-    """Write with both Python clients in turn, and return the ledger of this worker."""
+    """Write with both Python clients in turn, and return this worker's ledger."""
     ledger = Ledger()
     with Client(url, key, timeout=timeout_s) as blocking, asyncio.Runner() as runner:
         asynchronous = AsyncClient(url, key, timeout=timeout_s)

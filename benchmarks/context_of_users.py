@@ -1,12 +1,12 @@
 """Measure contexts for one user among many: `python -m benchmarks.context_of_users FILE [--database postgres://…]`.
 
-FILE has the format of `benchmarks.context_recall`. Each conversation in it belongs to one user, and each of its
-sessions becomes a stored conversation. Generated sessions extend the data to USERS users with SESSIONS sessions each.
-The benchmark assembles CONTEXTS contexts with a `user_id`, most of them for questions that another user could answer,
-and prints:
+FILE has the format of `benchmarks.context_recall`. Each conversation in FILE belongs to one user, and each session of a
+conversation is stored as a separate conversation. Generated sessions are added until there are USERS users with
+SESSIONS sessions each. The benchmark assembles CONTEXTS contexts with a `user_id`, most of them for questions about
+another user's conversation, and prints:
 
 - the number of items that belonged to another user; the exit status is 1 if there were any
-- the fraction of a user's evidence in a context of BUDGET tokens that is limited by `user_id`, or by the user's folder
+- the fraction of the evidence found in a context of BUDGET tokens, limited by `user_id` or by the user's folder
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Json = dict[str, Any]
 
 
 def sessions(conversation: Json, generated: Iterator[str]) -> Iterator[list[Json]]:
-    """Yield the messages of each session of a user. Generated sessions come last."""
+    """Yield the messages of each of a user's sessions. Generated sessions come last."""
     turns = conversation["turns"]
     speakers = list(dict.fromkeys(turn["speaker"] for turn in turns))
     by_session = [list(group) for _, group in itertools.groupby(turns, key=lambda turn: turn["session"])]
@@ -98,7 +98,7 @@ def measure(client: Client, conversations: list[Json]) -> int:
     for _ in range(CONTEXTS - len(chosen)):
         user = f"user-{chance.randrange(USERS)}"
         checked(user, chance.choice(questions)[1], user_id=user)
-    print(f"{CONTEXTS} contexts by user_id with {items} items: {foreign} of another user  {shown(latencies)}")
+    print(f"{CONTEXTS} contexts by user_id with {items} items: {foreign} from another user   {shown(latencies)}")
     for name, values in shares.items():
         print(f"by {name}: {statistics.fmean(values):.4f} of the evidence in {BUDGET} tokens ({len(values)} questions)")
     return foreign

@@ -1,9 +1,9 @@
-"""Measure the latency of conversations: `make bench-conversations`.
+"""Measure the latency of conversation requests: `make bench-conversations`.
 
-By default, it uses an embedded server with 10,000 messages. With `--database postgres://…`, which must be an empty
-database, it uses 100,000 messages. In that case, use a Milvus server if possible: `python -m testing.milvus_server
-.venv/bin/python -m benchmarks.conversations --database postgres://…`. There are ten messages per conversation and ten
-conversations per folder. A single local client sends requests to a real server, one at a time.
+By default, the benchmark uses an embedded server with 10,000 messages. With `--database postgres://…`, which must be an
+empty database, it uses 100,000 messages. In that case, use a Milvus server if possible: `python -m
+testing.milvus_server .venv/bin/python -m benchmarks.conversations --database postgres://…`. There are ten messages per
+conversation and ten conversations per folder. A single local client sends requests to a real server, one at a time.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ _LOOPS = 500_000
 
 
 def used_s(roots: Collection[int]) -> float:
-    """Return the CPU seconds that these processes and their descendants have used, including ended children."""
+    """Return the CPU seconds used by these processes and their descendants, including children that have ended."""
     parents, ticks = {}, {}
     for pid, fields in _statuses():
         parents[pid] = int(fields[1])

@@ -1,13 +1,15 @@
 """Compare the engines of the vector index: `python -m benchmarks.engines --texts FILE [--questions FILE]`.
 
-For each engine, it prints the recall of the first 10 hits against an exact search, the time of a search and the CPU
-time of all processes involved, the same with a filter that matches one memory in ten, and the CPU time to add a memory.
+For each engine, the benchmark prints the recall of the first 10 hits compared with an exact search, the time per
+search, the CPU time per search of all processes involved, the same figures with a filter that matches one memory in
+ten, and the CPU time to add a memory.
 
     local      always
-    pgvector   with --database, a PostgreSQL with pgvector on this machine, in which it creates and drops a table
+    pgvector   with --database, the URL of a PostgreSQL server with pgvector on this machine
     milvus     if run as `python -m testing.milvus_server COMMAND`, which starts a server for COMMAND
 
-The files contain one text per line. Without a file of questions, every hundredth text is used as a question.
+In PostgreSQL, the benchmark creates a table and drops it afterwards.
+The files contain one text per line. Without a questions file, every hundredth text is used as a question.
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ RARE, COMMON = "semantic", "episodic"
 
 @dataclass
 class Corpus:
-    """Unit vectors, the id of each memory, and the true neighbours of each question (among all and among rare ones)."""
+    """Unit vectors, memory ids, and the true neighbours of each question, among all memories and among the rare ones."""
 
     memories: NDArray[np.float32]
     questions: NDArray[np.float32]
@@ -175,7 +177,7 @@ def main() -> None:
     parser.add_argument("--texts", type=pathlib.Path, required=True)
     parser.add_argument("--questions", type=pathlib.Path)
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000])
-    parser.add_argument("--database", default="", help="URL of a PostgreSQL with pgvector")
+    parser.add_argument("--database", default="", help="URL of a PostgreSQL server with pgvector")
     options = parser.parse_args()
     if options.database:
         os.environ["SOMA_DATABASE_URL"] = options.database

@@ -1,8 +1,8 @@
 """Measure graph traversals on this machine: `make bench-graph`, or `python -m benchmarks.graph --sizes 100000`.
 
-It runs in this process, on a temporary SQLite database, or with --database on an empty PostgreSQL database. For each
-size, it creates a graph of random links, with 5 links per address, and hubs with 10,000 outgoing and 1,000 incoming
-links. For each kind of query, it reports the latency in milliseconds and the number of links read.
+The benchmark runs in this process, on a temporary SQLite database or, with --database, on an empty PostgreSQL database.
+For each size, it creates a graph of random links, with 5 links per address, and hubs with 10,000 outgoing and 1,000
+incoming links. For each kind of query, it reports the latency in milliseconds and the number of links read.
 """
 
 from __future__ import annotations

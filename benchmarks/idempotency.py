@@ -58,7 +58,7 @@ def send(client: Client, number: int, outcomes: Outcomes) -> tuple[str, bool]:
             response = client.connection.getresponse()
             content = response.read().decode()
         except (OSError, http.client.HTTPException):
-            client.connection.close()  # send it again; the key makes this safe, even if the first one took effect
+            client.connection.close()  # send it again; the key makes this safe, even if the first attempt took effect
             continue
         if response.status == 201:
             return content, response.headers.get("Idempotent-Replayed") == "true"

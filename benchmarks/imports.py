@@ -84,7 +84,7 @@ def _conversation(number: int, turns: int, chance: random.Random, source: Iterat
 
 
 def take_over(path: pathlib.Path, environment: dict[str, str]) -> tuple[str, float, float]:
-    """Run the import command, and return its last line of output, its duration in seconds, and peak memory in MiB."""
+    """Run the import command. Return its last line of output, its duration in seconds and its peak memory in MiB."""
     began = time.monotonic()
     command = [sys.executable, str(ROOT / "manage.py"), "import_conversations", str(path)]
     with tempfile.TemporaryFile("w+") as output_file:

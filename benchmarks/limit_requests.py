@@ -23,7 +23,7 @@ LARGE: tuple[Callable[[], Any], ...] = (
 
 @dataclass(frozen=True)
 class Sent:
-    """One request. `long` is true if the deadline of long requests applies."""
+    """One request. `long` is true if the deadline for long requests applies."""
 
     kind: str
     method: str

@@ -3,7 +3,7 @@
 python -m benchmarks.linearizability [--histories 1000] [--operations 300] [--database postgres://…]
 
 Histories are recorded in batches. In every tenth batch, the server is killed with `kill -9` while the clients are
-working, and started again. A request without a response may or may not have taken effect. Without --database, the
+working, and is then restarted. A request without a response may or may not have taken effect. Without --database, the
 server uses SQLite; otherwise the database must be empty. The exit status is 1 if a history is not linearizable.
 """
 

@@ -116,7 +116,7 @@ def writers(server: Server) -> None:
 
 
 def reference() -> None:
-    """Let two processes of server-memory write to one file."""
+    """Let two server-memory processes write to one file."""
     folder = ROOT / "var" / "server-memory"
     name, _, version = REFERENCE.rpartition("@")
     package = folder / "node_modules" / name

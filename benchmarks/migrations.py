@@ -2,9 +2,9 @@
 
     python -m benchmarks.migrations [--memories 10000] [--database postgres://…] [mem0] [sekha] [somafractalmemory]
 
-Runs the commands of the migration guides against a new server. SomaFractalMemory's data is in PostgreSQL, so its
-migration needs the URL of a server on which a database can be created. The exit status is 0 if the counts and hashes
-are equal.
+The benchmark runs the commands from the migration guides against a new server. SomaFractalMemory's data is in
+PostgreSQL, so its migration needs the URL of a server on which a database can be created. The exit status is 0 if the
+counts and hashes are equal.
 """
 
 from __future__ import annotations

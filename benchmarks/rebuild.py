@@ -98,7 +98,7 @@ class Load:
         self.counts["failed writes"] += status >= 300
 
     def lost(self, client: Client) -> int:
-        """Return the number of acknowledged stores that are missing.
+        """Return the number of memories that are missing although storing them was acknowledged.
 
         A delete without a response may or may not have taken effect, so deleted coordinates are not counted.
         """

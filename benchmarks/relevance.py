@@ -7,7 +7,7 @@ conversation's own questions, but not to questions about other conversations. Fo
 - silent: the fraction of questions about other conversations for which no hit reaches the floor
 - apart: the same, for questions about conversations between other people, which certainly have no answer
 - lost: the fraction of recall@10 lost because no hit for a question with an answer reaches the floor
-- precision: the fraction of questions with an answer among those that are not silent, if half of all have an answer
+- precision: the fraction of questions with an answer among those with a hit, if half of all questions have an answer
 
 `--fit` prints the constants of `memories.search.relevance`: the weights of a logistic regression, in which each
 namespace or folder of each file counts equally, adjusted so that the default floor loses at most the fraction COST of

@@ -1,12 +1,12 @@
 """Measure the cost of single requests: `make bench-requests`, or `python -m benchmarks.requests --kinds fetch list`.
 
-It starts a server (embedded, or with --database and --redis on a new database), fills it with memories, and sends
-requests of each kind in rounds: first from one client, then from eight with keep-alive connections. It prints the
+The benchmark starts a server (embedded or, with --database and --redis, on a new database), fills it with memories, and
+sends requests of each kind in rounds: first from one client, then from eight with keep-alive connections. It prints the
 median response time, the CPU time that all processes of the server used per request (until the index was up to date
 again), and the rate. The CPU time hardly depends on the load of the machine; the other results do. `--save FILE` saves
-the results, and `--compare FILE` prints ratios to saved results. On a busy machine, `--against CHECKOUT` is more exact:
-it also runs the server of another checkout, and measures both in turn. PostgreSQL and Redis must run on this machine;
-otherwise, their CPU time is not included.
+the results, and `--compare FILE` compares the results with saved ones. On a busy machine, `--against CHECKOUT` is more
+exact: it also runs the server from another checkout, and measures both in turn. PostgreSQL and Redis must run on this
+machine; otherwise, their CPU time is not included.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Wire:
 
 @dataclass
 class Requests:
-    """Makes requests of each kind, at random from a seed."""
+    """Generates random requests of each kind from a seed."""
 
     key: str
     memories: int
@@ -280,7 +280,7 @@ def main() -> None:
     )
     parser.add_argument("--redis", default="", help="redis://… URL")
     parser.add_argument("--settings", nargs="+", default=[], metavar="SOMA_NAME=VALUE", help="more settings")
-    parser.add_argument("--processes", type=int, nargs="+", default=[], help="ids of more processes to count")
+    parser.add_argument("--processes", type=int, nargs="+", default=[], help="ids of additional processes to measure")
     parser.add_argument("--against", type=pathlib.Path, metavar="CHECKOUT", help="measure this checkout as well")
     baseline.add_options(parser)
     options = parser.parse_args()

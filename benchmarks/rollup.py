@@ -1,4 +1,4 @@
-"""Measure how much of a conversation a small context covers with extractive summaries.
+"""Measure how much of a conversation a small context can cover with extractive summaries.
 
     python -m benchmarks.rollup FILE [--budget 300 600 1200]
 
@@ -29,7 +29,7 @@ Sessions = dict[int, list[Any]]  # the session of each turn, by conversation num
 
 @dataclass(frozen=True)
 class Coverage:
-    """Means over all questions: the sessions and summaries in a context, and the fraction of evidence in it."""
+    """Means over all questions: the number of sessions and summaries in a context, and the share of evidence found."""
 
     sessions: float
     summaries: float

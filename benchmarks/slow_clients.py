@@ -1,9 +1,9 @@
 """Run slow clients against a real server: `python -m benchmarks.slow_clients [--sockets 200] [--seconds 60]`.
 
-It measures how fast ordinary clients fetch memories, with and without an attack by slow sockets of five kinds: a
-request head that never ends, a body that never ends, a body that is never sent after a 401 response, a response that is
-not read, and idle connections. It prints p50 and p99, and exits with status 1 if the p99 under attack is 250 ms or
-more, or if a request failed. The benchmark takes twice the given number of seconds.
+The benchmark measures how fast ordinary clients fetch memories, with and without an attack by slow sockets of five
+kinds: a request head that never ends, a body that never ends, a body that is never sent after a 401 response, a
+response that is not read, and idle connections. It prints p50 and p99, and exits with status 1 if the p99 under attack
+is 250 ms or more, or if a request failed. The benchmark takes twice the given number of seconds.
 """
 
 from __future__ import annotations

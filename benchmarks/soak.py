@@ -6,7 +6,7 @@ Clients store, replace, read, search, link and delete memories, and append to, q
 a fixed set of addresses and words, so only the audit log and the history grow, and only a leak makes the server grow.
 Pages of the database file, which the system drops when it needs memory, do not count. The first half of the time is a
 warm-up and is not measured: each connection to SQLite keeps its last 64 statements and up to 4 MiB of pages, and other
-caches hold thousands of entries. In a test of two hours, the last increase came in the 69th minute, so a shorter test
+caches hold thousands of entries. In a two-hour test, the last increase came in the 69th minute, so a shorter test
 may report growth that would have stopped. Growth is the slope of a straight line through the second half.
 
 The exit status is 0 if no request failed, the memory of the server grew by at most 0.5% an hour after the warm-up, and
@@ -42,7 +42,7 @@ THREADS = 8  # of the server
 
 
 class User(threading.Thread):
-    """A client with its own addresses, which sends random requests until it is stopped."""
+    """A client that has its own addresses and sends random requests until it is stopped."""
 
     def __init__(self, number: int, server: Server, rate: float, stopped: threading.Event) -> None:
         super().__init__(name=f"soak-{number}", daemon=True)
@@ -208,7 +208,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=120)
     parser.add_argument("--clients", type=int, default=4)
-    parser.add_argument("--rate", type=float, default=40, help="requests per second of all clients together")
+    parser.add_argument("--rate", type=float, default=40, help="total requests per second of all clients")
     parser.add_argument("--database", default="", help="URL of an empty PostgreSQL database; SQLite by default")
     options = parser.parse_args()
     settings = {"SOMA_DATABASE_URL": options.database, "SOMA_LOG_LEVEL": "WARNING", "SOMA_THREADS": str(THREADS)}

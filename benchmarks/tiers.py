@@ -1,4 +1,4 @@
-"""Measure the cost of each storage tier of conversations: `make bench-tiers`.
+"""Measure the cost of each storage tier for conversations: `make bench-tiers`.
 
 An embedded server stores 20,000 messages, ten per conversation. Half of the conversations are then archived, and later
 moved to cold storage. A single local client sends requests one at a time.

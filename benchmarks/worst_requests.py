@@ -1,12 +1,13 @@
 """Send the worst requests that the schema allows to a server: `python -m benchmarks.worst_requests --requests 200`.
 
-It starts its own server, fills it with small memories, a hub of links, conversations and ten linked memories of 9.8 MB,
-and then sends random large requests: filters with 100 conditions, prefixes, boxes, maps, traversals, exports, imports,
-bulk operations and tool calls. It runs on SQLite, or with --database on an empty PostgreSQL database.
+The benchmark starts its own server, fills it with small memories, a hub of links, conversations and ten linked memories
+of 9.8 MB, and then sends random large requests: filters with 100 conditions, prefixes, boxes, maps, traversals,
+exports, imports, bulk operations and tool calls. It runs on SQLite or, with --database, on an empty PostgreSQL
+database.
 
 It reports the peak of the server's memory above the baseline, the longest request in relation to its deadline, and the
 longest response time of `/readyz` during the run. Pages of files that were mapped before a request do not count. It
-fails if a response is a 500 or a bound is exceeded.
+fails if a response has status 500 or a limit is exceeded.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def load(server: Server, options: argparse.Namespace) -> None:
 
 
 class Probe:
-    """Calls `/readyz` repeatedly in its own process. A thread would have to wait while another sends a request."""
+    """Calls `/readyz` repeatedly in its own process, so that it is not delayed by the thread that sends requests."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -120,7 +121,7 @@ def peak_mb(server: Server) -> float:
 
 
 def mapped_mb(server: Server) -> float:
-    """Return the resident pages of mapped files, which the system drops when it needs memory."""
+    """Return the size of the resident pages of mapped files, which the system drops when it needs memory."""
     return _status_mb(server, "RssFile")
 
 
@@ -142,7 +143,7 @@ def forget_peaks(server: Server) -> float:
 
 
 def send(client: Client, sent: Sent) -> tuple[int, str]:
-    """Send a request, read the whole response, and return its status and its error code, which may come from a tool."""
+    """Send a request, read the whole response, and return its status and its error code (perhaps from a tool)."""
     headers = dict(client.headers)
     if sent.raw is not None:
         headers["Content-Type"] = "text/markdown"
@@ -209,7 +210,7 @@ def report(
 ) -> bool:
     peak, kind = max(peaks)
     ordered = sorted(wait_ms for _, wait_ms in probe.waits)
-    print(f"{options.requests} requests at {options.memories} memories: {dict(outcomes)}")
+    print(f"{options.requests} requests with {options.memories} memories: {dict(outcomes)}")
     print("slowest, seconds:", {name: round(seconds, 2) for name, seconds in sorted(slowest.items())})
     print(f"memory: {base_mb:.0f} MB, peak {peak:.0f} MB above it ({kind}); bound {MAX_PEAK_MB} MB")
     print(f"longest request: {late_s:+.2f} s from its deadline; bound +{GRACE_S:.0f} s")
@@ -232,7 +233,7 @@ def main() -> int:
     parser.add_argument("--long-deadline", type=int, default=600, help="SOMA_LONG_REQUEST_DEADLINE_S")
     parser.add_argument("--database", default="", help="the URL of an empty PostgreSQL database")
     parser.add_argument("--no-index", action="store_true", help="do not embed the memories, which is faster")
-    parser.add_argument("--keep", type=pathlib.Path, help="a folder for the data; a later run uses what it contains")
+    parser.add_argument("--keep", type=pathlib.Path, help="a folder for the data, which a later run can reuse")
     parser.add_argument("--verbose", action="store_true", help="print each request")
     options = parser.parse_args()
     settings = {

@@ -1,13 +1,13 @@
 """Visit every page of the admin console: `python -m benchmarks.console` (needs Chromium and its driver).
 
 The benchmark creates an installation with 100,000 generated memories, starts a real server, signs in with a headless
-browser, and visits every page. It reports the time until the page was painted and until it had drawn everything (in the
-explorer, the map), the size of its scripts, errors and warnings from the browser, and the response times of the server
-over 20 requests. The exit status is 1 if a page took a second or more, or if there were any errors.
+browser, and visits every page. For each page, it reports the time until the page was painted and until everything was
+drawn (in the explorer, the map), the size of the scripts, errors and warnings from the browser, and the server's
+response times over 20 requests. The exit status is 1 if a page took a second or more, or if there were any errors.
 
---pictures FOLDER saves a screenshot of each page; with --sizes, at widths of 1440, 768 and 390 pixels, light and dark.
---explorer COUNT measures the explorer alone, with COUNT more memories in a separate namespace. --tasks performs five
-typical user tasks, and prints the clicks and seconds of each.
+--pictures FOLDER saves a screenshot of each page; with --sizes, at widths of 1440, 768 and 390 pixels in both themes.
+--explorer COUNT measures only the explorer, with COUNT additional memories in a separate namespace. --tasks performs
+five typical user tasks, and prints the clicks and seconds of each.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--memories", type=int, default=100_000)
     parser.add_argument("--pictures", type=pathlib.Path)
-    parser.add_argument("--sizes", action="store_true", help="pictures in three widths and both themes")
+    parser.add_argument("--sizes", action="store_true", help="pictures at three widths and in both themes")
     parser.add_argument("--explorer", type=int, default=0, metavar="COUNT")
     parser.add_argument("--tasks", action="store_true")
     parser.add_argument("--data", type=pathlib.Path, help="data folder to keep, and to reuse if it exists")
@@ -119,14 +119,14 @@ def measure(browser: Browser, server: Server, options: argparse.Namespace) -> in
 
 @dataclass
 class Times:
-    """The time that the server took to answer, without the browser."""
+    """The server's response times, without the browser."""
 
     median_ms: float
     p95_ms: float
 
 
 def response_times(browser: Browser, path: str) -> Times:
-    """Measure requests for a page, without its files, as the signed-in user."""
+    """Measure requests for a page, without its static files, as the signed-in user."""
     import http.client
 
     host = browser.base.partition("//")[2]
@@ -146,7 +146,7 @@ def response_times(browser: Browser, path: str) -> Times:
 
 
 def take_pictures(base: str, folder: pathlib.Path) -> int:
-    """Save a picture of every page and width in both themes, and report pages that are wider than the window."""
+    """Save a picture of every page at every width and in both themes, and report pages that are wider than the window."""
     from benchmarks.console.data import NAME, PASSWORD
     from benchmarks.console.pages import pages
 

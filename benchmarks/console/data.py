@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tenants.models import Tenant
 
 NAME, PASSWORD = "operator", "a walk through the pages"
-STAFF, READER = "staff-of-one", "reader-of-one"  # both for the default tenant: all permissions, and read only
+STAFF, READER = "staff-of-one", "reader-of-one"  # both for the default tenant: all permissions, and read-only
 BATCH = 500
 KINDS = ("episodic", "semantic")
 SUBJECTS = [
@@ -119,7 +119,7 @@ def link(caller: Caller, addresses: Sequence[Coordinate]) -> None:
 
 
 def create_staff(default: Caller) -> None:
-    """Create staff, a group, a connected app and a job, which each have a page."""
+    """Create staff, a group, a connected app and a job, each of which has a page."""
     from django.contrib.auth.models import Group, Permission, User
 
     from console.models import OAuthClient, OAuthGrant, StaffTenant
@@ -157,7 +157,7 @@ def give_key(secret: str) -> None:
 def fill(tenant: Tenant, namespace: str, count: int) -> None:
     """Add memories that a map can show, as fast as SQLite allows. They are not indexed for search.
 
-    Beyond 100,000 memories, the rest are copies that differ only in the last digits of the third number.
+    Beyond 100,000 memories, the rest are copies that differ only in the last digits of the coordinate's third number.
     """
     from django.db import connection
 

@@ -1,5 +1,6 @@
-"""Visit every page of the console. `PAGES` and the dialogs on them cover every URL; tests/console/test_browser.py
-checks that."""
+"""Visit every page of the console. The pages in `PAGES` and their dialogs cover every URL;
+tests/console/test_browser.py checks that.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ COMPLETE = f"{NETWORK} && document.getElementById('neighbours').dataset.ready ==
 
 @dataclass(frozen=True)
 class Page:
-    """A page of the console.
+    """A console page.
 
     view: the name of its URL
     ready: a JavaScript expression that is true when the page has drawn everything
@@ -41,7 +42,7 @@ WORDS = "night train invoice"
 
 
 def pages(tenant: str = "default") -> list[Page]:
-    """Return every page, in the order in which an operator would visit them. Reads ids from the database."""
+    """Return all pages, in the order in which an operator would visit them. Reads ids from the database."""
     return [*_pages_of_content(tenant), *_pages_of_administration(tenant), *_pages_of_the_installation()]
 
 
@@ -86,7 +87,7 @@ def _pages_of_content(slug: str) -> list[Page]:
 
 
 def _pages_of_administration(slug: str) -> list[Page]:
-    """Return the pages about a tenant's administration, and the pages about the signed-in user's own account."""
+    """Return the pages for a tenant's administration and for the signed-in user's own account."""
     from console.models import OAuthGrant
     from memories.models import VectorEmbedding
     from tenants.models import ApiKey, AuditEvent, Tenant

@@ -46,7 +46,7 @@ class SimulatedUser:
         self.click(button, "form button")
 
     def read(self, text: str) -> None:
-        """Wait for a text, which answers the question or offers the next step, and read the page."""
+        """Wait for a text that answers the question or offers the next step, and read the page."""
         self.pages += 1
         self._wait_for(lambda: self.browser.run("return document.body.innerText.includes(arguments[0])", text), text)
 

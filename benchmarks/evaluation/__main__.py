@@ -26,7 +26,7 @@ BUNDLED, BASELINE = "wordllama", "hashing"
 
 @dataclass(frozen=True)
 class Measured:
-    """The number of questions asked about a set, the number of all its questions, and the results of each row."""
+    """The number of questions asked about a set, the total number of its questions, and the results of each row."""
 
     asked: int
     of: int
@@ -39,7 +39,7 @@ def providers() -> list[str]:
 
 
 def in_this_process(options: argparse.Namespace) -> dict[str, Measured]:
-    """Measure with the model in the settings. The rows of the bundled model include those that need no model."""
+    """Measure with the model in the settings. The rows for the bundled model include those that need no model."""
     names = [*run.MODES, run.CONTEXT] if options.provider == BUNDLED else ["dense only", "hybrid"]
     sources = data.read(options.data)
     with contextlib.ExitStack() as stack:

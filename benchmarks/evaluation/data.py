@@ -3,7 +3,7 @@
 A JSON file is one of these:
 
 - LoCoMo as published: samples with `conversation` and `qa`, as a list or one per file
-- a chat of REALTALK as published: `session_1`, `session_2`, ... and `qa`
+- a REALTALK chat as published: `session_1`, `session_2`, ... and `qa`
 - `{"conversations": [{"name": ..., "turns": [TURN, ...], "questions": [QUESTION, ...]}]}`
 
 A TURN has `id`, `text`, and optionally `speaker` and `session`. A QUESTION has `question` and `evidence`, a list
@@ -30,7 +30,7 @@ _TURN = re.compile(r"D\d+:\d+")
 
 
 class UnknownFormat(ValueError):
-    """A file has none of the supported formats."""
+    """A file is in none of the supported formats."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Conversation:
 def read(place: Path) -> dict[str, list[Conversation]]:
     """Return the conversations in a file, or in a folder and its subfolders, grouped by the name of their set.
 
-    Raises UnknownFormat if a file has none of the supported formats, or if there are no files.
+    Raises UnknownFormat if a file is in none of the supported formats, or if there are no files.
     """
     sets: dict[str, list[Conversation]] = {}
     for path in [place] if place.is_file() else sorted([*place.rglob("*.json"), *place.rglob(MEMORIES)]):
@@ -87,7 +87,7 @@ def _document(path: Path) -> list[Conversation]:
             return [_plain(item["name"], item["turns"], item["questions"]) for item in content["conversations"]]
         return [_locomo(content)] if "conversation" in content else [_realtalk(path.stem, content)]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise UnknownFormat(f"{path} has none of the supported formats ({error!r}); remove or convert it") from error
+        raise UnknownFormat(f"{path} is in none of the supported formats ({error!r}); remove or convert it") from error
 
 
 def _lines(folder: Path) -> Conversation:
@@ -106,7 +106,7 @@ def _plain(name: str, turns: Iterable[Json], questions: Iterable[Json]) -> Conve
 
 
 def _locomo(sample: Json) -> Conversation:
-    """Read a sample of LoCoMo. The caption of an image is part of the text, as in the paper."""
+    """Read a LoCoMo sample. An image's caption is part of the text, as in the paper."""
     turns = [
         Turn(
             turn["dia_id"],
@@ -130,7 +130,7 @@ def _realtalk(name: str, chat: Json) -> Conversation:
 
 
 def _sessions(content: Mapping[str, Any]) -> Iterator[tuple[str, list[Json]]]:
-    """Yield the sessions in the order of their numbers."""
+    """Yield the sessions, ordered by their numbers."""
     matches = [match for key in content if (match := _SESSION.fullmatch(key))]
     for match in sorted(matches, key=lambda match: int(match[1])):
         yield match[1], content[match[0]] or []

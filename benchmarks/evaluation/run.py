@@ -55,7 +55,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Task:
-    """A question about a conversation, and one about another conversation, which the first one cannot answer."""
+    """A question about a conversation, and another question that this conversation cannot answer."""
 
     name: str
     question: Question
@@ -86,7 +86,7 @@ def load(name: str, conversations: Sequence[Conversation], *, with_context: bool
 
 
 def ask(name: str, store: Store, asked: Sequence[Task], names: Sequence[str], deadline: float) -> dict[str, Row]:
-    """Ask the questions in each mode until the deadline (of `time.monotonic`). All rows have the same questions."""
+    """Ask the questions in each mode until the deadline (a `time.monotonic` time). All rows have the same questions."""
     rows = {name: Row() for name in names}
     for number, task in enumerate(asked):
         if time.monotonic() > deadline:

@@ -61,7 +61,7 @@ def stop() -> None:
 
 
 class Store:
-    """A tenant with the conversations of one set: each as memories in a namespace, and as messages in a folder."""
+    """A tenant with one set's conversations. Each is stored as memories in a namespace and as messages in a folder."""
 
     def __init__(self, caller: Caller) -> None:
         self.caller = caller

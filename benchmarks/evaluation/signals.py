@@ -1,8 +1,8 @@
 """Measure the cost and the benefit of each ranking signal: `python -m benchmarks.evaluation.signals FOLDER`.
 
-Each question is asked with all signals, and then without each of them. The gain is the loss of recall@10 without the
-signal. The cost is the CPU time per search that is saved without the signal (median over the questions). The questions
-are in a random order, so the results hardly change if time runs out.
+Each question is asked once with all signals, and then once without each signal. The gain is the loss of recall@10
+without the signal. The cost is the CPU time that a search saves without the signal (median over the questions). The
+questions are in a random order, so the results hardly change if time runs out.
 """
 
 from __future__ import annotations

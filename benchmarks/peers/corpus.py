@@ -16,7 +16,7 @@ from benchmarks.embedded import texts as made_up_texts
 GROUPS = 20  # a filter for one group selects 5% of the memories
 QUERIES = 200
 QUERY_WORDS = 6
-FREQUENT_SHARE = 0.2  # SomaMemory leaves words that are more frequent out of a query's vector
+FREQUENT_SHARE = 0.2  # SomaMemory does not use more frequent words in a query's vector
 _QUERY_BLOCK = 50
 _EMBED_AT_ONCE = 1_000
 
@@ -43,7 +43,7 @@ def write(folder: pathlib.Path, source: Sequence[str] | None, memories: int, ext
 
 
 def embed(texts: Sequence[str]) -> NDArray[np.float32]:
-    """Return unit vectors from the model that SomaMemory includes."""
+    """Return unit vectors from the model bundled with SomaMemory."""
     from memories.embeddings.wordllama import WordLlamaEmbedder
 
     embedder = WordLlamaEmbedder()
@@ -69,7 +69,7 @@ def _tenth(similarities: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _queries(texts: Sequence[str]) -> list[str]:
-    """Return queries from the words of different texts, without frequent words."""
+    """Return queries that combine words from different texts. Frequent words are excluded."""
     count = Counter(word for text in texts for word in set(text.split()))
     frequent = {word for word, number in count.items() if number > len(texts) * FREQUENT_SHARE}
     queries = []

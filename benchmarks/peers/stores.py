@@ -54,7 +54,7 @@ class Store(Protocol):
 
 
 class Http:
-    """A keep-alive connection for each thread, with little overhead for the client."""
+    """A keep-alive connection for each thread, with little overhead on the client side."""
 
     def __init__(self, port: int, headers: str = "") -> None:
         self._port, self._headers, self._local = port, headers, threading.local()
@@ -305,5 +305,5 @@ def _wait_for(port: int, timeout_s: float = 60) -> None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return
         if time.monotonic() > until:
-            raise RuntimeError(f"nothing listens on port {port}")
+            raise RuntimeError(f"nothing is listening on port {port}")
         time.sleep(0.05)

@@ -1,6 +1,6 @@
 """Measure one store: `python -m benchmarks.peers.worker OPTIONS`, in the environment of the peers.
 
-OPTIONS is a JSON object: the name of the store, the folder of the corpus, and options of the store. The results are
+OPTIONS is a JSON object: the name of the store, the folder of the corpus, and options for the store. The results are
 written to standard output as one JSON object.
 """
 
@@ -79,7 +79,7 @@ class Worker:
         return {"p50": statistics.median(latencies), "cpu": used_ms, "rate": rate}
 
     def recall(self, kind: str) -> float:
-        """Return the fraction of the ten exact nearest memories that the store returns.
+        """Return the fraction of the exact ten nearest memories that the store returns.
 
         Neighbours with equal similarities count as well.
         """
