@@ -47,7 +47,7 @@ RARE, COMMON = "semantic", "episodic"
 
 @dataclass
 class Corpus:
-    """Unit vectors, memory ids, and the true neighbours of each question, among all memories and among the rare ones."""
+    """Unit vectors, memory ids, and the true neighbours of each question, among all memories and among rare ones."""
 
     memories: NDArray[np.float32]
     questions: NDArray[np.float32]

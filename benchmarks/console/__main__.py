@@ -146,7 +146,7 @@ def response_times(browser: Browser, path: str) -> Times:
 
 
 def take_pictures(base: str, folder: pathlib.Path) -> int:
-    """Save a picture of every page at every width and in both themes, and report pages that are wider than the window."""
+    """Save pictures of every page at every width in both themes, and report pages that are wider than the window."""
     from benchmarks.console.data import NAME, PASSWORD
     from benchmarks.console.pages import pages
 
