@@ -17,7 +17,7 @@ from tenants.audit import verification
 from tenants.audit.verification import Problem, Report
 from tenants.models import AuditEvent, Tenant
 
-MAX_VERSIONS = 50  # maximum number of versions among which to look for the one that an event wrote
+MAX_VERSIONS = 50  # maximum number of versions to search for the one that an event wrote
 VERIFICATION_TIMEOUT_S = 10.0
 MAX_PROBLEMS = 5  # maximum number of problems in one message
 VERBS = {

@@ -1,4 +1,4 @@
-"""Readable columns and fields: times in the reader's zone instead of UTC, and names such as "ID" instead of "Id"."""
+"""Readable columns and fields: times in the reader's time zone, not UTC, and names such as "ID" instead of "Id"."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Column = str | Callable[[Any], Any]
 
 @cache
 def readable(model: type[Model], name: Column) -> Column:
-    """Return a readable column, with times in the reader's zone, or the given name if no such column is needed.
+    """Return a readable column, with times in the reader's time zone, or the given name if no such column is needed.
 
     The same arguments always give the same object, because Django compares the columns of forms by identity.
     """

@@ -35,7 +35,7 @@ from tenants.caller import Caller
 
 PAGE = 50
 HITS = 30
-SHOWN = 20_000  # maximum number of characters to show of a message
+SHOWN = 20_000  # characters; longer messages are truncated
 FORMATS = {exporting.MARKDOWN: "md", exporting.JSON: "json"}  # with the file extension of each
 
 
@@ -61,13 +61,13 @@ def described(request: HttpRequest, conversation: Conversation) -> dict[str, Any
 
 
 def change(request: HttpRequest, conversation: Conversation) -> None:
-    """Set the label and the folder, as the API's PATCH route does, with the same errors, such as InvalidInput."""
+    """Set the label and the folder. Raises the same errors as the API's PATCH route, such as InvalidInput."""
     body = validated(ConversationPatch, {name: request.POST.get(name, "") for name in ("label", "folder")})
     services.change(staff.caller(request, conversation.tenant), conversation.id, body.required_changes())
 
 
 def export(request: HttpRequest, slug: str, id: UUID) -> StreamingHttpResponse:
-    """Download a conversation as a file that an import can read."""
+    """Download a conversation as a file that can be imported."""
     user: Any = request.user
     caller = staff.caller(request, staff.tenant_named(request, slug))
     format = request.GET.get("format", exporting.MARKDOWN)

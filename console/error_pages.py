@@ -36,7 +36,7 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def failed(request: HttpRequest) -> HttpResponse:
-    """Render the page for an unexpected error, without the database, which may be the cause."""
+    """Render the page for an unexpected error, without using the database, because it may be the cause."""
     if request.path_info.startswith(CONSOLE_PREFIX):
         request.user = AnonymousUser()
     text = "The error is in the server's log, with the request ID below. Try again later."

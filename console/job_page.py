@@ -26,7 +26,7 @@ PHASES = {
     "retire": "removing the vectors that are no longer needed",
     "undo": "cancelling",
 }
-MAX_DATA_LENGTH = 20_000  # maximum number of characters to show of a job's data
+MAX_DATA_LENGTH = 20_000  # characters; longer job data is truncated
 
 
 def described(job: Job) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Edit the payload of a memory, as a form with a field per member, or as JSON.
+"""Edit a memory's payload, either in a form with a field per member or as JSON.
 
 A change is a JSON merge patch, as in the API. It is rejected if the memory has changed since the page was opened. After
 any error, the page shows the user's text again.
@@ -25,7 +25,7 @@ from tenants.caller import Caller
 
 FORM, AS_JSON = MODES = ("form", "json")
 MAX_FIELDS = 100  # maximum number of fields in a form; a payload with more members can be edited only as JSON
-MAX_LENGTH = 200_000  # maximum number of characters in a payload that can be edited, as JSON
+MAX_LENGTH = 200_000  # maximum number of characters, as JSON, of a payload that can be edited
 _NEW = "new"  # the number of the field for adding a member
 
 

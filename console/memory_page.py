@@ -21,11 +21,11 @@ from memories.versions import Version
 from somamemory.json_pieces import indented
 from tenants.caller import Caller
 
-SHOWN = 200_000  # maximum number of characters to show of a payload
+SHOWN = 200_000  # characters; longer payloads are truncated
 MAX_FIELDS = 500
 VERSIONS = 20
 LINKS = 50
-_VALUE = 300  # maximum number of characters to show of a value in the history
+_VALUE = 300  # characters; longer values in the history are truncated
 
 
 def described(

@@ -16,7 +16,7 @@ from django.db import transaction
 from console.models import SecondFactor
 
 STEP_S = 30
-# Accept the code before and after the current one, because clocks differ.
+# Also accept the codes before and after the current one, because clocks differ.
 _DRIFT_STEPS = (0, -1, 1)
 RECOVERY_CODES = 10
 

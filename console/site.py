@@ -101,8 +101,8 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
     def admin_view(self, view: Callable[..., HttpResponse], cacheable: bool = False) -> Callable[..., HttpResponse]:
         """Report errors as the API does.
 
-        An id that does not fit into its column is reported as a bad request, because Django's forms pass ids to queries
-        exactly as they were sent. A command search page that does not exist is reported in the same way.
+        Django's forms pass ids to queries exactly as they were sent, so an id that its column cannot store is reported
+        as a bad request. So is a nonexistent page of the command search.
         """
 
         @wraps(view)
@@ -118,7 +118,7 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
         return inner
 
     def _search_apps(self, app_list: list[dict[str, Any]], search_term: str) -> list[dict[str, Any]]:
-        """Return the results as dictionaries, because unfold puts them into the cache, which contains only JSON."""
+        """Return the results as dictionaries, because unfold puts them in the cache, which can store only JSON."""
         return [asdict(result) for result in super()._search_apps(app_list, search_term)]
 
     def _refused(self, request: HttpRequest, error: SomaError) -> HttpResponse:

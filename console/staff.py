@@ -79,7 +79,7 @@ def chosen_namespace(request: HttpRequest, there: Sequence[str]) -> str:
 
 
 def caller(request: HttpRequest, tenant: Tenant, *, permission: str = "") -> Caller:
-    """Return the staff user as a caller for one of their tenants, with the scopes of their permissions.
+    """Return the staff user as a caller for one of their tenants, with the scopes that their permissions grant.
 
     With `permission`, the user acts as an operator for the one call that requires this Django permission, because
     services have no finer-grained permission for administration. Raises NotFound or PermissionDenied.
@@ -101,7 +101,7 @@ def caller(request: HttpRequest, tenant: Tenant, *, permission: str = "") -> Cal
 
 
 def caller_of(user: User, tenant: Tenant, request_id: str, address: str) -> Caller:
-    """Return a staff user, who need not be signed in, as a caller with the scopes of their permissions.
+    """Return a staff user, who need not be signed in, as a caller with the scopes that their permissions grant.
 
     Raises NotFound for a tenant that the user cannot access.
     """

@@ -1,4 +1,4 @@
-"""The configuration for gunicorn, also used by `manage.py serve`."""
+"""The gunicorn configuration, also used by `manage.py serve`."""
 
 import contextlib
 import fcntl
@@ -139,7 +139,7 @@ def refuse(worker, error):
 
 
 def worker_int(worker):
-    # This runs in a signal handler, which may have interrupted a call of `print`, so it must not call `print` itself.
+    # This runs in a signal handler, which may have interrupted a call to `print`, so it must not call `print` itself.
     once("stopping", lambda: os.write(1, "Stopping …\n".encode()))
 
 
@@ -176,8 +176,8 @@ def on_exit(server):
 def worker_exit(server, worker):
     """Stop the application's own threads in an orderly way, then exit the process immediately.
 
-    Otherwise, the interpreter would shut down while threads of libraries are still running. This would write stack
-    traces to the log and, on a busy machine, take longer than the time allowed for a stop.
+    Otherwise, the interpreter would shut down while library threads are still running. This would write stack traces
+    to the log and, on a busy machine, take longer than the time allowed for stopping.
     """
     from memories import index
     from somamemory.scheduling import scheduler

@@ -11,10 +11,10 @@
 #                server that you upgrade. With SQLite, which allows only one server, the upgrade is finished automatically.
 #   --uninstall  remove the services and the program, but keep data, settings and user
 #   --purge      with --uninstall, also remove data, settings and user
-#   --root DIR   install everything below DIR and start nothing; for images and tests
+#   --root DIR   install everything under DIR and start nothing; for images and tests
 #   --venv DIR   use this Python environment instead of creating one; for images and tests
 #
-# The program is in /opt/somamemory. To run a command of its manage.py, use /usr/local/sbin/somamemory COMMAND. The
+# The program is in /opt/somamemory. To run a manage.py command, use /usr/local/sbin/somamemory COMMAND. The
 # settings are in /etc/somamemory/environment (mode 600), which is created once and never changed by later runs. The data
 # is in /var/lib/somamemory. For the next steps, see docs/operations/systemd.md.
 set -euo pipefail

@@ -58,7 +58,7 @@ _known: TTLCache[object, dict[str, Check]] = TTLCache(maxsize=1, ttl=LIFETIME_S 
 
 @cached(_known, lock=threading.Lock())
 def _checks() -> dict[str, Check]:
-    """Return the results of the checks, which are at most LIFETIME_S old.
+    """Return the results of the checks, which are at most LIFETIME_S seconds old.
 
     They stay in the shared cache for half of this time, and then in a process's memory for at most the other half.
     """

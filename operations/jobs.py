@@ -32,8 +32,8 @@ log = logging.getLogger("soma.jobs")
 
 BEAT_S = 1.0
 STEP_PAUSE_S = 0.2
-MAX_ATTEMPTS = 5  # attempts at a step that ends with an unexpected error
-MEMORIES_PER_S = 300  # assumed for estimates; WordLlama and Milvus on two cores are faster, and a provider is slower
+MAX_ATTEMPTS = 5  # maximum number of attempts at a step that fails with an unexpected error
+MEMORIES_PER_S = 300  # assumed for estimates; WordLlama with Milvus on two cores is faster, and providers are slower
 
 Kind, State = Job.Kind, Job.State
 OPEN = Q(state__in=[State.QUEUED, State.RUNNING])
@@ -128,7 +128,7 @@ def advance() -> bool:
     try:
         finished = STEPS[job.kind](job)
     except Unavailable as error:
-        if job.kind == Kind.RECONCILE:  # a user is waiting for the result; the nightly job runs again
+        if job.kind == Kind.RECONCILE:  # do not retry: a user is waiting, or the nightly job will run again
             _settle(job, lease, error=str(error), state=State.FAILED)
             return True
         _settle(job, lease, error=str(error), pause_s=2 * BEAT_S)

@@ -22,7 +22,7 @@ from somamemory.errors import ConfigurationError
 from somamemory.installation import COMMAND
 
 SOURCE, TARGET = "default", "target"
-_ROWS = 500  # rows per statement; keeps well below PostgreSQL's limit of 65,535 parameters
+_ROWS = 500  # rows per statement; stays well below PostgreSQL's limit of 65,535 parameters
 # The tables in which migrations create rows, and how many rows (None: any number). The source's rows replace these
 # rows.
 _MADE_BY_MIGRATIONS = {"sfm_tenants": 1, "sfm_audit_sealer": 1, "auth_permission": None, "django_content_type": None}
@@ -114,7 +114,7 @@ def _copy(model: Model) -> None:
 
 
 def _go_on_counting(tables: list[Model]) -> None:
-    """Continue each table's numbering where the source ends, so that no number is used twice."""
+    """Continue each table's numbering where the source's numbering ends, so that no number is used twice."""
     with connections[SOURCE].cursor() as cursor:
         cursor.execute("SELECT name, seq FROM sqlite_sequence")
         last = dict(cursor.fetchall())
@@ -160,7 +160,7 @@ def _plain(value: Any) -> str:
 def _refuse_others_than_sqlite_to_postgresql() -> None:
     if (vendor := connections[SOURCE].vendor) != "sqlite":
         raise ConfigurationError(
-            f"only a SQLite database can be migrated, but the settings specify a {vendor} database; unset "
+            f"only an SQLite database can be migrated, but the settings specify a {vendor} database; unset "
             "SOMA_DATABASE_URL"
         )
     if connections[TARGET].vendor != "postgresql":
@@ -183,7 +183,7 @@ def _refuse_existing_data() -> None:
         there = set(connections[TARGET].introspection.table_names(cursor)) - {"django_migrations"}
     if strange := sorted(there - ours.keys()):
         raise ConfigurationError(
-            f"the target is not empty: it contains table {strange[0]}; use an empty database. Nothing was changed"
+            f"the target is not empty: it contains the table {strange[0]}. Nothing was changed; use an empty database"
         )
     for name in sorted(there):
         _refuse_rows(ours[name])
@@ -194,5 +194,5 @@ def _refuse_rows(model: Model) -> None:
     allowed = _MADE_BY_MIGRATIONS.get(table, 0)
     if allowed is not None and _all(model, TARGET)[: allowed + 1].count() > allowed:
         raise ConfigurationError(
-            f"the target is not empty: it contains rows in {table}; use an empty database. Nothing was changed"
+            f"the target is not empty: the table {table} contains rows. Nothing was changed; use an empty database"
         )

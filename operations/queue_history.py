@@ -31,7 +31,7 @@ def sample() -> None:
 
 
 def add(queue: Queue, at: float) -> None:
-    """Add a sample that was measured at a time in seconds since 1970, and remove samples older than an hour."""
+    """Add a sample measured at `at`, in seconds since 1970, and remove samples older than an hour."""
     minute = int(at // 60)
     with _lock:
         _samples[minute] = queue

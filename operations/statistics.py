@@ -1,4 +1,4 @@
-"""Statistics for operators. They are available within milliseconds at any size, so some of them are estimates."""
+"""Statistics for operators. They take only milliseconds even in a large database, so some of them are estimates."""
 
 from __future__ import annotations
 

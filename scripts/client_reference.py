@@ -1,4 +1,4 @@
-"""Generate the reference page of the Python client from its classes. `make reference` runs this."""
+"""Generate the reference page for the Python client from its classes. `make reference` runs this script."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Generate the reference page of the management commands. scripts/reference.py writes it."""
+"""Generate the reference page for the management commands. scripts/reference.py writes it."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
 
-Sentence = Callable[[str], str]  # joins the lines of each paragraph in a help text
+Sentence = Callable[[str], str]  # joins the lines of each paragraph of help text
 
 
 def page(sentence: Sentence) -> str:

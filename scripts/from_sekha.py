@@ -64,7 +64,7 @@ def _id(value: str | bytes) -> str:
 def digest(path: Path) -> str:
     """Describe the conversations in a file, whatever their order.
 
-    The file is either one that this script has written, or an export of SomaMemory (`format=jsonl`).
+    The file is either one that this script has written, or an export from SomaMemory (`format=jsonl`).
     """
     messages, hashes = 0, []
     with path.open(encoding="utf-8") as lines:

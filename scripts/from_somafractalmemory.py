@@ -1,7 +1,7 @@
-"""Copy memories and links from the PostgreSQL database of SomaFractalMemory to a running SomaMemory.
+"""Copy memories and links from SomaFractalMemory's PostgreSQL database to a running SomaMemory server.
 
     SOMA_API_KEY=… python scripts/from_somafractalmemory.py postgres://user:password@host/database http://127.0.0.1:9595
-    … --tenant acme     only this tenant, into the tenant of the key (X-Tenant: acme for an operator's key)
+    … --tenant acme     only this tenant, into the key's tenant (X-Tenant: acme for an operator's key)
     … --verify          then read the memories and links back, and compare the numbers and a hash of their content
 
 Reads `sfm_memories` and `sfm_graph_links` in the format of SomaFractalMemory's Django version (according to its source

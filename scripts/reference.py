@@ -198,7 +198,7 @@ class Page:
             yield f"| `{field}` | {self.kind(value)} | {meaning(name, field)} |"
 
     def kind(self, schema: Mapping[str, Any]) -> str:
-        """Return a description of the type of a value, with links to the objects that it contains."""
+        """Describe a value's type, with links to the objects that the value contains."""
         if "$ref" in schema:
             name = schema["$ref"].rsplit("/", 1)[1]
             if name not in self.used:

@@ -40,7 +40,7 @@ fetch() {
     [ -z "$new" ] || rm -rf "$clone"
 }
 
-# run TITLE PYTEST-ARGUMENT...: runs pytest with these arguments, below the title
+# run TITLE PYTEST-ARGUMENT...: prints the title, then runs pytest with these arguments
 run() {
     local title=$1 status=0
     shift

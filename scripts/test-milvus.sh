@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Run the contract tests of the vector index, and end-to-end searches, with a real Milvus server over TCP. `make
 # test-milvus` and `make test` call this script. The server comes from the PyPI package in
-# requirements/milvus-server.txt, which is installed in its own environment below .cache. The server runs in a temporary
+# requirements/milvus-server.txt, which is installed in its own environment under .cache. The server runs in a temporary
 # folder, on free local ports.
 #
 #   scripts/test-milvus.sh [-- pytest options]

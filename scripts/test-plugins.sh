@@ -32,7 +32,7 @@ if [ "$(cat .cache/plugins/stamp 2>/dev/null)" != "$stamp" ]; then
     .cache/plugins/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/plugins.txt
     echo "$stamp" >.cache/plugins/stamp
 fi
-lint() { # PATH TYPE...: check everything below a path, as packages of these types, and treat warnings as errors
+lint() { # PATH TYPE...: check everything under a path, as packages of these types, and treat warnings as errors
     local path=$1
     shift
     echo "skillsaw $path: ${*/#/}"

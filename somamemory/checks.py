@@ -100,8 +100,8 @@ def mixes(vendor: str) -> Iterator[CheckMessage]:
         yield Error(extras.missing("tracing", "SOMA_TRACING_ENDPOINT"), id="soma.E008")
     if several and settings.REPLICAS and not settings.REDIS_URL:
         yield Warning(
-            "without SOMA_REDIS_URL, a process does not know of a caller's recent writes through other processes, "
-            "and may read from a replica that lags behind",
+            "without SOMA_REDIS_URL, a process does not know of writes that a caller has just made through other "
+            "processes, and may read from a replica that lags behind",
             id="soma.W001",
         )
 

@@ -1,4 +1,4 @@
-"""Deadlines: cancel a request and its database statement when the request's time is up, on both engines.
+"""Deadlines: cancel a request and its database statement when the request's time is up, on SQLite and PostgreSQL.
 
 A request runs inside `within`. Commands, jobs and the scheduler do not, so they have no deadline. A thread, the
 watchdog, interrupts the statement of a request that has exceeded its deadline. It calls `interrupt` on SQLite and sends
@@ -117,7 +117,7 @@ def exceeded() -> DeadlineExceeded:
 
 
 def watch(connection: BaseDatabaseWrapper, **signal: Any) -> None:
-    """Record which connection runs a request's statement. Connected to the signal `connection_created`."""
+    """Record which connection runs a request's statement. Connected to the `connection_created` signal."""
     if _record_connection not in connection.execute_wrappers:
         connection.execute_wrappers.append(_record_connection)
 

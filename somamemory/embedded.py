@@ -1,4 +1,4 @@
-"""Run the service inside another program's process, without a port. The Python client uses this."""
+"""Run the service inside another program's process, without a port. The Python client uses this module."""
 
 from __future__ import annotations
 

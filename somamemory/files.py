@@ -15,7 +15,7 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def create_privately() -> None:
-    """Make all files and folders that this process and its children create readable by their owner only.
+    """Let only the owner read the files and folders that this process and its children create.
 
     Every process calls this first: commands, the server and the workers. SQLite gives its -wal and -shm files the mode
     of the database file.

@@ -16,7 +16,7 @@ _PROJECT = Path(__file__).resolve().parent
 _BUNDLED = _PROJECT / "bundled"
 # True in an installed wheel, False in a checkout.
 IS_BUNDLED = _BUNDLED.is_dir()
-# The folder that contains `api/`, `memories/` and the others, and `deploy/gunicorn.conf.py`.
+# The folder that contains `api/`, `memories/`, the other packages, and `deploy/gunicorn.conf.py`.
 HOME = _BUNDLED if IS_BUNDLED else _PROJECT.parent
 # The program that messages name before a management command: `somamemory` or, in a checkout, `manage.py`.
 COMMAND = "somamemory" if IS_BUNDLED else "manage.py"

@@ -69,7 +69,7 @@ class JsonPieces:
 
 
 def indented(value: object, most: int, *, sort_keys: bool = False) -> str:
-    """Return the first `most` characters of a value as JSON with indentation.
+    """Return the first `most` characters of a value's indented JSON.
 
     The whole text can be a thousand times as long as the value, because each line begins with two spaces per level.
     """

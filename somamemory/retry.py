@@ -40,7 +40,7 @@ class RetryPolicy:
     ) -> Result:
         """Return the result of `work`. Raise its last error if no further attempt is possible.
 
-        deadline: returns the time, on the clock of `time.monotonic`, after which no attempt begins.
+        deadline: returns the time, on the `time.monotonic` clock, after which no attempt begins.
         min_pause_s: returns the minimum delay that the other side has requested, as with Retry-After.
         """
 

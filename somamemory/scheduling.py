@@ -3,8 +3,9 @@
     @periodic("memories.purge", every_s=lambda: settings.PURGE_INTERVAL_S, thread="index")
     def purge() -> None: ...
 
-The jobs of one thread take turns. A job that may take long either has its own thread or checks `should_stop` between
-steps. Every job may run twice, late, or at the same time in two processes. Failed work is retried in the next run.
+The jobs of one thread take turns. A job that may take a long time either has its own thread or checks `should_stop`
+between steps. Every job may run twice, late, or at the same time in two processes. Failed work is retried in the next
+run.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from somamemory.errors import ConfigurationError, SomaError
 from somamemory.telemetry import logs, metrics, tracing
 
 RETRY_S = 1.0  # how long a thread waits after a failure
-# A job that takes longer must let the other jobs of its thread, or of the Celery worker, run.
+# A job that takes longer must pause, so that the other jobs of its thread or Celery worker can run.
 TIME_SLICE_S = 600.0
 
 RECOVERABLE = (Error, SomaError, ConfigurationError)  # a later attempt may succeed; every other error is a bug
@@ -71,7 +72,7 @@ def periodic(
     at_stop: bool = False,
     first_s: Callable[[], float] | None = None,
 ) -> Callable[[Work], Work]:
-    """Register a function that takes no arguments, or a `should_stop` that it checks between steps.
+    """Register a function that takes no arguments, or only a `should_stop` function to call between steps.
 
     name: the name of the Celery task.
     every_s: returns the interval; 0 turns the work off.
@@ -218,7 +219,7 @@ class Scheduler:
             thread.start()
 
     def stop(self, timeout_s: float) -> bool:
-        """Stop all threads after their current steps, wait for them together, and return whether they ended."""
+        """Stop all threads after their current steps, wait up to `timeout_s` seconds, and return whether all ended."""
         for thread in self._threads.values():
             thread.request_stop()
         deadline = time.monotonic() + timeout_s

@@ -51,7 +51,7 @@ def _data_dir() -> Path:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
     except (OSError, RuntimeError) as error:  # RuntimeError: there is no home folder
         raise ConfigurationError(
-            f"the data folder cannot be created: {error}; set SOMA_DATA_DIR to a folder that you can write to"
+            f"the data folder could not be created: {error}; set SOMA_DATA_DIR to a folder that you can write to"
         ) from None
     return path
 
@@ -68,8 +68,8 @@ def _secret_key() -> str:
     if given := env.str("SOMA_SECRET_KEY", ""):
         if len(given) < 32:
             raise ConfigurationError(
-                "SOMA_SECRET_KEY must contain at least 32 characters; create it with 'openssl rand -hex 32', and set "
-                "SOMA_AUDIT_KEY to the present value if it signs the audit log"
+                "SOMA_SECRET_KEY must contain at least 32 characters; create a new key with 'openssl rand -hex 32'. If "
+                "the current key signs the audit log, set SOMA_AUDIT_KEY to the current key"
             )
         return str(given)
     file = DATA_DIR / "secret-key"
@@ -88,13 +88,16 @@ def _made_key(path: Path, content: str) -> str:
         return _stored_key(path, content)
     except OSError as error:
         raise ConfigurationError(
-            f"cannot read or create the key file {path}: {error}; run this as the owner of the data folder, or set "
+            f"could not read or create the key file {path}: {error}; run this as the owner of the data folder, or set "
             "SOMA_DATA_DIR to a folder that you can write to"
         ) from None
 
 
 def _stored_key(path: Path, content: str) -> str:
-    """Several processes may start with the same folder at once. The first one holds a lock while it writes the key."""
+    """Return the key in a file, or store `content` if the file has no key.
+
+    Several processes may start with the same folder at once. The first one holds a lock while it writes the key.
+    """
     if path.is_file() and (stored := path.read_text().strip()):
         return stored
     with os.fdopen(os.open(path, os.O_CREAT | os.O_RDWR, 0o600), "r+") as file:
@@ -130,7 +133,7 @@ def _audit_key() -> str:
     try:
         key = AUDIT_KEY_FILE.read_text().strip()
     except (OSError, ValueError) as error:
-        raise ConfigurationError(f"SOMA_AUDIT_KEY_FILE: cannot read {AUDIT_KEY_FILE}: {error}") from None
+        raise ConfigurationError(f"SOMA_AUDIT_KEY_FILE: could not read {AUDIT_KEY_FILE}: {error}") from None
     if len(key) < 32:
         raise ConfigurationError(
             f"SOMA_AUDIT_KEY_FILE: {AUDIT_KEY_FILE} must contain at least 32 characters; create it with "
@@ -264,8 +267,9 @@ _MAKES_AUDIT_KEY = SECRET_KEY_IS_MADE and not (env.str("SOMA_AUDIT_KEY", "") or 
 SECRET_KEY = _secret_key()
 DEBUG = _flag("SOMA_DEBUG", False)
 HOST = env.str("SOMA_HOST", "127.0.0.1").removeprefix("[").removesuffix("]")  # an IPv6 address can be in brackets
-# DNS rebinding: a web page can point its own host name to 127.0.0.1 and then read everything that needs no key, such as
-# /metrics. On the loopback interface, other names must therefore be listed. Probes always use the local names.
+# DNS rebinding: an attacker can point a web page's host name to 127.0.0.1. The page can then read everything that needs
+# no key, such as /metrics. On the loopback interface, other names must therefore be listed. Probes always use the local
+# names.
 LOCAL_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 ALLOWED_HOSTS = LOCAL_HOSTS + _hosts("SOMA_ALLOWED_HOSTS", client_address.default_hosts(HOST))
 PORT = _bounded("SOMA_PORT", 9595, 1, 65535)
@@ -274,8 +278,8 @@ BOOTSTRAP_KEY = env.str("SOMA_BOOTSTRAP_KEY", "")
 MAX_REQUESTS = _bounded("SOMA_MAX_REQUESTS", 0, 0, 100_000_000)
 # A web process that does not report for this long is killed and replaced. This does not limit the duration of requests.
 WORKER_TIMEOUT_S = _bounded("SOMA_WORKER_TIMEOUT_S", 120, 10, 3600)
-# A request that takes longer is cancelled together with its database statement. Imports, exports, the erasure of a
-# tenant and requests to a language model have the longer deadline.
+# A request that takes longer is cancelled together with its database statement. Imports, exports, tenant
+# erasures and requests to a language model have the longer deadline.
 REQUEST_DEADLINE_S = _bounded("SOMA_REQUEST_DEADLINE_S", 30, 1, 3600)
 LONG_REQUEST_DEADLINE_S = _bounded("SOMA_LONG_REQUEST_DEADLINE_S", 600, 1, 86_400)
 # How long a client may take to send the head of a request. For bodies and responses, it has more time, depending on
@@ -316,7 +320,7 @@ if ADMIN:
 COMPAT_SOMAFRACTALMEMORY = _flag("SOMA_COMPAT_SOMAFRACTALMEMORY", False)
 if COMPAT_SOMAFRACTALMEMORY:
     MIDDLEWARE.remove("somamemory.web.middleware.RootAliases")
-# If a request with an operator key names a tenant that does not exist, in X-Tenant or X-Soma-Tenant, create the tenant.
+# If a request with an operator key names a nonexistent tenant in X-Tenant or X-Soma-Tenant, create that tenant.
 CREATE_TENANTS = _flag("SOMA_CREATE_TENANTS", False)
 # OAuth for assistants that run in the cloud. Setting the public URL of this server turns it on.
 OAUTH_URL = _origin("SOMA_OAUTH_URL")
@@ -325,7 +329,7 @@ if OAUTH_URL:
     ALLOWED_HOSTS.append(str(urlsplit(OAUTH_URL).hostname))
 if OAUTH_URL and not ADMIN:
     raise ConfigurationError("SOMA_OAUTH_URL requires the admin console, where users sign in; remove SOMA_ADMIN=false")
-# Origins whose web pages may call the API. The page itself sends the API key; the API accepts no cookies.
+# Origins whose web pages may call the API. Such a page must send an API key; the API accepts no cookies.
 CORS_ALLOWED_ORIGINS = _origins("SOMA_CORS_ORIGINS")
 CORS_ALLOW_HEADERS = [
     "accept", "authorization", "content-type", "idempotency-key", "if-match", "if-none-match",
@@ -474,8 +478,8 @@ def caches_in(redis_url: str, wait_s: float = 0.5, wait_for_limits_s: float = 0.
         raise ConfigurationError("SOMA_REDIS_URL must begin with redis://, rediss:// or unix://")
 
     def waiting(seconds: float) -> dict[str, Any]:
-        # Passed in the URL, because django-redis keeps one connection pool per URL, with the options of the first
-        # cache.
+        # The timeouts are part of the URL, because django-redis keeps one connection pool per URL, with the options of
+        # the first cache that uses the URL.
         mark = "&" if "?" in redis_url else "?"
         return {
             "BACKEND": "django_redis.cache.RedisCache",
@@ -485,13 +489,13 @@ def caches_in(redis_url: str, wait_s: float = 0.5, wait_for_limits_s: float = 0.
                 # With pickle, anyone who can write to Redis could run code here.
                 "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
                 # somamemory/caching.py continues without Redis and must notice that it is down. Make only one attempt,
-                # because redis-py's usual four take 4.5 s for a closed port.
+                # because redis-py's default of four attempts takes 4.5 s if the port is closed.
                 "IGNORE_EXCEPTIONS": False,
                 "CONNECTION_POOL_KWARGS": {"retry": None, "max_connections": 1_000},
             },
         }
 
-    # Every request waits for the rate limits, so their timeout is shorter. The limits handle the errors themselves.
+    # Every request waits for the rate limits, so their timeout is shorter. The limiter handles errors itself.
     return {"default": waiting(wait_s), "limits": waiting(wait_for_limits_s)}
 
 
@@ -533,7 +537,7 @@ MILVUS_HNSW_EF = _bounded("SOMA_MILVUS_HNSW_EF", 400, 8, 32_768)
 WORKERS = _bounded("SOMA_WORKERS", 2 if _ON_POSTGRESQL else 1, 1, 1024)
 # Every process notices within this time that another embedding generation has become active.
 GENERATION_CACHE_S = 5
-# Backpressure: a tenant's writes are rejected while more than this number of its memories await indexing.
+# Backpressure: a tenant's writes are rejected while more than this many of its memories await indexing.
 MAX_BACKLOG = _bounded("SOMA_MAX_BACKLOG", 100_000, 1, 100_000_000)
 
 # --- Jobs: a thread of the server, or Celery ---------------------------------------------------------------------
@@ -565,7 +569,8 @@ CHORE_INTERVAL_S = _bounded("SOMA_CHORE_INTERVAL_S", 10, 0, 86_400)  # 0: facts 
 
 # --- Tiers: unused conversations leave the index, then the database -------------------------------------------------
 
-# An active conversation that is unused for this many days is archived, and an archived one moves to a file. 0: never.
+# After ACTIVE_DAYS without use, an active conversation is archived. After ARCHIVED_DAYS without use, an archived one
+# moves to a file. 0: never.
 ACTIVE_DAYS = _bounded("SOMA_ACTIVE_DAYS", 0, 0, 36_500)
 ARCHIVED_DAYS = _bounded("SOMA_ARCHIVED_DAYS", 0, 0, 36_500)
 UPKEEP_INTERVAL_S = _bounded("SOMA_UPKEEP_INTERVAL_S", 3600, 0, 86_400)  # 0: only by command
@@ -618,7 +623,7 @@ CELERY_TASK_DEFAULT_QUEUE = "soma"
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-# A task ends before the broker considers it lost and delivers it to another worker.
+# End a task before the broker considers it lost and delivers it to another worker.
 CELERY_TASK_SOFT_TIME_LIMIT = 270
 CELERY_TASK_TIME_LIMIT = 300
 CELERY_BROKER_TRANSPORT_OPTIONS = {

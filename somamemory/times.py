@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime
 
-# RFC 3339, section 5.6, with up to microseconds. That section allows a space instead of the T.
+# RFC 3339, section 5.6, with at most six fractional digits. That section allows a space instead of the T.
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
 class MalformedTime(ValueError):
     def __str__(self) -> str:
-        return "must be an RFC 3339 time with a UTC offset and at most microseconds, such as 2026-01-31T12:00:00Z"
+        return "must be an RFC 3339 time with a UTC offset and at most six decimal places, such as 2026-01-31T12:00:00Z"
 
 
 class NoSuchTime(ValueError):
@@ -40,7 +40,7 @@ def is_convertible(moment: date) -> bool:
 
 
 def parse(text: str) -> datetime:
-    """Return the aware time in UTC.
+    """Parse an RFC 3339 time and return it as an aware time in UTC.
 
     Raises MalformedTime if the text has another format, and NoSuchTime if there is no such date or time.
     """

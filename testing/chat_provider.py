@@ -107,7 +107,7 @@ def says(value: Any, tokens: tuple[int, int] | None = (100, 20)) -> Behaviour:
 
 
 def claude_says(value: Any) -> Behaviour:
-    """Return a behaviour that responds like Anthropic's Messages API if the model has to use a tool."""
+    """Return a behaviour that responds like Anthropic's Messages API when the model has to use a tool."""
     block = {"type": "tool_use", "id": "toolu_1", "name": "answer", "input": value}
     usage = {"input_tokens": 90, "output_tokens": 10}
     return lambda body: (200, {"type": "message", "role": "assistant", "content": [block], "usage": usage}, {})

@@ -1,6 +1,6 @@
 """Run commands against a server, with keys for clients of other products: `python -m testing.compat COMMAND...`.
 
-The command finds the URL of the server in COMPAT_SERVER, a key of a tenant in COMPAT_KEY, and an operator's key in
+The command finds the server's URL in COMPAT_SERVER, a tenant's key in COMPAT_KEY, and an operator's key in
 COMPAT_OPERATOR_KEY. The server has a new data folder, and is stopped afterwards. To set a variable such as SOMA_WORKERS
 for the server, set COMPAT_SOMA_WORKERS.
 """

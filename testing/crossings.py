@@ -1,7 +1,7 @@
 """Run work that reaches failpoints, in forked processes: `python -m testing.crossings`, or `Crossings` in a test.
 
 The server process loads Django once and opens no connection. It reads one JSON order per line, forks a child process to
-run it, and writes the outcome. A test of a crash therefore costs only a fork, not the start of a program. Each scenario
+run it, and writes the outcome. A crash test therefore costs only a fork, not the start of a program. Each scenario
 has three parts: `prepare`, `act` (reaches the failpoints) and `check` (finishes the work as a restart would, then
 asserts the invariants).
 """

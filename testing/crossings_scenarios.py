@@ -211,11 +211,11 @@ def drain_all() -> None:
             pass
         if not VectorEmbedding.all_tenants.filter(~Q(due_at=None)).exists():
             return
-    raise AssertionError("the index does not catch up")
+    raise AssertionError("the index did not catch up")
 
 
 def _hurry() -> None:
-    """Do not wait until the caches of other processes expire, because there is only one process."""
+    """Do not wait for other processes' caches to expire, because there is only one process."""
     settings.GENERATION_CACHE_S = 0
     rebuild.GRACE_S, jobs.BEAT_S = 0, 0.01
     generations._cache = TTLCache(maxsize=1, ttl=0.01)

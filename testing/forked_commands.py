@@ -16,7 +16,7 @@ import sys
 
 
 def call(path: str, arguments: list[str]) -> int:
-    """Let the server that listens at `path` run a command, and return the exit code of the command."""
+    """Let the server that listens on the socket `path` run a command, and return the command's exit code."""
     order = json.dumps({"arguments": arguments, "folder": os.getcwd(), "environment": dict(os.environ)})
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(path)

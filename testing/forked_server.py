@@ -20,7 +20,10 @@ COMMAND = ["gunicorn", "--config", str(ROOT / "deploy" / "gunicorn.conf.py"), "s
 
 
 class ForkedServers:
-    """Starts servers with such a process. Call `wait` after each `start`, before starting the next server."""
+    """Starts servers by forking a process that has loaded the application.
+
+    Call `wait` after each `start`, before starting the next server.
+    """
 
     def __init__(self, environment: dict[str, str], log: Path) -> None:
         with log.open("ab") as output:

@@ -1,4 +1,4 @@
-"""Run programs with generated clients, each on a new server: `python -m testing.generated_clients COMMAND ...`.
+"""Run programs that use generated clients, each with a new server: `python -m testing.generated_clients COMMAND ...`.
 
 Each command gets the URL of its server and a key as its last arguments. The exit status is not 0 if a command fails.
 """
@@ -21,7 +21,7 @@ def main() -> int:
 
 
 def run(command: list[str]) -> int:
-    """Run a command with a new server, and return its exit status. After a signal, this is the number of the signal."""
+    """Run a command with a new server. Return its exit status, or the number of the signal that ended it."""
     with tempfile.TemporaryDirectory(prefix="soma-generated-") as folder, Server(pathlib.Path(folder)) as server:
         url = f"http://127.0.0.1:{server.port}"
         return abs(subprocess.run([*command, url, server.key], timeout=TIMEOUT_S).returncode)

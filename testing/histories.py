@@ -45,8 +45,8 @@ class Answer:
 
 
 History = list[Operation[Request, Answer]]
-# Sends a request with this method, path, body and these headers, and returns the status and body of the response.
-# Raises Unanswered if there is none.
+# Sends a request, given its method, path, body and headers, and returns the status and body of the response. Raises
+# Unanswered if there is no response.
 Send = Callable[[str, str, Any, dict[str, str]], tuple[int, Any]]
 
 
@@ -93,7 +93,7 @@ def explains(history: History) -> bool:
 
 @dataclass
 class Recorder:
-    """Records the requests of clients to one coordinate. Each client is a thread that calls `work`."""
+    """Records the requests that clients send to one coordinate. Each client is a thread that calls `work`."""
 
     coord: str
     operations: int

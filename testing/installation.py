@@ -26,7 +26,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 
 def install(root: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run the installer for a folder, with the Python environment of the tests."""
+    """Run the installer for a folder, with the tests' Python environment."""
     command = [str(HOME / "deploy" / "install.sh"), "--root", str(root), "--venv", sys.prefix, *options]
     return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
 
@@ -57,7 +57,7 @@ class Tree:
         return self.root / "usr/local/sbin/somamemory"
 
     def rooted(self, text: str) -> str:
-        """Replace the paths of a real installation with paths below `root`."""
+        """Replace the paths of a real installation with paths under `root`."""
         return re.sub(r"/(opt|var/lib|etc)/somamemory", lambda place: f"{self.root}{place.group()}", text)
 
     def unit(self, name: str) -> ConfigParser:
@@ -81,7 +81,7 @@ class Tree:
         return shlex.split(self.unit(name)["Service"][key])
 
     def run(self, name: str, key: str = "ExecStart") -> subprocess.CompletedProcess[str]:
-        """Run a command of a unit that exits, such as the one of a one-shot service or of ExecStartPost."""
+        """Run a unit's command that exits, such as ExecStartPost or the ExecStart of a one-shot service."""
         return subprocess.run(
             self.words(name, key),
             env=self.environment(name),
@@ -93,7 +93,7 @@ class Tree:
         )
 
     def process(self, name: str, listening: socket | None = None, more: Mapping[str, str] | None = None) -> Process:
-        """Return the process of a service, which has not been started yet."""
+        """Return a service's process, without starting it."""
         words = self.words(name)
         return Process(
             with_socket(listening, words) if listening else words,

@@ -2,7 +2,7 @@
 
     python -m testing.milvus_server COMMAND …    run the command with SOMA_TEST_MILVUS_URI set to the server
 
-`scripts/test-milvus.sh` installs the package in an environment of its own, so this module does not import it.
+`scripts/test-milvus.sh` installs the package in a separate environment, so this module does not import it.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Missing(RuntimeError):
 class MilvusServer:
     """A server with its own folder. It can be killed, and started again on the same port with the same data.
 
-    options: options of the package's configuration, such as tls_mode, server_pem_path or server_key_path.
+    options: the package's configuration options, such as tls_mode, server_pem_path or server_key_path.
     """
 
     def __init__(self, folder: pathlib.Path, **options: object) -> None:

@@ -47,7 +47,7 @@ def wait_for(ask: Callable[[], Value], timeout_s: float = 180, pause_s: float = 
             answer = ask()
         if answer:
             return answer  # type: ignore[no-any-return]
-        assert time.monotonic() < deadline, f"not within {timeout_s} s; the last result was {answer!r}"
+        assert time.monotonic() < deadline, f"no result within {timeout_s} s; the last value was {answer!r}"
         time.sleep(pause_s)
 
 
@@ -84,7 +84,10 @@ class Process:
             os.killpg(self.running.pid, how)
 
     def stop(self, how: signal.Signals = signal.SIGTERM, timeout_s: float = 90) -> int | None:
-        """Stop the process, wait until its whole group has exited, and return its exit code. None if it did not run."""
+        """Stop the process, wait until its whole group has exited, and return its exit code.
+
+        Return None if the process was not running.
+        """
         if self.running is None:
             return None
         self.send(how)
@@ -261,9 +264,9 @@ def installation(
 ) -> Iterator[Installation]:
     """Create an installation with a migrated database, without starting its processes.
 
-    The cache has its own Redis server and, unless `broker_url` is given, so has the broker. The database is created on
-    the same server as `database_url`, by default the one in the settings. If the tests have a template, it is a copy of
-    that.
+    The cache has its own Redis server, and so does the broker unless `broker_url` is given. The new database is on the
+    same server as `database_url` or, by default, as the database in the settings. If the tests have a template, the new
+    database is a copy of it.
     """
     database_url = database_url or settings.DATABASE_URL
     name = f"soma_installation_{os.getpid()}_{random.randrange(10**9)}"
@@ -286,7 +289,7 @@ def installation(
 
 
 def broker_of_the_leg() -> str | None:
-    """Return the URL of this test process's own database on the broker that scripts/test.sh has started, and empty it.
+    """Empty this test process's own database on the broker that scripts/test.sh has started, and return its URL.
 
     If there is no such broker, return None.
     """

@@ -25,7 +25,7 @@ START_TIMEOUT_S = 180  # enough for a busy machine; startup usually takes 3 s
 class Server:
     """Runs `manage.py serve` on a free local port, in its own process group."""
 
-    root = ROOT  # the checkout whose server to run
+    root = ROOT  # the checkout from which to run the server
     python = sys.executable
 
     def __init__(self, data_dir: pathlib.Path, **settings: str) -> None:
@@ -102,7 +102,7 @@ class Server:
         return self._memory_mb("Pss")
 
     def own_mb(self) -> float:
-        """Return the same as `rss_mb`, but without mapped files, whose pages the system can drop at any time."""
+        """Return the memory in `rss_mb` without mapped files, whose pages the system can drop at any time."""
         return self._memory_mb("Pss_Anon")
 
     def _memory_mb(self, name: str) -> float:

@@ -47,7 +47,7 @@ class Progress:
             self._changed.notify_all()
 
     def may_begin(self) -> bool:
-        """Wait until another write may begin, and return True, or return False if no more writes may begin."""
+        """Wait until another write may begin. Return False if no more writes may begin, otherwise True."""
         with self._changed:
             self._changed.wait_for(lambda: self.stopped or self._begun < self._allowed)
             self._begun += not self.stopped
@@ -92,7 +92,10 @@ class Memory:
 
 
 class Writer(threading.Thread):
-    """A client that stores, replaces and deletes memories at its own addresses, and retries until acknowledged."""
+    """A client that stores, replaces and deletes memories at its own addresses.
+
+    It retries each write until the server acknowledges the write.
+    """
 
     def __init__(self, at: int, port: int, progress: Progress, addresses: int) -> None:
         super().__init__(name=f"writer {at}", daemon=True)

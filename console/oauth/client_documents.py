@@ -27,7 +27,7 @@ MAX_BYTES = 16 * 1024
 # addresses embedded in IPv6 are outside the first network. The second network contains a cloud's metadata service.
 _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
 _SPECIAL = ipaddress.ip_network("192.0.0.0/24")
-# The system's resolver has no timeout parameter. A name server that does not respond keeps at most these threads busy.
+# The system's resolver has no timeout parameter. A name server that does not respond can block only these threads.
 _resolvers = ThreadPoolExecutor(max_workers=4, thread_name_prefix="resolver")
 
 

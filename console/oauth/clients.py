@@ -23,7 +23,7 @@ UNUSED_LIFETIME = timedelta(days=1)
 DOCUMENT_LIFETIME = timedelta(hours=1)
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _WAIT_S = 3600.0
-# Many apps request a secret, so the response to a registration replaces these with "none", as RFC 7591 allows.
+# Many apps request a secret. The response to a registration replaces these methods with "none", as RFC 7591 allows.
 _REPLACED_METHODS = ("none", "client_secret_post", "client_secret_basic")
 
 
@@ -67,7 +67,10 @@ def resolved(client_id: str, address: str) -> OAuthClient:
 
 
 def allows(client: OAuthClient, redirect_uri: str) -> bool:
-    """Return whether the client has this redirect URI. Only the port of a loopback address may differ (RFC 8252)."""
+    """Return whether the client has registered this redirect URI.
+
+    Only the port of a loopback address may differ (RFC 8252).
+    """
     return any(
         redirect_uri == registered or _without_port(redirect_uri) == _without_port(registered)
         for registered in client.redirect_uris

@@ -37,14 +37,14 @@ def duration(seconds: float) -> str:
 
 @register.filter
 def clock(time: datetime) -> SafeString:
-    """Show a time of day in UTC. The page's script shows it in the reader's zone."""
+    """Show a time of day in UTC. The page's script converts it to the reader's time zone."""
     shown = f"{time.astimezone(UTC):%H:%M}"
     return format_html('<time datetime="{}" title="{} UTC" data-clock>{} UTC</time>', rfc3339(time), shown, shown)
 
 
 @register.filter
 def moment(time: datetime | None) -> SafeString | str:
-    """Show a time in UTC. The page's script shows it in the reader's zone."""
+    """Show a time in UTC. The page's script converts it to the reader's time zone."""
     if time is None:
         return "—"
     shown = f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S}"

@@ -35,7 +35,7 @@ _NAME = re.compile(r"soma-(\d{8}T\d{6}Z)")
 
 
 class FileCopier(Protocol):
-    """Copies files that the database refers to, to and from a separate folder in the backup."""
+    """Backs up, checks and restores files that the database references, in a separate folder in the backup."""
 
     def copy(self, to: Path, earlier: Path | None, since: datetime, progress: Progress) -> dict[str, Any]:
         """Copy all files that were needed at `since` or later, and return a summary for the manifest.

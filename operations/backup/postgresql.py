@@ -1,4 +1,4 @@
-"""PostgreSQL: run pg_dump and pg_restore, and compute hashes from the snapshot of the dump."""
+"""PostgreSQL: run pg_dump and pg_restore, and compute hashes from the same snapshot as the dump."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class PostgreSQL:
 def _contents(connection: BaseDatabaseWrapper, file: Path) -> str:
     """Return a dump's table of contents without entries that the server may not support.
 
-    These are row-level security and pgvector. `bootstrap` and the first use of the index add them again.
+    The omitted entries are for row-level security and pgvector. `bootstrap` and the first use of the index add them.
     """
     command = [_program("pg_restore", connection), "--list", str(file)]
     entries = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - a PostgreSQL program

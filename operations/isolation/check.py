@@ -3,8 +3,8 @@
 It creates two tenants, the owner and the attacker. The owner stores memories, links and conversations that contain a
 random word. A request is then sent to every route with the attacker's key, once for the attacker's tenant and once for
 the owner's. Some routes are also called with an unknown key. No response may contain the word or the owner's id, and
-the owner's data must not change. The same requests are then sent with a key of the owner's tenant that is limited to
-another user. Both tenants are erased at the end, even after an error.
+the owner's data must not change. The same requests are then sent with another key of the owner's tenant, which is
+limited to another user. Both tenants are erased at the end, even after an error.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def run(caller: Caller, send: Send, report: Report = lambda phase, share: None) 
 
 
 def _try_as_other_user(caller: Caller, owner: Client, names: dict[str, str], word: str, result: Result) -> None:
-    """Try all routes with a key of the same tenant that is limited to another user."""
+    """Try all routes with another key of the owner's tenant, which is limited to another user."""
     issued = keys.issue(caller, owner.tenant, name="isolation check", user_id="another-user")
     other = replace(owner, key=issued.secret)
     before = _everything_of(owner)

@@ -38,7 +38,7 @@ if [ -d "$COMPAT_SOURCES/mem0/mem0-ts" ]; then
     rm -rf "$env/mem0-ts"
     cp -R "$COMPAT_SOURCES/mem0/mem0-ts" "$env/mem0-ts"
     cd "$env/mem0-ts"
-    # The suites have no setting for the host of the server, so change the client's default.
+    # The suites have no setting for the server's host, so change the client's default.
     sed -i 's#options.host || "https#options.host || process.env.MEM0_HOST || "https#' src/client/mem0.ts
     "$env/node_modules/.bin/jest" --config jest.integration.config.js --forceExit \
         client/tests/integration/crud client/tests/integration/batch client/tests/integration/search \

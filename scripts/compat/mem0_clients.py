@@ -1,4 +1,4 @@
-"""Check every method of mem0's Python clients, synchronous and asynchronous. Runs in the environment of the client.
+"""Check every method of mem0's Python clients, synchronous and asynchronous. Runs in the client's environment.
 
 SOMA_DOCS: the path of a document whose Python blocks are run as well.
 """
@@ -192,7 +192,7 @@ class Checks:
 
 
 def document(path: str) -> dict[str, Callable[[], bool]]:
-    """Return a check per Python block of a document. Each block runs with the server and the key of this run."""
+    """Return a check for each Python block in a document. Each block uses the server and the key of this run."""
     with open(path) as file:
         blocks = re.findall(r"^```python\n(.*?)^```$", file.read(), re.MULTILINE | re.DOTALL)
 

@@ -1,4 +1,4 @@
-"""Check older Python clients of mem0, which use older paths of the API. The client must be on PYTHONPATH."""
+"""Check older Python clients of mem0, which use older API paths. The client must be on PYTHONPATH."""
 
 from __future__ import annotations
 

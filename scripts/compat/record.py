@@ -3,12 +3,12 @@
 This runs the command with COMPAT_SERVER set to a proxy in front of the server, and writes each exchange as a line of
 JSON. Exchanges with an operator's key or an invalid key are not recorded. It needs only the standard library.
 
-If FORM is `answers`, whole answers are written, for clients whose answers depend only on the requests. Ids are numbered
+If FORM is `answers`, whole answers are written. Use it if the answers depend only on the requests. Ids are numbered
 in the order in which they appear ("#1#"). `tests/compat/test_mem0_exchanges.py` replays these files.
 
-If FORM is `shapes`, only the first 300 exchanges are written, for other clients. Of each answer, they contain the
-fields and their types (its shape) and the ids. The first line contains the shapes. `tests/compat/test_recorded.py`
-replays these files.
+If FORM is `shapes`, only the first 300 exchanges are written, each with the shape of the answer (its fields and their
+types) and the ids in it. Use it for other clients. The first line contains the shapes.
+`tests/compat/test_recorded.py` replays these files.
 """
 
 from __future__ import annotations

@@ -54,7 +54,10 @@ class Target:
         return client.tenant(self.tenant) if self.tenant else client
 
     def use_data_dir(self) -> Path:
-        """Set the data folder for the settings and return it. Raises ConfigurationError if the settings are invalid."""
+        """Set the environment variables for local use, load the settings, and return the data folder.
+
+        Raises ConfigurationError if the settings are invalid.
+        """
         from somamemory import embedded
 
         if self.data_dir is not None:

@@ -67,7 +67,7 @@ def _refuse_server(command: str, target: Target) -> None:
 
 
 def management_command(name: str) -> click.Command | None:
-    """Return a hidden command that runs the management command with this name, or None if it does not exist."""
+    """Return a hidden command that runs the management command `name`. Return None if there is no such command."""
     folders = [Path(installation.__file__).parent, *(installation.HOME / package for package in installation.PACKAGES)]
     if not any((folder / "management" / "commands" / f"{name}.py").is_file() for folder in folders):
         return None
@@ -152,7 +152,7 @@ def _check_namespace(_: click.Context, __: click.Parameter, namespace: str | Non
     "--profile",
     "tool_profile",
     type=click.Choice(TOOL_PROFILES),
-    help="Set of tools to offer, such as those of another server.",
+    help="Set of tools to offer, such as chatgpt or sekha.",
 )
 @partial(targeted, without=("profile", "json"))  # here, --profile selects tools
 def mcp(target: Target, namespace: str | None, tool_profile: str | None) -> None:

@@ -96,7 +96,7 @@ with_kind = click.option(
     "  cat note.txt | somamemory store -"
 )
 @click.argument("text", required=False)
-@click.option("--payload", callback=json_object, metavar="JSON", help="A JSON object to store instead of a text.")
+@click.option("--payload", callback=json_object, metavar="JSON", help="A JSON object to store instead of text.")
 @click.option("--key", help="Key of the memory. An existing memory with this key is replaced.")
 @click.option("--coord", help="Coordinate, such as 1,2,3. An existing memory at this coordinate is replaced.")
 @click.option("--namespace", help="Namespace. Default: 'default'.")

@@ -50,7 +50,7 @@ def print_page(page: Row, columns: Sequence[Column], empty: str, items: str = "i
     """Print a page of a list as a table. If it is not the last one, say how to continue."""
     print_table(page[items], columns, empty)
     if page["next_cursor"] is not None:
-        click.secho(f"There are more. To continue, add --cursor {page['next_cursor']}", fg="yellow", err=True)
+        click.secho(f"There are more results. To continue, add --cursor {page['next_cursor']}", fg="yellow", err=True)
 
 
 def print_fields(row: Row, names: Iterable[str] | None = None) -> None:

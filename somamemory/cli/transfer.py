@@ -90,7 +90,7 @@ def _import_file(target: Target, file: Path, source: str | None, dry_run: bool) 
 
 
 def _import_memories(target: Target, path: Path, dry_run: bool) -> int:
-    """Store the memories in a file with bulk requests, except those that have expired since the export."""
+    """Store a file's memories with bulk requests. Skip memories that have expired since the export."""
     with path.open("rb") as lines:
         parsed = list(_parsed(path, lines))
     now = datetime.now(UTC)

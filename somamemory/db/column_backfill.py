@@ -1,4 +1,4 @@
-"""Add a column with the size of each row, for migrations. Existing rows get their size in small batches."""
+"""Add a column that stores the size of each row, for use in migrations. Existing rows are filled in small batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Detect poolers, remove the timeouts of a connection, and drop a PostgreSQL database that may be in use."""
+"""Detect poolers, remove a connection's timeouts, and drop a PostgreSQL database that may be in use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TIMEOUTS = ("statement_timeout", "idle_in_transaction_session_timeout", "lock_t
 
 
 def is_pooled(connection: BaseDatabaseWrapper) -> bool:
-    """Return whether a pooler such as PgBouncer is in between, so that each statement may run in another session.
+    """Return whether a pooler such as PgBouncer may run each statement of a connection in a different session.
 
     connection: a connection to PostgreSQL.
     """
@@ -25,7 +25,7 @@ def is_pooled(connection: BaseDatabaseWrapper) -> bool:
 
 
 def remove_timeouts(connection: BaseDatabaseWrapper) -> None:
-    """Remove PostgreSQL's timeouts from a connection that works on whole tables. SQLite has none."""
+    """Remove PostgreSQL's timeouts from a connection whose statements process whole tables. SQLite has no timeouts."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             for name in _TIMEOUTS:

@@ -38,7 +38,7 @@ def take(rows: QuerySet[Row], duration: timedelta, limit: int = 1) -> list[Row]:
     """Lease up to `limit` free rows, in order, and return them.
 
     Rows currently locked by a writer are skipped. Later updates of a leased row must filter by its `lease`, because
-    another process takes the row once the lease has expired.
+    another process can take the row once the lease has expired.
     """
     now = timezone.now()
     free = rows.filter(not_leased(now))

@@ -54,9 +54,10 @@ class _SessionLock:
 
 @contextmanager
 def one_process_at_a_time() -> Iterator[None]:
-    """Wait until no other process is preparing the same database. Raises ConfigurationError.
+    """Wait until no other process is preparing the same database. Raises ConfigurationError after MIGRATION_S seconds.
 
-    Behind a pooler, do not wait or lock: the release could reach another session, so the lock would never be released.
+    Behind a pooler, do not wait or lock: the statement that releases the lock could run in another session, and the
+    lock would then never be released.
     """
     name = str(connection.settings_dict["NAME"])
     lock: ProcessLock | _SessionLock | None = None

@@ -10,7 +10,7 @@ READ_ONLY = "25006"  # the primary has become a replica
 INSUFFICIENT_PRIVILEGE = "42501"
 LOCK_NOT_AVAILABLE = "55P03"  # the lock timeout
 QUERY_CANCELED = "57014"  # the statement timeout, or a cancel request
-# The database is locked by others, or cannot be read or written (sqlite.org/rescode.html).
+# The database is locked by another connection, or cannot be read or written (sqlite.org/rescode.html).
 _SQLITE_BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_CANTOPEN", "SQLITE_IOERR", "SQLITE_FULL", "SQLITE_READONLY")
 # Violations that another writer can cause by creating the same row, or by deleting a row that a new row refers to.
 # Others, such as that of a check constraint, recur in each attempt.

@@ -57,7 +57,7 @@ def _refuse_missing_tables() -> None:
     try:
         tables = connection.introspection.table_names()
     except DatabaseError as error:
-        raise ConfigurationError(f"the database cannot be read: {str(error).strip()}") from None
+        raise ConfigurationError(f"the database could not be read: {str(error).strip()}") from None
     finally:
         connection.close()
     if "sfm_tenants" not in tables:

@@ -150,7 +150,7 @@ def headers() -> dict[str, str]:
 
 
 def carried(work: Callable[P, T]) -> Callable[P, T]:
-    """Wrap a function that another thread will call, so that its spans belong to this thread's current span."""
+    """Wrap a function that another thread will call, so that its spans are children of this thread's current span."""
     if _tracer is None:
         return work
     context = contextvars.copy_context()

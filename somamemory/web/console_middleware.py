@@ -27,8 +27,8 @@ CONSOLE_PREFIX = "/admin/"
 def policy(form_action: str = "") -> str:
     """Return the content security policy for a page.
 
-    Scripts are loaded from our own files only, and no text is evaluated: see console/static/console/alpine_data.js. The
-    colours of unfold's pages are in a style element, and some widths in style attributes (unsafe-inline).
+    Scripts are loaded from our own files only, and no text is run as code: see console/static/console/alpine_data.js.
+    The colours of unfold's pages are in a style element, and some widths in style attributes (unsafe-inline).
 
     form_action: an additional origin to which a form may submit or redirect.
     """
@@ -77,7 +77,7 @@ class IdleTimeout:
 
 
 def begin_session(request: HttpRequest, **kwargs: Any) -> None:
-    """Record the time of a sign-in in its session, which is saved anyway. Connected by `console.apps`."""
+    """Record the sign-in time in the new session, which is saved anyway. Connected by `console.apps`."""
     request.session[_SEEN] = int(time.time())
     # By default, Django counts from the last change to the session, so a session in use would never end.
     request.session.set_expiry(timezone.now() + timedelta(seconds=settings.SESSION_COOKIE_AGE))

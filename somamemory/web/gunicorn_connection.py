@@ -79,7 +79,7 @@ class Received(Unreader):  # type: ignore[misc]
         self._data, self._position, self._head_size, self._at_end = data, 0, head_size, at_end
 
     def chunk(self, size_hint: int | None = None) -> bytes:
-        # First pass only the head, because the parser makes several copies of everything that it receives with it.
+        # Pass only the head at first, because the parser makes several copies of the first piece of input that it gets.
         end = self._head_size if self._position < self._head_size else self._position + _PARSED_AT_ONCE_BYTES
         piece = bytes(memoryview(self._data)[self._position : end])  # an open view would lock the bytearray
         self._position += len(piece)

@@ -3,11 +3,11 @@
 gunicorn's own threads read requests and write responses, so a server stalls when it has as many slow clients as
 threads. Here the main thread receives the head and body of each request, and sends the rest of a response to a slow
 client. A thread gets a request once the request has arrived, and is free again when the response has been produced.
-Everything that waits is limited in time, connections and bytes.
+The worker limits the time, the number of connections and the number of bytes that it spends on waiting.
 
-If a body takes longer than GRACE_S, the request is tried without it. If the application rejects it without reading the
-body, the response is sent immediately and the connection is closed. Otherwise, the request is processed when its body
-has arrived.
+If a body takes longer than GRACE_S to arrive, the application gets the request without it. If the application rejects
+the request without reading the body, the response is sent immediately and the connection is closed. Otherwise, the
+request is processed when its body has arrived.
 
 Handing a request over to a thread takes up to a third of the time needed to fetch a memory. A thread therefore waits a
 moment for the next request on the same connection, unless another connection is waiting for a thread.
@@ -99,8 +99,8 @@ class BufferingWorker(SignalledWorker):
 
     def accept(self, listener: socket.socket) -> None:
         if self.cfg.workers > 1 and self.nr_conns:
-            # All processes are woken. Those with fewer connections get a head start; otherwise, one process could get
-            # all of them.
+            # A new connection wakes all processes. Those with fewer connections get a head start; otherwise, one
+            # process could accept all connections.
             time.sleep(YIELD_S * self.nr_conns.bit_length())
         try:
             sock, address = listener.accept()
@@ -396,5 +396,5 @@ class BufferingWorker(SignalledWorker):
 
 
 def _patience_s(size: int) -> float:
-    """Return how long a client may take for this many bytes."""
+    """Return how many seconds a client may take to transfer this many bytes."""
     return float(settings.CLIENT_TIMEOUT_S + size / MIN_BYTES_PER_S)

@@ -112,7 +112,7 @@ def problem(request: HttpRequest, error: SomaError, status: int | None = None) -
         body["errors"] = error.errors
     # A query string may contain a lone surrogate, which cannot be encoded in UTF-8.
     content = orjson.dumps(_encodable(body))
-    # Shared caches store a 404, for example, and would return it to another tenant.
+    # A shared cache could store a 404, for example, and return it to another tenant.
     headers = {"Cache-Control": "no-store", **error.headers}
     return HttpResponse(content, status=status, content_type=PROBLEM, headers=headers)
 

@@ -31,5 +31,5 @@ def record(readiness: Readiness) -> None:
 
 
 def last(max_age_s: float = MAX_AGE_S) -> Readiness | None:
-    """Return the last result if it is at most `max_age_s` old, or else None."""
+    """Return the last result if it is at most `max_age_s` seconds old, or else None."""
     return _last if _last and time.monotonic() - _last.at <= max_age_s else None

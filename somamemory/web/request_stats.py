@@ -111,7 +111,7 @@ class RequestStats:
         caching.with_redis(write)
 
     def recent(self) -> list[Minute]:
-        """Return the last MINUTES minutes of all processes, oldest first, including minutes without requests."""
+        """Return the counts of all processes for each of the last MINUTES minutes, oldest first."""
         now = int(time.time() // 60)
         minutes = {at: Minute(at) for at in range(now - MINUTES + 1, now + 1)}
         with self._lock:
@@ -131,7 +131,7 @@ class RequestStats:
         self._minutes[at] = Minute(at)
 
     def _others(self, now: int) -> Iterable[Minute]:
-        """Return the minutes that other processes have published during this hour and the previous one."""
+        """Return the counts that other processes have published during this hour and the previous one."""
 
         def read(redis: Any) -> list[dict[bytes, bytes]]:
             pipeline = redis.pipeline(transaction=False)

@@ -157,7 +157,7 @@ class Server:
         time.sleep(immediate.GRACE.total_seconds())
         deadline = time.monotonic() + timeout_s
         while self.call("GET", "/stats")[1]["index"]["pending"]:
-            assert time.monotonic() < deadline, "the index does not catch up"
+            assert time.monotonic() < deadline, "the index did not catch up"
             time.sleep(0.05)
 
     def run(self, code: str) -> Any:

@@ -331,7 +331,7 @@ def test_every_variable_in_the_settings_is_known() -> None:
 @pytest.mark.parametrize(
     ("variables", "says"),
     [
-        ({"SOMA_AUDIT_KEY_FILE": "/nowhere/key"}, "SOMA_AUDIT_KEY_FILE: cannot read /nowhere/key"),
+        ({"SOMA_AUDIT_KEY_FILE": "/nowhere/key"}, "SOMA_AUDIT_KEY_FILE: could not read /nowhere/key"),
         ({"SOMA_AUDIT_KEY_FILE": "/dev/null"}, "must contain at least 32 characters"),
         ({"SOMA_AUDIT_KEY_FILE": "/dev/null", "SOMA_AUDIT_KEY": "k" * 64}, "remove one of them"),
     ],
@@ -438,7 +438,7 @@ def test_a_key_file_that_cannot_be_read_is_one_line_with_a_remedy(tmp_path: Path
     code, output = check(tmp_path)
 
     assert code == 1
-    assert output.startswith(f"error: cannot read or create the key file {tmp_path / name}: ")
+    assert output.startswith(f"error: could not read or create the key file {tmp_path / name}: ")
     assert "set SOMA_DATA_DIR to a folder that you can write to" in output
     assert output.count("\n") == 1
 

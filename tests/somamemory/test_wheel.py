@@ -86,7 +86,7 @@ def test_a_data_folder_that_cannot_be_created_is_refused_with_the_remedy(site: P
     (tmp_path / "file").write_text("")
     done = run(site, "import somamemory.settings", tmp_path, SOMA_DATA_DIR=str(tmp_path / "file" / "data"))
 
-    assert "ConfigurationError: the data folder cannot be created" in done.stderr
+    assert "ConfigurationError: the data folder could not be created" in done.stderr
     assert "set SOMA_DATA_DIR to a folder that you can write to" in done.stderr
 
 

@@ -4,7 +4,7 @@ export function scale(from, to, low, high) {
     return (value) => to === from ? (low + high) / 2 : low + ((value - from) / (to - from)) * (high - low);
 }
 
-// Returns at most `most` round numbers between two others.
+// Returns at most `most` round numbers between two values.
 export function ticks(low, high, most) {
     const span = high - low;
     if (!(span > 0) || !Number.isFinite(span)) return [low];
@@ -86,8 +86,8 @@ export function layout(nodes, links, width, height) {
     return at;
 }
 
-// Returns the size of cells so that at most `most` of them, and one more, cover a length. Sizes from 1 on are whole
-// numbers, and smaller ones divide 1. Otherwise, cells would contain different numbers of whole coordinates, and a map
+// Returns a cell size such that at most `most` + 1 cells cover a length. Sizes of 1 and more are whole numbers, and
+// smaller sizes divide 1. Otherwise, cells would contain different numbers of whole coordinates, and a map
 // of whole coordinates would show stripes.
 export function cellSize(length, most) {
     const rough = length / most;

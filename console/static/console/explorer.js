@@ -40,7 +40,7 @@ function begin() {
         return answer;
     }
 
-    // Returns the box and the number of cells that cover the view with cells of whole numbers.
+    // Returns a box around the view that is aligned to whole numbers, and its number of cells along each axis.
     function aligned() {
         const number = (value) => String(Math.max(-1.7e308, Math.min(1.7e308, value)));
         const sides = [[state.view.x0, state.view.x1], [state.view.y0, state.view.y1]].slice(0, axes().length);

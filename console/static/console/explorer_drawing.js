@@ -21,8 +21,8 @@ export function createDrawing(root, canvas, state, mode) {
         frame ||= requestAnimationFrame(() => { frame = 0; paint(); });
     }
 
-    // Blue to orange by importance, which people with a colour vision deficiency can tell apart. The background shows
-    // through where there are few memories.
+    // From blue to orange, by importance: people with a colour vision deficiency can tell these colours apart. The
+    // background shows through where there are few memories.
     function colour(count, most, importance) {
         const dark = isDark();
         const share = most > 1 ? Math.log(count) / Math.log(most) : 1, back = dark ? [24, 32, 44] : [255, 255, 255];

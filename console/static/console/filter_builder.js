@@ -1,4 +1,4 @@
-// Builds the JSON of filters from rows of field, operator and value. The text area remains the only source of truth: rows
+// Builds the filters' JSON from rows of field, operator and value. The text area remains the only source of truth: rows
 // are read from it and written to it. Filters that rows cannot show (OR, NOT) are edited as JSON.
 import { element } from "./explorer_network.js";
 

@@ -1,5 +1,5 @@
 "use strict";
-// Behaviour that every page shares: times in the reader's zone, forms that submit themselves, and buttons that copy.
+// Behaviour that every page shares: times in the reader's time zone, forms that submit themselves, and buttons that copy.
 
 // Submits a form when a selection changes. Without JavaScript, users press the button.
 document.addEventListener("change", (event) => {

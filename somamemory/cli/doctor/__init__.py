@@ -16,7 +16,7 @@ _MARKS[ERROR] = click.style("error", fg="red")
 
 @click.command(
     epilog="\b\nExamples:\n  somamemory doctor\n  somamemory doctor --url https://memory.example.org --json\n\n"
-    "Exit code 1: there are errors."
+    "Exit code: 1 if there are errors, otherwise 0."
 )
 @targeted
 def doctor(target: Target) -> int:

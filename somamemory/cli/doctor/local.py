@@ -54,7 +54,7 @@ def _set_up() -> None:
 
 
 def settings_findings() -> Iterator[Finding]:
-    """Return the results of the settings checks, including those for deployments."""
+    """Return the results of the settings checks, including the deployment checks."""
     from django.conf import settings
     from django.core.checks import run_checks
 
@@ -232,7 +232,7 @@ def port(host: str, number: int, answer: tuple[bool, str]) -> Finding:
         return error("server", f"another program uses {where}", "stop it, or set SOMA_PORT to another port")
     if served != __version__:
         return warning("server", f"the running server is version {served}, not {__version__}", "restart the server")
-    return ok("server", f"version {served} runs on {where}")
+    return ok("server", f"version {served} is running on {where}")
 
 
 def _answer(host: str, number: int) -> tuple[bool, str]:

@@ -92,7 +92,7 @@ def file_system(folder: Path, mounts: str) -> Finding:
 
 
 def permissions(folder: Path, user: int) -> Iterator[Finding]:
-    """Check that only this user can access the files of the data folder."""
+    """Check that only this user can access the files in the data folder."""
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         yield error("permissions", f"{folder} is not writable", f"run 'chown -R {user} {folder}' as root")
         return

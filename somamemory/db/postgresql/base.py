@@ -1,7 +1,7 @@
 """The database backend; Django requires this module name. The only file that imports psycopg.
 
-It prepares statements whose plan can be reused, and runs each statement under the row-level security of the tenant that
-the current request serves (`somamemory.db.tenant_scope`).
+It prepares statements whose plan can be reused. Through row-level security, it limits each statement to the rows of the
+tenant that the current request serves (`somamemory.db.tenant_scope`).
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from somamemory.db import tenant_scope
 # A connection used this recently is treated as lost only if the server has closed it.
 TRUSTED_S = 5.0
 # For full-text and JSON conditions, the number of matching rows depends on the value, which a reused plan cannot take
-# into account. PostgreSQL then underestimates the number, and a search takes 38 ms instead of 9 ms. An approximate
-# vector index belongs to one namespace, which a reused plan cannot take into account either.
+# into account. PostgreSQL then underestimates the number, and a search takes 38 ms instead of 9 ms. A reused plan
+# also cannot use an approximate vector index, because each such index covers only one namespace.
 _DEPENDS_ON_ITS_VALUES = re.compile(r"@@|@>|::jsonb|::halfvec")
 
 

@@ -1,6 +1,6 @@
 """The database backend. Django requires this module name.
 
-SQLite has one writer at a time. A waiting writer polls at increasing intervals of up to 0.1 s, so the order is random.
+SQLite allows one writer at a time. Waiting writers poll at increasing intervals of up to 0.1 s, so the order is random.
 With 16 threads writing on two cores, the longest waits were between 0.7 and 4.1 s, and some batch writers gave up after
 5 s ("database is locked"). With this queue, no writer waited longer than 0.7 s. If there are several web processes,
 the first writer in each process's queue also waits for a lock on a file. Other processes, such as commands, still poll.
@@ -42,7 +42,7 @@ class Cursor(base.SQLiteCursorWrapper):
     """Caches the statements that it has converted to SQLite's placeholders."""
 
     def convert_query(self, query: str, *, param_names: list[str] | None = None) -> str:
-        if param_names is None and len(query) <= MAX_KEPT_LENGTH:  # batches are long, and many differ
+        if param_names is None and len(query) <= MAX_KEPT_LENGTH:  # batch statements are long, and many of them differ
             return _with_question_marks(query)
         converted: str = super().convert_query(query, param_names=param_names)
         return converted
@@ -81,9 +81,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     @contextmanager
     def beginning_late(self, first: Callable[[], None]) -> Iterator[None]:
-        """Let the transaction in this context begin with its first nested transaction or write, and then call `first`.
+        """Begin the transaction in this context only at its first nested transaction or write, and then call `first`.
 
-        Other writers do not wait for what happens before that. Reads before that are not part of the transaction.
+        Until then, other writers do not wait. Earlier reads are not part of the transaction.
         """
         self._first = first
         try:
@@ -154,7 +154,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 raise OperationalError(_NO_TURN)
             self._has_turn = True
         except OSError as error:  # such as too many open files
-            raise OperationalError(f"the lock of the database cannot be acquired: {error}") from error
+            raise OperationalError(f"the database lock could not be acquired: {error}") from error
         finally:
             if not self._has_turn:
                 self._queue.release()

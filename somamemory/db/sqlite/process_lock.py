@@ -11,7 +11,7 @@ PAUSE_S = 0.0005  # between attempts; SQLite itself pauses for up to 0.1 s
 
 
 class ProcessLock:
-    """A lock that one process holds at a time. The kernel releases it when the process ends.
+    """A lock that only one process can hold at a time. The kernel releases it when the process ends.
 
     Threads need an additional lock.
     """

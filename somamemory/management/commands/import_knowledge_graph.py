@@ -1,4 +1,4 @@
-"""`manage.py import_knowledge_graph FILE`: import the memory.jsonl of the MCP reference server."""
+"""`manage.py import_knowledge_graph FILE`: import a memory.jsonl file from the MCP reference server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`manage.py serve`: start a server, even from an empty folder."""
+"""`manage.py serve`: start a server, even if the data folder is empty."""
 
 from __future__ import annotations
 
