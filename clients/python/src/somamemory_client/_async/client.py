@@ -83,9 +83,9 @@ class AsyncClient:
     ) -> AsyncClient:
         """Return a client that runs the service in this process, with its data in a folder. No port is opened.
 
-        The `somamemory` package must be installed. A process can open only one folder, and only one process should open
-        a folder at a time. Requests use the service's deadlines instead of a timeout. Raises InvalidArgument if
-        the service is not installed or cannot use the folder.
+        The `somamemory` package must be installed. A process can open only one folder, but several processes and a
+        server can use the same folder at the same time. Requests use the service's deadlines instead of a timeout.
+        Raises InvalidArgument if the service is not installed or cannot use the folder.
 
         api_key: a key of this folder; defaults to its first key, which is an operator's key.
         """
