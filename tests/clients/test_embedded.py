@@ -49,6 +49,18 @@ print(sorted(memory["key"] for memory in Client.embedded(sys.argv[1]).memories.s
 """
 
 
+WITHIN_AN_EVENT_LOOP = """
+import asyncio
+import sys
+from somamemory_client import AsyncClient, Client
+
+async def main():
+    async with AsyncClient.embedded(sys.argv[1]) as client:
+        await client.memories.store("Ada drinks tea", key="ada")
+    print(Client.embedded(sys.argv[1]).memories.get(key="ada")["payload"]["text"])
+
+asyncio.run(main())
+"""
 WRITE_WITH_KEY = """
 import sys
 from somamemory_client import Client, Forbidden
@@ -73,6 +85,13 @@ def test_a_client_has_only_the_permissions_of_its_key(tmp_path: Path) -> None:
     output, errors = begin(WRITE_WITH_KEY, tmp_path / "new").communicate(timeout=120)
 
     assert output.decode().strip() == "theirs", errors.decode()
+
+
+def test_clients_work_in_a_thread_with_a_running_event_loop(tmp_path: Path) -> None:
+    """The thread of a notebook's cell is one."""
+    output, errors = begin(WITHIN_AN_EVENT_LOOP, tmp_path / "new").communicate(timeout=120)
+
+    assert output.decode().strip() == "Ada drinks tea", errors.decode()
 
 
 def test_several_processes_can_create_a_folder_at_once(tmp_path: Path) -> None:
