@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import shutil
+import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -18,7 +20,9 @@ _WIDEST = 60
 
 
 def as_json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=2, default=str)
+    """Return a JSON document, with escapes if the output's encoding may lack characters of the document."""
+    is_complete = codecs.lookup(sys.stdout.encoding or "utf-8").name == "utf-8"
+    return json.dumps(value, ensure_ascii=not is_complete, indent=2, default=str)
 
 
 def print_json(value: object) -> None:

@@ -237,16 +237,24 @@ def test_the_profiles_of_mcp_are_those_of_the_endpoint() -> None:
 
 
 def test_the_program_works_on_an_empty_data_folder(tmp_path: Path) -> None:
+    stored = program(tmp_path, "store", "Ada drinks coffee", "--key", "ada")
+    assert (stored.returncode, stored.stderr) == (0, b"")
+    assert b"Ada drinks coffee" in program(tmp_path, "get", "ada").stdout
+    assert json.loads(program(tmp_path, "mcp", sent=PING).stdout) == {"jsonrpc": "2.0", "id": 7, "result": {}}
+
+
+def test_a_memory_is_shown_in_an_encoding_that_lacks_some_of_its_characters(tmp_path: Path) -> None:
+    program(tmp_path, "store", "Ada \u2192 café", "--key", "ada")
+    shown = program(tmp_path, "list", PYTHONIOENCODING="latin-1")
+    document = program(tmp_path, "get", "ada", "--json", PYTHONIOENCODING="latin-1")
+
+    assert "Ada ? café" in shown.stdout.decode("latin-1"), shown.stderr
+    assert json.loads(document.stdout)["payload"]["text"] == "Ada \u2192 café"
+
+
+def program(home: Path, *arguments: str, sent: str = "", **settings: str) -> subprocess.CompletedProcess[bytes]:
+    """Run the program with a data folder in `home`, and without a server."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SOMA_")}
-    environment = {**kept, "SOMA_PORT": "1", "HOME": str(tmp_path)}
-
-    def soma(*arguments: str, sent: str = "") -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "somamemory", *arguments, "--data-dir", str(tmp_path / "data")]
-        return subprocess.run(
-            command, cwd=HOME, env=environment, input=sent, capture_output=True, text=True, timeout=120
-        )
-
-    stored = soma("store", "Ada drinks coffee", "--key", "ada")
-    assert (stored.returncode, stored.stderr) == (0, "")
-    assert "Ada drinks coffee" in soma("get", "ada").stdout
-    assert json.loads(soma("mcp", sent=PING).stdout) == {"jsonrpc": "2.0", "id": 7, "result": {}}
+    environment = {**kept, "SOMA_PORT": "1", "HOME": str(home), **settings}
+    command = [sys.executable, "-m", "somamemory", *arguments, "--data-dir", str(home / "data")]
+    return subprocess.run(command, cwd=HOME, env=environment, input=sent.encode(), capture_output=True, timeout=120)
