@@ -15,6 +15,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from somamemory import deadline
+
 LONGEST_TOKEN = 16  # characters
 # No token continues after a space (only runs of spaces form tokens), so the counts of a text's words add up. Most texts
 # consist of the same common words, and looking up a count takes far less time than counting.
@@ -66,9 +68,12 @@ def _encoded(words: Sequence[str], batch: int) -> dict[str, int]:
     if not words:
         return {}
     encode = partial(_loaded().encode_batch_fast, add_special_tokens=False)
-    # An empty word is a space at the end of a text. The tokenizer adds the space before each word.
-    parts = ([word or "\u2581" for word in words[at : at + batch]] for at in range(0, len(words), batch))
-    return dict(zip(words, (len(encoding) for part in parts for encoding in encode(part)), strict=True))
+    counts: list[int] = []
+    for at in range(0, len(words), batch):
+        deadline.check()  # a batch of long texts takes about a second
+        # An empty word is a space at the end of a text. The tokenizer adds the space before each word.
+        counts += map(len, encode([word or "\u2581" for word in words[at : at + batch]]))
+    return dict(zip(words, counts, strict=True))
 
 
 def cut(text: str, max_tokens: int) -> str:

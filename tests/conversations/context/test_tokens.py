@@ -12,6 +12,8 @@ from hypothesis import strategies as some
 
 from conversations.context import tokens
 from memories.embeddings.wordllama import WordLlamaEmbedder
+from somamemory import deadline
+from somamemory.errors import DeadlineExceeded
 
 pytestmark = pytest.mark.pure
 LIBC = ctypes.CDLL(None)
@@ -87,3 +89,8 @@ def test_the_counts_of_a_limited_number_of_short_words_are_kept() -> None:
 
     assert 0 < len(tokens._counts) <= tokens.MAX_WORDS
     assert max(map(len, tokens._counts)) <= tokens.LONGEST_WORD
+
+
+def test_counting_stops_at_the_deadline() -> None:
+    with deadline.within(0), pytest.raises(DeadlineExceeded):
+        tokens.count(["a word that is longer than those whose counts are kept: " + "x" * 100])
