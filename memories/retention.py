@@ -81,12 +81,14 @@ def remove(caller: Caller, memories: Sequence[Memory]) -> None:
 
     The outbox rows of the memories remain until the memories have been removed from the index.
     """
+    in_order = sorted(memories, key=lambda memory: (memory.namespace, memory.coordinate_key))
+    # Before the rows are deleted, because the content of large memories is read from them.
+    changes = [(memory.namespace, audit_state.purged(memory)) for memory in in_order]
     take_out(memories)
     history.forget(caller, memories)
     usage.add(caller.tenant, -len(memories), -sum(memory.size for memory in memories))
-    in_order = sorted(memories, key=lambda memory: (memory.namespace, memory.coordinate_key))
-    for namespace, group in groupby(in_order, key=lambda memory: memory.namespace):
-        audit.record(caller, "memory.purge", [audit_state.purged(memory) for memory in group], namespace)
+    for namespace, group in groupby(changes, key=lambda change: change[0]):
+        audit.record(caller, "memory.purge", [change for _, change in group], namespace)
     for forget in _others:
         forget(caller.unlimited(), memories)
 

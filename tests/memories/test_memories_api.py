@@ -11,7 +11,7 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from memories import retention
+from memories import large_rows, retention
 from memories.models import Memory, VectorEmbedding
 from tenants.models import AuditEvent
 from tests.api.test_json import texts, values
@@ -500,6 +500,14 @@ def test_a_purged_memory_cannot_be_restored(api: Api, deleted_before: bool) -> N
     assert api.delete("/memories/1?purge=true").json()["deleted"] is True
 
     problem_of(api.post("/memories/1/restore"), 404)
+    assert rows(api) == 0
+
+
+def test_a_large_memory_can_be_purged(api: Api) -> None:
+    api.store("1", payload={"text": "x" * (large_rows.SMALL + 1)})
+
+    assert api.delete("/memories/1?purge=true").json()["deleted"] is True
+
     assert rows(api) == 0
 
 
