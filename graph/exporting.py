@@ -80,8 +80,8 @@ def fields(link: Link) -> dict[str, Any]:
 def _edge(xml: XMLGenerator, number: int, link: Link) -> None:
     values = fields(link)
     values["metadata"] = json_text.dumps(link.metadata)
-    # The id distinguishes parallel links. Ids are numbered per export, because the database's own ids would reveal how
-    # many links other tenants have.
+    # The id distinguishes parallel links. Edges are numbered per export, because the database's own ids would reveal
+    # how many links other tenants have.
     ends = {"id": f"e{number}", "source": values["from_coord"], "target": values["to_coord"]}
     xml.startElement("edge", AttributesImpl(ends))
     for name in _DATA:

@@ -1,6 +1,6 @@
 """Links as they were at an earlier time (`as_of`).
 
-A link that is replaced or removed is kept as a version, in the same transaction. A version was current from its
+When a link is replaced or removed, it is kept as a version, in the same transaction. A version was current from its
 `updated_at` to `until`. The links of purged memories are also removed from the history.
 """
 
@@ -22,7 +22,7 @@ _COLUMNS = [field.attname for field in Link._meta.concrete_fields if not field.p
 
 
 def keep(links: Iterable[tuple[Link, datetime]]) -> None:
-    """Record each link of the pairs (link, until) as a version that was current until `until`.
+    """Record the link in each (link, until) pair as a version that was current until `until`.
 
     Must be called in the transaction that replaces or removes the links.
     """
@@ -32,7 +32,7 @@ def keep(links: Iterable[tuple[Link, datetime]]) -> None:
 
 
 def at(caller: Caller, namespace: str, moment: datetime) -> list[QuerySet[Any]]:
-    """Return queries for the links, and for the earlier versions, that were current at a given time.
+    """Return queries for the links and the link versions that were current at a given time.
 
     Raises InvalidInput if the time is in the future, and HistoryGone if it is before the tenant's history begins.
     """
@@ -43,7 +43,7 @@ def at(caller: Caller, namespace: str, moment: datetime) -> list[QuerySet[Any]]:
 
 
 def move_batch(caller: Caller, old: str, new: str) -> int:
-    """Move up to 500 earlier versions of links to another namespace, and return how many were moved."""
+    """Move up to 500 earlier link versions to another namespace, and return how many were moved."""
     ids = _first_ids(caller, old)
     versions = LinkVersion.objects.for_tenant(caller.tenant).filter(id__among=ids)
     retrying(lambda: versions.update(namespace=new))
@@ -51,14 +51,14 @@ def move_batch(caller: Caller, old: str, new: str) -> int:
 
 
 def forget_batch(caller: Caller, namespace: str) -> int:
-    """Remove up to 500 earlier versions of links from a namespace, and return how many were removed."""
+    """Remove up to 500 earlier link versions from a namespace, and return how many were removed."""
     ids = _first_ids(caller, namespace)
     retrying(lambda: forget(caller, namespace, Q(id__among=ids)))
     return len(ids)
 
 
 def forget(caller: Caller, namespace: str, touching: Q) -> None:
-    """Remove the earlier versions of links that match a condition. Must be called in a transaction."""
+    """Remove the earlier link versions that match a condition. Must be called in a transaction."""
     history.remove(caller.tenant, _versions(caller, namespace).filter(touching), "bytes")
 
 

@@ -72,8 +72,8 @@ class Link(LinkColumns):
                 fields=["tenant", "namespace", "from_key", "to_key", "link_type"], name="sfm_links_identity"
             ),
         ]
-        # The index includes all columns that a traversal needs, so a traversal reads only the index. In the index, the
-        # 10,000 links of a hub are adjacent; in the table, they are scattered.
+        # The index includes all columns that a traversal needs, so a traversal reads only the index. In the index, a
+        # hub's 10,000 links are adjacent; in the table, they are scattered.
         indexes = [
             models.Index(fields=["tenant", "namespace", "from_key", "to_key", *_OF_A_WALK], name="sfm_links_out"),
             models.Index(fields=["tenant", "namespace", "to_key", "from_key", *_OF_A_WALK], name="sfm_links_in"),

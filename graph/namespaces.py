@@ -39,9 +39,9 @@ def rename(caller: Caller, old: str, new: str, *, merge: bool = False, progress:
     """Move the memories of a namespace, their history and their links to another namespace.
 
     merge: allow `new` to contain links already, and memories at other addresses. If both namespaces have the same link,
-        the link of `new` stays.
-    Raises Conflict if a memory's address is taken in `new`. Without `merge`, also raises Conflict if `new` is not
-    empty, and NotFound if `old` is empty.
+        the one in `new` is kept.
+    Raises Conflict if a memory's address is already taken in `new`. Without `merge`, also raises Conflict if `new` is
+    not empty, and NotFound if `old` is empty.
     """
     _require(caller, "write", [old, new])
     if old == new:

@@ -1,9 +1,9 @@
-"""Remove the links of an address together with its memory.
+"""Remove an address's links together with its memory.
 
 There is at most one memory at an address, so a purge (by a caller, or after the retention period) leaves the address
 empty, and its links in both directions are removed in the same transaction. A soft delete keeps them, so a memory that
 is restored has the same links as before. If an address has never had a memory, its links stay until they are removed
-explicitly. A purge also removes the history of the links.
+explicitly. A purge also removes the links' history.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def forget(caller: Caller, removed: Sequence[Memory]) -> None:
 
 
 def forget_subtree(caller: Caller, namespace: str, root: Coordinate) -> None:
-    """Remove the links to and from an address and all addresses below it, even if there was no memory.
+    """Remove the links to and from an address and all addresses below it, including addresses without a memory.
 
     Must be called in a transaction.
     """

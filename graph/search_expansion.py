@@ -17,7 +17,7 @@ MAX_READ = 5_000
 
 @dataclass(frozen=True)
 class Neighbourhood:
-    """Follows links of these types (all types if empty) in both directions, for up to `hops` hops.
+    """Follows links of the given types, or of any type if none are given, in both directions for up to `hops` hops.
 
     See `walks.spread`.
     """

@@ -36,7 +36,7 @@ Direction = Literal["out", "in", "both"]
 
 @dataclass(frozen=True)
 class LinkFilter:
-    """The links that a traversal can follow.
+    """Selects the links that a traversal can follow.
 
     as_of: follow the links that existed at this time, instead of the current ones.
     valid_at: the time at which the links must be valid; None means `as_of`, or now.
@@ -78,8 +78,8 @@ class Neighbourhood:
 class Path:
     """The result of a path search. `steps` is None if no path was found.
 
-    truncated: whether a limit was reached. If so, there may be a path although none was found or, if `weighted`, a
-      cheaper path.
+    truncated: whether a limit was reached. If so, a path may exist even if none was found and, if `weighted`, a cheaper
+      path may exist.
     """
 
     steps: Sequence[Step] | None
@@ -179,7 +179,7 @@ class Network:
     """The addresses around another one, with their memories and the links between them, for drawing.
 
     nodes: (key, hops, memory or None), starting with the address itself.
-    links: all links between two of the nodes, at most MAX_DRAWN.
+    links: the links between these nodes, at most MAX_DRAWN.
     truncated: whether there are more nodes or links.
     """
 
@@ -190,7 +190,7 @@ class Network:
 
 @may_read_replica
 def network(caller: Caller, namespace: str, start: Coordinate, *, hops: int = 2, limit: int = 40) -> Network:
-    """Return the nearest `limit` addresses in either direction, for drawing.
+    """Return the `limit` addresses nearest to `start`, following links in either direction, for drawing.
 
     The memories at these addresses do not count as read.
     """
@@ -220,7 +220,10 @@ def shortest_path(
     max_length: int = MAX_LENGTH,
     weighted: bool = False,
 ) -> Path:
-    """Return the path with the fewest hops, or the cheapest path if `weighted`, of at most `max_length` hops."""
+    """Return the path with the fewest hops or, if `weighted`, the cheapest path.
+
+    Only paths of at most `max_length` hops are considered.
+    """
     read = read_links(caller, namespace, link_filter, MAX_READ)
     steps = (walks.cheapest if weighted else walks.shortest)(read, start.key, goal.key, max_length)
     # A shortest path that was found is valid even if some links were not read.
@@ -239,7 +242,7 @@ def stats(caller: Caller) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Subgraph:
-    """The links between addresses below a prefix, or in a whole namespace, as of the time when this object was created.
+    """The links between addresses below a prefix or in a whole namespace, as of the time when this object was created.
 
     Links are read page by page, which requires neither much memory nor a long transaction. Every link that exists until
     the last page has been read is returned exactly once. A link that is removed in the meantime may be missing, and a
@@ -249,7 +252,7 @@ class Subgraph:
     rows: QuerySet[Link]
 
     def addresses(self) -> Iterator[Coordinate]:
-        """Yield each address that has a link, once, in the order of their keys."""
+        """Yield each address that has a link, once, ordered by key."""
         last = ""
         while True:
             page = sorted({key for column in ("from_key", "to_key") for key in self._keys(column, last)})

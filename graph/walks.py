@@ -3,7 +3,7 @@
 The links come from a `Read`, which is called once per hop for all addresses that the traversal has reached. Reading is
 the only significant cost. If several links lead to the same address, only the *best* one counts: the strongest, with
 ties broken by link type, then by source address, then by direction (forward before backward). The result therefore does
-not depend on how or in which order the links are stored.
+not depend on how, or in which order, the links are stored.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Arrival = tuple[float, str, str, bool]  # (-strength, link type, previous addres
 class Read(Protocol):
     """Reads the links of given addresses.
 
-    `truncated` is set if there are more links than may be read; in that case, the other links are unknown.
+    `truncated` is set if there are more links than may be read; in that case, the remaining links are unknown.
     """
 
     truncated: bool
@@ -94,10 +94,10 @@ def shortest(read: Read, start: str, goal: str, most_hops: int) -> list[Step] | 
 
 
 def cheapest(read: Read, start: str, goal: str, most_hops: int) -> list[Step] | None:
-    """Return the cheapest path of at most `most_hops` hops. If several cost the same, prefer the fewest hops.
+    """Return the cheapest path of at most `most_hops` hops or, if several cost the same, the shortest of them.
 
     This uses rounds, as in the Bellman-Ford algorithm, instead of Dijkstra's queue. After round n, the cheapest path of
-    n hops is known, so the limit on hops is exact, and each round reads the links of all its addresses at once.
+    n hops is known, so the limit on hops is exact. Each round reads the links of all its addresses at once.
 
     A bidirectional shortest-path search runs first. It shows whether there is a path, and gives an upper bound
     for the cost and a lower bound for the distance to the goal. Hops that cannot lead to a cheaper path are skipped.
@@ -162,7 +162,7 @@ def _steps_to(key: str, seen: Mapping[str, Arrival | None]) -> list[Step]:
 
 
 def _steps_from(key: str, seen: Mapping[str, Arrival | None]) -> list[Step]:
-    """Return the steps from `key` to the goal, where a reverse traversal has started."""
+    """Return the steps from `key` to the goal, where the reverse traversal started."""
     steps = []
     while (arrival := seen[key]) is not None:
         strength, link_type, after, backwards = arrival
@@ -172,7 +172,7 @@ def _steps_from(key: str, seen: Mapping[str, Arrival | None]) -> list[Step]:
 
 
 def _steps_back(rounds: list[dict[str, tuple[float, Arrival]]], goal: str) -> list[Step]:
-    """Return the steps from the start to `goal`, going back through the rounds. The last round has reached the goal."""
+    """Return the steps from the start to `goal`, going back through the rounds. The last round reached the goal."""
     steps = []
     for improved in reversed(rounds):
         strength, link_type, before, backwards = improved[goal][1]
@@ -184,13 +184,14 @@ def _steps_back(rounds: list[dict[str, tuple[float, Arrival]]], goal: str) -> li
 class _Meeting:
     """The path through the point where the traversals from both ends meet, and the levels around the goal.
 
-    levels: the addresses at each number of hops from the goal, as far as they have been completely read.
+    levels: the addresses at each number of hops from the goal, for the levels that have been completely read.
     """
 
     def __init__(self, path: list[Step] | None, levels: list[dict[str, Arrival]]) -> None:
         self.path = path
         self._hops = {key: hops for hops, level in enumerate(levels) for key in level}
-        # Every path to the goal crosses each level, so it costs at least the best link from each level to the next.
+        # Every path to the goal crosses each level, so its cost is at least that of the best link from each level to
+        # the next.
         self._floors = [0.0]
         for level in levels[1:]:
             self._floors.append(self._floors[-1] + cost(-min(level.values())[0]))
