@@ -23,7 +23,7 @@ IdHalves = NDArray[np.uint64]
 # Ids as UUIDs, as strings of 32 hexadecimal digits, or as halves.
 Ids = Sequence[UUID | str] | IdHalves
 
-MAX_LIMIT = 16_384  # the maximum that a Milvus server allows for one search
+MAX_LIMIT = 16_384  # the maximum number of hits that a Milvus server returns for one search
 ANY_VERSION = (1 << 63) - 1
 
 
@@ -113,11 +113,11 @@ class VectorIndex(Protocol):
         """Reject the tenant's searches while this context is active, if the index has lost the tenant's points.
 
         Within this context, the caller compares the index with the database and restores missing points. If there is no
-        error, the tenant is then intact.
+        error, the tenant's points are intact afterwards.
         """
 
     def tenants_but(self, known: Sequence[UUID]) -> set[UUID]:
-        """Return some of the tenants that are not in `known` but have points in the index; empty if there are none."""
+        """Return some of the tenants that have points in the index but are not in `known`, if there are any."""
 
     def collections(self) -> list[str]:
         """Return the names of all collections, including this one."""

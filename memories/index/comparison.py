@@ -56,7 +56,7 @@ def of(old: EmbeddingGeneration, new: EmbeddingGeneration, renew: Callable[[], o
 
 
 def _sample(generation: EmbeddingGeneration) -> list[Memory]:
-    """Return a sample of the memories in the generation's index, drawn from across all of its rows."""
+    """Return a random sample of the memories in the generation's index, spread over all of its rows."""
     rows = VectorEmbedding.all_tenants.filter(generation=generation, indexed_version__isnull=False)
     first, last = rows.order_by("id").first(), rows.order_by("-id").first()
     if first is None or last is None:

@@ -56,7 +56,7 @@ class _Job:
     memory: Memory | None  # None if the memory has been purged
     text: str = ""
     vector: Vectors | None = None
-    is_kept: bool = False  # whether the vector comes from the row, so it does not need to be stored there
+    is_kept: bool = False  # whether the vector comes from the row, so it need not be stored there again
     error: str = ""
 
     @property
@@ -72,7 +72,7 @@ class _Job:
 def drain(limit: int = BATCH) -> int:
     """Process up to `limit` due rows of each generation, and return how many there were.
 
-    Does not raise errors that a later call could resolve.
+    Does not raise an error if a later call may succeed.
     """
     return sum(_drain(generation, limit) for generation in generations.in_use())
 
@@ -157,7 +157,7 @@ def _embed(generation: EmbeddingGeneration, jobs: list[_Job]) -> None:
         failpoints.reach("call.embedder")
         vectors = embeddings.of(generation).embed([job.text for job in wanting])
     except EmbedderRefused as error:
-        if len(wanting) > 1:  # one bad text fails the whole batch, so bisect to find it
+        if len(wanting) > 1:  # one bad text makes the whole batch fail, so bisect to find it
             middle = len(wanting) // 2
             _embed(generation, wanting[:middle])
             _embed(generation, wanting[middle:])
@@ -172,18 +172,18 @@ def _embed(generation: EmbeddingGeneration, jobs: list[_Job]) -> None:
 
 
 def _still_leased(jobs: list[_Job], lease: uuid.UUID | None) -> list[_Job]:
-    """Return the jobs that are still leased for long enough to write to the index.
+    """Return the jobs whose leases will last long enough for their memories to be written to the index.
 
     Embedding may have taken longer than expected, and without a lease, an old version could overwrite a newer one that
-    another worker has written. The other rows are processed again when their leases have expired. If the embedder is
-    remote, their vectors are in its cache by then.
+    another worker has written. The other rows will be processed again when their leases have expired. If the embedder
+    is remote, their vectors will be in the cache by then.
     """
     kept = outbox_leases.held([job.row.id for job in jobs], lease, timezone.now() + LEASE / 2) if jobs else set()
     return [job for job in jobs if job.row.id in kept]
 
 
 def _write(generation: EmbeddingGeneration, jobs: Iterable[_Job]) -> None:
-    """Write the memories to the index, or delete them from it, and record which vectors the index cannot contain."""
+    """Write the memories to the index, or delete them from it, and record which vectors do not fit the index."""
     target = index.of(generation)
     points: dict[uuid.UUID, list[Point]] = defaultdict(list)
     gone: dict[uuid.UUID, dict[uuid.UUID, int]] = defaultdict(dict)  # versions by id, by tenant
@@ -193,7 +193,7 @@ def _write(generation: EmbeddingGeneration, jobs: Iterable[_Job]) -> None:
             gone[job.row.tenant_id][job.row.memory_id] = job.memory.version if job.memory else ANY_VERSION
         elif len(job.vector) != generation.dimension:
             numbers = f"{len(job.vector)} numbers instead of {generation.dimension}"
-            job.error = f"the vector of the memory has {numbers}; store the memory again"
+            job.error = f"the memory's vector has {numbers}; store the memory again"
         else:
             memory = job.memory
             points[memory.tenant_id].append(immediate.point(memory, job.vector))
@@ -207,7 +207,7 @@ def _finish(jobs: list[_Job], lease: uuid.UUID | None) -> None:
     """Record the outcome of each job and release its row. If all jobs succeeded, this takes a single statement.
 
     Rows that a writer has locked are processed last, each in its own transaction. A transaction that holds locks on
-    some rows while it waits for others could deadlock with a writer that locks many.
+    some rows while it waits for others could deadlock with a writer that locks many rows.
     """
     left = _settle(jobs, lease)
     if not left:

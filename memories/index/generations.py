@@ -1,8 +1,8 @@
 """Embedding generations.
 
 Searches use the active generation. Writes go to the active generation and to any generation that is being built. Each
-process caches the generations for `GENERATION_CACHE_S`, so some processes keep using the previous ones for that long.
-`index.rebuild` waits for them.
+process caches the generations for `GENERATION_CACHE_S`, so some processes may keep using the previous ones for that
+long. `index.rebuild` waits for them.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def retire_unfinished() -> None:
 
 
 def check_settings() -> None:
-    """Raise ConfigurationError if vectors of the configured embedder cannot be compared with the stored ones."""
+    """Raise ConfigurationError if vectors from the configured embedder cannot be compared with the stored ones."""
     embedder, stored = embeddings.current(), active()
     if not alike(stored, embedder):
         raise ConfigurationError(

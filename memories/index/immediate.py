@@ -43,7 +43,7 @@ SETTLE = "memories.settle"
 # How long the drain ignores the rows of memories that a request has indexed. They are usually settled by then.
 GRACE = timedelta(seconds=2)
 GATHER_S = 0.1  # memories indexed within this time are settled together
-BATCH = 10_000  # with smaller batches, settling falls behind if several clients store in bulk
+BATCH = 10_000  # with smaller batches, settling falls behind if several clients store many memories
 MAX_UNSETTLED = 100_000  # the maximum number of memories to settle; if there are more, the drain indexes them again
 
 
@@ -201,7 +201,7 @@ def _settle(batch: Unsettled) -> None:
 def _index_again(batch: Unsettled) -> None:
     """Queue memories that have changed since they were written to the index, and remove purged ones from it.
 
-    The remaining rows were leased or locked, and their holders process them.
+    The remaining rows are skipped: they are leased or locked, so other workers or writers will process them.
     """
     rows: Any = VectorEmbedding.all_tenants  # see `outbox.rows_of`
     stored = rows.filter(memory_id__among=[id for _, _, id in batch]).values_list(
@@ -232,7 +232,8 @@ _SETTLE_ONE = f"""
     UPDATE sfm_vector_embeddings SET {_SETTLED}
     WHERE generation_id = %s AND tenant_id = %s AND memory_id = %s AND wanted_version = %s AND lease IS NULL
 """  # noqa: S608 - contains no values
-# Rows that a writer has locked are skipped, because waiting for them could deadlock with a writer that locks many.
+# Rows that a writer has locked are skipped, because waiting for them could cause a deadlock with a writer that locks
+# many rows.
 _SETTLE_MANY = f"""
     WITH free AS (
         SELECT row.id FROM sfm_vector_embeddings AS row

@@ -21,7 +21,7 @@ from memories.search import analyzer
 from somamemory.db.rows import Part, Table, Values, id_parameter
 
 BATCH = 1000
-Known = Mapping[UUID, StoredVector | None]  # vectors by the id of the memory
+Known = Mapping[UUID, StoredVector | None]  # vectors by memory id
 
 _ROWS = Table(VectorEmbedding)
 _KEY = ("tenant_id", "generation_id", "memory_id")
@@ -30,7 +30,7 @@ _KEY = ("tenant_id", "generation_id", "memory_id")
 def enqueue(memories: Sequence[Memory], vectors: Known | None = None, *, replaced: bool = False) -> None:
     """Queue these memories for indexing, and reset the backoff after earlier failures.
 
-    vectors: the vectors that are already known, by the id of the memory.
+    vectors: the vectors that are already known, by memory id.
     replaced: whether the memories have been replaced as a whole, so that vectors that callers supplied earlier are
       obsolete.
     """
@@ -145,7 +145,7 @@ def fill(
 def rows_of(generation: EmbeddingGeneration | None) -> Any:
     """Return the rows of a generation.
 
-    Typed as Any, because the type stubs mistake `memory_id` for an integer, although it refers to the memory's UUID.
+    Typed as Any, because the type stubs mistake `memory_id` for an integer, although it is the memory's UUID.
     """
     return VectorEmbedding.all_tenants.filter(generation=generation)
 

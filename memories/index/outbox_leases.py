@@ -28,7 +28,7 @@ class Outcome:
     """The new state of a row, after its memory at `version` has been written to the index or removed from it.
 
     indexed_version: the version in the index, or None if the memory is not in it.
-    due_at: when the row becomes due again, or None.
+    due_at: when the row becomes due again, or None if it does not.
     vector, text_hash: the new values, or None to keep the current ones.
     """
 
@@ -51,8 +51,8 @@ def take(generation: EmbeddingGeneration, duration: timedelta, limit: int) -> li
             cursor.execute(f"SELECT EXISTS (SELECT 1 {_DUE})", due)
             if not cursor.fetchone()[0]:
                 return []
-        # The limit is part of the SQL text, because if it were a parameter, PostgreSQL would assume a tenth of the
-        # rows.
+        # The limit is part of the SQL text, because if it were a parameter, PostgreSQL would assume that it covers a
+        # tenth of the rows.
         cursor.execute(
             f"WITH due AS (SELECT id {_DUE} ORDER BY due_at LIMIT {limit:d} {skipping}) "  # noqa: S608
             "UPDATE sfm_vector_embeddings SET lease = %s, lease_until = %s "
@@ -71,7 +71,7 @@ _DUE = """
 def read(ids: Sequence[int], largest: int = SMALL) -> Iterator[VectorEmbedding]:
     """Yield each row with its memory, both read in the same statement.
 
-    Rows whose memory has been purged are left out. Large memories are read one at a time, after the others.
+    Rows whose memories have been purged are left out. Large memories are read one at a time, after the others.
     """
     condition, parameter = one_of("row.id", ids)
     with connection.cursor() as cursor:
@@ -106,10 +106,10 @@ def held(ids: Sequence[int], lease: uuid.UUID | None, until: datetime) -> set[in
 
 
 def settle(outcomes: Sequence[Outcome], lease: uuid.UUID | None) -> set[int]:
-    """Mark as done the rows whose memory is still at the outcome's version, and return their ids.
+    """Mark as done the rows whose memories are still at the outcomes' versions, and return the ids of these rows.
 
     On SQLite, this must be called in a transaction. On PostgreSQL, rows that a writer has locked are skipped, because
-    waiting for them could deadlock with a writer that locks many.
+    waiting for them could cause a deadlock with a writer that locks many rows.
     """
     if not outcomes or lease is None:
         return set()

@@ -125,7 +125,7 @@ def _embed(job: Job) -> bool:
         job.data["phase"] = COMPARE
     elif failed:
         reason = waiting.filter(attempts__gt=0).values_list("error", flat=True).first()
-        job.error = f"{failed} memories could not be embedded so far: {reason}"
+        job.error = f"{failed} memories have not been embedded so far: {reason}"
     return False
 
 
@@ -148,7 +148,7 @@ def _switch(job: Job) -> bool:
 
 
 def _undo(job: Job) -> bool:
-    """Retire the generation that is being built, if any. After the switch, only the old one has to be removed."""
+    """Retire the generation that is being built, if any. After the switch, only remove the old generation."""
     job.data["failed"] = job.data.get("failed", "cancelled")
     generations.retire_unfinished()
     if not _retired().exists():
@@ -169,7 +169,7 @@ def _retire(job: Job) -> bool:
 def remove_leftovers() -> None:
     """Remove the generations that failed jobs could not remove."""
     leftovers = list(_retired())
-    if Job.objects.filter(kind=Job.Kind.REBUILD, finished_at=None).exists():  # this job removes them
+    if Job.objects.filter(kind=Job.Kind.REBUILD, finished_at=None).exists():  # that job will remove them
         return
     for generation in leftovers:
         progress: dict[str, Any] = {}
@@ -182,7 +182,7 @@ def _retired() -> QuerySet[EmbeddingGeneration]:
 
 
 def _is_removed(old: EmbeddingGeneration, progress: dict[str, Any]) -> bool:
-    """Continue to remove a retired generation, and return whether it is gone."""
+    """Continue removing a retired generation, and return whether it is gone."""
     if not _rows_are_gone(old, progress):
         return False
     failpoints.reach("rebuild.rows_deleted")
@@ -195,7 +195,7 @@ def _is_removed(old: EmbeddingGeneration, progress: dict[str, Any]) -> bool:
 def _rows_are_gone(old: EmbeddingGeneration, progress: dict[str, Any]) -> bool:
     """Delete some rows of the old generation, and return whether all of them are gone.
 
-    The transactions are short, because on SQLite, every writer waits for them.
+    The transactions are short, because on SQLite, every writer has to wait for them.
     """
     rows = VectorEmbedding.all_tenants.filter(generation=old)
     deleted = progress.setdefault("last_deleted", {})
@@ -239,7 +239,8 @@ def _count(job: Job, new: EmbeddingGeneration) -> QuerySet[VectorEmbedding]:
     waiting = rows.filter(Q(due_at__lte=timezone.now()) | Q(due_at__isnull=False, attempts__gt=0))
     there = rows.count()
     job.total = max(there, job.data.get("memories", 0) if job.data["phase"] == ROWS else 0)
-    # Each count reads only its own database index. A row that is committed in between is only in the second count.
+    # Each count reads only its own database index. A row that is committed in between is included only in the second
+    # count.
     job.done = max(there - waiting.count(), 0)
     return waiting
 

@@ -105,9 +105,9 @@ def repair_all(*, only_lost: bool = False) -> Report:
     only_lost: leave out tenants whose points cannot have been lost. Comparing a million memories takes half a minute.
 
     Draining the outbox does not detect losses in the index itself. They can occur after a power cut, because the local
-    engine does not sync each write to disk, or when its folder has been deleted or replaced with an older one. Unknown
-    collections may belong to another installation with the same prefix, so they are left to the operator's `reconcile
-    --repair`.
+    engine does not sync each write to disk, or if its folder has been deleted or replaced with an older one. Unknown
+    collections may belong to another installation with the same prefix, so only an operator's `reconcile --repair`
+    deletes them.
 
     The order of tenants and of their parts is random, so that runs that are cut short by a Celery worker's time limit
     leave out different memories.
@@ -119,7 +119,8 @@ def repair_all(*, only_lost: bool = False) -> Report:
             of_tenant(generation, tenant, report, repair=True)
     if report.different:
         log.warning(
-            "the index differed from the database; the differences are queued for repair", extra=dict(report.counts)
+            "the index differed from the database; the differences have been queued for repair",
+            extra=dict(report.counts),
         )
     return report
 
@@ -255,7 +256,7 @@ def _part(generation: EmbeddingGeneration, tenant: UUID, prefix: str, report: Re
         some = ids[start : start + outbox.BATCH]
         rows = outbox.rows_of(generation).filter(tenant_id=tenant, memory_id__among=some)
         now_known |= _known(tenant, rows, Memory.all_tenants.filter(id__among=some))
-    # Report only memories whose state in the database is still the same. Others have been written or indexed in the
+    # Report only memories whose state in the database is still the same. The others have been written or indexed in the
     # meantime.
     certain = {id: now_known.get(id, NOTHING) for id in ids if now_known.get(id, NOTHING) == known.get(id, NOTHING)}
     for kind in KINDS:
@@ -267,8 +268,8 @@ def _part(generation: EmbeddingGeneration, tenant: UUID, prefix: str, report: Re
 def _repair(generation: EmbeddingGeneration, tenant: UUID, wrong: dict[UUID, _Known], held: dict[UUID, int]) -> None:
     """Repair the differences: put points back into the index, or queue the memories for indexing.
 
-    Points are deleted only if their memory no longer exists, or if their version is higher than the memory's, which
-    happens after a backup has been restored. (An engine never replaces a point with a lower version.)
+    A point is deleted only if its memory no longer exists, or if its version is higher than the memory's, which can
+    happen after a backup has been restored. (An engine never replaces a point with a lower version.)
     """
     unknown = [id for id, state in wrong.items() if state.row is None and state.version is None]
     later = [id for id, state in wrong.items() if state.version is not None and held.get(id, 0) > state.version]
@@ -317,7 +318,7 @@ def _restored(generation: EmbeddingGeneration, tenant: UUID, ids: list[UUID]) ->
 
 def _known(tenant: UUID, rows: Any, memories: QuerySet[Memory]) -> dict[UUID, _Known]:
     now = timezone.now()
-    soon = now + immediate.GRACE  # rows whose vectors are already in the index are due by then
+    soon = now + immediate.GRACE  # rows whose vectors are already in the index will be due by then
     found_rows = {
         id: _Row(wanted, indexed, due_at is not None and (due_at <= soon or attempts > 0))
         for id, wanted, indexed, due_at, attempts in rows.values_list(

@@ -43,7 +43,7 @@ class LocalIndex:
         self._parent = folder
         self._folder = folder / collection
         self._dimension = dimension
-        self._stores: OrderedDict[UUID, Store] = OrderedDict()  # the least recently used first
+        self._stores: OrderedDict[UUID, Store] = OrderedDict()  # least recently used first
         self._lock = threading.Lock()
         self._locks = [threading.Lock() for _ in range(_LOCKS)]
         self._is_checked = False
@@ -271,7 +271,7 @@ def _translating_errors() -> Iterator[None]:
     """Raise IndexUnavailable if the files cannot be read or written within this context."""
     try:
         yield
-    except Damaged as error:  # damaged while the file is open, which only another program can cause
+    except Damaged as error:  # only another program can damage a file while it is open
         raise IndexUnavailable(f"the vector index files are damaged: {error}; restart the server") from error
     except OSError as error:
         raise _unusable(error) from error

@@ -1,4 +1,4 @@
-"""One tenant's points, in a file that every process on the machine maps into memory, except for most vectors.
+"""One tenant's points, in a file that every process on the machine maps into memory, apart from most of the vectors.
 
 Rows are appended, and published by increasing the count in the header, which a writer does last. Deleting a row clears
 its label. Readers need no lock; writers hold the tenant's lock.
@@ -55,7 +55,7 @@ class PointsFile:
     @classmethod
     @contextmanager
     def replacement(cls, path: Path, dimension: int, rows: int = 0) -> Iterator[PointsFile]:
-        """Provide a new, empty file with space for `rows` rows, which replaces any existing file after this context.
+        """Provide a new, empty file with space for `rows` rows. It replaces any existing file when this context ends.
 
         If there is an error, nothing is replaced, and the new file is deleted.
         """
@@ -221,7 +221,7 @@ class PointsFile:
         self._header[layout.COUNT_AT] = stop
 
     def kill(self, rows: list[int]) -> None:
-        """Mark rows as dead, and overwrite their vectors, because a text can be guessed from its vector."""
+        """Mark rows as dead, and overwrite their vectors, because a vector can reveal its text."""
         for row in rows:
             columns, at = self.at(row)
             columns.labels[at] = 0
@@ -230,9 +230,9 @@ class PointsFile:
         self._header[layout.DEAD_AT] += np.uint64(len(rows))
 
     def kill_duplicates(self) -> None:
-        """Mark all but the last of several live rows with the same id as dead.
+        """If several live rows have the same id, mark all but the last of them as dead.
 
-        There are several if a writer was killed after it had appended a row and before it marked the previous one as
+        This is the case if a writer was killed after it had appended a row but before it marked the previous one as
         dead.
         """
         if not self.count:
@@ -268,7 +268,7 @@ class PointsFile:
                 os.ftruncate(self._opened.descriptor, place.start + place.length)
         except OSError as error:
             raise IndexUnavailable(
-                f"the files of the vector index cannot be extended: {error.strerror}; check the disk space"
+                f"the vector index files could not be extended: {error.strerror}; check the disk space"
             ) from error
 
 

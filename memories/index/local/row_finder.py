@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from memories.index.base import IdHalves
 from memories.index.local.points_file import PointsFile, gathered
 
-# Rows added since the last sort are kept in a dictionary. When it would exceed this number of rows or an eighth of the
-# number of sorted rows, whichever is larger, all rows are sorted. In the dictionary, a row takes 108 bytes in every
-# process that uses the tenant. Sorting 16,000 rows takes 1 ms.
+# Rows added since the last sort are kept in a dictionary. When the dictionary would exceed this number of rows or an
+# eighth of the number of sorted rows, whichever is larger, all rows are sorted. In the dictionary, a row takes 108
+# bytes in every process that uses the tenant. Sorting 16,000 rows takes 1 ms.
 SORT_AFTER_ROWS = 2_048
 _LOW = (1 << 64) - 1
 
@@ -34,7 +34,7 @@ class RowFinder:
         self._seen = 0
 
     def find(self, file: PointsFile, ids: Sequence[UUID]) -> list[int | None]:
-        """Return the live row of each id, or None if there is none. The caller must hold the tenant's lock."""
+        """Return the live row for each id, or None if there is none. The caller must hold the tenant's lock."""
         self._catch_up(file)
         starts = np.searchsorted(self._keys, np.array([id.int & _LOW for id in ids], np.uint64)).tolist()
         return [self._live(file, id, start) for id, start in zip(ids, starts, strict=True)]

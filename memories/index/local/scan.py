@@ -33,8 +33,8 @@ PASSES = 5
 # With at least this many rows, several threads share a scan. A row takes 0.01 to 0.04 µs, depending on the machine.
 SHARED_FROM = 200_000
 _SHARES = min(os.cpu_count() or 1, 4)
-# If more than this many rows per requested hit are given, their codes, which are a quarter of the size, are compared
-# first.
+# If more than this many rows per requested hit are given, their codes, which are a quarter of the size of the vectors,
+# are compared first.
 _MANY_GIVEN = 4
 MAX_CANDIDATES = 8_192  # or four times the limit, if that is more; further candidates are not compared again
 
@@ -60,7 +60,7 @@ class _Query:
 
 
 class _Candidates:
-    """The rows that may be among the nearest. Rows whose similarity is certainly less than `floor` are not."""
+    """The rows that may be among the nearest. Rows whose similarity is certainly less than `floor` are left out."""
 
     def __init__(self, query: _Query, limit: int) -> None:
         self._query, self._limit = query, limit

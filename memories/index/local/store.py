@@ -62,12 +62,12 @@ class Store:
         shutil.rmtree(folder, ignore_errors=True)
 
     def verify(self) -> None:
-        """Mark rows as dead that were not completely written before the machine restarted."""
+        """Mark as dead any rows that were not completely written before the machine restarted."""
         with self.file.writing():
             torn = self.file.kill_torn()
             self.file.kill_duplicates()
         if torn:
-            log.warning("rows of the vector index were lost in a restart and will be restored", extra={"rows": torn})
+            log.warning("vector index rows were lost in a restart and will be restored", extra={"rows": torn})
         self.file.mark_verified()
 
     def search(self, vector: Vector, where: Where, limit: int) -> list[Hit]:
@@ -93,7 +93,7 @@ class Store:
 
     def _refuse_if_rebuilding(self) -> None:
         if self.file.rebuilding:
-            raise IndexUnavailable("the vector index of this tenant is being rebuilt; retry later")
+            raise IndexUnavailable("this tenant's vector index is being rebuilt; retry later")
 
     def scan(self, prefix: str) -> Iterator[tuple[UUID, int]]:
         """Yield (id, version) of the live rows whose id begins with these hexadecimal digits."""
@@ -128,7 +128,7 @@ class Store:
 
     def repair(self) -> None:
         """Complete or undo the change that a killed writer left unfinished, if any."""
-        if self.file.retired:  # the file is still in place, so the writer was killed before it could replace it
+        if self.file.retired:  # the file is still in place, so the writer was killed before replacing it
             self.file.retired = False
         if self.file.interrupted:
             with self.file.writing():
@@ -161,7 +161,8 @@ class Store:
     def _compact(self) -> None:
         """Copy the live rows to a new file. Searches that are running finish with the old file.
 
-        If there is not enough disk space, the dead rows stay until a later write. The current write has succeeded.
+        If there is not enough disk space, the dead rows stay until a later write. The current write has already
+        succeeded.
         """
         old = self.file
         try:
@@ -172,7 +173,7 @@ class Store:
                     new.append(rows[np.flatnonzero(rows.labels)])
                 old.retired = True  # set before the file is replaced, so that no process misses the replacement
         except (IndexUnavailable, OSError) as error:
-            log.warning("a file of the vector index could not be compacted", extra={"reason": str(error)})
+            log.warning("a vector index file could not be compacted", extra={"reason": str(error)})
             return
         with self._lookups:
             self.file, self._finder, self._lookup = new, RowFinder(), RowFinder()

@@ -58,7 +58,7 @@ class Connection:
 
 
 class Client:
-    """Makes calls to one collection. The first call in each process connects, including the first one after a fork."""
+    """Makes calls to one collection. The first call in each process, including a forked one, connects."""
 
     def __init__(self, connection: Connection, collection: Collection) -> None:
         self._at = connection
@@ -146,7 +146,7 @@ class Client:
             raise IndexUnavailable("another request is still connecting to the vector index; retry later")
         try:
             if self.vendor_of != os.getpid():
-                self.vendor = None  # not closed: a client inherited from the parent process shares its connection
+                self.vendor = None  # not closed: an inherited client shares the parent process's connection
             if self.vendor is None:
                 self._require_closed_breaker()
                 self.vendor = self._connect()

@@ -11,17 +11,18 @@ from somamemory.installation import COMMAND
 
 FIELDS = frozenset({"id", "tenant", "namespace", "memory_type", "version", "vector"})
 NAMESPACE_BYTES = 1020  # Milvus counts bytes, and a namespace has up to 255 characters of up to four bytes each
-OPENING_TIMEOUT_S = 60.0  # for creating, loading and dropping, whose durations depend on the number of rows
+OPENING_TIMEOUT_S = 60.0  # for creating, loading and dropping, which take longer if there are more rows
 # The more partitions there are, the fewer rows of other tenants a tenant's partition contains.
 PARTITIONS = 64
-# Before 2.4, Milvus assigns an upserted row to a partition by the hash of its id, not of its tenant
-# (milvus-io/milvus#30772), where searches do not find it: 197 of 200 rows were lost. A single partition avoids this.
+# Milvus versions before 2.4 assign an upserted row to a partition by the hash of its id, not of its tenant
+# (milvus-io/milvus#30772), so searches do not find it: in a test, they missed 197 of 200 rows. A single partition
+# avoids this.
 SOUND_PARTITION_KEY_SINCE = (2, 4)
 
 
 @dataclass(frozen=True)
 class Hnsw:
-    """Parameters for the HNSW graph of a server's index (Malkov and Yashunin, arXiv 1603.09320).
+    """Parameters for the HNSW graph of a Milvus server's index (Malkov and Yashunin, arXiv 1603.09320).
 
     m: the number of links per node.
     ef_construction: the search width during the build.

@@ -18,7 +18,7 @@ from somamemory.errors import ConfigurationError
 T = TypeVar("T")
 
 ROWS_PER_CALL = 1000
-BYTES_PER_CALL = 16 * 1024 * 1024  # a server's proxy rejects messages larger than 64 MB
+BYTES_PER_CALL = 16 * 1024 * 1024  # a Milvus server's proxy rejects messages larger than 64 MB
 SCAN_PAGE_ROWS = 16_384
 
 
@@ -98,8 +98,8 @@ class MilvusIndex:
     def scan(self, tenant: UUID, prefix: str = "") -> Iterator[tuple[UUID, int]]:
         """Yield (id, version) of the tenant's points.
 
-        If a page is full, there may be more points, so they are read again in sixteen parts, by the next digit of the
-        id. pymilvus's own iterator is not used: if the server returns no timestamp, it falls back to the client's
+        If a page is full, there may be more points, so they are read again in sixteen parts, by the next digit of their
+        ids. pymilvus's own iterator is not used: if the server returns no timestamp, it falls back to the client's
         clock, and then misses rows.
         """
         rows = self._client.call(
@@ -170,7 +170,7 @@ class MilvusIndex:
             except MilvusException:  # the alias already exists
                 client.alter_alias(self._collection.name, alias, **timeout)
 
-        self._client.call("name a collection", point)
+        self._client.call("set an alias", point)
 
     def close(self) -> None:
         self._client.close()

@@ -167,7 +167,7 @@ class PgvectorIndex:
         _read(self._sql("SELECT 1 FROM {table} LIMIT 1"), [])
 
     def maintain(self, should_stop: Callable[[], bool] = lambda: False) -> None:
-        """Create the approximate indexes of large namespaces, and remove obsolete ones."""
+        """Create approximate indexes for large namespaces, and remove obsolete ones."""
         if self._table.exists():
             upkeep.maintain(self._table, should_stop)
             self._nearest.forget()

@@ -18,7 +18,7 @@ from tenants import row_level_security
 
 MIN_VERSION = (0, 8)  # the first version with iterative scans, without which a filtered search would lose results
 # PostgreSQL truncates names to 63 characters. The names of approximate indexes are 21 characters longer than the
-# table's.
+# table's name.
 _MAX_COLLECTION = 63 - len(vector_tables.PREFIX) - 21
 
 # Namespaces are stored as bytes, which are compared exactly and may contain any character. Vectors of up to 8 KB are
@@ -56,7 +56,7 @@ class Table:
         if not re.fullmatch(rf"\w{{1,{_MAX_COLLECTION}}}", self.collection, re.ASCII):
             raise ConfigurationError(
                 f"collection {self.collection} must consist of at most {_MAX_COLLECTION} letters, digits and "
-                f"underscores to be a PostgreSQL table; shorten the collection prefix"
+                f"underscores to be used as a table name; shorten the collection prefix"
             )
 
     @property
@@ -130,7 +130,7 @@ def require_extension(connection: BaseDatabaseWrapper) -> None:
     if version is None or version < MIN_VERSION:
         raise ConfigurationError(
             f"pgvector {'.'.join(map(str, version or ()))} is too old: install pgvector 0.8 or newer on the database "
-            "server, and run, as a superuser: ALTER EXTENSION vector UPDATE"
+            "server, and then run as a superuser: ALTER EXTENSION vector UPDATE"
         )
 
 
@@ -139,7 +139,7 @@ def _remedy(connection: BaseDatabaseWrapper, error: DatabaseError) -> str:
     return (
         f"the database {database} lacks the vector extension, and the service could not create it "
         f"({str(error).splitlines()[0]}). Install pgvector 0.8 or newer on the database server "
-        "(Debian: postgresql-17-pgvector), and run, as a superuser, in this database: CREATE EXTENSION vector"
+        "(Debian: postgresql-17-pgvector), and then run in this database as a superuser: CREATE EXTENSION vector"
     )
 
 

@@ -28,13 +28,13 @@ _SETTINGS = {"statement_timeout": "0", "maintenance_work_mem": "'512MB'"}
 
 
 def maintain(table: Table, should_stop: Callable[[], bool]) -> None:
-    """Create an index for every large namespace, and remove the indexes of namespaces that are no longer large."""
+    """Create an index for every large namespace, and remove the indexes for namespaces that are no longer large."""
     if table.dimension > MAX_DIMENSION:
         return
     connection = connections[DEFAULT_DB_ALIAS]
     if databases.is_pooled(connection):
         raise ConfigurationError(
-            f"the indexes of large namespaces cannot be built through a connection pooler; run {COMMAND} "
+            f"indexes for large namespaces cannot be built through a connection pooler; run {COMMAND} "
             "maintain_index regularly, with SOMA_DATABASE_URL set to the PostgreSQL server itself"
         )
     with _alone(connection, table) as alone:
@@ -52,7 +52,7 @@ def maintain(table: Table, should_stop: Callable[[], bool]) -> None:
 
 
 def _sizes(connection: BaseDatabaseWrapper, table: Table) -> dict[str, tuple[UUID, bytes, int]]:
-    """Return (tenant, namespace, rows) of each namespace that may have an index, by the name of that index.
+    """Return (tenant, namespace, rows) for each namespace that may have an index, by the name of that index.
 
     An index is kept until its namespace has shrunk to half the number of rows at which an index is created.
     """
@@ -86,7 +86,7 @@ def _drop(connection: BaseDatabaseWrapper, names: Iterable[str]) -> None:
 def _alone(connection: BaseDatabaseWrapper, table: Table) -> Iterator[bool]:
     """Yield whether this process is the only one maintaining the table.
 
-    If so, raise the session's time and memory limits, so that an index can be built, until the context ends.
+    If so, raise the session's time and memory limits until the context ends, so that an index can be built.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(hashtext(%s))", [f"maintain {table.name}"])

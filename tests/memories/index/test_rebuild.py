@@ -268,7 +268,7 @@ def test_a_rebuild_waits_for_memories_that_cannot_be_embedded_and_can_be_cancell
         drain()
     job.refresh_from_db()
     assert job.state == "running"
-    assert "could not be embedded so far: gone" in job.error
+    assert "have not been embedded so far: gone" in job.error
 
     jobs.cancel_rebuild(admin)
 
