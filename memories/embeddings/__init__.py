@@ -27,7 +27,7 @@ class Recipe(Protocol):
 
 
 def of(recipe: Recipe) -> Embedder:
-    """Return the embedder for a generation. The URL and API key of a remote provider come from the settings.
+    """Return the embedder for a generation. A remote provider's URL and API key come from the settings.
 
     Raises ConfigurationError if the embedder cannot be created.
     """
@@ -88,7 +88,10 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **options: Any) -> l
 
 
 def _checked(embedder: Embedder, model: str, dimension: int) -> Embedder:
-    """Return the embedder, with metrics. Raises ConfigurationError if it has a different model or dimension."""
+    """Return the embedder, wrapped to record metrics.
+
+    Raises ConfigurationError if it has a different model or dimension.
+    """
     if model not in ("", embedder.model):
         raise ConfigurationError(
             f"{embedder.provider} supports only the model '{embedder.model}'; unset SOMA_EMBEDDING_MODEL"

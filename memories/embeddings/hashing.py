@@ -1,4 +1,4 @@
-"""Embed texts by feature hashing (Weinberger et al., arXiv 0902.2206), without a model and with any dimension.
+"""Embed texts by feature hashing (Weinberger et al., arXiv 0902.2206), without a model and for any dimension.
 
 It is meant for tests and for machines that cannot run a model. It compares words, not their meanings: "car" is as far
 from "automobile" as it is from "tea". A search's keyword leg compares words, too.
@@ -48,6 +48,6 @@ class HashingEmbedder:
 def _hashes(term: str) -> tuple[int, ...]:
     """Return four numbers for a term, each of which determines a position and a sign.
 
-    With only one position per term and 64 dimensions, one in 128 pairs of terms would cancel each other out.
+    With only one position per term and 64 dimensions, one in 128 pairs of terms would cancel out.
     """
     return struct.unpack("<4H", hashlib.blake2b(term.encode(), digest_size=8).digest())

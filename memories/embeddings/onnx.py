@@ -38,7 +38,7 @@ class OnnxEmbedder:
     def __init__(self, folder: str) -> None:
         if not folder:
             raise ConfigurationError(
-                "if SOMA_EMBEDDING_PROVIDER is onnx, SOMA_EMBEDDING_MODEL must be the folder of a model"
+                "if SOMA_EMBEDDING_PROVIDER is onnx, SOMA_EMBEDDING_MODEL must be the path to a model folder"
             )
         self.model = folder
         place = Path(folder)

@@ -91,8 +91,8 @@ def translating_errors() -> Iterator[None]:
     except (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError) as error:
         raise EmbedderUnavailable(f"the embedding provider failed: {type(error).__name__}") from error
     except openai.APIStatusError as error:
-        # Only these status codes mean that the input is at fault. The cause of others, such as a wrong API key, can be
-        # fixed, so the same input is retried.
+        # Only these status codes mean that the input is at fault. Other errors, such as those caused by a wrong API
+        # key, can be fixed, so the same input is retried.
         refused = EmbedderRefused if error.status_code in (400, 413, 422) else EmbedderUnavailable
         raise refused(f"the embedding provider rejected the request: HTTP {error.status_code}") from error
     except openai.OpenAIError as error:

@@ -15,7 +15,7 @@ from somamemory import deadline
 
 # The maximum number of characters tokenized at a time. Without a limit, a batch of long texts would take gigabytes.
 MAX_TEXTS, MAX_CHARACTERS = 64, 65_536
-TOKENS = 4_096  # tokens whose vectors are added up at a time; the vectors take 4 MB
+TOKENS = 4_096  # tokens whose vectors are summed at a time; the vectors take 4 MB
 
 
 class WordLlamaEmbedder:

@@ -1,4 +1,4 @@
-"""Terms for SQLite's full-text index, with which it finds the memories that may pass a filter.
+"""Terms that SQLite's full-text index uses to find the memories that may pass a filter.
 
 The index contains a term for each top-level field of a payload or metadata whose key is simple and whose value is a
 short string, a number, true, false or null. The triggers of migration 0014_indexed_fields write these terms, in the

@@ -22,8 +22,8 @@ MAX_LIST = 1_000
 MAX_LISTED = 10_000  # values in all lists combined; SQLite accepts 32,766 parameters
 MAX_SEGMENTS = 16
 MAX_SEGMENT_LENGTH = 255
-# The maximum length of a search string. In the worst case, a search takes time proportional to the product of the
-# lengths of both strings.
+# The maximum length of a search string. In the worst case, a search takes time proportional to the product of both
+# strings' lengths.
 MAX_NEEDLE = 1_000
 
 Scalar: TypeAlias = str | int | float | bool | None
@@ -57,14 +57,14 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A condition that is added by other code. It cannot be expressed in the grammar."""
+    """A condition that other code has added. It cannot be expressed in the grammar."""
 
     condition: Q
 
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A placeholder for a condition without JSON. `position` is its index in the list of such conditions."""
+    """A placeholder for a condition on non-JSON columns. `position` is its index in the list of such conditions."""
 
     position: int
 
@@ -146,21 +146,21 @@ class _Parser:
             return raw
         if operator not in ("in", "nin"):
             if operator in ("contains", "icontains") and isinstance(raw, str) and len(raw) > MAX_NEEDLE:
-                raise InvalidInput(at, f"has {len(raw)} characters; at most {MAX_NEEDLE} are allowed here")
+                raise InvalidInput(at, f"must have at most {MAX_NEEDLE} characters, not {len(raw)}")
             return checked(raw, at)
         if not isinstance(raw, list):
             raise InvalidInput(at, "must be a list")
         if len(raw) > MAX_LIST:
-            raise InvalidInput(at, f"must have at most {MAX_LIST} values; this list has {len(raw)}")
+            raise InvalidInput(at, f"must have at most {MAX_LIST} values, not {len(raw)}")
         self.listed += len(raw)
         if self.listed > MAX_LISTED:
-            raise InvalidInput(at, f"the lists must contain at most {MAX_LISTED} values in total")
+            raise InvalidInput(at, f"the lists can contain at most {MAX_LISTED} values in total")
         return tuple(checked(value, f"{at}[{index}]") for index, value in enumerate(raw))
 
     def count(self, at: str) -> None:
         self.conditions += 1
         if self.conditions > MAX_CONDITIONS:
-            raise InvalidInput(at, f"a request must have at most {MAX_CONDITIONS} conditions")
+            raise InvalidInput(at, f"a request can have at most {MAX_CONDITIONS} conditions")
 
 
 def _resolve(name: object, at: str) -> tuple[str, tuple[str, ...]]:
@@ -207,7 +207,7 @@ def _text(raw: object, at: str) -> str:
     if not isinstance(raw, str):
         raise InvalidInput(at, "must be a string")
     if "\0" in raw:
-        raise InvalidInput(at, "must not contain the NUL character; stored text never does")
+        raise InvalidInput(at, "must not contain the NUL character, which stored text never contains")
     if any("\ud800" <= letter <= "\udfff" for letter in raw):
         raise InvalidInput(at, "must not contain lone surrogates")
     return raw
@@ -249,7 +249,7 @@ def _owner(raw: object, at: str) -> str:
 
 
 def _shown(name: object) -> str:
-    """Return a name from the request, shortened and encodable, so that it can be part of a field name in an error."""
+    """Return a name from the request, shortened and made encodable, so that an error's field name can contain it."""
     text = str(name).encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= 100 else f"{text[:100]}…"
 

@@ -2,7 +2,7 @@
 
 The value of a number is the decimal number in its JSON text, as in PostgreSQL's jsonb. SQLite stores the same text but
 reads it as a float, which changes some values: 1.152921504606847e+18, the JSON text of 2.0**60, becomes
-1152921504606846976 instead of 1152921504606847000. The functions in this module return operands with which SQLite's
+1152921504606846976 instead of 1152921504606847000. The functions in this module return operands for which SQLite's
 comparisons are nevertheless correct.
 """
 
@@ -43,7 +43,7 @@ def place_among_ints(number: Number) -> Number:
 
 
 def nearest_float(number: Number, *, up: bool) -> float:
-    """Return the nearest float whose decimal value is at least (if `up`) or at most that of the number."""
+    """Return the nearest float whose decimal value is at least (if `up`) or at most (otherwise) that of the number."""
     near = float(number)
     if up and decimal_of(near) < decimal_of(number):
         return math.nextafter(near, math.inf)

@@ -23,7 +23,7 @@ _SLOW = 200_000_000
 
 
 def condition(tree: Filter, documents: Mapping[str, Sql], given: Sequence[Sql]) -> Sql:
-    """Return the condition for a tree, preceded, if possible, by a weaker one that can use the index on a document."""
+    """Return the condition for a tree, preceded, if possible, by a weaker one that can use a document's index."""
     uses = Counter((leaf.column, leaf.path) for leaf in on_json(tree))
     if max(uses.values()) == 1 and len(uses) <= _MAX_SEPARATE:
         exact = of_tree(tree, lambda leaf: _leaf(leaf, _value_in(documents[leaf.column], leaf.path)), given)
@@ -137,7 +137,7 @@ def _indexable(filter: Filter, documents: Mapping[str, Sql]) -> Sql | None:
 def _found_by_index(document: Sql, path: Sequence[str], operands: Sequence[object]) -> Sql | None:
     """Return a condition that is true if the value at the path equals any of the operands. It can use an index.
 
-    The condition is not sufficient, because it is also true if the value is a list that contains such an item.
+    The condition is not sufficient, because it is also true if the value is a list that contains one of the operands.
     """
     if not 0 < len(operands) <= _MAX_INDEXED:
         return None

@@ -24,7 +24,7 @@ def condition(leaf: Leaf) -> Q:
 
 
 class _Value(Func):
-    """The string at a path of the source or, if `text` is False, the type of the value there. NULL if there is none."""
+    """The string at a path in the source or, if `text` is False, the type of the value there. NULL if there is none."""
 
     output_field = TextField()
 

@@ -9,7 +9,7 @@ from memories.filters.grammar import And, Filter, Leaf, Not, Or
 
 
 def leaves(filter: Filter) -> list[Leaf]:
-    """Return the leaves of the tree, without the conditions that were added by other code."""
+    """Return the leaves of the tree, without the conditions that other code has added."""
     match filter:
         case And(parts) | Or(parts):
             return [leaf for part in parts for leaf in leaves(part)]

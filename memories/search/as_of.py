@@ -73,7 +73,7 @@ def _search(caller: Caller, query: Search, moment: datetime) -> Results:
     )
     present = hybrid.search(caller, everything)
     earlier, signals, degraded, ranking = _changed(caller, query, moment, present)
-    known = {_id(hit) for hit in earlier}  # a memory is in both if it has changed between the two searches
+    known = {_id(hit) for hit in earlier}  # a memory is in both if it changed between the two searches
     found = [*earlier, *(hit for hit in present.ranked if _id(hit) not in known)]
     rounded = (Ranked(round(hit.score, 6), hit.candidate) for hit in found)
     merged = sorted(rounded, key=lambda hit: (-hit.score, hit.candidate.coordinate_key, _id(hit)))
@@ -124,7 +124,7 @@ def _id(hit: Ranked) -> UUID:
 
 
 def _arms(caller: Caller, query: Search, moment: datetime) -> Arms:
-    """Return queries for the memories as they were at that time, from which the search returns the best."""
+    """Return queries for the memories that the search can return, as they were at that time."""
     awake = Q() if query.include_archived else Q(archived_at=None)
     arms = point_in_time.at(caller, query.namespaces, moment, query.narrowing.of(caller))
     return point_in_time.filtered(arms, awake & query.validity)

@@ -12,7 +12,7 @@ from itertools import combinations
 from memories.search.scoring import FREQUENT_SHARE, Stats
 from memories.search.term_index import Clause
 
-# The maximum number of terms in a combination, and the number of the rarest terms that are combined.
+# The maximum number of terms in a combination, and the number of terms, rarest first, that are combined.
 _LONGEST = 3
 _COMBINED = 8
 
@@ -40,7 +40,7 @@ def choose(stats: Stats, weights: Mapping[str, float], few: int) -> tuple[list[C
 
 
 def _heaviest_first(terms: list[str], weights: Mapping[str, float], stats: Stats) -> list[Clause]:
-    """Return single terms and combinations, heaviest first. Frequent terms are not combined if there are others."""
+    """Return single terms and combinations, heaviest first. Frequent terms are not combined if there are rarer ones."""
     useful = [term for term in terms if stats.frequency[term] <= stats.documents * FREQUENT_SHARE] or terms
     clauses: list[Clause] = [(term,) for term in terms]
     for length in range(2, _LONGEST + 1):
@@ -49,7 +49,7 @@ def _heaviest_first(terms: list[str], weights: Mapping[str, float], stats: Stats
 
 
 def _expected(clause: Clause, stats: Stats) -> float:
-    """Return the number of memories expected to have all of these terms if the terms are independent of each other."""
+    """Return how many memories can be expected to contain all of these terms if the terms are independent."""
     expected = float(stats.documents)
     for term in clause:
         expected *= min(stats.frequency[term] / max(stats.documents, 1), 1.0)

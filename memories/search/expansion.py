@@ -37,7 +37,7 @@ class Reached:
 class Expansion(Protocol):
     @property
     def weight(self) -> float:
-        """Return the weight of the expansion's scores (see `scoring.Weights`), which is greater than 0."""
+        """Return the weight (greater than 0) of the expansion's scores; see `scoring.Weights`."""
 
     def reach(self, caller: Caller, seeds: Sequence[Seed]) -> Reached:
         """Return the addresses that are related to the seeds, with their scores."""

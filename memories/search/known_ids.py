@@ -1,10 +1,10 @@
-"""A cache of the ids of memories by `seq`, for searches with filters on SQLite.
+"""A cache of memory ids by `seq`, for searches with filters on SQLite.
 
 SQLite's full-text index returns `seq`, but the vector index needs ids. Reading an id from its row takes 1.2 µs, because
 rows are large. Looking it up in this cache takes 0.04 µs.
 
 Entries are never outdated, because a memory's `seq` and id never change, and SQLite does not reuse the `seq` of a
-deleted memory. A migration that rebuilds the table of memories must therefore preserve its row in `sqlite_sequence`.
+deleted memory. A migration that rebuilds the memories table must therefore preserve its row in `sqlite_sequence`.
 """
 
 from __future__ import annotations

@@ -20,11 +20,11 @@ from memories.search.selection import Selection, StoredId
 from memories.search.term_index import Clause
 from tenants.models import Tenant
 
-# The approximate number of memories to rank for one query: those that contain the heaviest combinations of its terms.
-# The actual number differs, because it is estimated from the frequencies of the terms.
+# The approximate number of memories to rank for one query: the memories that contain the heaviest combinations of its
+# terms are ranked. The actual number differs, because it is estimated in advance, from the term frequencies.
 FEW = 400
-# The maximum number of memories to rank, if the estimate is too low or even the heaviest combination is frequent. The
-# newest of the memories are ranked.
+# The maximum number of memories to rank, if the estimate is too low or even the heaviest combination is frequent. In
+# that case, the newest memories are ranked.
 MAX_CANDIDATES = 1_000
 # The maximum number in keyword mode, where only the terms determine the ranking.
 MAX_RANKED = 20_000
@@ -82,7 +82,7 @@ def matches(
     clauses: Sequence[Clause] | None = None,
     best: int | None = None,
 ) -> Matches:
-    """Rank memories of the `selection` that contain terms of the query, which are the keys of `stats.frequency`.
+    """Rank the memories in the `selection` that contain query terms, which are the keys of `stats.frequency`.
 
     few: about how many memories to rank.
     most: the maximum number of memories to rank.

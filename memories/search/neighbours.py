@@ -1,8 +1,8 @@
 """Neighbour evidence: words in adjacent memories also count as matches.
 
 Two memories are adjacent if their coordinates differ only in the last number, by one or two, such as turns of a
-conversation, lines of a log, or sections of a document. If a word from the query occurs in an adjacent memory, a memory
-gets a fraction (`SHARES`) of the score that the adjacent memory has for that word, unless its own score for the word is
+conversation, lines of a log, or sections of a document. If a query word occurs in an adjacent memory, a memory gets a
+fraction (`SHARES`) of the score that the adjacent memory has for that word, unless its own score for the word is
 higher. A context that repeats the previous memory therefore counts only once. This evidence is added to the best hits
 and to the memories adjacent to them, which are read and become candidates. Memories that the filters exclude still
 count as evidence if the caller can read them and they belong to the same user.
@@ -30,7 +30,7 @@ from memories.search.semantic import SemanticLeg
 from memories.selectors import Narrowing
 
 # The number of best hits whose adjacent memories are read, whatever the page. On the development sets, 10, 20 and 30
-# give the same recall@10 within 0.5 percentage points.
+# give the same recall@10, to within 0.5 percentage points.
 BEST = 20
 # The fraction by distance: -1 stands for the previous memory, 1 for the next.
 SHARES = {-1: scoring.CONTEXT, 1: 0.6, -2: 0.3, 2: 0.3}
@@ -38,7 +38,7 @@ _Line = tuple[str, str, str | None]  # namespace, coordinate key without the las
 
 
 def add(query: Search, leg: SemanticLeg, ranked: Sequence[Ranked], candidates: Candidates) -> None:
-    """Add the memories next to the best hits to the candidates, and set the neighbour evidence of both."""
+    """Add the memories next to the best hits to the candidates, and set the neighbour evidence for both."""
     best = [hit.candidate for hit in ranked if _applies_to(hit.candidate.namespace)]
     near = list(dict.fromkeys(address for candidate in best for address in _next_to(candidate)))
     if not near:
@@ -75,7 +75,7 @@ def _pairs(candidates: Sequence[Candidate], givers: Collection[int]) -> Iterator
 
     Receivers and givers are positions in `candidates`; a receiver gets evidence from the giver at the same index.
 
-    givers: the positions of all candidates that contain a word from the query.
+    givers: the positions of all candidates that contain a query word.
     """
     lines: dict[_Line, dict[float, int]] = defaultdict(dict)
     giving: dict[_Line, dict[float, int]] = defaultdict(dict)

@@ -42,7 +42,7 @@ def page_of(
 
 
 def _read(selection: Selection, part: Sequence[Ranked]) -> list[Memory | None]:
-    """Return the memory (or None) of each hit. The list ends when one response would be full."""
+    """Return the memory (or None) for each hit. The list ends early if the memories are too large for one response."""
     rows = selection.whole([hit.candidate.id for hit in part])
     ids = [as_uuid(hit.candidate.id) for hit in part]
     if rows is None:

@@ -17,7 +17,7 @@ from memories.search.scoring import Floats, Scores, Weights
 from memories.search.term_marks import Mark
 from memories.search.wording import Wording
 
-# The components of a score that only hybrid searches use.
+# The score components that only hybrid searches use.
 IN_HYBRID = ("neighbours", "speaker", "question")
 RECENCY_HALF_LIFE_S = 7 * 24 * 3600.0
 _EVERY_COMPONENT = Weights(1.0, 1.0, 1.0, 1.0, 1.0)
@@ -67,7 +67,7 @@ class Ranking:
         return {name: float(np.ravel(getattr(parts, name))[0]) for name in names}
 
     def _without_similarity(self, candidates: list[Candidate]) -> tuple[list[Candidate], Weights]:
-        """Return the candidates without a similarity that can be ranked, and the weights for ranking them.
+        """Return the candidates that have no similarity but can still be ranked, and the weights for ranking them.
 
         Memories that have not been indexed yet are ranked only by their other scores.
         """

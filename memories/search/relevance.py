@@ -1,7 +1,7 @@
 """Estimate the relevance of hits: the probability that the hits answer the query, scaled by the score of each hit.
 
 The probability depends on the best candidates. It does not depend on the weights of a score's components, and hardly
-depends on the length of the query. Its constants were fitted by logistic regression on questions about three kinds of
+depends on the query's length. Its constants were fitted by logistic regression on questions about three kinds of
 conversations. Half of the questions cannot be answered from the conversation. To fit the constants again:
 `python -m benchmarks.relevance FOLDER --fit`.
 """
@@ -73,7 +73,7 @@ class Evidence(Protocol):
 class Signals:
     """Signals that show how well the candidates match the query.
 
-    similarity: the cosine similarity of the candidate with the best match, or None if no candidate has a similarity.
+    similarity: the cosine similarity of the candidate that matches best, or None if no candidate has a similarity.
     coverage: the fraction of the query's words that this candidate contains, weighted by how well it matches each word
       (`scoring.saturations`).
     other_speaker: if the query is in the first person, and the user wrote another candidate but not this one, the

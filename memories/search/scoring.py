@@ -172,7 +172,7 @@ def _context_share(terms: str) -> float:
 def keyword(score: float, weights: Mapping[str, float]) -> float:
     """Return a BM25 score as a fraction of its upper bound for this query, in [0, 1].
 
-    If few terms of a query match, all scores are low, and the semantic component determines the ranking. Using min-max
+    If few query terms match, all scores are low, and the semantic component determines the ranking. Using min-max
     normalisation or the best candidate's score instead of the upper bound would change recall by less than 1 percentage
     point, and would make scores depend on the other candidates.
     """

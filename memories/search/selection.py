@@ -71,7 +71,7 @@ class Selection:
     """The memories that a search can return, as a condition compiled for the database that the search reads from.
 
     query: a function that returns the same memories as a queryset.
-    fields: clauses such that every memory that passes the filters contains all terms of at least one
+    fields: clauses such that every memory that passes the filters contains all terms of at least one clause
       (`filters.fields`). They are empty if the index cannot find these memories.
     """
 
@@ -191,7 +191,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class Shape:
-    """The properties of a search that determine the text of its condition, except its filters.
+    """The properties of a search, other than its filters, that determine the text of its condition.
 
     namespaces: the number of namespaces.
     lookups: the conditions of its narrowing without their values, such as `created_at__gt`.

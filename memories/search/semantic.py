@@ -66,7 +66,7 @@ _COMPARED_PER_HIT = 15
 _MAX_AMONG = 100_000
 # If more memories than this await indexing, a search with `consistency=strong` is rejected, because it would be slow.
 MAX_PENDING = 1_000
-# In a hybrid search, a local index scans this many vectors while the keyword leg runs, instead of after it.
+# In a hybrid search, a scan of at least this many vectors in a local index runs during the keyword leg, not after it.
 SCANNED_ASIDE_FROM = 200_000
 ANSWER_S = 15.0
 
@@ -180,7 +180,7 @@ class SemanticLeg:
             raise IndexUnavailable("the vector index did not respond in time; retry later") from None
 
     def _from_database(self, vector: Vectors) -> dict[UUID, float]:
-        """Return the similarities of the memories that are compared here: few, pending and archived memories."""
+        """Return the similarities of the memories that are compared here: `few`, `pending` and archived memories."""
         similarities: dict[UUID, float] = {}
         if self.few is not None and self.few.vectors is not None:
             similarities = vectors.nearest(self.few.vectors, vector, self.search.pool)
@@ -275,7 +275,7 @@ class SemanticLeg:
         return rows.annotate(own=F("embeddings__own"), vector=F("embeddings__vector"))
 
     def _pending_similarities(self, vector: Vectors) -> dict[UUID, float]:
-        """Return the similarity of each memory that awaits indexing. It is embedded in this request if necessary."""
+        """Return the similarity of each memory that awaits indexing, embedding its text now if necessary."""
         if not self.pending:
             return {}
         if len(self.pending) > MAX_PENDING or fitting(row.size for row in self.pending) < len(self.pending):
@@ -298,7 +298,7 @@ def _usable_index() -> Iterator[None]:
         yield
     except ConfigurationError as error:  # for example, the index and the embedder have different dimensions
         log.error("the vector index cannot be used", extra={"reason": str(error)})
-        raise IndexUnavailable("the vector index cannot be used; see the server's log for the reason") from error
+        raise IndexUnavailable("the vector index cannot be used; see the server log for the reason") from error
 
 
 def start(caller: Caller, search: Search, stats: Stats, confirmation: Confirmation) -> SemanticLeg:
@@ -328,8 +328,8 @@ def start(caller: Caller, search: Search, stats: Stats, confirmation: Confirmati
 def _use_fields(leg: SemanticLeg, documents: int) -> None:
     """Choose how to search with filters that the full-text index can apply.
 
-    The full-text index finds the memories that may pass. All of them are compared if that is cheaper than requesting so
-    many hits that enough of them are likely to pass.
+    The full-text index finds the memories that may pass. All of them are compared if that is cheaper than requesting
+    enough hits for enough of them to pass.
     """
     selection, pool = leg.confirmation.selection, leg.search.pool
     source = selection.connection, leg.caller.tenant, leg.search.namespaces, selection.fields
@@ -346,7 +346,7 @@ def _use_fields(leg: SemanticLeg, documents: int) -> None:
 
 
 def _pending(leg: SemanticLeg) -> list[Memory]:
-    """Return the memories that are not in the index yet: all of them, or one more than MAX_PENDING."""
+    """Return the memories that are not in the index yet, but no more than MAX_PENDING + 1 of them."""
     behind = Q(embeddings__indexed_version=None) | ~Q(embeddings__indexed_version=F("version"))
     rows = leg._with_embeddings().filter(behind, embeddings__due_at__isnull=False)
     return list(large_rows.outline(rows)[: MAX_PENDING + 1])

@@ -1,4 +1,4 @@
-"""Keep the recent slow searches of this process, with the duration of each step but without the query's text."""
+"""Keep this process's recent slow searches, with the duration of each step but without the query's text."""
 
 from __future__ import annotations
 

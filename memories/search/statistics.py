@@ -41,7 +41,7 @@ _lock = threading.Lock()
 
 
 def statistics(tenant: Tenant, namespaces: Sequence[str], terms: Sequence[str]) -> Stats:
-    """Return the number of memories, including deleted ones, their average length, and the frequency of each term."""
+    """Return the number of memories (including deleted ones), their average length, and the frequency of each term."""
     if tenant.only_user is not None:
         return _of_user(tenant, namespaces, terms)
     places = (tenant.id, tuple(sorted(namespaces)))

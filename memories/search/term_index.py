@@ -3,8 +3,8 @@
 The database updates the index in the transaction of each change. Both databases index the same terms (`Memory.terms`).
 A query reads only entries of its own tenant and namespaces:
 
-- SQLite: each term begins with the number of its scope, which identifies a tenant and a namespace. The table of scopes
-  also keeps the numbers of memories and words. The index also contains terms for fields (`filters.fields`).
+- SQLite: each term begins with the number of its scope, which identifies a tenant and a namespace. The scopes table
+  also contains the numbers of memories and words. The index also contains terms for fields (`filters.fields`).
 - PostgreSQL: each memory's entry also contains a word that identifies its scope.
 
 No quoting is needed: a term contains only letters and digits (`search.analyzer`), and a namespace contains no quotes or
@@ -28,8 +28,7 @@ from tenants.models import Tenant
 # Terms, all of which a memory must contain. A term that ends with a star is a prefix.
 Clause = tuple[str, ...]
 PREFIX = "*"
-# If the namespaces contain more memories than this, PostgreSQL estimates their number and the frequency of frequent
-# terms.
+# If the namespaces contain more memories than this, PostgreSQL estimates their number and how often common terms occur.
 COUNTED = 20_000
 SAMPLE = 4_000
 _SAMPLED_SHARE = 1 / 16  # the fraction of memories in the sample: those whose random id begins with a zero
@@ -50,7 +49,7 @@ _SQLITE_MATCHING = f"""
     AND {_SQLITE_MATCH}
 """
 _SQLITE_COUNT = f"SELECT count(*) FROM (SELECT 1 FROM sfm_memory_terms_scoped WHERE {_SQLITE_MATCH} LIMIT %s)"  # noqa: S608
-# A JSON list is faster to read than as many rows.
+# A JSON list is faster to read than the same number of rows.
 _SQLITE_SEQS = f"""
     SELECT json_group_array(rowid) FROM (SELECT rowid FROM sfm_memory_terms_scoped WHERE {_SQLITE_MATCH} LIMIT %s)
 """  # noqa: S608

@@ -1,7 +1,7 @@
 """Write and read marks, which are metadata in a memory's `terms` column. This module is pure.
 
 A mark is an additional word between the terms of the text and those of its context. It consists of `§`, the proportion
-of the text's sentences that are questions (in eighths, rounded up), 1 or 0 for whether its context asks a question, and
+of the text's sentences that are questions (in eighths, rounded up), 1 if its context asks a question and 0 if not, and
 each speaker, preceded by another `§`. For example, `§81§ada` marks a question that Ada asked after another question. No
 query contains `§`, so searches never match a mark. Memories without a speaker, a question or a context have no mark.
 Memories that were stored before marks existed have none either.

@@ -76,7 +76,7 @@ def nearest(rows: Iterable[tuple[UUID, bytes]], vector: Vectors, count: int) -> 
             compared += BATCH
             if compared > MAX_COMPARED:
                 raise VectorBudgetExceeded(
-                    f"the search compares more than {MAX_COMPARED} vectors one by one; use narrower filters or a prefix"
+                    f"the search would compare more than {MAX_COMPARED} vectors; use narrower filters or a prefix"
                 )
             best = _top(best | similarities(batch, vector), count)
             batch = []
