@@ -33,7 +33,7 @@ Address = Coordinate | Key | UUID
 def key(text: str) -> Key:
     """Return the text as a key. Raises ValueError, with the reason, if it is not a valid key."""
     if not 1 <= len(text) <= MAX_KEY_LENGTH:
-        raise ValueError(f"must have 1 to {MAX_KEY_LENGTH} characters; this one has {len(text)}")
+        raise ValueError(f"must have 1 to {MAX_KEY_LENGTH} characters, not {len(text)}")
     if any(unicodedata.category(character) == "Cc" for character in text):
         raise ValueError("must not contain control characters")
     if {".", ".."}.intersection(text.split(SEPARATOR)):

@@ -17,7 +17,7 @@ from tenants.caller import Caller
 
 
 def placed(caller: Caller, namespace: str, items: Sequence[Prepared]) -> list[Prepared]:
-    """Return items in one namespace, each with its coordinate assigned.
+    """Return the items, which are all in one namespace, with a coordinate assigned to each.
 
     Reads the database only if an item has a key. Raises Conflict if a key and a coordinate belong to different
     memories.
@@ -31,9 +31,10 @@ def placed(caller: Caller, namespace: str, items: Sequence[Prepared]) -> list[Pr
 
 
 def without_conflicts(caller: Caller, items: Sequence[NewMemory | SomaError]) -> list[NewMemory | SomaError]:
-    """Return the items, with a Conflict in place of each that `placed` or `refuse_coordinates_of_others` would reject.
+    """Return the items, replacing each one that cannot be stored at its place with a Conflict.
 
-    The others can then be stored. Reads the database only if an item has a key or the caller is limited to a user.
+    These are the items that `placed` or `refuse_coordinates_of_others` would reject. The others can then be stored.
+    Reads the database only if an item has a key or the caller is limited to a user.
     """
     results = list(items)
     new = [(at, item) for at, item in enumerate(items) if isinstance(item, NewMemory)]
@@ -65,9 +66,10 @@ def _of_others(caller: Caller, namespace: str, places: Collection[str]) -> set[s
 
 
 def key_of(current: Memory | None, item: NewMemory) -> str | None:
-    """Return the key that the memory has after it is stored: the current one if it has a key, otherwise the new one.
+    """Return the key that the memory will have: the current memory's key if it has one, otherwise the new one.
 
-    Raises Conflict if the keys differ, which can happen if the key was stored after `placed` read it.
+    Raises Conflict if the keys differ, which can happen if another writer stored a key after `placed` had read the
+    database.
     """
     key = None if item.key is None else item.key.text
     if current is None or current.key is None:

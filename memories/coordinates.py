@@ -1,7 +1,7 @@
 """Coordinates, the addresses of memories. This module is pure: it does no I/O.
 
 A coordinate consists of 1 to 32 finite float64 numbers. Its *text* (`1.0,2.0,3.0`) is for people. Its *key* is for the
-database: each number becomes 16 hex digits that sort as text in numerical order, and the digits of all numbers are
+database: each number is encoded as 16 hex digits whose text order is the numerical order, and all digits are
 concatenated. A single unique index on the key therefore supports exact lookups, subtrees below a prefix, and ordered
 lists. A number that float64 cannot hold is rejected, because rounding it would merge two addresses.
 """
@@ -31,7 +31,7 @@ _ALL_BITS = (1 << 64) - 1
 
 
 class RoundedFloat(float):
-    """A float that differs from the decimal number from which it was read: see `survives`."""
+    """A float that differs from the decimal number that it was read from: see `survives`."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -72,7 +72,7 @@ def of(numbers: Iterable[float]) -> Coordinate:
     """Create a coordinate from numbers. Raises InvalidCoordinate if they are not finite, or too few or too many."""
     values = list(numbers)
     if not 1 <= len(values) <= MAX_DIMENSIONS:
-        raise InvalidCoordinate(f"a coordinate must have 1 to {MAX_DIMENSIONS} numbers; this one has {len(values)}")
+        raise InvalidCoordinate(f"a coordinate must have 1 to {MAX_DIMENSIONS} numbers, not {len(values)}")
     try:
         floats = [_exact(value) for value in values]
     except OverflowError:
@@ -175,7 +175,7 @@ def _from_sortable(word: int) -> float:
 class Box:
     """An axis-parallel box that includes its corners.
 
-    It contains only coordinates with as many numbers as its corners.
+    It contains only coordinates that have as many numbers as its corners have.
     """
 
     low: tuple[float, ...]

@@ -1,4 +1,4 @@
-"""Count memories, and those that await indexing."""
+"""Count memories, including those that await indexing."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ MAX_DELETED = 10_000
 class Deletion:
     """The number of memories that were deleted or, in a dry run, would be deleted.
 
-    is_complete: whether no other memories match.
+    is_complete: whether no more memories match.
     """
 
     count: int

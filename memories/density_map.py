@@ -136,7 +136,7 @@ def places(
 
 
 def _too_many() -> RowBudgetExceeded:
-    return RowBudgetExceeded(f"a map counts at most {MAX_COUNTED} memories; use a prefix, a memory_type or a box")
+    return RowBudgetExceeded(f"a map can count at most {MAX_COUNTED} memories; use a prefix, memory_type or box")
 
 
 def excerpt(memory: Memory) -> str:

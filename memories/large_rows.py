@@ -17,7 +17,7 @@ from somamemory.db.prepared import rows_of
 from somamemory.response_size import fitting
 
 # The maximum size in bytes of a row whose documents are read in the first statement. The longest list has 1,000 rows,
-# so they take at most 32 MB.
+# so these documents take at most 32 MB.
 SMALL = 32_768
 _DOCUMENTS = ("payload", "metadata")
 
@@ -63,7 +63,10 @@ def filled(rows: Sequence[Memory], source: QuerySet[Memory] | Callable[[], Query
 
 
 def in_order(source: QuerySet[Memory], field: str, values: Sequence[object]) -> list[Memory | None]:
-    """Return the memory (or None) for each value of a unique field. The list ends when one response would be full."""
+    """Return the memory (or None) for each value of a unique field.
+
+    The list ends early if the memories are too large for one response.
+    """
     outlines = {getattr(row, field): row for row in rows_of(outline(source.filter(**{f"{field}__among": set(values)})))}
     count = fitting(outlines[value].size if value in outlines else 0 for value in values)
     rows = [outlines[value] for value in dict.fromkeys(values[:count]) if value in outlines]
@@ -74,7 +77,7 @@ def in_order(source: QuerySet[Memory], field: str, values: Sequence[object]) -> 
 def pages(source: QuerySet[Memory], field: str, most: int) -> Iterator[list[Memory]]:
     """Yield all rows in the order of a unique field, page by page.
 
-    A page has at most `most` rows and is at most as large as one response.
+    A page has at most `most` rows and fits in one response.
     """
     after: object = None
     while True:
@@ -89,7 +92,7 @@ def pages(source: QuerySet[Memory], field: str, most: int) -> Iterator[list[Memo
 
 
 def first_fitting(memories: QuerySet[Memory], limit: int) -> list[Memory]:
-    """Return the longest prefix of an ordered list that fits in one response, but at most `limit` rows."""
+    """Return as many rows from the start of an ordered list as fit in one response, but at most `limit`."""
     rows = rows_of(outline(memories)[:limit])
     return filled(rows[: fitting(row.size for row in rows)], memories)
 

@@ -1,8 +1,8 @@
 """Find memories by their coordinates, keys or ids, and change them.
 
 A coordinate or a key needs a namespace; if none is given, `default` is used. An id does not: without a namespace, it
-finds a memory in any namespace that the caller can access. Changes are made by `services`, at the coordinate that was
-found, and only if the same memory is still there.
+can identify a memory in any namespace that the caller can access. Changes are made by `services`, at the coordinate
+that was found, and only if the same memory is still there.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from tenants.caller import Caller
 
 Result = TypeVar("Result")
 DEFAULT_NAMESPACE = "default"
-_MAX_MOVES = 10  # how often a change follows a memory that is moved to another namespace in the meantime
+_MAX_MOVES = 10  # how many times a change follows a memory that keeps moving to other namespaces
 Names = Sequence[Address]  # all of the same kind
 
 
@@ -98,7 +98,7 @@ Places = Mapping[Address, Coordinate | NotFound]
 
 
 def coordinates(caller: Caller, namespace: str, names: Iterable[Address]) -> Places:
-    """Return the coordinate for each name: that of its memory, even if it is deleted, or NotFound if there is none.
+    """Return, for each name, the coordinate of its memory, even if the memory is deleted, or NotFound if there is none.
 
     A name that is a coordinate is returned unchanged.
     """
@@ -116,7 +116,7 @@ def coordinates(caller: Caller, namespace: str, names: Iterable[Address]) -> Pla
 
 
 def place(caller: Caller, namespace: str | None, name: Address) -> Memory:
-    """Return a memory with only its address and id loaded, even if it is deleted. Raises NotFound if there is none."""
+    """Return a memory, even a deleted one, with only its address and id loaded. Raises NotFound if there is none."""
     memory = _find(caller, "read", namespace, name)
     if memory is None:
         raise _missing(name)
@@ -171,7 +171,7 @@ def delete(
 
 
 def delete_many(caller: Caller, namespace: str | None, names: Names) -> set[Address]:
-    """Soft-delete memories in one transaction. Return the names whose memories existed."""
+    """Soft-delete memories in one transaction. Return the names that identified a memory."""
     field = _field(names)
     locked = _rows(caller, "delete", namespace, names).select_for_update().order_by("namespace", "coordinate_key")
 
@@ -202,9 +202,9 @@ def among(ids: Iterable[UUID]) -> Q:
 def _at_its_address(
     caller: Caller, scope: str, namespace: str | None, name: Address, change: Callable[[Memory], Result]
 ) -> Result:
-    """Change a memory at its address. If it moves to another namespace in the meantime, change it there.
+    """Change a memory at its address. If the memory moves to another namespace in the meantime, change it there.
 
-    Raises NotFound if there is none, or if it moves too often.
+    Raises NotFound if there is no such memory, or if it moves too often.
     """
     memory, moves = _find(caller, scope, namespace, name), 0
     while memory is not None:
@@ -218,7 +218,10 @@ def _at_its_address(
 
 
 def _find(caller: Caller, scope: str, namespace: str | None, name: Address) -> Memory | None:
-    """Return a memory, even a deleted or expired one, with only its address and id loaded, or None."""
+    """Return a memory, even a deleted or expired one, with only its address and id loaded.
+
+    Returns None if there is none.
+    """
     return _rows(caller, scope, namespace, [name]).only("id", "namespace", "coordinate_key").order_by().first()
 
 

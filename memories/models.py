@@ -105,8 +105,8 @@ class MemoryColumns(UserOwned):
 
     namespace = KeyField(max_length=255)
     coordinate_key = KeyField(max_length=coordinates.MAX_DIMENSIONS * coordinates.DIGITS_PER_NUMBER)
-    # A name chosen by the caller; see `addresses`. If there is none, it is null instead of an empty string, so that the
-    # index contains only rows with a key.
+    # A name chosen by the caller; see `addresses`. A missing key is null instead of an empty string, so that the index
+    # contains only rows with a key.
     key = KeyField(max_length=addresses.MAX_KEY_LENGTH, null=True)
     payload = JsonField()
     metadata = JsonField(default=dict)
@@ -121,8 +121,8 @@ class MemoryColumns(UserOwned):
     )  # the start of this version, which is later than that of the previous one
     expires_at = models.DateTimeField(null=True)
     deleted_at = models.DateTimeField(null=True)
-    # These columns are written by `read_counts`. They are not indexed, because each write-back would then have to
-    # update all other indexes as well.
+    # These columns are written by `read_counts`. They are not indexed; otherwise, each write-back would have to update
+    # all other indexes as well.
     access_count = models.BigIntegerField(default=0, db_default=0)
     last_accessed_at = models.DateTimeField(null=True)
     size = models.PositiveIntegerField(default=0, db_default=0)  # in bytes, as computed by `storage_usage.size`
@@ -159,8 +159,8 @@ class Memory(MemoryColumns):
     # The primary key is an integer, not the UUID, because SQLite's full-text index needs a rowid that VACUUM keeps.
     seq = models.BigAutoField(primary_key=True)
     id = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
-    # These two are not columns: the distance from the centre, in a list of the nearest memories, and whether
-    # `point_in_time` has read the memory.
+    # These two are not columns: the distance from the centre, in a list of the nearest memories, and whether the memory
+    # was read by `point_in_time`.
     distance: float | None = None
     past: bool = False
 
@@ -181,7 +181,8 @@ class Memory(MemoryColumns):
             models.Index(
                 fields=["tenant", "namespace", "memory_type", "deleted_at", "expires_at"], name="sfm_memories_type"
             ),
-            # The following indexes leave out memories without a value, as most have none and no query looks for them.
+            # The following indexes leave out memories without a value: most memories have none, and no query looks for
+            # them.
             models.Index(
                 fields=["tenant", "namespace", "importance"],
                 name="sfm_memories_importance",

@@ -24,19 +24,19 @@ from tenants import audit
 from tenants.caller import Caller
 from tenants.scoping import TenantOwned
 
-# The number of memories up to which a list of namespaces counts exactly.
+# In a list of namespaces, the memories in a namespace are counted exactly only up to this number.
 COUNTED = 1_000
 # The maximum number of namespaces that one search or deletion by prefix can cover.
 MAX_BELOW = 100
 BATCH = 500
-# The maximum number of namespaces without live memories that a page of a list skips.
+# The maximum number of namespaces without live memories that one page of a list skips.
 _MAX_SKIPPED = 1_000
 _LAST = "~"  # sorts after every character that a namespace can contain
 
 
 @dataclass(frozen=True)
 class Listed:
-    """A namespace and its number of live memories. If `is_exact` is false, there are more than that."""
+    """A namespace and its number of live memories. If `is_exact` is false, it has more than that."""
 
     name: str
     memories: int
@@ -134,8 +134,8 @@ def too_many_below() -> InvalidInput:
 def move_batch(caller: Caller, old: str, new: str) -> int:
     """Move up to BATCH memories, with their history, in one transaction, and return how many were moved.
 
-    Their ids, coordinates and keys stay the same. Raises Conflict if one of their coordinates or keys is taken in
-    `new`.
+    Their ids, coordinates and keys stay the same. Raises Conflict if one of their coordinates or keys is already taken
+    in `new`.
     """
     caller.require("write", [old, new])
     caller.require_unlimited()

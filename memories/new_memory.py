@@ -60,7 +60,7 @@ class NewMemory:
 
     @property
     def place(self) -> Coordinate:
-        """Return the coordinate of a memory to which one has been assigned."""
+        """Return the coordinate, which must already have been assigned."""
         if self.coordinate is None:
             raise ValueError("this memory has no coordinate yet; see coordinate_assignment.placed")
         return self.coordinate
@@ -91,7 +91,7 @@ def checked(caller: Caller, item: NewMemory) -> NewMemory:
         return item
     dimension = generations.active().dimension
     if len(item.embedding) != dimension:
-        raise DimensionMismatch("embedding", f"must have {dimension} numbers; this one has {len(item.embedding)}")
+        raise DimensionMismatch("embedding", f"must have {dimension} numbers, not {len(item.embedding)}")
     if not usable(as_float32(item.embedding)):
         raise InvalidInput("embedding", "must contain finite 32-bit numbers that are not all zero")
     return item
@@ -119,7 +119,7 @@ def prepared(items: Sequence[NewMemory]) -> list[Prepared]:
 
 
 def check_size(memory: Memory) -> None:
-    """Raise PayloadTooLarge if a memory has become larger than a request body may be, which patches can cause."""
+    """Raise PayloadTooLarge if a memory is larger than the maximum request body, for example after several patches."""
     size = len(orjson.dumps([memory.payload, memory.metadata]))
     if size > settings.MAX_BODY_BYTES:
         raise PayloadTooLarge(f"the memory would be {size} bytes long; the maximum is {settings.MAX_BODY_BYTES}")

@@ -9,9 +9,9 @@ the same everywhere, and efficient where it matters.
 Format of `sqlite_stat1`: the number of rows in the index, then for each leading column how many rows share one value
 (https://www.sqlite.org/fileformat2.html#stat1tab).
 
-PostgreSQL collects statistics itself, but only once a minute. Until then, it plans queries on a table that has just
-been filled as if the table were small, and prepared statements keep these plans: a fetch took 8 ms instead of 2 ms.
-When PostgreSQL collects new statistics, it also discards the prepared plans.
+PostgreSQL collects statistics itself, but only once a minute. Until it does, it plans queries on a newly filled table
+as if the table were small, and prepared statements keep these plans: a fetch took 8 ms instead of 2 ms. When PostgreSQL
+collects new statistics, it also discards the prepared plans.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _DISTINCT = {
     "generation_id": 1,
     "memory_type": 2,
     "importance": 10,
-    # These columns are nearly always NULL, except in indexes that begin with them, which leave out NULL.
+    # These columns are nearly always NULL, except in indexes that begin with them, which omit NULL values.
     "deleted_at": 1,
     "expires_at": 1,
     "archived_at": 1_000,

@@ -63,7 +63,7 @@ def at(
     *,
     include_deleted: bool = False,
 ) -> Arms:
-    """Return queries for the current rows and earlier versions that were current at this time and match the conditions.
+    """Return queries for the rows and earlier versions that were current at this time and match the conditions.
 
     namespaces: the namespaces to read, or None for all namespaces that the caller can access.
     """
@@ -91,7 +91,7 @@ def get(
 def list_memories(
     caller: Caller, namespace: str, narrowing: Narrowing, moment: datetime | None, **options: Unpack[ListOptions]
 ) -> Page:
-    """Return a page of a namespace, as it was at `moment` or, without one, as it is now.
+    """Return a page of a namespace's memories, as they were at `moment` or, without it, as they are now.
 
     See `selectors.list_memories`.
     """
@@ -146,7 +146,10 @@ def _outlines(arms: Arms) -> QuerySet[Any, Row]:
 
 
 def in_order(caller: Caller, arms: Arms, field: str, values: Sequence[Any]) -> list[Memory | None]:
-    """Return the memory (or None) for each value of a unique field. The list ends when one response would be full."""
+    """Return the memory (or None) for each value of a unique field.
+
+    The list ends early if the memories are too large for one response.
+    """
     rows = {row[field]: row for row in _outlines(filtered(arms, Q(**{f"{field}__in": list(values)})))}
     count = fitting(rows[value]["size"] if value in rows else 0 for value in values)
     chosen = [rows[value] for value in dict.fromkeys(values[:count]) if value in rows]

@@ -33,7 +33,7 @@ class Precondition:
             raise PreconditionFailed("there is already a memory at this coordinate")
         if self.version is not None and (current is None or current.version != self.version):
             if current is None:
-                raise PreconditionFailed("there is no memory at this coordinate, so it has no version to match")
+                raise PreconditionFailed("there is no memory at this coordinate, so there is no version to match")
             raise PreconditionFailed(
                 f"the memory is at version {current.version}, not {self.version}; fetch it again and retry"
             )

@@ -74,9 +74,10 @@ def alive(now: Any) -> Q:
 
 
 def after(order: str, key: Any, moment: Any) -> Q:
-    """Return the condition for the rows after a position in a list, which is sorted by `order`.
+    """Return the condition for the rows after a position in a list sorted by `order`.
 
-    key, moment: the coordinate key and, if the list is sorted by a time, the time of the row at that position.
+    key: the coordinate key of the row at that position.
+    moment: if the list is sorted by a time, the time of that row.
     """
     beyond = "lt" if order.startswith("-") else "gt"
     later = Q(**{f"coordinate_key__{beyond}": key})

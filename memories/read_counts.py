@@ -1,12 +1,13 @@
 """Record how often each memory has been read, and when it was last read, without a write per read.
 
 Each read increments a counter in this process. Without Redis, a thread writes the counts to the database every few
-seconds. With Redis, a thread adds them to shared totals every second, and a periodic task writes these to the database.
+seconds. With Redis, a thread adds them to shared totals every second, and a periodic task writes the totals to the
+database.
 
-Counts that are not yet in the database are lost if the process or Redis dies. A process loses the counts of at most
-one second or, without Redis, of `SOMA_ACCESS_INTERVAL_S`; Redis loses those of at most `SOMA_ACCESS_INTERVAL_S`. If the
-connection to Redis breaks, one batch may be counted twice. Memory use is bounded: once `MAX_MEMORIES` are counted,
-reads of other memories are not counted until the next write-back.
+Counts that are not yet in the database are lost if the process or Redis dies. A process loses the counts from at most
+one second or, without Redis, from `SOMA_ACCESS_INTERVAL_S`; Redis loses those from at most `SOMA_ACCESS_INTERVAL_S`. If
+the connection to Redis breaks, one batch may be counted twice. Memory use is bounded: once `MAX_MEMORIES` memories have
+counts, reads of other memories are not counted until the next write-back.
 """
 
 from __future__ import annotations
@@ -148,7 +149,7 @@ def _update(counts: Counts) -> int:
             with connection.cursor() as cursor:
                 cursor.execute(_statement(len(free)), list(_parameters(counts, free)))
     if len(free) < len(counts):
-        held = set(rows.exclude(id__among=free).values_list("id", flat=True))  # other memories have been purged
+        held = set(rows.exclude(id__among=free).values_list("id", flat=True))  # the others have been purged
         _add({id: counts[id] for id in held})
     return len(free)
 

@@ -1,4 +1,4 @@
-"""Reserved namespaces: every caller can read and search them, but only the code for conversations writes to them.
+"""Reserved namespaces: every caller can read and search them, but only the conversations code can write to them.
 
 Messages are numbered, and each message is indexed together with the previous one. Writing to a single message directly
 would break the numbering and the index. Links in these namespaces connect summaries to their messages, and facts to

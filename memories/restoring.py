@@ -95,7 +95,7 @@ def _undelete_batch(caller: Caller, namespace: str, batch: Sequence[Memory]) -> 
 def _restore_version(
     caller: Caller, namespace: str, coordinate: Coordinate, version: int, condition: Precondition
 ) -> Memory:
-    """Run the transaction of `restore` for a version. A deleted memory is restored, too."""
+    """Restore a version in one transaction, even if the memory is deleted."""
     caller.require("write", [namespace])
     caller.require("read", [namespace])  # the response includes the memory
     reserved_namespaces.check_writable(caller, namespace)

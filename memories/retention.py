@@ -19,7 +19,7 @@ from tenants.caller import Caller
 from tenants.models import Tenant
 
 BATCH = 500
-BATCH_BYTES = 32 * 1024 * 1024  # the maximum size of several memories in a batch; a single memory can take 10 MiB
+BATCH_BYTES = 32 * 1024 * 1024  # the maximum total size of a batch of several memories; one alone can take 10 MiB
 Forget = Callable[[Caller, Sequence[Memory]], None]
 
 _others: list[Forget] = []
@@ -64,7 +64,7 @@ def _purge_batch(old: QuerySet[Memory]) -> int:
 def batch_of(rows: QuerySet[Memory]) -> list[Memory]:
     """Return the next rows, without their terms.
 
-    There are at most BATCH rows and, unless there is only one, at most BATCH_BYTES.
+    There are at most BATCH rows, with a total size of at most BATCH_BYTES unless there is only one row.
     """
     chosen: list[int] = []
     total = 0
@@ -79,7 +79,7 @@ def batch_of(rows: QuerySet[Memory]) -> list[Memory]:
 def remove(caller: Caller, memories: Sequence[Memory]) -> None:
     """Purge these memories of the caller's tenant, and audit each of them. Must be called in a transaction.
 
-    The outbox rows of the memories remain until the memories have been removed from the index.
+    The memories' outbox rows remain until the memories have been removed from the index.
     """
     in_order = sorted(memories, key=lambda memory: (memory.namespace, memory.coordinate_key))
     # Before the rows are deleted, because the content of large memories is read from them.

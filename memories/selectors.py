@@ -32,7 +32,8 @@ from tenants.caller import Caller
 
 # The maximum number of memories in a ball, because `near` sorts them by distance outside the database.
 MAX_NEAR = 50_000
-# A function that returns the memory (or None) at each coordinate key. The result ends when one response would be full.
+# A function that returns the memory (or None) at each coordinate key. The result ends early if the memories are too
+# large for one response.
 RowsAt = Callable[[Sequence[str]], Sequence[Memory | None]]
 ORDERS = ("coordinate", "-coordinate", "created_at", "-created_at", "updated_at", "-updated_at")
 
@@ -41,8 +42,8 @@ ORDERS = ("coordinate", "-coordinate", "created_at", "-created_at", "updated_at"
 class Places:
     """Subtrees selected by data other than the memories, such as the conversations in a folder."""
 
-    condition: Q  # the condition that a memory is in one of the subtrees
-    share: float = 1.0  # the estimated fraction of the memories in the namespaces that are in the subtrees
+    condition: Q  # the condition for memories in one of the subtrees
+    share: float = 1.0  # the estimated fraction of the namespaces' memories that are in the subtrees
     # If there are only a few memories in the subtrees, a condition that lists their addresses.
     few: Q | None = None
 
@@ -61,14 +62,14 @@ class Narrowing:
     updated_after: datetime | None = None
     valid_at: datetime | None = None
     places: Places | None = None
-    also: Q | None = None  # an additional condition on Memory, which is never NULL
+    also: Q | None = None  # an additional condition on Memory that never evaluates to NULL
     user_id: str | None = None
     agent_id: str | None = None
     session_id: str | None = None
 
     @property
     def index_can_apply_all(self) -> bool:
-        """Return whether the vector index can apply all conditions: it can if there are none except on the type."""
+        """Return whether the vector index, which can apply only a condition on the type, can apply all conditions."""
         return self == Narrowing(memory_type=self.memory_type)
 
     @property
@@ -275,8 +276,8 @@ def with_index_state(memories: QuerySet[Memory]) -> QuerySet[Memory]:
 def _in_box(box: Box) -> list[Any]:
     """Return the conditions for memories in a box.
 
-    They compare the digits of coordinate keys, so the database does not convert any numbers. The first one can use the
-    index.
+    They compare the digits of coordinate keys, so the database does not convert any numbers. The first condition can
+    use the index.
     """
     ranges = box.key_ranges
     conditions: list[Any] = [

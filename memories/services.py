@@ -148,7 +148,7 @@ def delete(
 
     def once() -> bool:
         # The memory is read only once, for both the condition and the deletion. Otherwise, another memory could be
-        # stored between two reads, and be deleted without having been checked.
+        # stored between the two reads and be deleted without having been checked.
         condition = precondition or Precondition()
         memory = condition.matching(row_locks.outlines(caller, namespace, [coordinate.key]).get(coordinate.key))
         live = memory if memory is not None and memory.is_live else None
@@ -360,7 +360,7 @@ def _patched(name: str, old: Any, value: Any) -> Any:
 
 
 def remove(caller: Caller, namespace: str, memories: Sequence[Memory], purge: bool) -> None:
-    """Remove locked rows of one namespace, and audit each of them."""
+    """Remove locked rows in one namespace, and audit each of them."""
     if purge:
         retention.remove(caller, memories)
     else:

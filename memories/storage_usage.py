@@ -12,7 +12,7 @@ from memories.index import generations
 from memories.models import Memory
 from tenants.models import Tenant
 
-# Statements that return (memories, bytes) for data outside the table of memories, with one placeholder for the tenant.
+# Statements that return (memories, bytes) for data outside the memories table, with one placeholder for the tenant.
 _elsewhere: list[str] = []
 _COUNT = """
     SELECT kept.memories{memories}, kept.bytes{bytes}, noted.memories, noted.bytes
@@ -23,7 +23,7 @@ _COUNT = """
 
 
 def also_count(statement: str) -> None:
-    """Register a statement that counts data outside the table of memories, so that `count` includes it.
+    """Register a statement that counts data outside the memories table, so that `count` includes it.
 
     Its form is `SELECT … AS memories, … AS bytes … WHERE tenant_id = %s`.
     """
@@ -47,9 +47,9 @@ def difference(before: Iterable[Memory | None], after: Iterable[Memory | None]) 
 
 
 def count(tenant: Tenant) -> tuple[int, int, int, int]:
-    """Return the stored memories and bytes, and the recorded memories and bytes.
+    """Return how many memories and bytes are stored, and how many memories and bytes are recorded.
 
-    A single statement reads all four, so that they are consistent.
+    A single statement reads all four numbers, so that they are consistent.
     """
     id = tenant.id if connection.features.has_native_uuid_field else tenant.id.hex
     names = [f"away{number}" for number in range(len(_elsewhere))]
@@ -79,7 +79,7 @@ def forget_words(tenant: Tenant) -> int:
 
 
 def forget_vectors(tenant: Tenant) -> int:
-    """Remove the tenant from the vector index, and return how many vectors there were.
+    """Remove the tenant from the vector index, and return how many vectors it had there.
 
     Raises IndexUnavailable if the index does not respond.
     """

@@ -81,10 +81,10 @@ def reinstate(caller: Caller, newer: Memory, older: Memory, valid_to: datetime |
 
 
 def without_problems(caller: Caller, items: Sequence[NewMemory | SomaError]) -> list[NewMemory | SomaError]:
-    """Return the items, with an InvalidInput in place of each that `supersede` would reject.
+    """Return the items, replacing each one that `supersede` would reject with an InvalidInput.
 
-    The others can then be stored. The superseded memories must already exist. Raises InvalidInput if there are more
-    than `MAX_IN_BATCH` of them.
+    The others can then be stored. The superseded memories must already exist. Raises InvalidInput if more than
+    `MAX_IN_BATCH` memories would be superseded.
     """
     results = list(items)
     new = [(at, item) for at, item in enumerate(items) if isinstance(item, NewMemory) and item.supersedes]

@@ -14,7 +14,7 @@ from somamemory.db.replicas import may_read_replica
 from somamemory.response_size import fitting
 from tenants.caller import Caller
 
-# The fields that a caller can set, apart from the address and the owner. `restoring` restores these.
+# The fields that a caller can set, apart from the address and the owner. `restoring` restores these fields.
 CONTENT = (
     "payload", "metadata", "memory_type", "importance", "context", "expires_at", "valid_from", "valid_to", "source",
     "trust",
@@ -45,7 +45,7 @@ class Versions:
 
 @may_read_replica
 def page(caller: Caller, rows: QuerySet[Memory], limit: int, cursor: str | None = None) -> Versions | None:
-    """Return a page of the history of the memory in `rows`, even if it is deleted, or None if there is none."""
+    """Return a page of the history of the memory in `rows`, which may be deleted. Return None if `rows` is empty."""
     current = rows.defer("terms").order_by().first()
     if current is None:
         return None
@@ -57,7 +57,7 @@ def page(caller: Caller, rows: QuerySet[Memory], limit: int, cursor: str | None 
     )
     sizes = [row.size for row in newest]
     sizes += older.order_by("-version").values_list("size", flat=True)[: limit + 1 - len(newest)]
-    count = max(fitting(sizes), min(2, len(sizes)))  # one more, to compare with, except after the oldest
+    count = max(fitting(sizes), min(2, len(sizes)))  # one more than shown, for comparison, unless the oldest is shown
     found = [*newest, *older.defer("terms").order_by("-version")[: count - len(newest)]]
     shown = count if count == len(sizes) <= limit else count - 1
     items = [_version(row, before) for row, before in zip(found, [*found[1:], None], strict=True)][:shown]
