@@ -68,7 +68,7 @@ class Api(NinjaAPI):
         return self._documents[name]
 
     def _built(self, **options: Any) -> OpenAPISchema:
-        """Build the document, and add the problem schema that all routes refer to and the texts from `api.contract`."""
+        """Build the document. Add the texts from `api.contract`, and the problem schema to which all routes refer."""
         schema = super().get_openapi_schema(**options)
         problem_schema = Problem.model_json_schema(
             ref_template=REF_TEMPLATE, schema_generator=NinjaGenerateJsonSchema, mode="serialization"

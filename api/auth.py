@@ -76,19 +76,19 @@ def _enforce_policy(request: Request) -> None:
 
 
 def _await_body(request: Request) -> None:
-    """Read the body before the request is charged.
+    """Read the body before any tokens are taken for the request.
 
     If the body arrives slowly, the server processes the request only up to this point, and again once the body has
     arrived.
     """
     if request.admission.takes_body and request.method != "GET":
-        request.body  # noqa: B018 - reads it
+        request.body  # noqa: B018 - reads the body
 
 
 def _begin_deadline(request: Request) -> None:
     """Restart the deadline, so that time spent on a slow upload does not count.
 
-    Requests that change nothing are also stopped when their client disconnects. All requests that belong to an MCP
+    Requests that change nothing are also stopped when their clients disconnect. All requests that belong to an MCP
     message share a single deadline.
     """
     policy, state = request.admission.policy, state_of(request)

@@ -30,7 +30,7 @@ class Policy:
     resumable: whether a request consists of many transactions and can be retried after a crash; see `api.idempotency`.
     limited: whether a key that is limited to a user may use the route. Everything that the route reads and writes must
     then come through `for_tenant` or belong to no user.
-    crosses: whether the route may access the rows of all tenants, for operators.
+    crosses: whether the route may access the rows of all tenants. If it requires a key, this applies only to operators.
     """
 
     kind: Kind

@@ -31,6 +31,6 @@ class Changes:
 
 
 def changes_of(request: HttpRequest) -> Changes:
-    """Return the `Changes` object of a request, which is created on first use."""
+    """Return a request's `Changes` object, which is created on first use."""
     changes: Changes = vars(request).setdefault("compat_changes", Changes())
     return changes

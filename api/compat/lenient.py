@@ -1,4 +1,4 @@
-"""Routes that ignore unknown fields, as the product's own server does, and report what they dropped or changed.
+"""Routes that ignore unknown fields, as the original product's server does, and report what they drop or change.
 
 A translation drops unknown fields and adapts values, and notes each change. The schema of our route then validates the
 result as strictly as for any other client.
@@ -55,7 +55,7 @@ def known(
 ) -> JsonObject:
     """Return the body's fields that are in the schema, under our names. Note all other fields as dropped.
 
-    at: the path of the object, such as `messages.0.`
+    at: the path of the object, such as `messages.0.`.
     aliases: maps the client's names to ours.
     """
     kept: JsonObject = {}
@@ -69,5 +69,5 @@ def known(
 
 
 def parameters_of(request: HttpRequest) -> JsonObject:
-    """Return the query parameters. If one is repeated, only its last value counts."""
+    """Return the query parameters. If a parameter is repeated, only its last value counts."""
     return dict(request.GET.items())

@@ -162,7 +162,7 @@ EXAMPLES: dict[str, Example] = {
     "health.get": Example(),
     "health.metrics": Example(),
 }
-# These need a language model, so the test for the examples cannot send them.
+# These need a language model, so the test of the examples cannot send them.
 NEED_LANGUAGE_MODEL = {"facts.extract", "proposals.accept", "proposals.reject", "proposals.undo"}
 
 

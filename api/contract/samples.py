@@ -1,4 +1,4 @@
-"""Sample values for responses in the OpenAPI document, derived from their schemas."""
+"""Sample response values for the OpenAPI document, derived from the response schemas."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ _PYTHON: dict[str, Any] = {
 
 
 def _allows(schema: Schema, value: Any, components: Mapping[str, Schema]) -> bool:
-    """Return whether a value has the schema's type, or one of its types."""
+    """Return whether a value has the type, or one of the types, that a schema allows."""
     if "$ref" in schema:
         return _allows(components[schema["$ref"].rsplit("/", 1)[1]], value, components)
     parts = schema.get("anyOf") or schema.get("oneOf")

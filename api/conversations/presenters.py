@@ -19,7 +19,7 @@ RECALLED = "user"
 
 
 def conversation(conversation: Conversation) -> JsonObject:
-    """Return a conversation. A missing label or folder is an empty string, because Sekha's clients require a string."""
+    """Return a conversation. A missing label or folder becomes an empty string, because Sekha's clients require one."""
     return {
         "id": str(conversation.id),
         "conversation_id": str(conversation.id),

@@ -1,7 +1,7 @@
 """The tools of the `knowledge-graph` profile: the nine tools of the reference memory server (`server-memory`).
 
 An entity is a memory with the key `entity/<name>`, and a relation is a link whose type is the relation type. Unlike the
-reference server, these tools lose no concurrent writes and limit the size of a response.
+reference server, these tools lose no concurrent writes and limit the size of their responses.
 """
 
 from __future__ import annotations

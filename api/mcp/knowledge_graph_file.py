@@ -1,4 +1,4 @@
-"""Import the file of the reference memory server (`memory.jsonl`): one entity or relation per line."""
+"""Import a file from the reference memory server (`memory.jsonl`): one entity or relation per line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tools of the default profile: eight, described in fewer than 1,500 tokens."""
+"""The eight tools of the default profile. Their descriptions take fewer than 1,500 tokens in total."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from somamemory.errors import ConfigurationError
 from somamemory.retry import RetryPolicy
 
 TIMEOUT_S = 90.0  # longer than the deadline of any request to /mcp
-# A server that is restarting responds within this time. Each message has an Idempotency-Key, so it is safe to retry.
+# A server that is restarting responds within this time. Each message has an Idempotency-Key, so a retry is safe.
 _RETRIES = RetryPolicy(attempts=4, first_pause_s=0.25)
 
 

@@ -1,4 +1,4 @@
-"""Tool results: memories in few tokens, and lists within a token budget."""
+"""Tool results: compact memories, and lists that fit within a token budget."""
 
 from __future__ import annotations
 

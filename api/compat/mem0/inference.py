@@ -59,7 +59,7 @@ def start(caller: Caller, body: AddBody) -> Conversation:
 
 
 def event(caller: Caller, id: UUID) -> JsonObject:
-    """Return the event of a conversation. Raises NotFound."""
+    """Return the event for a conversation. Raises NotFound."""
     progress = facts.progress(caller, id)
     found = facts.of_conversation(caller, progress.conversation, limit=MAX_RESULTS)
     status = _STATUS.get(progress.state, "PENDING")

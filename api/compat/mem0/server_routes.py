@@ -1,4 +1,4 @@
-"""Routes of mem0's open-source server."""
+"""The routes of mem0's open-source server."""
 
 from __future__ import annotations
 

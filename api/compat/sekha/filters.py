@@ -1,4 +1,4 @@
-"""Translate the filters of Sekha's clients into filters on messages.
+"""Translate filters from Sekha's clients into message filters.
 
 Sekha's server ignores most filters, so each client uses its own names. As in our own routes, unknown names are
 rejected.
@@ -26,7 +26,7 @@ _FIELDS = {
 
 
 def translated_filters(body: JsonObject) -> object:
-    """Return the filters of a query, including the `filter_labels` of sekha-mcp."""
+    """Return a query's filters, including the `filter_labels` that sekha-mcp sends."""
     filters = body.get("filters")
     labels = body.get("filter_labels")
     if not isinstance(filters, dict | None):

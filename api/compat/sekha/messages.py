@@ -1,4 +1,4 @@
-"""Translate the messages of Sekha's clients."""
+"""Translate messages from Sekha's clients."""
 
 from __future__ import annotations
 

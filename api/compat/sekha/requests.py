@@ -1,4 +1,4 @@
-"""Translate requests from Sekha's clients to the schemas of our routes.
+"""Adapt requests from Sekha's clients to our routes' schemas.
 
 A translation drops unknown fields and adapts values that Sekha's server accepts, and notes each change. The schemas
 then validate the result as strictly as for any other client.
