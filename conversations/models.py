@@ -135,10 +135,10 @@ class Conversation(UserOwned):
 
 
 class NumberStripe(TenantOwned):
-    """A counter for conversation numbers. Each of a tenant's 16 stripes hands out every 16th number, from its own
-    start.
+    """A counter for conversation numbers.
 
-    With several stripes, concurrent requests can create conversations without waiting for each other.
+    Each of a tenant's 16 stripes hands out every 16th number, from its own start. With several stripes, concurrent
+    requests can create conversations without waiting for each other.
     """
 
     STRIPES = 16
@@ -332,7 +332,7 @@ class DeletedConversation(TenantOwned):
 
 
 class Upkeep(TenantOwned):
-    """A tenant's lifecycle settings and the report of the last run."""
+    """A tenant's lifecycle settings and the report on the last run."""
 
     class Pruning(models.TextChoices):
         OFF = "off"

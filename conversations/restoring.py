@@ -1,7 +1,7 @@
 """Restore deleted conversations. A deletion stores a snapshot of the conversation's row for the retention period.
 
-Messages, summaries and facts are soft-deleted memories, and their links remain. Only the links of facts are removed,
-because an entity exists only while a fact mentions it. A restore recreates these links from the facts.
+Messages, summaries and facts are soft-deleted. The links of messages and summaries remain. The links of facts are
+removed, because an entity exists only while a fact mentions it; a restore recreates these links from the facts.
 """
 
 from __future__ import annotations
@@ -102,9 +102,9 @@ def find(caller: Caller, id: UUID) -> Deleted:
 def restore(caller: Caller, id: UUID) -> Conversation:
     """Restore a deleted conversation with its messages, summaries, facts and links.
 
-    Raises NotFound if there is no such deleted conversation or its retention period has ended, Conflict if an older
-    release deleted it, another conversation now has its external id, or some of its messages have been purged, and
-    ColdFileDamaged if its cold file is missing.
+    Raises NotFound if there is no such deleted conversation or its retention period has ended. Raises Conflict if an
+    older release deleted it, if another conversation now has its external id, or if some of its messages have been
+    purged. Raises ColdFileDamaged if its cold file is missing.
     """
     caller.require("write", [CONVERSATIONS])
     caller.require("read", [CONVERSATIONS])  # the response contains the conversation
@@ -166,7 +166,7 @@ def _reuse_file(caller: Caller, conversation: Conversation, since: datetime) -> 
 
 
 def forget_expired(limit: int = 1_000) -> int:
-    """Delete up to `limit` snapshots whose retention period has ended. Return how many were deleted."""
+    """Delete up to `limit` snapshots whose retention periods have ended. Return how many were deleted."""
     old = DeletedConversation.all_tenants.filter(deleted_at__lte=timezone.now() - _retention())
     rows = list(old.order_by("deleted_at")[:limit])
     tenants = Tenant.objects.in_bulk({row.tenant_id for row in rows})

@@ -61,7 +61,7 @@ class NewConversation:
 
 
 def create_once(caller: Caller, new: NewConversation) -> tuple[Conversation, bool]:
-    """Create a conversation unless its `external_id` exists. Return the conversation, and whether it is new.
+    """Create a conversation unless its `external_id` is in use. Return the conversation, and whether it is new.
 
     Concurrent calls create only one conversation. Raises Conflict if the id belongs to a conversation that the caller
     cannot see.

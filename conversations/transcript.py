@@ -43,7 +43,7 @@ class Turn:
 class Transcript:
     """Consecutive turns. `next_turn` is None at the end of the conversation.
 
-    summaries: the summaries, keyed by the first day that they cover, in UTC, as in `enrichment.periods`.
+    summaries: the summaries, keyed by the first day that each of them covers (in UTC, as in `enrichment.periods`).
     entities: the memory of each entity that the facts mention, keyed by the entity's normalised name.
     """
 

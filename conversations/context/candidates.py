@@ -88,7 +88,7 @@ class Pool:
         return frozenset((key, date) for date in memory.metadata.get("covers", {}).get("days", ()))
 
     def _with_conversation(self, proposals: Sequence[Proposal]) -> list[Proposal]:
-        """Load conversations that are not loaded yet, and discard memories whose conversation has just been deleted."""
+        """Load conversations that are not loaded yet. Discard memories whose conversations have just been deleted."""
         belonging = [proposal.memory for proposal in proposals if proposal.memory.namespace in OF_CONVERSATIONS]
         unknown = [row for row in belonging if conversation_key(row.coordinate_key) not in self.conversations]
         self.conversations |= by_key(self.caller.tenant, unknown)

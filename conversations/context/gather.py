@@ -292,7 +292,7 @@ def _pinned(caller: Caller, request: ContextRequest, scope: _Scope) -> Sequence[
 
 
 def _recent(caller: Caller, request: ContextRequest, as_of: datetime, scope: _Scope) -> Sequence[Memory]:
-    """Return messages of the last few days from the most recently changed conversations with preferred labels."""
+    """Return messages from the last few days in the most recently changed conversations with preferred labels."""
     if not request.preferred_labels:
         return []
     since = as_of - timedelta(days=_RECENT_DAYS)

@@ -224,7 +224,7 @@ def _words(content: str) -> frozenset[str]:
 
 
 def _unit_vectors(candidates: Sequence[Candidate]) -> tuple[list[Candidate], Vectors]:
-    """Return the candidates whose vector is not zero, and their unit vectors as rows."""
+    """Return the candidates whose vectors are not zero, and their unit vectors as rows."""
     embedded = [(candidate, candidate.vector) for candidate in candidates if candidate.vector is not None]
     if not embedded:
         return [], np.zeros((0, 0), dtype=np.float32)

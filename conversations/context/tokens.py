@@ -42,7 +42,7 @@ def count(texts: Sequence[str]) -> list[int]:
 
 
 def _words(text: str) -> list[str]:
-    """Divide a text into parts whose token counts add up to its own. The first space before a part is left out."""
+    """Divide a text into parts whose tokens can be counted separately. The first space before a part is left out."""
     if not text:
         return []
     if len(text) > LONGEST_DIVIDED or _SPECIAL.search(text):
@@ -51,7 +51,7 @@ def _words(text: str) -> list[str]:
 
 
 def _counted(words: Sequence[str]) -> dict[str, int]:
-    """Count the tokens in these words, and keep the counts of short ones."""
+    """Count the tokens in these words, and keep the counts of the short ones."""
     short = _encoded([word for word in words if len(word) <= LONGEST_WORD], _WORDS_IN_BATCH)
     if len(_counts) + len(short) > MAX_WORDS:
         _counts.clear()

@@ -83,7 +83,7 @@ def _attribute(fact: Memory) -> str:
 
 
 def _about(caller: Caller, attribute: str, stored: Iterable[Memory]) -> list[Memory]:
-    """Return the latest facts about an attribute that belong to the same user as the new ones."""
+    """Return the latest facts about an attribute for the user to whom the new facts belong."""
     user_id = next(memory.user_id for memory in stored if "attribute" in memory.payload)
     links = Link.objects.for_tenant(caller.tenant).filter(namespace=FACTS, to_key=attribute, link_type=entities.ABOUT)
     facts = live(caller, [FACTS]).filter(coordinate_key__in=links.values("from_key"), user_id=user_id)

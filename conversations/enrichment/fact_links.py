@@ -40,7 +40,7 @@ def lock_entities(caller: Caller, keys: Iterable[str]) -> set[str]:
 
 
 def of(fact: Memory, user_id: str | None) -> Iterator[NewLink]:
-    """Yield the links of a fact to its message, to its entities, and to the attribute that it is about."""
+    """Yield a fact's links to its message, to its entities, and to the attribute that it is about."""
     number, turn = fact.coordinate.numbers[:2]
     names = fact.payload.get("entities") or ()
     link = partial(NewLink, fact.coordinate, namespace=FACTS, user_id=user_id)

@@ -231,7 +231,7 @@ def _messages_at_once(chore: Chore) -> int:
 
 
 def _may_skip(chore: Chore, conversation: Conversation, window: _Window) -> bool:
-    """Return whether the model has failed on a single message, and can be asked about the next message instead.
+    """Return whether the model has failed on a single message but may be asked about the next one instead.
 
     Refused messages are skipped only once the model has responded to a later message. Otherwise, a model that rejects
     every request, for example because of a setting, would cause all messages to be skipped.

@@ -38,7 +38,7 @@ class Rating:
 class Rated:
     """The number of rated messages in a conversation, and the error for each turn that could not be rated.
 
-    damaged: the error if the conversation's cold file is damaged, so that no message could be rated.
+    damaged: the error if no message could be rated because the conversation's cold file is damaged.
     """
 
     conversation: Conversation

@@ -83,7 +83,7 @@ def _from_phrases(caller: Caller, conversation: Conversation, texts: Sequence[st
 
 
 def _from_neighbours(caller: Caller, conversation: Conversation, words: str) -> list[Suggestion]:
-    """Return labels of the conversations that a search for the key phrases finds."""
+    """Return the labels of conversations that are found by a search for the key phrases."""
     votes: dict[str, float] = defaultdict(float)
     labelled: dict[str, set[UUID]] = defaultdict(set)
     hits = search_messages(caller, words, limit=_NEIGHBOURS).hits

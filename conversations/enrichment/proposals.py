@@ -104,7 +104,7 @@ def record(caller: Caller, newer: Memory, older: Memory, reason: str, confidence
 
 
 def set_user(caller: Caller, conversation: Conversation) -> None:
-    """Set the user of the proposals whose newer fact is in a conversation. Must be called in a transaction."""
+    """Set the user of the proposals whose newer facts are in a conversation. Must be called in a transaction."""
     low, high = conversation.root.subtree
     facts = Memory.objects.for_tenant(caller.tenant).filter(namespace=FACTS)
     newer = facts.filter(coordinate_key__gte=low, coordinate_key__lt=high).values("id")

@@ -57,7 +57,7 @@ def request(conversation: Conversation, kind: str) -> Chore:
 def take(among: QuerySet[Chore] | None = None) -> Chore | None:
     """Lease and return an active tenant's task, or return None if there is none.
 
-    Take the first task that is due or, if `among` is given, the first of its tasks, even if it is not due.
+    Take the first task that is due. If `among` is given, take the first of those tasks instead, even if it is not due.
     """
     due = Chore.all_tenants.filter(due_at__lte=timezone.now()) if among is None else among
     active = due.filter(tenant__in=Tenant.objects.filter(active=True))

@@ -1,7 +1,7 @@
 """Scheduled summaries.
 
 A worker processes the due conversations one at a time. It first postpones a conversation by an hour, in case the work
-is interrupted, and afterwards sets its due time to the end of its next period.
+is interrupted. Afterwards, it sets the conversation's due time to the end of the next period.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _summarize(conversation: Conversation, tenant: Tenant, should_stop: ShouldSt
     try:
         written, next_at = summaries.roll_up(caller, conversation, now, should_stop)
     except SomaError as error:
-        log.warning("postponed the summaries of a conversation", extra={"reason": error.code})
+        log.warning("postponed a conversation's summaries", extra={"reason": error.code})
         return 0
     unchanged.filter(summarise_at=now + _RETRY).update(summarise_at=next_at)
     return written

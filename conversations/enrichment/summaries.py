@@ -152,7 +152,7 @@ def summarize(caller: Caller, id: UUID, level: str, day: date | None = None) -> 
 def roll_up(
     caller: Caller, conversation: Conversation, now: datetime, should_stop: ShouldStop = lambda: False
 ) -> tuple[int, datetime | None]:
-    """Generate every missing or outdated summary of a completed period.
+    """Generate all missing or outdated summaries of completed periods.
 
     Return the number of summaries written, and when the conversation is due again (None if it is complete).
 

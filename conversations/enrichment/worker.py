@@ -87,7 +87,7 @@ def _give_back(chore: Chore, error: Exception, code: str) -> None:
 def finish(caller: Caller, id: UUID) -> Progress:
     """Extract all facts from a conversation now, unless another worker is already doing so.
 
-    Raises NotFound, LlmMissing, and the error of the last step if it failed. The next call continues after the last
+    Raises NotFound, LlmMissing, and the last step's error if that step failed. The next call continues after the last
     completed step.
     """
     facts.request(caller, id)

@@ -59,8 +59,8 @@ class Rules:
 class Report:
     """Report of a run.
 
-    `caught_up`, `archived` and `cooled` count conversations moved (or to be moved, in a dry run). `finished` is true if
-    all conversations were examined.
+    `caught_up`, `archived` and `cooled` count the conversations that were moved (or, in a dry run, would be moved).
+    `finished` is true if all conversations were examined.
     """
 
     at: str
@@ -179,9 +179,10 @@ class _Run:
         return self.report
 
     def _catch_up(self) -> None:
-        """Move conversations whose status was set by an older version of the service to the matching tier.
+        """Move conversations to the tiers that match their statuses.
 
-        This is needed only after an upgrade, so a run moves at most one batch.
+        This is needed only after an upgrade, because older versions of the service changed only the statuses. A run
+        therefore moves at most one batch.
         """
         behind = Q(tier=Tier.ACTIVE, status=Status.ARCHIVED) | Q(
             tier__in=[Tier.ARCHIVED, Tier.COLD], status__in=[Status.ACTIVE, Status.PINNED]
@@ -261,7 +262,7 @@ class _Run:
         return int(moved)
 
     def _move(self, count: str, conversation: Conversation, move: Callable[[Conversation], bool]) -> None:
-        """Move a conversation and increment a counter of the report."""
+        """Move a conversation and increment a counter in the report."""
         try:
             moved = self.dry_run or self._unless_index_is_behind(move, conversation)
         except SomaError as error:

@@ -152,7 +152,7 @@ def _in(conversations: Sequence[Conversation]) -> Q:
 
 
 def last_read(caller: Caller, conversations: Sequence[Conversation]) -> Mapping[str, datetime | None]:
-    """Return when a message of each conversation was last read, by conversation key."""
+    """For each conversation key, return when one of the conversation's messages was last read."""
     rows = memories.live(caller, [CONVERSATIONS]).filter(_in(conversations)).order_by()
     grouped = rows.annotate(root=Substr("coordinate_key", 1, DIGITS_PER_NUMBER)).values("root")
     return dict(grouped.annotate(read_at=Max("last_accessed_at")).values_list("root", "read_at"))

@@ -1,7 +1,7 @@
 """The pruning rule: decides which conversations are worth archiving. Pure functions.
 
-The score increases with the time since a conversation was last used, with its size, and with the proportion of it that
-summaries cover. It decreases with importance.
+The score increases with the time since a conversation was last used, with its size, and with the proportion of its
+messages that summaries cover. It decreases with importance.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def add(caller: Caller, conversation: Conversation) -> None:
     in_beat=False,
 )
 def thaw_batch() -> int:
-    """Restore the first conversations of the queue. Return the number restored."""
+    """Restore the first conversations in the queue. Return the number restored."""
     with _lock:
         batch = [(id, _queue.pop(id)) for id in list(_queue)[:BATCH]]
     if not batch:

@@ -137,7 +137,7 @@ def warmed(caller: Caller, work: Callable[[], Result]) -> Result:
     """Run `work`, which must consist of a single transaction.
 
     If `work` finds a cold conversation, the conversation is restored outside that transaction, and `work` runs again.
-    In a nested call, the outermost `warmed` restores the conversation, because its transaction is still open.
+    In a nested call, the outermost `warmed` restores the conversation, because the outer transaction is still open.
     """
     if _is_nested.get():
         return work()
@@ -268,7 +268,7 @@ def is_in_file(tenant: Tenant, id: UUID) -> bool:
 
 
 def forget(caller: Caller, id: UUID, *, at_once: bool) -> None:
-    """Mark the file of a conversation as unused. Must be called in the transaction that deletes the conversation.
+    """Mark a conversation's file as unused. Must be called in the transaction that deletes the conversation.
 
     at_once: remove the file after the commit. Otherwise `sweep` removes it when the conversation can no longer be
     restored.

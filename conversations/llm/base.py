@@ -62,7 +62,7 @@ class ChatModel(Protocol):
 
 
 def estimated_tokens(text: str) -> int:
-    """Return an upper estimate of the number of tokens in a text."""
+    """Return a high estimate of the number of tokens in a text."""
     return math.ceil(len(text.encode()) / _BYTES_PER_TOKEN)
 
 

@@ -49,7 +49,7 @@ class Condition:
 
 
 def translate(tenant: Tenant, raw: object) -> Condition:
-    """Translate the filters of a request into conditions. Raises InvalidInput if the filters are not valid."""
+    """Translate a request's filters into conditions. Raises InvalidInput if the filters are not valid."""
     parsed = filters.parse(raw)
     parts = parsed.parts if isinstance(parsed, And) else (parsed,)
     condition = Condition(names_archived=any(map(_names_archived, parts)))

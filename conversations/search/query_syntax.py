@@ -83,7 +83,7 @@ class WordQuery:
 
     @property
     def needs_content(self) -> bool:
-        """Return whether the content of a message is needed, and not only its terms, to decide whether it matches."""
+        """Return whether a message's content, and not only its terms, is needed to decide whether it matches."""
         return any(isinstance(operand, Prefix) for operand in _operands(self.condition))
 
     def scores(self, texts: Sequence[Text], stats: Stats) -> list[float]:

@@ -45,7 +45,7 @@ class MessageResults:
 
 
 def with_conversations(tenant: Tenant, scored: Iterable[tuple[Memory, float]]) -> list[Hit]:
-    """Return a hit for each (message, score). Drop messages whose conversation has just been deleted."""
+    """Return a hit for each (message, score). Drop messages whose conversations have just been deleted."""
     rows = list(scored)
     conversations = by_key(tenant, [message for message, _ in rows])
     return [

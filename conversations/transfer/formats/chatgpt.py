@@ -2,7 +2,7 @@
 
 Every edit and every regenerated answer is a branch. Only the branch that ends at `current_node` is imported. Content
 that was never shown (empty and hidden messages, a model's thoughts) is left out. Images and other files are replaced
-with their names, because this file does not contain them.
+with their names, because the JSON file does not contain them.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def is_ours(item: Json) -> bool:
 
 
 def is_message(item: Any) -> bool:
-    """Return whether an object at the top level of a file is a message, so that the file is one conversation."""
+    """Return whether an object at the top level of a file is a message. If so, the file is one conversation."""
     if not isinstance(item, dict) or isinstance(item.get("messages"), list):
         return False
     return isinstance(item.get("role", item.get("sender")), str) and ("content" in item or "text" in item)

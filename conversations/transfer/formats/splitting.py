@@ -1,7 +1,7 @@
 """Split a JSON file into conversations, as bytes, without reading the whole file into memory.
 
-A streaming JSON parser stops at the first error. Counting the brackets outside strings finds the end of each
-conversation even if it is invalid, and needs memory only for the longest conversation.
+A streaming JSON parser stops at the first error. This module counts the brackets outside strings instead. It finds the
+end of each conversation, valid or not, and needs memory only for the longest one.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ def escaped(content: str) -> str:
 
 
 def with_unix_line_endings(text: str) -> str:
-    """Replace Windows line endings. In our own export, they belong to messages, unless the first line has one too."""
+    """Replace Windows line endings. In our own export, they belong to messages, unless the first line has one, too."""
     is_exported = is_ours(text) and not text.partition("\n")[0].endswith("\r")
     return text if is_exported else text.replace("\r\n", "\n")
 
