@@ -40,7 +40,8 @@ _erasers: dict[str, Eraser] = {"cache_entries": lambda tenant: caching.erase(ten
 class Receipt:
     """The number of rows removed from each table, and of items removed outside the database.
 
-    missing: stores that did not respond. Maintenance retries them. Calling `erase` again reports whether it succeeded.
+    missing: stores that did not respond. Maintenance retries them. Calling `erase` again reports whether the retry
+    succeeded.
     """
 
     tenant: str
@@ -105,7 +106,7 @@ def confirm() -> None:
 def _begin(caller: Caller, slug: str) -> list[Tenant]:
     """Suspend and return the tenant, or return the tenants with this slug that were erased earlier.
 
-    New requests to a suspended tenant are rejected. Raises NotFound if this slug has never existed.
+    New requests to a suspended tenant are rejected. Raises NotFound if no tenant has ever had this slug.
     """
     with transaction.atomic():
         tenant = Tenant.objects.select_for_update().filter(slug=slug).first() if is_slug(slug) else None

@@ -183,7 +183,7 @@ class AuditCheckpoint(TenantOwned):
 class AuditSealer(models.Model):
     """A single row with the sealer's signed progress: see `tenants.audit.progress`.
 
-    Every process that changes the chains locks it: the sealer, the pruner and erasures.
+    Everything that changes the chains locks this row first: the sealer, the pruner and erasures.
     """
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)

@@ -39,7 +39,7 @@ class Table:
 
 
 def tables() -> list[Table]:
-    """Return the table of every model that belongs to a tenant, and the table of tenants."""
+    """Return the tables of all models that belong to a tenant, and the tenants table."""
     owned = [Table(model._meta.db_table, "tenant_id") for model in tenant_models()]
     return [*owned, Table(Tenant._meta.db_table, "id")]
 
@@ -114,7 +114,7 @@ def is_installed(using: str = DEFAULT_DB_ALIAS) -> bool:
 
 
 def missing(using: str = DEFAULT_DB_ALIAS) -> list[str]:
-    """Return one sentence per missing part of the protection."""
+    """Return one sentence for each missing part of the protection."""
     connection = _postgresql(using)
     lacks = [f"table {name} has no policies" for name in _unprotected(connection)]
     if not _may_set_role(connection):

@@ -141,7 +141,7 @@ def recount(tenant: Tenant, *, again_soon: bool = False) -> None:
 
 
 def recount_stale() -> None:
-    """Recount every tenant with a quota whose last count is older than `RECOUNT`."""
+    """Recount every tenant that has a quota and whose last count is older than `RECOUNT`."""
     for tenant in Tenant.objects.filter(Q(quota_memories__isnull=False) | Q(quota_bytes__isnull=False)).iterator():
         last = UsageStripe.objects.for_tenant(tenant).filter(stripe=COUNTED).first()
         if last is None or last.counted_at is None or last.counted_at < timezone.now() - RECOUNT:
@@ -167,7 +167,7 @@ def _add_to(tenant: Tenant, stripe: int, memories: int, bytes: int) -> None:
 
 
 def _add(tenant: Tenant, memories: int, bytes: int, stripe: str, parameters: Sequence[Any]) -> None:
-    """Add to the stripe with the number that the SQL expression `stripe` returns."""
+    """Add to the stripe whose number the SQL expression `stripe` returns."""
     sql = (
         f"INSERT INTO sfm_usage_stripes (tenant_id, stripe, memories, bytes) VALUES (%s, {stripe}, %s, %s) "  # noqa: S608 - constants
         "ON CONFLICT (tenant_id, stripe) DO UPDATE SET memories = sfm_usage_stripes.memories + excluded.memories, "

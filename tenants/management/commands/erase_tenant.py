@@ -37,4 +37,4 @@ def _answer(question: str) -> str:
     try:
         return input(question)
     except EOFError:
-        raise CommandError("there is no input to confirm with; to erase without a confirmation, use --yes") from None
+        raise CommandError("there is no input to confirm with; to erase without confirmation, use --yes") from None
