@@ -68,7 +68,7 @@ def _secret_key() -> str:
     if given := env.str("SOMA_SECRET_KEY", ""):
         if len(given) < 32:
             raise ConfigurationError(
-                "SOMA_SECRET_KEY must contain at least 32 characters; create a new key with 'openssl rand -hex 32'. If "
+                "SOMA_SECRET_KEY must contain at least 32 characters; create it with 'openssl rand -hex 32'. If "
                 "the current key signs the audit log, set SOMA_AUDIT_KEY to the current key"
             )
         return str(given)

@@ -86,7 +86,7 @@ def database_findings() -> Iterator[Finding]:
         yield from index_findings()
         yield from queue()
     except ConfigurationError as problem:
-        yield error("database", str(problem), DAMAGED if "cannot be read" in str(problem) else MISSING)
+        yield error("database", str(problem), DAMAGED if "could not be read" in str(problem) else MISSING)
     except DatabaseError as problem:
         yield error("database", str(problem).strip(), "start the database, or restore a backup: somamemory restore")
 
