@@ -82,15 +82,23 @@ def _secret_key() -> str:
 def _made_key(path: Path, content: str) -> str:
     """Return the key stored in a file. If there is none, store `content` as the key.
 
-    Raises ConfigurationError if the file cannot be read or created.
+    Raises ConfigurationError if the file cannot be read or created, or is damaged.
     """
     try:
-        return _stored_key(path, content)
+        key = _stored_key(path, content)
     except OSError as error:
         raise ConfigurationError(
             f"could not read or create the key file {path}: {error}; run this as the owner of the data folder, or set "
             "SOMA_DATA_DIR to a folder that you can write to"
         ) from None
+    except UnicodeDecodeError:
+        key = ""
+    if len(key) < 32:
+        raise ConfigurationError(
+            f"the key file {path} is damaged, because it does not contain a key of at least 32 characters; restore it "
+            "from a copy, or remove it so that another key is generated"
+        )
+    return key
 
 
 def _stored_key(path: Path, content: str) -> str:

@@ -443,6 +443,19 @@ def test_a_key_file_that_cannot_be_read_is_one_line_with_a_remedy(tmp_path: Path
     assert output.count("\n") == 1
 
 
+@pytest.mark.parametrize("name", ["secret-key", "audit-key"])
+@pytest.mark.parametrize("content", [b"k", b"\xff" * 67])
+def test_a_damaged_key_file_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
+    """For example, one that was only partly copied. A short key could be guessed."""
+    (tmp_path / name).write_bytes(content)
+
+    code, output = check(tmp_path)
+
+    assert code == 1
+    assert output.startswith(f"error: the key file {tmp_path / name} is damaged")
+    assert (tmp_path / name).read_bytes() == content
+
+
 def test_the_address_of_the_server_can_be_in_brackets(tmp_path: Path) -> None:
     script = "from somamemory import settings; print(settings.HOST, *settings.ALLOWED_HOSTS)"
 
