@@ -5,6 +5,7 @@ import fcntl
 import gc
 import logging
 import os
+import resource
 import shutil
 import sys
 import tempfile
@@ -17,6 +18,11 @@ from somamemory.errors import ConfigurationError
 
 allocator.return_large_blocks()
 files.create_privately()
+OPEN_FILES = 4096  # a process can have 500 clients, but some systems allow it only 256 open files by default
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+if 0 <= soft < OPEN_FILES:
+    with contextlib.suppress(OSError, ValueError):  # not allowed
+        resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES if hard < 0 else min(OPEN_FILES, hard), hard))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "somamemory.settings")
 # With several threads, BLAS and OpenMP would spin while the threads wait for each other. A search of 10,000 memories
 # would then take 29 ms of CPU time instead of 13 ms.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 import subprocess
 import sys
 from http.client import HTTPException
@@ -50,6 +51,23 @@ def test_processes_that_start_together_print_one_banner(first: str) -> None:
         timeout=180,
     )
     assert done.stdout == "ready\n"
+
+
+def test_the_server_raises_its_limit_of_open_files(tmp_path: Path) -> None:
+    """Otherwise, 256 idle clients could use up all of its files on systems with a low default."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        with Server(tmp_path) as server:
+            (limits,) = {_open_files(pid) for pid in server.pids()}
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert limits == min(hard, 4096)
+
+
+def _open_files(pid: int) -> int:
+    return resource.prlimit(pid, resource.RLIMIT_NOFILE)[0]
 
 
 def test_a_server_starts_while_the_embedding_provider_is_away(tmp_path: Path) -> None:
