@@ -1,6 +1,6 @@
 """Fixtures for all tests.
 
-`api` is a client of the tenant acme, `stranger` of another tenant, and `operator` of the operators. `superuser` is a
+`api` is a client for the tenant acme, `stranger` for another tenant, and `operator` for an operator. `superuser` is a
 console client that is signed in as a superuser, and `staff` one that is signed in as a staff user for acme only. The
 database, the vector index and the embedder are real.
 """
@@ -62,13 +62,13 @@ hypothesis.settings.load_profile("suite")
 DATABASE_FIXTURES = {"db", "transactional_db", "live_server"}
 
 
-# Search for garbage after this many new objects. With Python's 700, the searches took 5% of the CPU time of the tests.
+# Collect garbage after this many new objects. With Python's default of 700, this took 5% of the tests' CPU time.
 GARBAGE = 10_000
-gc.disable()  # until the tests are collected: there is no garbage yet, and a search for it takes 2 s of CPU time
+gc.disable()  # until the tests are collected: there is no garbage yet, and searching for it takes 2 s of CPU time
 
 
 def pytest_collection_finish() -> None:
-    """Exclude modules, models and tests, which exist until the process ends: they are 3,000,000 objects."""
+    """Exclude modules, models and tests: 3,000,000 objects that exist until the process ends."""
     gc.freeze()
     gc.set_threshold(GARBAGE)
     gc.enable()
@@ -84,8 +84,8 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 def _has_what_it_needs(item: pytest.Item) -> bool:
     """Return whether the test is meaningful in this run.
 
-    Others, such as tests of Redis in a run without it, do not count as skipped. A test without a database, or with its
-    own, has the same result on both engines, so only SQLite runs it.
+    Other tests, such as Redis tests in a run without Redis, do not count as skipped. A test without a database, or with
+    its own, has the same result on both engines, so it runs only on SQLite.
     """
     marks = {mark.name for mark in item.iter_markers()}
     if "pgvector" in marks and settings.VECTOR_INDEX != "pgvector":
@@ -186,7 +186,7 @@ def django_db_keepdb(django_db_keepdb: bool) -> bool:
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """End other sessions before the test database is dropped: the session of a killed server may outlive it briefly."""
+    """End other sessions before the test database is dropped: a killed server's session may outlive it briefly."""
     import_module(settings.ROOT_URLCONF)  # or the first request, which has a deadline, would load every route
     if settings.VECTOR_INDEX == "pgvector":  # otherwise, a test's transaction would roll back the table
         with django_db_blocker.unblock():
@@ -203,7 +203,7 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
 @pytest.fixture(scope="session", autouse=True)
 def _index_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Each test process has its own vector index."""
-    settings.KEY_RATE = settings.TENANT_RATE = settings.AUTH_FAILURE_RATE = 0  # the tests of limits set their own
+    settings.KEY_RATE = settings.TENANT_RATE = settings.AUTH_FAILURE_RATE = 0  # the limit tests set their own
     settings.VECTOR_FOLDER = tmp_path_factory.mktemp("index") / "vectors"
     settings.COLD_STORAGE = "the test's own folder"
     if settings.REDIS_URL:  # each test process empties its own
@@ -223,10 +223,10 @@ def patient_caches_in(redis_url: str) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _middleware_is_loaded_once() -> Iterator[None]:
-    """Load it again only when a setting has changed.
+    """Load the middleware again only when a setting has changed.
 
-    Each request uses a new test client, which would load the middleware, including WhiteNoise, which reads every static
-    file. This took half of the tests' time.
+    Each request uses a new test client, and each client would load the middleware. Loading takes long because
+    WhiteNoise reads every static file. It took half of the tests' time.
     """
     load, loaded = ClientHandler.load_middleware, dict[tuple[str, ...], Any]()
 
@@ -249,7 +249,7 @@ def _middleware_is_loaded_once() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_memory_ends_within_a_test() -> Iterator[None]:
-    """The number of statements of a request must not depend on the time since the previous one."""
+    """The number of statements in a request must not depend on the time since the previous request."""
     with pytest.MonkeyPatch.context() as patch:
         for module, name in (
             (keys, "_keys"),
@@ -298,7 +298,7 @@ def _nothing_remembered() -> None:
 
 @pytest.fixture
 def outside_transactions(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """The database as other processes see it, for tests that use no model's table."""
+    """The database as other processes see it, for tests that do not use the models' tables."""
     with django_db_blocker.unblock():
         yield
 
@@ -314,7 +314,7 @@ def walled(db: None, settings: Any) -> Iterator[None]:
 
 @pytest.fixture
 def generation(db: None) -> EmbeddingGeneration:
-    """One collection for all tests, which are isolated by having their own tenants."""
+    """One collection for all tests. Each test is isolated by having its own tenants."""
     found, _ = EmbeddingGeneration.objects.get_or_create(
         id=GENERATION,
         defaults={
@@ -394,7 +394,7 @@ def drain() -> None:
 def problem_of(
     response: HttpResponse, status: int, code: str | None = None, field: str | None = None
 ) -> dict[str, Any]:
-    """Return the problem of a response. It must have this status, code and field."""
+    """Return the problem in a response. It must have this status, code and field."""
     assert response.status_code == status, response.content
     assert response["Content-Type"] == "application/problem+json"
     problem: dict[str, Any] = json.loads(response.content)

@@ -262,7 +262,7 @@ def test_an_operator_route_takes_an_operators_key(api: Api, operator: Api, route
 
 @pytest.fixture
 def narrow(api: Api) -> Api:
-    """A key of acme restricted to the namespace "mine"."""
+    """An acme key restricted to the namespace "mine"."""
     return Api(issue_key(api.tenant, namespaces=["mine"]), api.tenant)
 
 
@@ -276,7 +276,7 @@ def test_a_key_may_use_its_own_namespace(narrow: Api) -> None:
     assert narrow.delete("/memories/1?namespace=mine").json()["deleted"] is True
 
 
-# Statistics and the list of namespaces cover the key's namespaces, and an id in another one does not exist for the key.
+# Statistics and the list of namespaces cover only the key's namespaces. An id in another namespace is not found.
 WITHOUT_A_NAMESPACE = [route for route in ROUTES if route[1] in ("/stats", "/namespaces") or "/by-id/" in route[1]]
 
 

@@ -1,4 +1,4 @@
-"""CORS: only pages of allowed origins may call the API."""
+"""CORS: only pages from allowed origins may call the API."""
 
 from __future__ import annotations
 

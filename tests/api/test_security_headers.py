@@ -1,4 +1,4 @@
-"""Security headers of every response, and information that no response reveals."""
+"""Security headers in every response, and information that no response reveals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run command lines in this process, against the application and the database of the test."""
+"""Run command lines in this process, against the test's application and database."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def bare(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tm
 
 @pytest.fixture
 def soma(bare: Soma, operator: Api, monkeypatch: pytest.MonkeyPatch) -> Iterator[Soma]:
-    """A command line whose service is the application of the test, with an operator's key."""
+    """A command line whose service is the test's application, with an operator's key."""
     transport = EmbeddedTransport(cast(Any, application))
 
     def connect(target: connection.Target) -> Client:

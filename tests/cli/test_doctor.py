@@ -70,7 +70,7 @@ def of_another_user(folder: Path) -> list[Finding]:
     return list(machine.permissions(folder, 4711))
 
 
-# The problem, the check, the expected status, and a part of the remedy.
+# The problem, the check, the expected status, and part of the remedy.
 MACHINES: list[tuple[str, Callable[[Path], list[Finding]], str, str]] = [
     ("a package is missing", lambda _: [machine.packages(["orjson~=3.13"], missing)], ERROR, "pip install"),
     ("a package is too old", lambda _: [machine.packages(["orjson~=3.13"], lambda name: "2.0")], ERROR, "pip install"),
@@ -142,11 +142,11 @@ def raising(error: Exception) -> Callable[..., Any]:
 
 @pytest.fixture(autouse=True)
 def _keep_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Skip a check that closes the connection, and with it the transaction of the test."""
+    """Skip a check that closes the connection, and with it the test's transaction."""
     monkeypatch.setattr(existing_database, "_refuse_missing_tables", lambda: None)
 
 
-# The problem, the replaced function and its replacement, the name of the check, and a part of the remedy.
+# The problem, the replaced function and its replacement, the name of the check, and part of the remedy.
 DATABASES: list[tuple[str, object, str, object, str, str]] = [
     (
         "there is no database", existing_database, "require",

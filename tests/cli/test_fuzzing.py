@@ -1,4 +1,4 @@
-"""Whatever is typed, a person sees a sentence: no traceback and no unexpected error."""
+"""Any input produces a readable message: no traceback and no unexpected error."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from tests.cli.conftest import Soma
 
 @pytest.fixture
 def talk(soma: Soma) -> str:
-    """The id of a conversation, after two memories, keys, tenants, conversations and messages have been stored."""
+    """The id of a conversation. Two memories, keys, tenants, conversations and messages each already exist."""
     soma("tenants", "create", "acme")
     for name in ("one", "two"):
         soma("store", name, "--key", name)

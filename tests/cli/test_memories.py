@@ -77,7 +77,7 @@ def test_a_very_large_or_small_coordinate_can_be_used_as_it_is_shown(soma: Soma)
 
 @pytest.mark.parametrize("command", ["search", "context"])
 def test_a_command_reports_that_its_results_are_incomplete(soma: Soma, command: str) -> None:
-    words = [f"word{number}" for number in range(65)]  # one more than a search by keyword uses
+    words = [f"word{number}" for number in range(65)]  # one more than a keyword search uses
 
     assert soma(command, " ".join(words)).err.endswith("degraded: keyword.\n")
     assert soma(command, " ".join(words[:64])).err == ""

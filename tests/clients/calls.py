@@ -1,4 +1,4 @@
-"""Call each method of the client, in an order in which all calls succeed, to compare two transports.
+"""Call each client method, in an order in which all calls succeed, to compare two transports.
 
 python tests/clients/calls.py FOLDER      make the calls with an embedded client, and print the results as JSON
 """
@@ -131,7 +131,7 @@ UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)?|\d{4}-\d\d-\d\d")
 ALLOCATED = re.compile(r"202\d{5}\.0,[\d.]+,[\d.]+")
 VOLATILE = {"index_state", "took_ms", "score", "scores", "coordinate", "latency_ms", "elsewhere", "access_count", "by"}
-# Tables to which periodic work adds rows. A receipt of an erasure counts these rows.
+# Tables to which periodic work adds rows. An erasure receipt counts these rows.
 VOLATILE |= {"sfm_audit_blocks", "sfm_audit_checkpoints", "sfm_upkeep", "sfm_usage_daily", "sfm_usage_stripes"}
 
 

@@ -1,4 +1,4 @@
-"""Clients that call the application of the test process, with its database, and without a port."""
+"""Clients that call the application in the test process, with its database and without a port."""
 
 from __future__ import annotations
 

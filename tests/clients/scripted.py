@@ -16,9 +16,10 @@ OK = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 13\r
 
 
 class ScriptedServer:
-    """Gives each request the next answer, and repeats the last one. An answer is bytes or a function of the socket.
+    """Gives each request the next answer, and repeats the last one. An answer is bytes, or a function that writes to
+    the socket.
 
-    The connection is closed after an answer by a function.
+    If an answer is a function, the connection is closed after it.
     """
 
     def __init__(self, answers: Sequence[Answer]) -> None:
@@ -54,11 +55,11 @@ class ScriptedServer:
                 connection.sendall(answer)
 
     def headers(self, name: str) -> list[str | None]:
-        """Return the header of each request."""
+        """Return the value of a header in each request."""
         return [headers.get(name) for _, headers, _ in self.requests]
 
     def close(self) -> None:
-        """Close the port at once: a thread that waits in `accept` would otherwise keep it open."""
+        """Close the port immediately: a thread that waits in `accept` would otherwise keep it open."""
         with contextlib.suppress(OSError):  # macOS refuses, and ends `accept` when the listener is closed
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -68,7 +69,7 @@ Method = Callable[[Any], Any]  # calls a method of either client
 
 
 def call(kind: str, url: str, method: Method, **options: Any) -> Any:
-    """Return the result of a call by the client of this kind, "sync" or "async"."""
+    """Return the result of a call with this kind of client, "sync" or "async"."""
     if kind == "sync":
         with Client(url, "key", **options) as client:
             return method(client)

@@ -1,4 +1,4 @@
-"""The methods of the client against the application."""
+"""The client's methods, called against the application."""
 
 from __future__ import annotations
 

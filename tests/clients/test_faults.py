@@ -358,7 +358,7 @@ def test_chunks_and_early_hints_are_understood(kind: str, serve: Serve) -> None:
         b'Transfer-Encoding: chunked\r\n\r\n5;x=1\r\n{"ok"\r\n8\r\n: true }\r\n0\r\nTrailer: 1\r\n\r\n'
     )
     if kind == "sync":
-        chunked = chunked.partition(b"\r\n\r\n")[2]  # http.client understands 100 Continue only
+        chunked = chunked.partition(b"\r\n\r\n")[2]  # http.client understands only 100 Continue
 
     assert call(kind, serve(chunked).url, store) == {"ok": True}
 

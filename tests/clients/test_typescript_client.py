@@ -1,4 +1,4 @@
-"""Build the TypeScript client, check its types, and run its own tests against a server of this checkout."""
+"""Build the TypeScript client, check its types, and run its own tests against a server from this checkout."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = [
 
 
 def run(*command: str, **environment: str) -> str:
-    """Run a command in the folder of the client, expect success, and return its output."""
+    """Run a command in the client's folder, expect success, and return its output."""
     done = subprocess.run(
         command,
         cwd=PACKAGE,
@@ -46,7 +46,7 @@ def run(*command: str, **environment: str) -> str:
 
 @pytest.fixture(scope="module", autouse=True)
 def built() -> None:
-    """Install the dependencies of the build, unless they are installed, and build the client."""
+    """Install the build dependencies unless they are already installed, and build the client."""
     lock = PACKAGE / "package-lock.json"
     if not INSTALLED.exists() or INSTALLED.stat().st_mtime < lock.stat().st_mtime:
         run("npm", "ci", "--ignore-scripts", "--no-progress")

@@ -1,3 +1,3 @@
-"""Tests of the compatibility layers. Importing the URLs declares the layers' routes, which some tests list."""
+"""Tests for the compatibility layers. Importing the URLs declares the layers' routes, which some tests list."""
 
 import somamemory.urls  # noqa: F401

@@ -1,4 +1,4 @@
-"""Compatibility layers have the authentication and the policies of our own routes."""
+"""Compatibility layers use the same authentication and policies as our own routes."""
 
 from __future__ import annotations
 

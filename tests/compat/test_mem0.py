@@ -306,7 +306,7 @@ def test_pages_are_linked_even_if_the_name_of_the_server_is_not_valid(
     "path", ["/mem0/v1/memories/search/", "/mem0/v2/memories/search/", "/mem0/v3/memories/search/", "/mem0/search"]
 )
 def test_a_search_reports_that_its_results_are_incomplete(api: Api, path: str) -> None:
-    words = [f"word{number}" for number in range(65)]  # one more than a search by keyword uses
+    words = [f"word{number}" for number in range(65)]  # one more than a keyword search uses
     incomplete, complete = (
         api.post(path, {"query": " ".join(query), "filters": {"user_id": "ada"}}) for query in (words, words[:64])
     )

@@ -1,6 +1,6 @@
 """Replay recorded exchanges between mem0's clients and this server: each response has the recorded status and form.
 
-`COMPAT_RECORD=FILE make test-compat ARGS=mem0` records (scripts/compat/record.py). Ids are numbered in order of
+`COMPAT_RECORD=FILE make test-compat ARGS=mem0` records them (scripts/compat/record.py). Ids are numbered in order of
 appearance, and compared by their numbers.
 """
 
@@ -29,7 +29,9 @@ class Ids:
         self.by_number: dict[str, str] = {}
 
     def filled(self, value: Any) -> Any:
-        """Return recorded JSON with the ids of this run. An id that no response contained before gets a new one."""
+        """Return recorded JSON with the ids of this run. An id that no earlier response contained is replaced by a new
+        one.
+        """
         return orjson.loads(NUMBER.sub(lambda match: self._id(match[0]), orjson.dumps(value).decode()))
 
     def _id(self, number: str) -> str:

@@ -50,7 +50,7 @@ def renamed(text: str, ours: dict[str, str]) -> str:
 
 
 def pairs(theirs: list[str], content: str, known: dict[str, str]) -> dict[str, str]:
-    """Return our ids by the recorded ones, by their order in the response."""
+    """Map the recorded ids to ours, by their order in the response."""
     found = list(dict.fromkeys(ID.findall(content)))
     return {old: new for old, new in zip(theirs, found, strict=False) if old not in known}
 
@@ -63,7 +63,7 @@ def parsed(content: str) -> Any:
 
 
 def fits(shape: Any, value: Any) -> bool:
-    """Return whether a value has the fields and types of a shape. Null and empty lists fit everything."""
+    """Return whether a value has the fields and types of a shape. Null and empty lists fit every shape."""
     if shape == "any" or value is None:
         return True
     if isinstance(shape, dict):

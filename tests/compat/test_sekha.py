@@ -1,4 +1,4 @@
-"""Clients of Sekha work under `/sekha`. What the layer changes in a request is in a header."""
+"""Sekha's clients work under `/sekha`. A response header lists what the layer changed in a request."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_an_export_is_one_text(api: Api, talk: dict[str, Any], format: str) -> N
 
 
 def test_a_tool_reports_that_its_results_are_incomplete(api: Api) -> None:
-    words = [f"word{number}" for number in range(65)]  # one more than a search by keyword uses
+    words = [f"word{number}" for number in range(65)]  # one more than a keyword search uses
 
     for tool in ("memory_search", "memory_query"):
         found = api.post(f"/sekha/mcp/tools/{tool}", {"query": " ".join(words)}).json()["data"]

@@ -1,4 +1,4 @@
-"""Clients of SomaFractalMemory work at the root, if the setting is on."""
+"""SomaFractalMemory's clients work at the root, if the setting is enabled."""
 
 from __future__ import annotations
 

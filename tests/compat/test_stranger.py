@@ -1,4 +1,4 @@
-"""Keys of other tenants, other users and lesser scopes against every route of the compatibility layers."""
+"""Keys for other tenants, for other users and with fewer scopes, against every route of the compatibility layers."""
 
 from __future__ import annotations
 

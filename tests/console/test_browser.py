@@ -1,4 +1,6 @@
-"""The admin console in headless Chromium: pages load and draw, without errors of scripts or the content policy."""
+"""The admin console in headless Chromium: pages load and draw without script errors or violations of the content
+policy.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ from tests.console.accessibility import NPM, in_dark, violations
 pytestmark = [pytest.mark.server, pytest.mark.browser, pytest.mark.once]
 
 MAX_SCRIPT_BYTES = 150_000
-# URLs that the test does not visit, with the reason.
+# URLs that the test does not visit, with the reasons.
 NOT_PAGES = {
     "login": "the test signs in",
     "logout": "accepts only a POST",
@@ -108,7 +110,7 @@ def _part(page: Page) -> str:
 
 
 def dialogs(browser: Browser, inaccessible: dict[str, list[str]]) -> set[str]:
-    """Open each dialog of the page with its button, close it with Escape, and return the names of their URLs."""
+    """Open each dialog on the page with its button, close it with Escape, and return the names of their URLs."""
     from selenium.webdriver.common.keys import Keys
 
     names = set()
@@ -149,7 +151,7 @@ def test_staff_of_one_tenant_see_its_pages_and_no_other_tenant(browser: Browser)
                 assert offered == [] or page.view in ("second_factor", "password_change"), (page, offered)
 
 
-# Buttons that change something. A verification and a copy only read.
+# Buttons that change something. Verifying and copying only read data.
 _OFFERED = """[...document.querySelectorAll('[hx-get], #main form[method=post] button')]
     .filter((element) => !element.matches('[hx-get$="/verify/"], [data-copy]'))
     .map((element) => element.getAttribute('hx-get') ?? element.textContent.trim())"""

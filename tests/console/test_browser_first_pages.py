@@ -34,7 +34,7 @@ def is_accessible(browser: Browser) -> bool:
 
 
 def title(browser: Browser) -> str:
-    """Return the heading of the page."""
+    """Return the page's heading."""
     return str(browser.run("return document.querySelector('h1').textContent.trim()"))
 
 
@@ -118,7 +118,7 @@ def test_an_invalid_request_of_an_app_leads_to_an_accessible_page(
 
 @pytest.fixture
 def empty(live_server: Any, settings: Any) -> Iterator[Browser]:
-    """A browser, and an installation as it is after the first start, with a superuser who is signed in."""
+    """A browser, and an installation in its state after the first start, with a signed-in superuser."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     Tenant.objects.get_or_create(slug="default")
     generations.forget_cached()
@@ -130,7 +130,7 @@ def empty(live_server: Any, settings: Any) -> Iterator[Browser]:
 
 
 def follow(browser: Browser, link: str, ready: str) -> None:
-    """Open one of the things to try from the dashboard, and check it."""
+    """Open one of the dashboard's links to things to try, and check the page."""
     browser.visit("dashboard", "/admin/")
     browser.driver.find_element("partial link text", link).click()
     browser.until(lambda: browser.run(f"return document.readyState === 'complete' && {ready}"))

@@ -135,7 +135,7 @@ def test_nothing_is_fetched_for_users_who_are_not_signed_in(site: Site, settings
         "10.0.0.1",
         "172.16.0.1",
         "192.168.1.1",
-        "169.254.169.254",  # the metadata service of clouds
+        "169.254.169.254",  # the metadata service of cloud providers
         "100.64.0.1",
         "0.0.0.0",
         "224.0.0.1",
@@ -151,7 +151,7 @@ def test_nothing_is_fetched_for_users_who_are_not_signed_in(site: Site, settings
         "::ffff:0:7f00:1",
         "2002:7f00:1::1",
         "fec0::1",  # site-local
-        "192.0.0.192",  # the metadata service of a cloud
+        "192.0.0.192",  # the metadata service of a cloud provider
         "ff02::1",
     ],
 )
@@ -208,7 +208,7 @@ def test_a_resolver_that_does_not_respond_is_abandoned(monkeypatch: pytest.Monke
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: responds.wait(60))
 
     try:
-        for _ in range(6):  # more than the threads that resolve names
+        for _ in range(6):  # more than there are threads for resolving names
             assert "could not be fetched" in reason_for("https://app.example.com/app.json")
     finally:
         responds.set()
@@ -262,7 +262,7 @@ def test_a_slow_site_is_abandoned(site: Site, monkeypatch: pytest.MonkeyPatch, b
 
     def respond(handler: http.server.BaseHTTPRequestHandler) -> None:
         handler.wfile.write(beginning)
-        for _ in range(100):  # each byte comes before the timeout of the socket
+        for _ in range(100):  # each byte arrives before the socket's timeout
             try:
                 handler.wfile.write(b"x")
             except OSError:

@@ -1,4 +1,4 @@
-"""The page of a conversation: what it shows, finds, changes and exports, and for whom."""
+"""A conversation's page: what it shows, finds, changes and exports, and for whom."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def talk(api: Api) -> dict[str, Any]:
 
 @pytest.fixture
 def reader(superuser: Client, tenant: Tenant) -> Client:
-    """A staff user who can only read acme."""
+    """A staff user who can only read acme's data."""
     return sign_in_staff(tenant, "view_memory", "view_conversation", name="reader")
 
 

@@ -1,4 +1,4 @@
-"""Errors of the console are pages for people, and problem+json for scripts."""
+"""Console errors are pages for people, and problem+json for scripts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of a job shows its progress, and a script updates it."""
+"""A job's page shows the progress, and a script updates the page."""
 
 from __future__ import annotations
 

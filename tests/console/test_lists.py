@@ -1,4 +1,4 @@
-"""Lists and pages show times in the reader's zone and find rows by parts of their names."""
+"""Lists and pages show times in the reader's time zone, and rows can be found by parts of their names."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BARE_TIME = re.compile(r">\s*\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?\s*<")
 
 @pytest.fixture
 def grant(superuser: Client, api: Api) -> OAuthGrant:
-    """A connected app of the superuser, with a key."""
+    """The superuser's connected app, with a key."""
     key = keys.issue(Caller.command(api.tenant), api.tenant, name="an app").key
     return OAuthGrant.objects.create(
         tenant=api.tenant,

@@ -1,4 +1,4 @@
-"""The payload of a memory is edited as a form or as JSON, and saving does not overwrite a concurrent change."""
+"""A memory's payload can be edited as a form or as JSON, and saving does not overwrite a concurrent change."""
 
 from __future__ import annotations
 

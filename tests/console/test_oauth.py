@@ -1,4 +1,4 @@
-"""Connected apps: the flow, its limits, and the attacks of the OAuth security best current practice (RFC 9700)."""
+"""Connected apps: the flow, its limits, and the attacks in OAuth's security best current practice (RFC 9700)."""
 
 from __future__ import annotations
 

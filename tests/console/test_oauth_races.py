@@ -46,7 +46,7 @@ def test_a_code_is_exchanged_once_and_its_reuse_revokes_the_access(app: App) -> 
     responses = at_once(lambda: app.exchange(code))
 
     (tokens,) = [response.json() for response in responses if response.status_code == 200]
-    assert {response.status_code for response in responses} <= {200, 400, 503}  # 503: a busy SQLite
+    assert {response.status_code for response in responses} <= {200, 400, 503}  # 503: SQLite is busy
     if any(response.status_code == 400 for response in responses):
         keys.forget_cached()
         assert answer(tokens["access_token"]).status_code == 401

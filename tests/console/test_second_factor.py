@@ -29,7 +29,7 @@ def client(user: User) -> Client:
 
 @pytest.fixture
 def codes(user: User) -> list[str]:
-    """The recovery codes of a user whose second factor is on."""
+    """The recovery codes of a user whose second factor is enabled."""
     secret = second_factor.new_secret()
     before = timezone.now() - timedelta(minutes=5)
     return second_factor.turn_on(user, secret, pyotp.TOTP(secret).at(before), before)

@@ -1,4 +1,4 @@
-"""Passwords and sessions of the console: requirements, start and end."""
+"""Console passwords and sessions: requirements, and how sessions start and end."""
 
 from __future__ import annotations
 

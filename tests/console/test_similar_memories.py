@@ -1,4 +1,4 @@
-"""The page of a memory lists the nearest memories by meaning, within its tenant and namespace."""
+"""A memory's page lists the nearest memories by meaning, within its tenant and namespace."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def near(client: Client, id: str, tenant: str = "acme") -> list[dict[str, Any]] 
 
 @pytest.fixture
 def invoice(api: Api) -> str:
-    """A memory with three others in its namespace, one of which has the same words."""
+    """A memory with three others in its namespace, one of which contains the same words."""
     id = str(api.store("1", "The invoice for October was paid")["id"])
     api.store("2", "The invoice for November was not paid")
     api.store("3", "Grilled sardines near the castle")

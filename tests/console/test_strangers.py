@@ -1,4 +1,4 @@
-"""Staff of one tenant can see and change nothing of another tenant, at any URL of the console."""
+"""A tenant's staff can neither see nor change another tenant's data at any URL of the console."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tenants.models import ApiKey, AuditEvent, Tenant
 from tests.conftest import Api, page
 
 SECRET = "the stranger's own words"
-# Pages of the user's own account, and pages without data of a tenant.
+# Pages for the user's own account, and pages without tenant data.
 OWN = {
     "index", "login", "logout", "password_change", "password_change_done", "second_factor", "jsi18n", "app_list",
     "search", "oauth_authorize",

@@ -1,9 +1,9 @@
-"""Run every command in the documentation and follow every link. `make test-docs` runs these tests alone.
+"""Run every command in the documentation and follow every link. `make test-docs` runs only these tests.
 
 Every `sh`, `python` and `ts` block is run, unless the line above it is `<!-- not run: REASON -->`. The blocks of a
 document run in one bash process, from top to bottom, in a folder like a checkout, against one shared server. curl fails
-on error responses. `somamemory COMMAND` uses the server's data folder. It runs in a fork of one process, which takes a
-tenth of the CPU time.
+on error responses. `somamemory COMMAND` uses the server's data folder. It runs in a fork of a process that has loaded
+the application, which takes a tenth of the CPU time of a new process.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def commands(server: Server) -> Iterator[str]:
-    """The path of the socket of the process that runs commands."""
+    """The path to the socket of the process that runs commands."""
     with tempfile.TemporaryDirectory() as folder:  # a short path
         path = Path(folder) / "commands"
         command = [sys.executable, "-m", "testing.forked_commands", "serve", str(path)]
@@ -91,7 +91,7 @@ def commands(server: Server) -> Iterator[str]:
 
 
 def delete_memories(server: Server) -> None:
-    """Delete what other documents have stored, so that a search finds only what this document stores."""
+    """Delete other documents' memories, so that a search finds only the memories that this document stores."""
     client = server.client()
     with contextlib.closing(client.connection):
         status, answer = client.call("POST", "/memories/delete", {"all": True})

@@ -1,4 +1,4 @@
-"""The public evaluation reads published data as it is, and its measures have their usual meaning."""
+"""The public evaluation reads published data unchanged, and its measures have their usual meaning."""
 
 from __future__ import annotations
 

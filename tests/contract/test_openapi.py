@@ -33,13 +33,13 @@ CHECKS: list[CheckFunction] = [
     response_schema_conformance,
 ]
 EXAMPLES = 12
-PLAIN = {"Accept-Encoding": "identity"}  # the client of these tests cannot unpack
+PLAIN = {"Accept-Encoding": "identity"}  # the tests' client cannot decompress
 
 
 def served(environ: Any, start_response: Any) -> Any:
-    """Call the application without closing the test's database connection after the request, as a server would."""
+    """Call the application. Unlike a server, do not close the test's database connection after the request."""
     for signal in (request_started, request_finished):
-        signal.disconnect(close_old_connections)  # which Django's own test client connects again
+        signal.disconnect(close_old_connections)  # Django's own test client connects it again
     return application(environ, start_response)
 
 
@@ -78,7 +78,7 @@ def check_responses(operation: Any, requests: list[Request], key: str) -> None:
     case = operation.Case()
     for request in requests:
         response = request.send(served, key)
-        # TRACE, say, gets a response that is not of this operation.
+        # TRACE, for example, gets a response that does not belong to this operation.
         checks = CHECKS if request.method_is_documented else [not_a_server_error]
         try:
             case.validate_response(response, checks=checks)
@@ -88,7 +88,7 @@ def check_responses(operation: Any, requests: list[Request], key: str) -> None:
 
 
 def without_tenant(operation: Any) -> list[Request]:
-    """The header of another tenant would turn nearly every response into a 403."""
+    """A header for another tenant would turn nearly every response into a 403."""
     return without_header("HTTP_X_TENANT", requests_for(operation, bounded))
 
 
@@ -104,7 +104,7 @@ def test_responses_to_an_operator_match_the_document(operation: Any, operator: A
 
 @operations()
 def test_responses_without_a_key_match_the_document(operation: Any, db: None) -> None:
-    """Every request is rejected for its missing key, so the last two, which are random, will do."""
+    """Every request is rejected because it has no key, so the last two requests, which are random, are enough."""
     check_responses(operation, requests_for(operation, bounded)[-2:], "")
 
 

@@ -122,7 +122,7 @@ def test_quotas_with_unusual_values_cause_no_server_error_and_set_nothing(superu
 
 @pytest.fixture
 def foreign(stranger: Api) -> dict[str, list[object]]:
-    """Create rows of another tenant that contain a planted word. Returns their ids by prefix of page name."""
+    """Create rows for another tenant that contain a planted word. Return their ids by page name prefix."""
     stranger.store("1", PLANTED)
     stranger.post("/graph/link", {"from_coord": "1", "to_coord": "2", "metadata": {"said": PLANTED}})
     messages = [{"role": "user", "content": PLANTED}]
@@ -175,7 +175,7 @@ def test_no_page_shows_staff_anything_of_another_tenant(
 
 
 def assert_reveals_nothing(response: Any, path: str) -> None:
-    """Check that a page shows no data of another tenant, except for the user's own input."""
+    """Check that a page shows none of another tenant's data, except for the user's own input."""
     text = re.sub(r'(value|href|content|action)="[^"]*"', "", response.content.decode())
     for said in (
         "tenant 'stranger' does not exist",

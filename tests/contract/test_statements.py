@@ -1,4 +1,4 @@
-"""The number of SQL statements of each request; reads write nothing."""
+"""The number of SQL statements in each request; reads write nothing."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ def scrubbed(content: bytes) -> str:
 
 
 def everything(api: Api, names: dict[str, str]) -> list[tuple[str, str, tuple[int, dict[str, str], str]]]:
-    """Return the responses of every route to this key."""
+    """Return every route's response to this key."""
     return [
         (method, case.path, answer(api, method, case.filled(names)))
         for (method, _), cases in CASES.items()

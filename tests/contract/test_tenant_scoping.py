@@ -1,4 +1,4 @@
-"""Tenants are isolated by construction; these tests verify it."""
+"""Tenants are isolated by construction; these tests verify the isolation."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ MAY_QUERY_ALL_TENANTS = {
     "tenants/scoping.py",  # defines `for_tenant`
     "operations/migrate_database.py",  # migrates the whole database
     "tenants/idempotency.py",  # removes expired responses
-    "tenants/audit/progress.py",  # the progress of the one sealer
+    "tenants/audit/progress.py",  # the progress of the only sealer
     "tenants/audit/publishing.py",  # the heads of all chains
-    "tenants/audit/pruning.py",  # all tenants have one retention period
-    "tenants/audit/sealing.py",  # the log of all tenants is sealed by one
+    "tenants/audit/pruning.py",  # all tenants share one retention period
+    "tenants/audit/sealing.py",  # one sealer seals the logs of all tenants
     "tenants/audit/verification.py",  # chains of tenants that no longer exist
     "memories/retention.py",  # the purge
     "memories/index/drain.py",  # the drain
@@ -41,7 +41,7 @@ MAY_QUERY_ALL_TENANTS = {
     "graph/services.py",  # inserts and upserts, whose rows name their tenant
     "graph/link_history.py",  # inserts, whose rows name their tenant
     "conversations/enrichment/queue.py",  # due chores of all tenants
-    "conversations/restoring.py",  # conversations whose retention period is over
+    "conversations/restoring.py",  # conversations whose retention period has ended
     "conversations/lifecycle/tiers.py",  # removes unused files
     "conversations/lifecycle/cold_backup.py",  # a backup covers all tenants
     "conversations/lifecycle/policy.py",  # due tenants
@@ -65,7 +65,7 @@ MAY_CROSS = {
     "api/auth.py",  # an operator on a route for operators
     "api/routing.py",  # routes without a caller, which report on the installation
     "tenants/keys.py",  # the caller and its tenant are not known yet
-    "console/oauth/endpoints.py",  # a code or token decides which tenant is concerned
+    "console/oauth/endpoints.py",  # a code or token determines the tenant
 }
 OURS = ("api", "console", "conversations", "graph", "memories", "operations", "somamemory", "tenants")
 
@@ -135,7 +135,7 @@ def test_every_unique_constraint_contains_the_tenant(model: Any) -> None:
 
 @pytest.mark.parametrize("model", owned())
 def test_only_random_ids_are_unique_across_tenants(model: Any) -> None:
-    """A unique value that callers choose would reveal to one tenant what another has."""
+    """If callers chose a unique value, it would reveal to one tenant which values another tenant has."""
     unique = {field.name for field in model._meta.fields if field.unique}
 
     assert unique - {"id", "seq"} == set()

@@ -1,5 +1,5 @@
 # ruff: noqa: F811 - the fixture
-"""Deleted conversations are restored as they were, until the retention period is over."""
+"""Deleted conversations are restored as they were, until the retention period has ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""deploy/install.sh and the systemd units: the installed files, and the commands of the units.
+"""deploy/install.sh and the systemd units: the installed files, and the units' commands.
 
 There is no systemd in the tests, so `testing.installation` runs the units' commands in the same way.
 """
@@ -222,7 +222,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 def test_a_life_of_the_web_server(service: Service) -> None:
-    """Start, probe, store, search and stop; send a request while it is down; upgrade; the next server responds."""
+    """Start, probe, store, search and stop; send a request while the server is down; upgrade, and let the next one
+    respond.
+    """
     service.start()
     probed = service.tree.run("somamemory.service", "ExecStartPost")
     assert probed.returncode == 0, probed.stderr

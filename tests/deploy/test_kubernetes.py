@@ -1,4 +1,4 @@
-"""deploy/kubernetes: rendered by kubectl, validated against the schemas, and checked for its promises."""
+"""deploy/kubernetes: rendered by kubectl, validated against the schemas, and checked against its promises."""
 
 from __future__ import annotations
 

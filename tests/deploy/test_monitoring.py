@@ -25,7 +25,7 @@ needs_promtool = pytest.mark.skipif(
 needs_fail2ban = pytest.mark.skipif(
     not shutil.which("fail2ban-regex"), reason="NOT CHECKED: fail2ban-regex is missing (apt-get install fail2ban)"
 )
-# Metrics of Prometheus itself and of node_exporter.
+# Metrics from Prometheus itself and from node_exporter.
 FOREIGN = re.compile(r"up|node_[a-z_]+")
 METRIC = re.compile(r"\b((?:soma|node)_[a-z0-9_]+|up)\b(?=[{\[ )]|$)")
 

@@ -91,7 +91,7 @@ def test_links_of_other_types_and_the_way_back_are_other_links(api: Api) -> None
 
 
 def test_metadata_is_kept_and_changes_nothing(api: Api, stranger: Api) -> None:
-    """Its members can have any name."""
+    """The metadata's fields can have any name."""
     metadata = {
         "tenant": "stranger", "tenant_id": str(stranger.tenant.id), "namespace": "n", "link_type": "x", "strength": 0,
         "from_coord": "9", "from_key": "9", "to_key": "9", "id": 7, "valid_to": "2000-01-01T00:00:00Z", "pk": 1,

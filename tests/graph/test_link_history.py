@@ -1,4 +1,4 @@
-"""History of links: `as_of` follows the links that the service had at that time."""
+"""Link history: `as_of` follows the links that existed at that time."""
 
 from __future__ import annotations
 

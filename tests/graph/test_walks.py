@@ -1,4 +1,4 @@
-"""Walks on links in memory, compared with NetworkX. `test_graph.py` tests the databases in the same way."""
+"""Walks along links in memory, compared with NetworkX. `test_graph.py` tests the databases in the same way."""
 
 from __future__ import annotations
 

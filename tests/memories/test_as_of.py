@@ -1,4 +1,4 @@
-"""Reading the past: `as_of` returns the same as the service did at that time."""
+"""Reading the past: `as_of` returns what the service returned at that time."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def test_every_answer_about_the_past_equals_the_one_given_then(api: Api) -> None
 
 @pytest.fixture
 def changed(api: Api) -> tuple[Api, str]:
-    """A memory that contained tea at an earlier time and contains coffee now."""
+    """A memory that mentioned tea at an earlier time and mentions coffee now."""
     api.store("1", "she drinks tea")
     drain()
     then = rfc3339(timezone.now())
@@ -266,7 +266,7 @@ def test_a_prefix_without_namespaces_finds_nothing_in_the_past(api: Api) -> None
 
 
 def changed_in(api: Api, *namespaces: str) -> str:
-    """Store a memory in each namespace, change it, and return the time before the changes."""
+    """Store a memory in each namespace, change each memory, and return the time before the changes."""
     for name in namespaces:
         api.post("/memories", {"payload": {"text": f"green tea in {name}"}, "namespace": name, "key": "k"})
     then = rfc3339(timezone.now())

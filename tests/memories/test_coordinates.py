@@ -1,4 +1,4 @@
-"""Coordinates: equal numbers have one address, keys sort like numbers, and regions are complete."""
+"""Coordinates: equal numbers have the same address, keys sort like numbers, and regions are complete."""
 
 from __future__ import annotations
 

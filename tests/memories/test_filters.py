@@ -69,8 +69,8 @@ def store(tenant: Tenant, rows: list[Memory]) -> None:
     Memory.all_tenants.bulk_create(rows)
 
 
-# Each database handles large documents or many conditions differently, but all ways must have the same results.
-NEVER = -1_000_000  # a length of no text, even divided by that of another
+# Each database can evaluate large documents or many conditions in several ways, which must give the same results.
+NEVER = -1_000_000  # below the length of any text, and below any quotient of lengths
 WAYS = (
     [
         {(postgresql, "_MAX_SEPARATE"): 0, (postgresql, "_QUICK"): NEVER},
@@ -82,7 +82,7 @@ WAYS = (
 
 
 def matching(tenant: Tenant, raw: object) -> list[int]:
-    """Return the positions of the matching rows, and check that every way of evaluation finds the same."""
+    """Return the positions of the matching rows, and check that every way of evaluating finds the same rows."""
     found = _matching(tenant, raw)
     for limits in WAYS:
         with pytest.MonkeyPatch.context() as patch:
@@ -208,7 +208,7 @@ NUMBERS = (
     10**16, 1e300, -1e300, 1.7976931348623157e308, 5e-324, 2.2250738585072014e-308, 1e-7,
 )  # fmt: skip
 
-# Letters newer than Unicode 14 are left out: Python and ICU learn their small forms at different times.
+# Letters newer than Unicode 14 are left out: Python and ICU added their lower-case forms at different times.
 texts = st.sampled_from(HOSTILE) | st.text(
     st.characters(codec="utf-8", exclude_characters="\0", exclude_categories=("Cs", "Cn")), max_size=4
 )

@@ -1,4 +1,4 @@
-"""The responses to concurrent clients at one coordinate are consistent with one order of their requests."""
+"""The responses to concurrent clients at one coordinate are consistent with a single order of their requests."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_the_order_that_was_found_is_returned() -> None:
 
 
 def test_a_long_history_is_checked_without_trying_every_order() -> None:
-    """With 8 concurrent clients, 300 operations have far too many orders to try each of them."""
+    """With 8 concurrent clients, 300 operations have far too many possible orders to try them all."""
     history = [
         answered(
             Request("store", str(number)), Answer(200 if number else 201, number + 1, str(number)), number, number + 8

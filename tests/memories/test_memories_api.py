@@ -22,7 +22,7 @@ FAR_AWAY = "2999-01-01T00:00:00Z"
 
 
 def memory_at(api: Api, coord: str, query: str = "") -> dict[str, Any]:
-    """Return the memory at a coordinate, which must exist."""
+    """Return the memory at a coordinate. It must exist."""
     response = api.get(f"/memories/{coord}{query}")
     assert response.status_code == 200, response.content
     found: dict[str, Any] = response.json()["memory"]

@@ -41,7 +41,7 @@ def test_statistics_assume_that_few_memories_are_deleted() -> None:
 
 
 def counted_changes() -> None:
-    """Make PostgreSQL count the changes of this session now, instead of within a second."""
+    """Make PostgreSQL count this session's changes now, instead of within a second."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_stat_force_next_flush()")
 

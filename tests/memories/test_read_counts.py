@@ -210,7 +210,7 @@ def test_postgresql_touches_no_index_for_it(api: Api) -> None:
 
 
 def heap_only_updates() -> tuple[int, int]:
-    """Return the number of updates of memories so far, and of those that changed no index."""
+    """Return the number of memory updates so far, and of those that changed no index."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_stat_force_next_flush()")
         cursor.execute("SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'sfm_memories'")

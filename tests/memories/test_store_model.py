@@ -95,7 +95,7 @@ class Store(RuleBasedStateMachine):
     # -- changes ------------------------------------------------------------------------------------------------
 
     def _stored(self, address: Address, body: dict[str, Any], answer: dict[str, Any]) -> None:
-        """Apply a store to the model. `answer` contains at least the version."""
+        """Apply a store request to the model. `answer` contains at least the version."""
         before = self.rows.get(address)
         assert answer["version"] == (before.version + 1 if before else 1)
         id = before.id if before else answer.get("id") or self._id_at(address)

@@ -1,4 +1,4 @@
-"""A request that needs too much work is rejected with the exceeded budget, on both engines."""
+"""A request that needs too much work is rejected on both engines, and the error names the exceeded budget."""
 
 from __future__ import annotations
 

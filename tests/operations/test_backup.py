@@ -55,7 +55,7 @@ def filled(generation: Any) -> Caller:
 
 @pytest.fixture
 def empty(tmp_path: Path) -> Iterator[BaseDatabaseWrapper]:
-    """Another empty database of the same kind."""
+    """A second, empty database of the same kind."""
     other = connection.copy()
     if connection.vendor == "sqlite":
         other.settings_dict = {**connection.settings_dict, "NAME": tmp_path / "empty.sqlite3"}
@@ -351,7 +351,7 @@ def test_an_error_of_sqlite_is_reported_in_one_line(filled: Caller, tmp_path: Pa
 
 
 def test_a_second_backup_at_the_same_time_is_rejected(filled: Caller, tmp_path: Path) -> None:
-    """For example, one started by the timer and one by hand."""
+    """For example, one started by the timer and one started manually."""
     refused = []
 
     def meanwhile(phase: str, share: float) -> None:

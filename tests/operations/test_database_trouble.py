@@ -31,7 +31,7 @@ def failing_with(code: str | None, kind: type[Exception] = OperationalError) -> 
 
 
 def fail_first(monkeypatch, times: int, error: Exception) -> list[int]:
-    """Let the audit, the last statement of a store, fail this many times."""
+    """Make the audit, the last statement of a store request, fail this many times."""
     events, tries = audit.events, [0]
 
     def failing(*args, **kwargs) -> Part:

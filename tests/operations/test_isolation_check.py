@@ -77,7 +77,7 @@ def test_without_a_server_the_command_explains_how_to_continue(operator: Api) ->
 @pytest.mark.server
 @pytest.mark.once
 def test_the_command_passes_on_a_running_server(tmp_path: Any) -> None:
-    """With the routes of SomaFractalMemory, which the setting turns on."""
+    """The setting adds SomaFractalMemory's routes to the check."""
     with Server(tmp_path, SOMA_AUTH_FAILURE_RATE="0", SOMA_COMPAT_SOMAFRACTALMEMORY="true") as server:
         command = [sys.executable, str(ROOT / "manage.py"), "isolation_check"]
         result = subprocess.run(

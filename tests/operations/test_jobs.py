@@ -16,7 +16,7 @@ from tests.conftest import Api
 
 
 class Bug(Exception):
-    """No error that the code expects."""
+    """An error that the code does not expect."""
 
 
 @pytest.fixture

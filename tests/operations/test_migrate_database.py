@@ -1,4 +1,4 @@
-"""`manage.py migrate_database`: from SQLite to PostgreSQL; `python -m benchmarks.moving` does it at full size."""
+"""`manage.py migrate_database`: from SQLite to PostgreSQL; `python -m benchmarks.moving` does this at full size."""
 
 from __future__ import annotations
 

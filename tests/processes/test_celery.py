@@ -120,7 +120,7 @@ def test_a_stored_memory_is_indexed_by_the_worker_and_found_by_meaning(place: In
 
 def test_words_are_found_before_the_worker_has_indexed_them(place: Installation) -> None:
     place.store("3", "An aardvark digs", kind="digger")
-    wanted = {"query": "aardvark", "filters": {"kind": "digger"}}  # without memories of other tests
+    wanted = {"query": "aardvark", "filters": {"kind": "digger"}}  # without memories from other tests
     status, answer = place.call("POST", "/memories/search", wanted)
     assert status == 200
     assert answer["degraded"] == []  # the web server shares the worker's index

@@ -96,7 +96,7 @@ def test_only_messages_are_stored_and_each_once(server: Server) -> None:
 
 @pytest.fixture
 def proxied(server: Server) -> Iterator[str]:
-    """The URL of a proxy below a path, which responds in chunks."""
+    """The URL, with a path, of a proxy that responds in chunks."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

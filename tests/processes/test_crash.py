@@ -106,12 +106,12 @@ class Server:
             return error
 
     def send(self, signal_: signal.Signals) -> None:
-        """Send the signal to every process of the group, as a terminal or a failing machine would."""
+        """Send the signal to every process in the group, as a terminal or a failing machine would."""
         assert self.group is not None
         os.killpg(self.group, signal_)
 
     def wait(self, timeout_s: float) -> int:
-        """Return the exit code when every process of the group has exited."""
+        """Return the exit code when every process in the group has exited."""
         assert self.group is not None
         code = self.wait_for_exit(timeout_s)
         deadline = time.monotonic() + timeout_s
@@ -151,8 +151,8 @@ class Server:
     def settle(self, timeout_s: float = 180) -> None:
         """Wait until the index has caught up.
 
-        Rows of new memories are not pending for a short time, because their process usually settles them. Those of a
-        killed process become pending afterwards.
+        The rows of a new memory become pending only after a short delay, because the process that stored it usually
+        settles them first. If this process was killed, they become pending.
         """
         time.sleep(immediate.GRACE.total_seconds())
         deadline = time.monotonic() + timeout_s
@@ -284,7 +284,7 @@ def writes_of(writers: list[Writer]) -> int:
 
 
 def wait_for_writes(writers: list[Writer], number: int) -> None:
-    """Wait until the writers have made this many writes. The kill -9 then happens at a random point of their work."""
+    """Wait until the writers have made this many writes. The kill -9 then happens at a random point in their work."""
     deadline = time.monotonic() + START_S
     while writes_of(writers) < number:
         assert time.monotonic() < deadline, "the writers make no progress"

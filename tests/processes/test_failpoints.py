@@ -17,7 +17,7 @@ from tests.support.databases import own_database
 
 pytestmark = [pytest.mark.server, pytest.mark.long]
 
-# The work that makes the calls reaches the failpoints in them.
+# The work during which these calls are made, and their failpoints are reached
 CROSSED_BY = {"call.embedder": "drain", "call.vector_index": "drain", "call.cold_storage": "tiers"}
 ELSEWHERE = {"call.language_model", "call.redis"}  # tested below, without a scenario
 SCENARIOS = ("drain", "rebuild", "tiers", "backup", "erase")
@@ -45,7 +45,7 @@ def prepared(running: Crossings, scenario: str) -> str:
 
 
 def crash(name: str) -> Any:
-    """A rebuild takes seconds. On PostgreSQL, the tests of errors and delays below cross its steps."""
+    """A rebuild takes seconds. On PostgreSQL, the tests for errors and delays below cover its steps."""
     return pytest.param(name, marks=[pytest.mark.once] if name.startswith("rebuild.") else [])
 
 

@@ -151,7 +151,7 @@ def test_the_bundle_turns_the_page_of_a_proxy_into_an_error(server: Server) -> N
 
 
 def bundled(server: Server, call: dict[str, Any], **settings: str) -> list[dict[str, Any]]:
-    """Return the responses of the bundle for Claude Desktop."""
+    """Return the responses from the bundle for Claude Desktop."""
     known = {"SOMA_URL": f"http://127.0.0.1:{server.port}", "SOMA_API_KEY": server.key}
     done = subprocess.run(
         [str(NODE), BUNDLED],

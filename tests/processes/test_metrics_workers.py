@@ -1,4 +1,4 @@
-"""The metrics of three gunicorn workers, and of one that replaces a killed one, add up to the sent requests."""
+"""The metrics of three gunicorn workers, and of one that replaces a killed worker, add up to the requests sent."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def counted(web: Installation) -> float:
 
 
 def workers(web: Installation) -> list[int]:
-    """Return the child processes of gunicorn."""
+    """Return gunicorn's child processes."""
     running = web.processes["web"].running
     assert running is not None
     children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text()

@@ -1,6 +1,6 @@
 """End-to-end searches on a real Milvus server, and outages of the server.
 
-Runs if SOMA_TEST_MILVUS_URI is set. The tests of outages run if `scripts/test-milvus.sh` has installed a server.
+Runs if SOMA_TEST_MILVUS_URI is set. The outage tests run if `scripts/test-milvus.sh` has installed a server.
 """
 
 from __future__ import annotations

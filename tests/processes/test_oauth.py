@@ -1,4 +1,4 @@
-"""The OAuth client of the official MCP SDK against a real server: discovery, registration, consent, use and refresh."""
+"""The official MCP SDK's OAuth client against a real server: discovery, registration, consent, use and refresh."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Storage:
 
 
 class Browser:
-    """A user who signs in and allows the app."""
+    """A user who signs in and authorizes the app."""
 
     result: dict[str, Any]
 
@@ -89,7 +89,7 @@ def test_the_sdk_connects_uses_the_memory_and_refreshes_its_token(tmp_path: Path
             transport = streamable_http_client(f"{url}/mcp", http_client=http)
             async with Client(transport) as client:
                 stored = await client.call_tool("memory_store", {"content": "x"})
-                assert stored.is_error  # the user allowed reading only
+                assert stored.is_error  # the user allowed only reading
                 stats = await client.call_tool("memory_stats", {})
                 auth.context.token_expiry_time = 1.0
                 again = await client.call_tool("memory_stats", {})

@@ -1,4 +1,4 @@
-"""A rebuild in a real server under load, with a kill -9 in the middle: a small run of `benchmarks/rebuild.py`."""
+"""A rebuild on a real server under load, with a kill -9 in the middle: a small run of `benchmarks/rebuild.py`."""
 
 from __future__ import annotations
 

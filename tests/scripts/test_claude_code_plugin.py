@@ -25,7 +25,7 @@ HOOK = PLUGIN / "hooks" / "memory.py"
 
 @pytest.fixture
 def hook(api: Api, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The module of the hooks, whose requests go to the application of the test."""
+    """The hooks' module. Its requests go to the test's application."""
     spec = importlib.util.spec_from_file_location("claude_code_hook", HOOK)
     assert spec is not None
     assert spec.loader is not None

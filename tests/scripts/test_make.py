@@ -1,4 +1,4 @@
-"""The targets of the Makefile."""
+"""The Makefile's targets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The memory of a large request is returned to the system."""
+"""The memory used by a large request is returned to the system."""
 
 from __future__ import annotations
 

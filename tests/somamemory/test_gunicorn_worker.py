@@ -34,7 +34,7 @@ from testing.processes import wait_for
 
 THREADS = 2
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
-LAST_GET = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"  # no thread waits for a next request
+LAST_GET = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"  # no thread waits for another request
 PING = b"GET /ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 PIECE = b"x" * 65_536
 

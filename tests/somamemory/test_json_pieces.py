@@ -43,7 +43,7 @@ def test_the_beginning_of_deep_json_does_not_need_the_rest() -> None:
     tracemalloc.stop()
 
     assert len(beginning) == 20_000
-    assert peak < 2_000_000  # the whole text has 1.6 GB
+    assert peak < 2_000_000  # the whole text would take 1.6 GB
 
 
 @pytest.mark.parametrize(

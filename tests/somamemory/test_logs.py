@@ -1,4 +1,4 @@
-"""The log: one line per request with the client's address, without secrets and payloads."""
+"""The log: one line per request with the client's address, without secrets or payloads."""
 
 from __future__ import annotations
 

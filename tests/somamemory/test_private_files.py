@@ -1,4 +1,4 @@
-"""Only the owner can read the service's files, even with a umask that allows others to read."""
+"""Only the owner can read the service's files, even with a umask that allows others to read them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Request statistics of several processes, combined through Redis."""
+"""Request statistics from several processes, combined through Redis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings: invalid ones are rejected with one line, and every setting is documented."""
+"""Settings: invalid ones are rejected with a one-line message, and every setting is documented."""
 
 from __future__ import annotations
 

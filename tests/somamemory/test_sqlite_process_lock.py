@@ -1,4 +1,4 @@
-"""The lock for writers of several web processes."""
+"""The lock for writers in several web processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests that only compute take turns, but never wait long for a request that takes long."""
+"""Requests that only compute take turns, but never wait long for a slow one."""
 
 from __future__ import annotations
 

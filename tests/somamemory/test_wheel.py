@@ -13,7 +13,7 @@ import pytest
 from somamemory import installation
 from testing.processes import HOME
 
-# The environment of a checkout has the checkout in its path; an installation has not.
+# A checkout's environment has the checkout on its path; an installation's does not.
 CHECKOUT = {str(HOME), str(HOME / "clients" / "python" / "src")}
 WITHOUT_THE_CHECKOUT = f"import sys; sys.path = [folder for folder in sys.path if folder not in {CHECKOUT}]; "
 

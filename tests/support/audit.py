@@ -1,4 +1,4 @@
-"""Rows of the audit log for tests, and the results of a verification."""
+"""Audit log rows for tests, and the results of a verification."""
 
 from __future__ import annotations
 

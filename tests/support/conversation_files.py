@@ -1,4 +1,4 @@
-"""Export files of other services, written by hand in their real formats. They contain no real conversations."""
+"""Export files from other services, written by hand in their real formats. They contain no real conversations."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def chatgpt() -> Json:
 
 
 def first_question() -> list[Json]:
-    """Return the branch that the user has left by editing the question."""
+    """Return the branch that the user left by editing the question."""
     return [
         node("q1", "system", ["a1"], "user", text("What is an aardvark?"), 1700000000.5),
         node("a1", "q1", [], "assistant", text("A mammal."), 1700000001.0),
@@ -102,7 +102,7 @@ def image() -> Json:
 
 
 def answer_with_a_tool() -> list[Json]:
-    """Return thoughts, a call of a tool, its result, and the answer."""
+    """Return thoughts, a tool call, its result, and the answer."""
     thoughts = {"content_type": "thoughts", "thoughts": [{"summary": "Hmm", "content": "It digs."}]}
     code = {"content_type": "code", "language": "python", "text": "print(4 ** 2)"}
     output = {"content_type": "execution_output", "text": "16"}
@@ -163,7 +163,7 @@ def claude_question() -> Json:
 
 
 def claude_answer() -> list[Json]:
-    """Return the parts of an answer: thoughts, a call of a tool with its result, and texts."""
+    """Return the parts of an answer: thoughts, a tool call with its result, and texts."""
     return [
         {"type": "thinking", "thinking": "Sunlight matters.", "summaries": []},
         {"type": "text", "text": "Let me look."},

@@ -27,7 +27,7 @@ def begin(api: Api, *contents: str, **fields: Any) -> dict[str, Any]:
 
 
 def link(api: Api, start: str, end: str, **more: Any) -> None:
-    """Link messages like the service, because callers cannot write to the reserved namespace."""
+    """Link messages as the service does, because callers cannot write to the reserved namespace."""
     new = NewLink(coordinates.parse(start), coordinates.parse(end), namespace=CONVERSATIONS, **more)
     graph.link(Caller.command(api.tenant).writing_reserved(), new)
 

@@ -1,4 +1,4 @@
-"""Random graphs, and the results of NetworkX for them.
+"""Random graphs, and NetworkX's results for them.
 
 The graphs have cycles, parallel links and self-loops.
 """

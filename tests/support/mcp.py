@@ -10,14 +10,14 @@ VERSION = "2026-07-28"
 
 
 def send(api: Api, method: str, params: dict[str, Any] | None = None, url: str = "/mcp", **headers: str) -> Any:
-    """Send a message of the version 2025-11-25, and return the HTTP response."""
+    """Send a message of version 2025-11-25, and return the HTTP response."""
     return api.post(url, {"jsonrpc": "2.0", "id": 1, "method": method, "params": params or {}}, **headers)
 
 
 def send_stateless(
     api: Api, method: str, params: dict[str, Any] | None = None, url: str = "/mcp", **headers: str
 ) -> Any:
-    """Send a message of the version 2026-07-28, and return the HTTP response."""
+    """Send a message of version 2026-07-28, and return the HTTP response."""
     meta = {"io.modelcontextprotocol/protocolVersion": VERSION, "io.modelcontextprotocol/clientCapabilities": {}}
     sent = {"MCP-Protocol-Version": VERSION, "Mcp-Method": method}
     if params and "name" in params:

@@ -1,4 +1,4 @@
-"""Bypass the triggers of the audit log, as someone with database access could. For tests only."""
+"""Bypass the audit log's triggers, as someone with database access could. For tests only."""
 
 from __future__ import annotations
 

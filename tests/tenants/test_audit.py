@@ -1,4 +1,4 @@
-"""The audit log: append-only, sealed into a chain, and every change to it is detected."""
+"""The audit log is append-only and sealed into a chain, and every change to it is detected."""
 
 from __future__ import annotations
 

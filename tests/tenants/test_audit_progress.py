@@ -298,7 +298,7 @@ def test_heads_go_to_syslog(chained: Caller, settings: Any) -> None:
 
 @pytest.fixture
 def collector() -> Iterator[tuple[str, list[bytes], list[int]]]:
-    """An HTTP collector of heads: its URL, the received bodies, and the statuses that it returns."""
+    """An HTTP collector for heads: its URL, the received bodies, and the statuses that it returns."""
     bodies: list[bytes] = []
     statuses: list[int] = []
 

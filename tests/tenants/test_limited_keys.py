@@ -1,4 +1,4 @@
-"""A key that is limited to a user can only read and change this user's data."""
+"""A key that is limited to a user can read and change only that user's data."""
 
 from __future__ import annotations
 

@@ -497,7 +497,7 @@ def test_a_quota_that_cannot_be_is_one_clear_line(api: Api, quota: str) -> None:
 def test_a_tenant_whose_name_is_empty_is_not_the_operators(
     api: Api, operator: Api, command: str, arguments: list[str], options: dict[str, str]
 ) -> None:
-    """A script with an unset variable must not get a key for all tenants, or for none."""
+    """A script with an unset variable must not get a key for all tenants or for no tenant."""
     mine = ApiKey.objects.get(tenant=None)
 
     with pytest.raises(CommandError, match="tenant '' does not exist"):

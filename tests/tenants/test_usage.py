@@ -1,4 +1,4 @@
-"""Quotas of storage and requests, enforced without a row on which all writers wait."""
+"""Storage and request quotas, enforced without a row that all writers would wait for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Profiles that replace other memory servers, and the number of tokens of each list of tools."""
+"""Profiles that replace other memory servers, and the number of tokens in each tool list."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_a_relation_can_have_any_type(api: Api, kind: str) -> None:
 
 
 def test_many_observations_are_added_and_deleted_within_the_deadline(api: Api) -> None:
-    """Comparing all pairs would take longer than the deadline of a request."""
+    """Comparing all pairs would take longer than a request's deadline."""
     many, more = ([f"{number} {word}" for number in range(40_000)] for word in ("old", "new"))
     create(api, "Ada", observations=many)
 
@@ -397,7 +397,7 @@ def test_an_import_ends_if_the_server_accepts_no_message(api: Api) -> None:
     ],
 )
 def test_a_result_names_the_part_of_the_search_that_is_not_complete(api: Api, profile: str, tool: str) -> None:
-    words = [f"word{number}" for number in range(65)]  # one more than a search by keyword uses
+    words = [f"word{number}" for number in range(65)]  # one more than a keyword search uses
 
     assert "keyword" in str(call(api, tool, f"/mcp?profile={profile}", query=" ".join(words)))
     assert "keyword" not in str(call(api, tool, f"/mcp?profile={profile}", query=" ".join(words[:64])))

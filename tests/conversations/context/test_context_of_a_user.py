@@ -1,4 +1,4 @@
-"""A context for a user, an agent or a session contains no data of others."""
+"""A context for a user, an agent or a session contains no one else's data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules of context assembly, without a database."""
+"""The rules for context assembly, without a database."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ messages = st.lists(st.tuples(st.text(max_size=200), st.floats(0, 1)), max_size=
 def test_a_context_never_has_more_tokens_than_its_budget(
     said: list[tuple[str, float]], budget: int, truncate: bool
 ) -> None:
-    """Counts the tokens of the texts that are returned."""
+    """The test counts the tokens in the returned texts."""
     lengths = tokens.count([text for text, _ in said])
     items = [candidate(n, text, score, lengths[n]) for n, (text, score) in enumerate(said)]
 

@@ -382,7 +382,7 @@ def _die(*args: object) -> None:
 
 @pytest.fixture
 def requested(api: Api, provider: ChatProvider) -> str:
-    """A conversation of one message, whose facts have been requested but not yet extracted."""
+    """A conversation with one message. Its facts have been requested but not yet extracted."""
     provider.default = a_fact_of_each
     id: str = begin(api, "one")["id"]
     ask(api, id)

@@ -114,7 +114,7 @@ def files(folder: Path) -> list[Path]:
 
 
 def older(id: str, days: float) -> None:
-    """Make it this much older."""
+    """Make a conversation this much older."""
     moment = timezone.now() - timedelta(days=days)
     Conversation.all_tenants.filter(id=id).update(updated_at=moment, summarise_at=None)
     Conversation.all_tenants.filter(id=id, archived_at__isnull=False).update(archived_at=moment)
@@ -142,7 +142,7 @@ def test_an_archived_conversation_leaves_the_index_and_is_found_on_request(api: 
 
 
 def test_archived_messages_keep_their_meaning(api: Api) -> None:
-    """It shares no word with the query, so only the vector in the database can find it."""
+    """The message shares no word with the query, so only the vector in the database can find it."""
     archived(api, "the automobile is being repaired", "bread and butter")
 
     body = {"query": "fixing a car", "namespace": "conversations", "mode": "semantic", "include_archived": True}
@@ -578,7 +578,7 @@ def test_a_crash_on_the_way_back_changes_nothing(
 
 
 def killed_at(patch: pytest.MonkeyPatch, at: str) -> None:
-    """Kill the process before the step, or in the middle of it if it can be written partially."""
+    """Kill the process before the step, or in the middle of a step that can be partially written."""
 
     def kill(*args: Any, **more: Any) -> None:
         raise Killed

@@ -1,4 +1,4 @@
-"""Searches over messages: both legs apply every filter, and full text search matches the words of the query."""
+"""Message searches: both legs apply every filter, and full-text search matches the query's words."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def talks(api: Api) -> dict[str, str]:
 
 
 def query(api: Api, words: str, filters: dict[str, Any] | None = None, **more: Any) -> list[str]:
-    """Search all conversations, including archived ones, because one of these is archived."""
+    """Search all conversations, including archived ones, because one of the test's conversations is archived."""
     return conversations.query(api, words, filters, **{"include_archived": True, **more})
 
 

@@ -55,7 +55,7 @@ def exported(api: Api, format: str, query: str = "") -> bytes:
 
 
 def contents(api: Api) -> list[Any]:
-    """Return all conversations of a tenant, without values that differ between installations."""
+    """Return all of a tenant's conversations, without values that differ between installations."""
     output = []
     for row in Conversation.objects.for_tenant(api.tenant).order_by("number"):
         facts = api.get(f"/api/v1/conversations/{row.id}").json()
@@ -468,7 +468,7 @@ def test_files_added_to_a_watched_folder_are_imported(
 
 
 def secret_and_link(folder: Path) -> Path:
-    """Create a file outside of the folder, and return the path for a link to it."""
+    """Create a file outside the folder, and return the path for a link to it."""
     outside = folder.parent / "outside"
     outside.mkdir()
     (outside / "secret.json").write_text(json.dumps([{"id": "s", "messages": [{"role": "user", "content": "secret"}]}]))

@@ -1,4 +1,4 @@
-"""The bundled model: vectors do not depend on the batch, and memory is bounded."""
+"""The bundled model: vectors do not depend on the batch, and memory use is bounded."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def index(tmp_path: Path) -> LocalIndex:
 
 @pytest.fixture
 def other(tmp_path: Path) -> LocalIndex:
-    """The same index, opened as by another process."""
+    """The same index, opened as if by another process."""
     return LocalIndex(tmp_path, "c", DIMENSION)
 
 
@@ -514,7 +514,7 @@ def clusters() -> Vector:
 
 
 def spikes() -> Vector:
-    """Vectors with one number that is so large that the codes of the others are coarse."""
+    """Vectors with one number that is so large that the codes of the other numbers are coarse."""
     rows = np.random.default_rng(6).standard_normal((3000, 64)).astype(np.float32)
     rows[np.arange(3000), np.arange(3000) % 64] += np.float32(30)
     return rows

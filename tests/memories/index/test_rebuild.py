@@ -1,4 +1,4 @@
-"""A new embedding generation is built next to the old one, replaces it at once, and can be resumed at any point."""
+"""A new embedding generation is built alongside the old one and replaces it. The build can resume at any point."""
 
 from __future__ import annotations
 
@@ -220,7 +220,7 @@ def test_a_second_rebuild_is_refused_while_one_runs(acme: Api, admin: Caller) ->
 def test_a_step_killed_before_it_was_recorded_is_repeated(
     acme: Api, admin: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every step runs twice: once without being recorded, as after kill -9, and again by the next process."""
+    """Every step runs twice: once without being recorded, as after kill -9, and again in the next process."""
     store_memories(acme, 12)
     job = jobs.start_rebuild(admin, "hashing", dimension=48)
     settle, killed = jobs._settle, [True]
@@ -281,12 +281,12 @@ def test_a_rebuild_waits_for_memories_that_cannot_be_embedded_and_can_be_cancell
 
 
 class Bug(Exception):
-    """No error that the code expects."""
+    """An error that the code does not expect."""
 
 
 @contextmanager
 def bug(owner: Any, name: str) -> Iterator[None]:
-    """While this context is active, a function of this name fails."""
+    """While this context is active, the function with this name fails."""
 
     def fail(*args: Any, **options: Any) -> None:
         raise Bug
@@ -428,7 +428,7 @@ def test_the_command_says_when_a_rebuild_runs_already(acme: Api, admin: Caller) 
 
 
 def test_a_memory_stored_while_the_progress_is_counted_does_not_make_it_negative(acme: Api, admin: Caller) -> None:
-    """Its transaction began before the count, so its row is already due, and it ends during the count."""
+    """Its transaction began before the count, so its row is already due, and the transaction ends during the count."""
     job = until(jobs.start_rebuild(admin, "hashing", dimension=64), "rows")
     new = EmbeddingGeneration.objects.get(dimension=64)
     counted: list[str] = []
@@ -510,7 +510,7 @@ def test_a_row_of_a_retired_generation_is_left_alone(acme: Api, active: Embeddin
 
 @pytest.fixture
 def retired(active: EmbeddingGeneration, monkeypatch: pytest.MonkeyPatch) -> EmbeddingGeneration:
-    """A retired generation with two points of ANNA, whose files this process has open."""
+    """A retired generation with two of ANNA's points. This process has the generation's files open."""
     monkeypatch.setattr(settings, "VECTOR_INDEX", "local")
     made = EmbeddingGeneration.objects.create(
         provider="hashing", model="terms-1", dimension=8, state="retired", collection=f"{settings.MILVUS_PREFIX}_old"
@@ -521,7 +521,7 @@ def retired(active: EmbeddingGeneration, monkeypatch: pytest.MonkeyPatch) -> Emb
 
 
 def file_of(generation: EmbeddingGeneration) -> weakref.ref[Any]:
-    """Return a reference to the points of ANNA, which are closed as soon as nothing uses them."""
+    """Return a reference to ANNA's points. Their file is closed as soon as nothing uses it."""
     opened: Any = index.of(generation)
     return weakref.ref(opened._opened(ANNA).file)
 

@@ -145,7 +145,7 @@ def test_many_memories_are_compared_in_parts(api: Api, ids: list[uuid.UUID], mon
 
 
 def test_thousands_of_differences_are_repaired_at_once(api: Api) -> None:
-    """More than a statement can have parameters."""
+    """There are more differences than a statement can have parameters."""
     for start in range(0, reconcile.PART, 1000):
         items = [{"coord": [number], "payload": {}} for number in range(start, start + 1000)]
         assert api.post("/memories/bulk", {"items": items}).status_code == 200
@@ -316,7 +316,7 @@ def test_the_collection_of_a_removed_generation_is_a_leftover(gone: EmbeddingGen
 
 
 def test_no_collection_is_dropped_without_a_request(gone: EmbeddingGeneration) -> None:
-    """It may belong to another installation with the same prefix."""
+    """The collection may belong to another installation with the same prefix."""
     reconcile.repair_all()
     assert gone.collection in index.of(generations.active()).collections()
     reconcile.find_unknown_collections(Report(), repair=True)
@@ -338,7 +338,7 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
 
 @pytest.fixture
 def _at_once(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run jobs immediately, because no server takes them in these tests."""
+    """Run jobs immediately, because no server runs them in these tests."""
     Tenant.objects.get_or_create(slug="default")  # the tenant of the command
     monkeypatch.setattr("operations.management.watch_job.TAKEN_WITHIN_S", 0)
 

@@ -1,7 +1,7 @@
-"""The contract of all engines.
+"""The contract that every engine fulfils.
 
-The local engine is always tested, pgvector if the settings select it, and a Milvus server if SOMA_TEST_MILVUS_URI is
-set.
+The local engine is always tested. pgvector is tested if the settings select it, and a Milvus server if
+SOMA_TEST_MILVUS_URI is set.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Make = Callable[..., VectorIndex]
 
 @pytest.fixture(params=ENGINES)
 def make(request, tmp_path) -> Iterator[Make]:
-    """Create indexes of one engine, which share a collection by default."""
+    """Create indexes with one engine. By default, they share a collection."""
     name = f"test_{uuid4().hex[:12]}"
     made: list[VectorIndex] = []
     if request.param == "pgvector":

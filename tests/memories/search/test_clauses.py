@@ -1,4 +1,4 @@
-"""The choice of combinations of terms to rank."""
+"""Choosing the term combinations to rank."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Searches with a filter on metadata return the same memories, whether the index or the database is asked first."""
+"""Searches with a filter on metadata return the same memories, whether the index or the database is queried first."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def stored(api: Api, monkeypatch: pytest.MonkeyPatch) -> Api:
 
 
 def found(api: Api, tag: str, **options: Any) -> list[tuple[str, float]]:
-    """Search with a filter that no index of SQLite can apply."""
+    """Search with a filter that no SQLite index can apply."""
     return hits(api, {f"metadata.{tag}": {"ne": False}}, **options)
 
 

@@ -76,7 +76,7 @@ def test_the_largest_numbers_have_no_neighbours() -> None:
 
 @pytest.fixture
 def conversation(api: Api) -> Api:
-    """A conversation whose third turn answers the second one without its words."""
+    """A conversation whose third turn answers the second one without repeating its words."""
     texts = ["Hello there.", "Which aardvark did you see at the lake?", "The small brown one.", "Nice weather today."]
     for turn, text in enumerate(texts):
         api.store(f"1,{turn}", text, metadata={"turn": turn})

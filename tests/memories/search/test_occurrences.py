@@ -1,4 +1,4 @@
-"""Counting the terms of a query in the `terms` columns of memories."""
+"""Counting a query's terms in the `terms` columns of memories."""
 
 from __future__ import annotations
 

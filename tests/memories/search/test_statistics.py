@@ -26,7 +26,7 @@ def test_a_frequent_word_is_left_out_of_the_embedded_query_at_any_size(documents
 
 @pytest.fixture
 def many(api: Api) -> Caller:
-    """Return the caller of a tenant whose memories have evenly spread ids, so that a sixteenth is in the sample."""
+    """Return a caller for a tenant whose memories have evenly spread ids, so that a sixteenth of them are sampled."""
     items = [{"coord": [n], "payload": {"text": "walrus heron" if n % 32 < 16 else "walrus"}} for n in range(160)]
     items += [{"coord": [n], "payload": {"text": "owl"}} for n in range(160, 163)]
     api.post("/memories/bulk", {"items": items})

@@ -1,4 +1,4 @@
-"""A stand-in for the package mem0ai, which sends the requests of its client: see tests/compat/mem0_exchanges.jsonl.
+"""A stand-in for the mem0ai package that sends the same requests as its client: see tests/compat/mem0_exchanges.jsonl.
 
 It runs the Python in the page on migrating from mem0. `make test-compat ARGS=mem0` runs it with the real package.
 """
