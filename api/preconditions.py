@@ -19,7 +19,7 @@ def etag(version: int) -> dict[str, str]:
 
 def of_write(request: HttpRequest) -> Precondition:
     """Parse If-Match and If-None-Match. Raises MalformedRequest if one of them is not valid for a write."""
-    # Not `request.headers`, which would convert the names of all headers.
+    # Not `request.headers`, which would convert all header names.
     if_match = request.META.get("HTTP_IF_MATCH")
     if_none_match = request.META.get("HTTP_IF_NONE_MATCH")
     if if_none_match not in (None, "*"):

@@ -36,7 +36,7 @@ ANY_PROBLEM = (400, 401, 403, 404, 405, 409, 410, 411, 412, 413, 415, 422, 429, 
 # long.
 SERVER_PROBLEMS = (400, 408, 414, 431)
 _CONVERTER = re.compile(r"\{\w+:")  # in `{text:key}`, which OpenAPI calls `{key}`
-_MAX_SHOWN = 200  # maximum number of characters of a parameter's name to show in an error
+_MAX_SHOWN = 200  # maximum number of characters shown from a parameter name in an error message
 
 
 class _AnyText(StringConverter):

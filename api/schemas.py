@@ -98,7 +98,7 @@ def _box(value: str, field: ValidationInfo) -> Box:
 
 @contextmanager
 def _naming(field: ValidationInfo) -> Iterator[None]:
-    """Add the name of the field to an InvalidCoordinate."""
+    """Add the field name to an InvalidCoordinate."""
     try:
         yield
     except InvalidCoordinate as error:

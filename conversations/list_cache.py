@@ -28,7 +28,7 @@ _LISTS = "lists"
 
 
 def conversation(tenant: Tenant, id: uuid.UUID, read: Callable[[], Any]) -> Any:
-    """Return the fields of a conversation, from the cache if possible.
+    """Return a conversation's fields, from the cache if possible.
 
     read: returns the fields as JSON values. It is called if they are not in the cache.
     """

@@ -93,7 +93,7 @@ class Message:
 
 
 def message_address(number: int, turn: int) -> Coordinate:
-    """Return the coordinate of a message. Raises InvalidCoordinate."""
+    """Return a message's coordinate. Raises InvalidCoordinate."""
     return coordinates.of([number, turn])
 
 

@@ -178,7 +178,7 @@ def forget_expired(limit: int = 1_000) -> int:
 
 @transaction.atomic
 def forget(caller: Caller, row: DeletedConversation) -> None:
-    """Delete the row of a deleted conversation, its import record, and its messages' links and history.
+    """Delete a deleted conversation's row and import record, and its messages' links and history.
 
     Links and history are deleted explicitly, because a cold conversation's messages have no rows to cascade from.
     """

@@ -186,7 +186,7 @@ def _position(cursor: str, query: ConversationQuery) -> tuple[datetime, int]:
 
 
 def _fields(conversation: Conversation) -> dict[str, Any]:
-    """Return the columns of a conversation, for the cache."""
+    """Return a conversation's columns, for the cache."""
     return {field.attname: getattr(conversation, field.attname) for field in Conversation._meta.concrete_fields}
 
 

@@ -182,7 +182,7 @@ def _changed(caller: Caller, id: UUID, changes: Json) -> Conversation:
 
 def _hand_down_ids(caller: Caller, conversation: Conversation) -> None:
     """Copy a conversation's ids to its messages, summaries and facts, and its user to their links."""
-    tiers.refuse_cold(conversation)  # the messages of a cold conversation are in a file
+    tiers.refuse_cold(conversation)  # a cold conversation's messages are in a file
     low, high = conversation.root.subtree
     for namespace in (CONVERSATIONS, SUMMARIES, FACTS):
         for model in (Memory, MemoryVersion):

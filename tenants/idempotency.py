@@ -104,13 +104,13 @@ class Attempt:
         return recorded
 
     def renew(self) -> None:
-        """Extend the lease of a long request, at most once every few seconds."""
+        """Extend a long request's lease, at most once every few seconds."""
         if time.monotonic() - self.renewed_at >= _RENEWAL_S:
             self._mine().update(lease_until=timezone.now() + LEASE)
             self.renewed_at = time.monotonic()
 
     def complete(self, answer: bytes) -> None:
-        """Store the response of a long request, unless another attempt has taken over.
+        """Store the response to a long request, unless another attempt has taken over.
 
         If the tenant has used up its quota, the response is not stored and the request can be retried.
         """

@@ -112,7 +112,7 @@ def check_delegable(caller: Caller, scopes: Sequence[str], namespaces: Sequence[
 
 
 def renew(caller: Caller, key: ApiKey, scopes: Sequence[str], expires_at: datetime) -> IssuedKey:
-    """Replace the secret and the scopes of a delegated key. Raises Conflict if the key has been revoked."""
+    """Replace a delegated key's secret and scopes. Raises Conflict if the key has been revoked."""
     token = key_form.generate(prefix=key.prefix)
     with transaction.atomic():
         key = ApiKey.objects.select_for_update().get(id=key.id)
@@ -216,7 +216,7 @@ def revoke(caller: Caller, prefix: str, tenant: Tenant | None) -> ApiKey:
 
 
 def revoke_delegated(caller: Caller, key: ApiKey) -> None:
-    """Revoke the key of a connected app. The calling code must check who may disconnect it."""
+    """Revoke a connected app's key. The calling code must check who may disconnect it."""
     with transaction.atomic():
         _end(caller, ApiKey.objects.select_for_update().get(id=key.id))
     forget_cached()
@@ -236,7 +236,7 @@ def authenticate(
 ) -> Caller:
     """Return the caller for a key, acting for the tenant in the header.
 
-    resource: the URL of the request, without its query.
+    resource: the request URL, without the query.
 
     Raises Unauthenticated (401), Forbidden (403: the key does not belong to the tenant in the header) or NotFound (404:
     an operator key with an unknown tenant).

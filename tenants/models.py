@@ -73,7 +73,7 @@ class Tenant(models.Model):
         return self.slug
 
     def narrowed_to(self, user_id: str | None) -> Tenant:
-        """Return the tenant limited to the rows of this user. None lifts the limit."""
+        """Return the tenant limited to this user's rows. None lifts the limit."""
         narrowed = copy(self)
         narrowed.only_user = user_id
         return narrowed

@@ -103,6 +103,6 @@ def list_audit(
 
 
 def sealed_to(tenant: Tenant) -> int:
-    """Return the id of the last sealed row of a tenant's log; 0 if no row is sealed."""
+    """Return the id of the last sealed row in a tenant's log, or 0 if no row is sealed."""
     head = AuditBlock.objects.for_tenant(tenant).order_by("-number").values_list("last_id", flat=True).first()
     return head or 0

@@ -1,9 +1,9 @@
 """Tenant usage and quotas.
 
 *Memories and bytes*: for a tenant with a quota, usage is the sum of several stripes. A writer adds to its own stripe in
-the transaction of its change, so writers do not wait for each other. A change that would exceed the quota is rolled
-back. The sum excludes uncommitted changes, so W concurrent writers can exceed the quota by at most W - 1 changes. On
-SQLite, which has one writer at a time, the quota is exact.
+the transaction that makes its change, so writers do not wait for each other. A change that would exceed the quota is
+rolled back. The sum excludes uncommitted changes, so W concurrent writers can exceed the quota by at most W - 1
+changes. On SQLite, which has one writer at a time, the quota is exact.
 
 *Requests*: each process counts its own requests and adds them to the day's row every few seconds. A process sees its
 own requests immediately, and those of other processes after at most `FLUSH_S + REFRESH_S` seconds. A tenant can exceed
@@ -110,7 +110,7 @@ def add(tenant: Tenant, memories: int, bytes: int, *, enforced: bool = True) -> 
 
 
 def stored(tenant: Tenant) -> tuple[int, int]:
-    """Return (memories, bytes) from the stripes. Without a quota, they are the values of the last count."""
+    """Return (memories, bytes) from the stripes. Without a quota, they are the values from the last count."""
     sums = UsageStripe.objects.for_tenant(tenant).aggregate(memories=Sum("memories"), bytes=Sum("bytes"))
     return sums["memories"] or 0, sums["bytes"] or 0
 

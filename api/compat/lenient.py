@@ -42,7 +42,7 @@ class LenientRouter(CompatRouter):
 
 
 def valid(schema: type[Schema], body: JsonObject) -> Schema:
-    """Validate a body with the schema of our route. Raises InvalidInput if it does not match."""
+    """Validate a body with our route's schema. Raises InvalidInput if it does not match."""
     try:
         return schema.model_validate(body)
     except ValidationError as error:

@@ -26,7 +26,7 @@ class Example:
     """An example request.
 
     path, query: parameter values.
-    keeps: the placeholders that the response defines, each with the path of its value in the response.
+    keeps: the placeholders that the response defines, each with the path to its value in the response.
     """
 
     path: Mapping[str, str] = field(default_factory=dict)

@@ -118,7 +118,7 @@ def _create(request: HttpRequest, entity: dict[str, Any]) -> bool:
 
 
 def _change(request: HttpRequest, name: str, change: Callable[[list[Any]], list[Any]]) -> None:
-    """Change the observations of an entity. Concurrent changes by other clients are not lost."""
+    """Change an entity's observations. Concurrent changes by other clients are not lost."""
     for _ in range(_TRIES):
         memory = _require(request, [name])[name]
         before = memory["payload"].get("observations", [])

@@ -15,7 +15,7 @@ from somamemory.errors import InvalidInput
 
 PROFILE = "knowledge-graph"
 BATCH = 50
-MAX_SHOWN = 100  # maximum number of characters of an item to show in an error
+MAX_SHOWN = 100  # maximum number of characters shown from an item in an error message
 _FIELDS = {"entity": ("name", "entityType", "observations"), "relation": ("from", "to", "relationType")}
 
 

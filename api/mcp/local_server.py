@@ -105,7 +105,7 @@ class InProcess:
         }
 
     def send(self, body: bytes, headers: dict[str, str]) -> tuple[int, str, bytes]:
-        """Send a message. Return the status, the media type and the content of the response."""
+        """Send a message. Return the response's status, media type and content."""
         environ = {**self._environ, "CONTENT_LENGTH": str(len(body)), "wsgi.input": BytesIO(body)}
         environ |= {"HTTP_" + name.upper().replace("-", "_"): value for name, value in headers.items()}
         answer: dict[str, Any] = {}

@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 from somamemory.errors import ConfigurationError
 from somamemory.retry import RetryPolicy
 
-TIMEOUT_S = 90.0  # longer than the deadline of any request to /mcp
+TIMEOUT_S = 90.0  # longer than the deadline for any request to /mcp
 # A server that is restarting responds within this time. Each message has an Idempotency-Key, so a retry is safe.
 _RETRIES = RetryPolicy(attempts=4, first_pause_s=0.25)
 
@@ -20,8 +20,8 @@ class Unreachable(Exception):
 class RemoteServer:
     """The MCP endpoint of a server.
 
-    url: the URL of the server, such as `https://memory.example.com`, optionally with a path before `/mcp`.
-    path: the path of the endpoint, with its query.
+    url: the server's URL, such as `https://memory.example.com`, optionally with a path before `/mcp`.
+    path: the endpoint's path, with the query.
 
     Raises ConfigurationError if the URL is invalid, or if the key or the tenant cannot be sent in a header.
     """
@@ -39,7 +39,7 @@ class RemoteServer:
             self._headers["X-Tenant"] = tenant
 
     def send(self, body: bytes, headers: dict[str, str]) -> tuple[int, str, bytes]:
-        """Send a message. Return the status, the media type and the content of the response.
+        """Send a message. Return the response's status, media type and content.
 
         Raises Unreachable if the server does not respond.
         """

@@ -27,7 +27,7 @@ _MARKS = 40  # tokens reserved for the fields that say what was left out
 
 
 def memory(memory: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of a memory that a model needs, from the JSON that a route returns.
+    """Return the fields that a model needs from the JSON that a route returns for a memory.
 
     Empty fields are left out.
     """

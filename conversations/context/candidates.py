@@ -78,7 +78,7 @@ class Pool:
         return ContextItem(memory, self._conversation_of(memory), candidate)
 
     def days(self, candidate: Candidate) -> frozenset[Day]:
-        """Return the days that a message or summary covers, each together with the key of its conversation."""
+        """Return the days that a message or summary covers, each together with the conversation's key."""
         memory = self.memories[candidate.id]
         if memory.namespace not in OF_CONVERSATIONS:
             return frozenset()
@@ -117,7 +117,7 @@ class Pool:
         age_s = (self.as_of - memory.created_at).total_seconds()
         return Parts(
             relevance=score,
-            # A message without its own importance inherits the importance of its conversation.
+            # A message without its own importance inherits its conversation's importance.
             importance=scoring.importance(memory.importance or (conversation.importance if conversation else 0.0)),
             recency=scoring.recency(age_s, self.half_life_s),
             label=float(conversation is not None and conversation.label in self.request.preferred_labels),

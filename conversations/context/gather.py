@@ -85,7 +85,7 @@ class _Scope:
     """The restrictions that a request imposes.
 
     allowed: a condition on conversations; None allows all of them and skips the check.
-    passing: a condition on the messages of these conversations; None allows all messages.
+    passing: a condition on the messages in these conversations; None allows all messages.
     """
 
     allowed: Q | None

@@ -144,7 +144,7 @@ class Distinct:
         return next((other for other in earlier if words and words <= _words(other.content)), None)
 
     def _similar(self, candidates: Sequence[Candidate]) -> Mapping[UUID, Sequence[Candidate]]:
-        """Map the id of each candidate to the earlier candidates with a similar vector."""
+        """Map the id of each candidate to the earlier candidates whose vectors are similar."""
         owners, units = _unit_vectors(candidates)
         similar: defaultdict[UUID, list[Candidate]] = defaultdict(list)
         if not owners:

@@ -49,7 +49,7 @@ def _is_around(letter: str) -> bool:
 
 
 def address(name: str) -> Coordinate:
-    """Return the coordinate of an entity."""
+    """Return an entity's coordinate."""
     return _hashed(normal(name))
 
 

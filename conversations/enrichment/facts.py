@@ -130,7 +130,7 @@ class _Window:
 
 
 def address(conversation: Conversation, turn: int, index: int) -> Coordinate:
-    """Return the coordinate of a fact. `index` counts the facts of a turn from 1."""
+    """Return a fact's coordinate. `index` counts a turn's facts, starting at 1."""
     return coordinates.of([conversation.number, turn, index])
 
 
@@ -340,7 +340,7 @@ def _write(
 
 
 def _attribute(fact: FactAnswer) -> Coordinate | None:
-    """Return the address of the attribute of the fact's first entity, or None if one of the two has no usable name."""
+    """Return the address of a fact's attribute, or None if the attribute or the first entity has no usable name."""
     if not fact.entities or fact.attribute is None:
         return None
     entity = fact.entities[0].name

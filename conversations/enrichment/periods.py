@@ -23,7 +23,7 @@ class Period:
 
     @property
     def name(self) -> str:
-        """Return the name of the period: `2026-11-20`, `2026-W47` or `2026-11`."""
+        """Return the period's name: `2026-11-20`, `2026-W47` or `2026-11`."""
         if self.level == DAILY:
             return self.first.isoformat()
         if self.level == WEEKLY:

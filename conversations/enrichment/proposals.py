@@ -1,7 +1,7 @@
 """Proposals to supersede facts: a queue of open decisions, and a record of past ones.
 
-A change that is certain is recorded as accepted. Accepting a proposal ends the validity of the older fact. Undoing
-the decision restores the validity and reopens the proposal.
+A change that is certain is recorded as accepted. Accepting a proposal ends the older fact's validity. Undoing the
+decision restores the validity and reopens the proposal.
 """
 
 from __future__ import annotations

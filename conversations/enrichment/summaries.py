@@ -1,8 +1,8 @@
 """Conversation summaries: of each day, of each week (from its days), and of each month (from its weeks).
 
 A summary is a memory at `[conversation number, level, period]` in the `summaries` namespace. It links (`summarises`) to
-its sources: the messages of the day, or the summaries of the level below. It stores a fingerprint of these sources and
-is regenerated only if the fingerprint changes.
+its sources: the messages of the day, or the lower-level summaries. It stores a fingerprint of these sources and is
+regenerated only if the fingerprint changes.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from tenants.caller import Caller
 
 EXTRACTIVE = "extractive"
 LINK_TYPE = "summarises"
-# Maximum length of a summary in words. For a short source, the maximum is half the length of the source, but at least
+# Maximum length of a summary in words. For a short source, the maximum is half the source's length, but at least
 # `_MIN_WORDS`.
 MAX_WORDS = {"daily": 60, "weekly": 80, "monthly": 110}
 _MIN_WORDS = 40
@@ -94,7 +94,7 @@ class _Text:
 
 @dataclass(frozen=True)
 class _Source:
-    """The source of a summary: messages, or the summaries of the level below (`parts`)."""
+    """The source of a summary: messages, or lower-level summaries (`parts`)."""
 
     turns: Sequence[_Turn]
     parts: Sequence[Summary]
@@ -124,7 +124,7 @@ class _Source:
 
 
 def address(conversation: Conversation, period: Period) -> Coordinate:
-    """Return the coordinate of a summary."""
+    """Return a summary's coordinate."""
     return coordinates.of([conversation.number, *period.numbers])
 
 

@@ -52,7 +52,7 @@ def copy(to: Path, earlier: Path | None, since: datetime, progress: Progress) ->
 
 
 def check(folder: Path, summary: dict[str, Any], progress: Progress) -> None:
-    """Verify the files of a backup. Raises InvalidInput if a file is missing or damaged."""
+    """Verify the files in a backup. Raises InvalidInput if a file is missing or damaged."""
     files = _files(folder)
     for number, file in enumerate(files, start=1):
         if checksum(file, _no_progress) != cold_storage.digest_of(file.name):

@@ -44,7 +44,7 @@ BATCH = 200
 MAX_REPORTED = 50  # maximum number of conversations, and of errors, in a report
 PRUNING_EVERY = timedelta(hours=23)
 Status, Tier = Conversation.Status, Conversation.Tier
-_TIER_OF_COUNT = {"archived": "archived", "cooled": "cold"}  # metric label for each field of the report
+_TIER_OF_COUNT = {"archived": "archived", "cooled": "cold"}  # metric label for each field in the report
 
 
 @dataclass(frozen=True)

@@ -143,7 +143,7 @@ def _all_of(caller: Caller, ids: Sequence[UUID], *, for_update: bool = False) ->
 
 
 def _in(conversations: Sequence[Conversation]) -> Q:
-    """Return a condition for the memories of these conversations, as index ranges."""
+    """Return a condition for these conversations' memories, as index ranges."""
     ranges = [
         Q(coordinate_key__gte=low, coordinate_key__lt=high)
         for low, high in (conversation.root.subtree for conversation in conversations)

@@ -164,7 +164,7 @@ class _IsCold(ConversationIsCold):
 
 
 def freeze(caller: Caller, id: UUID) -> bool:
-    """Move the messages of an archived conversation to cold storage. Return whether they were moved.
+    """Move an archived conversation's messages to cold storage. Return whether they were moved.
 
     Does nothing if SOMA_COLD_STORAGE is not set, if the conversation is too large or has days that are not summarised
     yet, or if it is changed or read during the move. Must not be called inside a transaction. Raises ColdUnavailable.
@@ -237,7 +237,7 @@ def _has_changed(caller: Caller, conversation: Conversation, rows: Sequence[Memo
 
 
 def thaw(caller: Caller, id: UUID) -> bool:
-    """Restore the messages of a cold conversation to the database. Return whether this call restored them.
+    """Restore a cold conversation's messages to the database. Return whether this call restored them.
 
     The conversation stays archived and counts as having just been used. Must not be called inside a transaction. Raises
     ColdUnavailable, ColdFileDamaged.
@@ -288,7 +288,7 @@ def forget(caller: Caller, id: UUID, *, at_once: bool) -> None:
 
 
 def read(caller: Caller, conversation: Conversation) -> list[Memory] | None:
-    """Return the messages of a cold conversation from its file without restoring them, or None if it is not cold.
+    """Return a cold conversation's messages from its file without restoring them, or None if it is not cold.
 
     Raises ColdUnavailable, ColdFileDamaged.
     """

@@ -177,4 +177,4 @@ def _id(text: str, at: str) -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        raise InvalidInput(at, "must be the id of a conversation (a UUID)") from None
+        raise InvalidInput(at, "must be a conversation id (a UUID)") from None

@@ -1,4 +1,4 @@
-"""Open the files of an import without following symbolic links.
+"""Open the files for an import without following symbolic links.
 
 A link in a folder that others can write to could point to any file that the server can read. Each folder is opened
 relative to its parent, so that a folder cannot be replaced by a link between the check and its use.

@@ -41,7 +41,10 @@ class Change:
 
 
 def record(caller: Caller, action: str, targets: Iterable[str | Change], namespace: str = "") -> None:
-    """Record that `caller` performed `action` on all `targets`. Must run inside the transaction of the change."""
+    """Record that `caller` performed `action` on all `targets`.
+
+    Must run inside the transaction that makes the change.
+    """
     if not connection.in_atomic_block:
         raise RuntimeError("an audit row must be written in the transaction that makes the change it records")
     part = events(caller, action, targets, namespace)

@@ -61,7 +61,7 @@ def _send(place: str, lines: str) -> None:
         else:
             _append(Path(place), lines)
     except (OSError, httpx2.HTTPError) as error:
-        raise Unavailable(f"the heads of the audit log could not be sent: {type(error).__name__}") from error
+        raise Unavailable(f"the audit chain heads could not be sent: {type(error).__name__}") from error
 
 
 def _append(file: Path, lines: str) -> None:

@@ -138,7 +138,7 @@ def _erased(report: Report) -> set[UUID]:
         if erasures.is_signed(gone):
             erased.add(gone.tenant_id)
         else:
-            detail = "the record of its erasure is not signed by this installation"
+            detail = "its erasure record is not signed by this installation"
             report.problems.append(Problem(gone.tenant_id, "forged", detail))
     return erased
 

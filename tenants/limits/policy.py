@@ -109,7 +109,7 @@ def sign_in_delay_s(name: str) -> float:
 
 
 def registration(address: str) -> Decision:
-    """Count a registration of an OAuth client from this address."""
+    """Count an OAuth client registration from this address."""
     limit = Limit("address", REGISTRATIONS_PER_MINUTE / 60, REGISTRATIONS_PER_MINUTE)
     return _take_attempt((f"registration:address:{_network(address)}",), [limit])
 

@@ -61,7 +61,7 @@ def _delete(caller: Caller, namespace: str, addresses: list[Address]) -> set[Add
 
 
 def delete_owned(caller: Caller, owners: dict[str, str]) -> None:
-    """Delete the memories of these owners, and the conversations that `inference` stored for them.
+    """Delete these owners' memories, and the conversations that `inference` stored for them.
 
     At most 10,000 memories are deleted per transaction. `*` means any owner. If all four owners are `*`, all memories
     are deleted, even those without an owner.

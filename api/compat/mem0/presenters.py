@@ -56,7 +56,7 @@ def hit(hit: SearchHit, fields: Sequence[str] | None) -> JsonObject:
 
 
 def page(count: int, results: Sequence[JsonObject], url: str, number: int, size: int) -> JsonObject:
-    """Return a page with links to the previous and the next page. `url`: the URL of the list."""
+    """Return a page with links to the previous and the next page. `url`: the list's URL."""
     at = f"{url}{'&' if '?' in url else '?'}page_size={size}&page="
     return {
         "count": count,

@@ -230,7 +230,7 @@ class BatchDeleteBody(Lenient):
 
 
 class SourceParams(Params):
-    """`source` is the name of the client, sent by mem0's command-line tool.
+    """`source` is the client's name, which mem0's command-line tool sends.
 
     Older clients send the ids that `/v1/ping/` returned.
     """

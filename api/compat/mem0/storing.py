@@ -1,4 +1,4 @@
-"""Store the messages of a request: word for word or, with a language model, as facts."""
+"""Store a request's messages: word for word or, with a language model, as facts."""
 
 from __future__ import annotations
 

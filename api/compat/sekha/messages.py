@@ -36,7 +36,7 @@ def translated(messages: object, changes: Changes) -> list[object]:
 
 
 def text_of(content: object) -> object:
-    """Return the text of a query that is given as content parts."""
+    """Return a query's text. The query may be given as content parts."""
     if not isinstance(content, list):
         return content
     texts = [part if isinstance(part, str) else part.get("text") for part in content if isinstance(part, str | dict)]

@@ -43,7 +43,7 @@ def full_text(request: Request, body: Json) -> HttpResponse:
 
 @router.post("/api/v1/context/assemble", out=None, kind="search", limited=True)
 def assemble(request: Request, body: Json) -> HttpResponse:
-    """Return the messages of a context as a list, as Sekha's server does."""
+    """Return a context's messages as a list, as Sekha's server does."""
     adapted = {name: value for name, value in _limited(request, body).items() if value is not None}
     if "context_budget" in adapted:
         adapted["context_budget"] = at_most(

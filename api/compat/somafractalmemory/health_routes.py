@@ -82,7 +82,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
 
 @router.get("/stats", out=None)
 def stats(request: HttpRequest) -> HttpResponse:
-    """Count the memories of the caller's tenant or, without a key, of the default tenant."""
+    """Count the memories in the caller's tenant or, without a key, in the default tenant."""
     caller = identify(as_api(request)) if token_of(request) else _anyone()
     return reply(_counted(caller, "default"))
 
@@ -99,7 +99,7 @@ def docs(request: HttpRequest) -> HttpResponse:
 
 @with_key.get("/test-stats", out=None, limited=True)
 def test_stats(request: Request) -> HttpResponse:
-    """Count the memories of the `test_ns` namespace."""
+    """Count the memories in the `test_ns` namespace."""
     request.caller.require("read", [TEST_NAMESPACE])
     return reply(_counted(replace(request.caller, namespaces=frozenset({TEST_NAMESPACE})), TEST_NAMESPACE))
 

@@ -45,7 +45,7 @@ _BLANKS = b"\xef\xbb\xbf \t\r\n"
 def read(
     file: BinaryIO, source: str = AUTO, name: str = "", max_bytes: int | None = None, *, may_be_text: bool = True
 ) -> Iterator[Imported | Broken]:
-    """Yield the conversations of a seekable file.
+    """Yield the conversations in a seekable file.
 
     name: label for a text without a title.
     max_bytes: limit for the unpacked content of a ZIP file.
@@ -102,7 +102,7 @@ def _is_message(part: Element | Broken) -> bool:
 
 
 def _messages(parts: Iterable[Element | Broken]) -> list[Any]:
-    """Return the messages of a file that contains one conversation. Raises Unreadable if one of them is not valid."""
+    """Return the messages in a file that contains one conversation. Raises Unreadable if one of them is not valid."""
     messages, length = [], 0
     for part in parts:
         if isinstance(part, Broken):

@@ -193,7 +193,7 @@ def moment(value: object) -> datetime | None:
 
 
 def objects(value: object) -> list[dict[str, Any]]:
-    """Return the items of a list that are objects, or an empty list if the value is not a list."""
+    """Return the objects in a list, or an empty list if the value is not a list."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 

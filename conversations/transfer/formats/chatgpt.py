@@ -98,7 +98,7 @@ def _branches(nodes: dict[str, Any]) -> int:
 
 
 def _message(node: Json, left_out: Counter[str]) -> NewMessage | None:
-    """Return the message of a node, or None for the root and for content that was never shown."""
+    """Return a node's message, or None for the root and for content that was never shown."""
     item = node.get("message")
     if item is None:
         return None  # the root
