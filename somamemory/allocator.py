@@ -1,4 +1,4 @@
-"""Settings of the C library's memory allocator."""
+"""Settings for the C library's memory allocator."""
 
 from __future__ import annotations
 

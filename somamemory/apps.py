@@ -30,7 +30,7 @@ class SomaConfig(AppConfig):
 
 
 def _without_statement_timeout(using: str, **kwargs: Any) -> None:
-    """Disable the statement timeout during migrations, because indexing a million rows takes longer than any request.
+    """Disable the statement timeout during migrations, because building an index on a million rows exceeds it.
 
     Keep the lock timeout.
     """

@@ -94,7 +94,7 @@ def key(tenant: UUID | None, kind: str, *parts: object) -> str:
 def healthy() -> bool:
     """Return whether the cache accepts writes. Contacts it immediately, even shortly after a failure.
 
-    A Redis that is out of memory, or that has become a replica, still answers reads.
+    A Redis server that is out of memory, or that has become a replica, still answers reads.
     """
 
     def write() -> bool:

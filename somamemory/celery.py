@@ -47,7 +47,7 @@ def _stop_beat(number: int, frame: FrameType | None) -> None:
 
 
 def _stop_without_closing(**kwargs: Any) -> None:
-    """Replace the signal handler of Celery beat, which closes the connection to the broker before it raises SystemExit.
+    """Replace Celery beat's signal handler, which closes the connection to the broker before it raises SystemExit.
 
     If a signal arrives while a message is being sent, closing the connection waits forever for a lock that the
     interrupted code holds. Beat closes the connection anyway once SystemExit has ended that code.

@@ -70,7 +70,7 @@ def check_deployment(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
 
 
 def mixes(vendor: str) -> Iterator[CheckMessage]:
-    """Report combinations of settings that cannot work together with this kind of database."""
+    """Report combinations of settings that do not work with this kind of database."""
     on_sqlite = vendor == "sqlite"
     several = settings.WORKERS > 1
     yield from _index_mixes(on_sqlite)

@@ -182,7 +182,7 @@ def _watch() -> None:
 
 
 def _interrupt(work: _Work) -> None:
-    """Interrupt the statement that the work is running, if any."""
+    """Interrupt the statement that `work` is running, if any."""
     with work.lock:
         connection = work.connection
         if work not in _running or connection is None or (database := connection.connection) is None:

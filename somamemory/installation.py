@@ -30,7 +30,7 @@ _process_is_ours = False
 def activate() -> None:
     """Make the bundled packages importable, ahead of all other packages. The settings call this.
 
-    Raises ConfigurationError if this process has already imported another package with the name of a bundled one.
+    Raises ConfigurationError if this process has already imported another package with the same name as a bundled one.
     """
     if not IS_BUNDLED:
         return
@@ -52,7 +52,7 @@ def use_process() -> None:
 
 
 def refuse_clashes() -> None:
-    """Raise ConfigurationError if this process runs another program that has a package with one of our names.
+    """Raise ConfigurationError if this process runs another program that has a package with the name of one of ours.
 
     Otherwise, call `activate` if the service is bundled with the client.
 

@@ -41,7 +41,7 @@ class RetryPolicy:
         """Return the result of `work`. Raise its last error if no further attempt is possible.
 
         deadline: returns the time, on the `time.monotonic` clock, after which no attempt begins.
-        min_pause_s: returns the minimum delay that the other side has requested, as with Retry-After.
+        min_pause_s: returns the minimum delay that the other side has requested, as in a Retry-After header.
         """
 
         def pause_s(state: RetryCallState) -> float:

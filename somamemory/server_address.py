@@ -1,4 +1,4 @@
-"""The address of the server, for itself and for other programs on the machine."""
+"""The server's address, for the server itself and for other programs on the machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def reachable(host: str) -> str:
 
 
 def authority(host: str, port: int) -> str:
-    """Return host and port as in a URL, where an IPv6 address is in brackets."""
+    """Return host and port as they appear in a URL, with an IPv6 address in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

@@ -74,7 +74,7 @@ def _secret_key() -> str:
         return str(given)
     file = DATA_DIR / "secret-key"
     if _MAKES_AUDIT_KEY and not os.path.exists(file):  # unlike Path.exists, False if the folder cannot be read
-        # The audit key is stored first: a secret key without one is therefore from an earlier version.
+        # The audit key is stored first: a secret key without an audit key is therefore from an earlier version.
         _made_key(DATA_DIR / "audit-key", secrets.token_urlsafe(50))
     return _made_key(file, secrets.token_urlsafe(50))
 
@@ -330,7 +330,7 @@ if COMPAT_SOMAFRACTALMEMORY:
     MIDDLEWARE.remove("somamemory.web.middleware.RootAliases")
 # If a request with an operator key names a nonexistent tenant in X-Tenant or X-Soma-Tenant, create that tenant.
 CREATE_TENANTS = _flag("SOMA_CREATE_TENANTS", False)
-# OAuth for assistants that run in the cloud. Setting the public URL of this server turns it on.
+# OAuth for assistants that run in the cloud. Setting this server's public URL turns it on.
 OAUTH_URL = _origin("SOMA_OAUTH_URL")
 if OAUTH_URL:
     extras.require("mcp", "SOMA_OAUTH_URL")
@@ -397,7 +397,7 @@ STATEMENT_TIMEOUT_S = _bounded("SOMA_DATABASE_STATEMENT_TIMEOUT_S", 30, 1, 3600)
 LOCK_TIMEOUT_S = _bounded("SOMA_DATABASE_LOCK_TIMEOUT_S", 10, 1, 3600)
 # Must be False behind a pooler that gives each transaction a different connection (PgBouncer before 1.21).
 PREPARE_STATEMENTS = _flag("SOMA_DATABASE_PREPARE", True)
-# PostgreSQL hides the rows of other tenants from each request: see `tenants.row_level_security`.
+# PostgreSQL hides other tenants' rows from each request: see `tenants.row_level_security`.
 ROW_LEVEL_SECURITY = _flag("SOMA_ROW_LEVEL_SECURITY", False)
 
 
@@ -445,7 +445,7 @@ def database(url: str) -> dict[str, Any]:
     except ValueError as error:
         raise ConfigurationError(f"the database URL is not valid: {error}") from None
     if parsed["ENGINE"] == "django.db.backends.sqlite3":
-        if parsed["NAME"] == ":memory:":  # each thread would have a database of its own
+        if parsed["NAME"] == ":memory:":  # each thread would have its own database
             raise ConfigurationError("a database URL for SQLite must name a file: sqlite:////var/lib/soma/db.sqlite3")
         return {**_SQLITE, "NAME": parsed["NAME"]}
     if parsed["ENGINE"] == "django.db.backends.postgresql":
@@ -535,8 +535,8 @@ MILVUS_TOKEN = env.str("SOMA_MILVUS_TOKEN", "")
 MILVUS_CA = env.str("SOMA_MILVUS_CA", "")  # a file; without it, the machine's certificates are trusted
 MILVUS_TIMEOUT_S = _number("SOMA_MILVUS_TIMEOUT_S", 10.0, 0.01, 3600)
 MILVUS_SEARCH_TIMEOUT_S = _number("SOMA_MILVUS_SEARCH_TIMEOUT_S", 2.0, 0.01, 3600)
-# Installations that share a Milvus database need different prefixes: a collection that has this prefix but is not in
-# the database counts as an orphan.
+# Installations that share a Milvus database need different prefixes: an installation treats a collection that has its
+# prefix, but is unknown to its own database, as an orphan.
 MILVUS_PREFIX = env.str("SOMA_MILVUS_PREFIX", "memories")
 MILVUS_HNSW_M = _bounded("SOMA_MILVUS_HNSW_M", 16, 4, 64)
 MILVUS_HNSW_EF_CONSTRUCTION = _bounded("SOMA_MILVUS_HNSW_EF_CONSTRUCTION", 200, 8, 512)
@@ -550,7 +550,7 @@ MAX_BACKLOG = _bounded("SOMA_MAX_BACKLOG", 100_000, 1, 100_000_000)
 
 # --- Jobs: a thread of the server, or Celery ---------------------------------------------------------------------
 
-# A second Redis with `maxmemory-policy noeviction`: a cache may evict entries, but a queue must not.
+# A second Redis server with `maxmemory-policy noeviction`: a cache may evict entries, but a queue must not.
 BROKER_URL = env.str("SOMA_BROKER_URL", "")
 if BROKER_URL:
     if "://" not in BROKER_URL:  # Celery would mistake it for the name of a RabbitMQ server
@@ -562,10 +562,10 @@ if INDEXER not in ("thread", "celery", "none"):
     raise ConfigurationError(f"SOMA_INDEXER must be thread, celery or none, not '{INDEXER}'")
 if INDEXER == "celery" and not BROKER_URL:
     raise ConfigurationError(
-        "SOMA_BROKER_URL is required when SOMA_INDEXER is 'celery'; set it to the URL of the job queue's Redis"
+        "SOMA_BROKER_URL is required when SOMA_INDEXER is 'celery'; set it to the URL of the job queue"
     )
 # Much longer than the combined deadlines of one batch (embedder and index), so that a live drain never loses its lease.
-# The rows of a killed drain wait for this long.
+# Rows leased by a killed drain wait for this long.
 INDEX_LEASE_S = _bounded("SOMA_INDEX_LEASE_S", 60, 2, 3600)
 DRAIN_INTERVAL_S = _bounded("SOMA_DRAIN_INTERVAL_S", 3, 1, 3600)  # the delay after a lost notification
 DRAIN_LIMIT_S = 60  # after this time, a drain lets other jobs run; the next drain continues
@@ -648,7 +648,7 @@ CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # no limit
 CELERY_BROKER_CONNECTION_TIMEOUT = 2
-# A drain that loses its broker continues, because it only needs the database and the index.
+# A drain that loses its broker continues, because it needs only the database and the index.
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_WORKER_CONCURRENCY = _bounded("SOMA_WORKER_CONCURRENCY", 1, 1, 64)
 # Frees memory that libraries leak.
@@ -664,7 +664,7 @@ EMBEDDING_PROVIDER = env.str("SOMA_EMBEDDING_PROVIDER", "wordllama")
 # Whether reads and searches only compute, without waiting for another service. If so, they take turns (`web.turns`).
 TAKES_TURNS = not _ON_POSTGRESQL and VECTOR_INDEX == "local" and EMBEDDING_PROVIDER != "openai"
 EMBEDDING_MODEL = env.str("SOMA_EMBEDDING_MODEL", "")
-EMBEDDING_DIMENSION = _bounded("SOMA_EMBEDDING_DIMENSION", 0, 0, 8192)  # 0: the dimension of the model
+EMBEDDING_DIMENSION = _bounded("SOMA_EMBEDDING_DIMENSION", 0, 0, 8192)  # 0: the model's dimension
 EMBEDDING_BASE_URL = _endpoint("SOMA_EMBEDDING_BASE_URL", "http://127.0.0.1:11434/v1")
 EMBEDDING_API_KEY = env.str("SOMA_EMBEDDING_API_KEY", "")
 EMBEDDING_TIMEOUT_S = _number("SOMA_EMBEDDING_TIMEOUT_S", 20.0, 0.01, 3600)
@@ -725,8 +725,8 @@ CONTEXT_SUMMARIES = _share("SOMA_CONTEXT_SUMMARIES", 0.3)
 CONTEXT_DUPLICATE = _share("SOMA_CONTEXT_DUPLICATE", 0.95)
 # --- Admin console ------------------------------------------------------------------------------------------------
 
-# Sign-in attempts per minute, and the burst, per address. Each user name at an address has the same burst but
-# refills more slowly. Further attempts with the same name, from any address, are delayed. 0: no limit.
+# Sign-in attempts per minute, and the burst, per address. Each user name at an address has its own limit, with the
+# same burst but a slower refill. Further attempts with the same name, from any address, are delayed. 0: no limit.
 SIGN_IN_PER_MINUTE = _bounded("SOMA_SIGN_IN_PER_MINUTE", 10, 0, 10_000)
 # Send cookies over HTTPS only; browsers make an exception for localhost. False also sends them over plain HTTP.
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _flag("SOMA_ADMIN_SECURE_COOKIES", True)
@@ -787,8 +787,8 @@ MAX_RESPONSE_BYTES = _bounded("SOMA_MAX_RESPONSE_MIB", 16, 1, 1024) * 1024 * 102
 METRICS_ALLOW = _networks("SOMA_METRICS_ALLOW", ["127.0.0.0/8", "::1/128"])
 # The port for a Celery worker's metrics. 0: none.
 WORKER_METRICS_PORT = _bounded("SOMA_WORKER_METRICS_PORT", 0, 0, 65535)
-# prometheus_client's own setting: a folder in which the processes of a server keep their metrics. gunicorn.conf.py
-# creates it for web workers. For Celery it is created here, because no other code of ours runs earlier.
+# prometheus_client's own setting: a folder in which a server's processes keep their metrics. gunicorn.conf.py
+# creates it for web workers. For Celery, it is created here, because none of our other code runs earlier.
 if WORKER_METRICS_PORT and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="soma-metrics-")
     atexit.register(shutil.rmtree, os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
@@ -852,7 +852,7 @@ LOGGING: dict[str, Any] = {
     "loggers": {
         "soma": {"level": LOG_LEVEL},
         "django": {"level": "WARNING"},
-        # These log every failed call with a traceback; we log it once.
+        # These libraries log every failed call with a traceback; we log the failure once.
         "pymilvus": {"level": "CRITICAL"},
         "opentelemetry": {"level": "CRITICAL"},
         # Our own request log contains all of this.

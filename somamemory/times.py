@@ -35,7 +35,7 @@ def fixed_width(moment: datetime) -> str:
 
 
 def is_convertible(moment: date) -> bool:
-    """Return whether a date or time can be converted to any time zone without an overflow."""
+    """Return whether a date or time can be converted to any time zone without overflow."""
     return 1 < moment.year < 9999
 
 

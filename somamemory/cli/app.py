@@ -22,7 +22,7 @@ Without --url, SOMA_URL or a profile, commands use the local data folder. Exit c
 
 
 class Commands(click.Group):
-    """The command group. It also runs the commands of `manage.py`, such as `list_keys`, but does not list them."""
+    """The command group. It also runs `manage.py` commands, such as `list_keys`, but does not list them."""
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         return super().get_command(ctx, name) or local.management_command(name)

@@ -29,7 +29,7 @@ LOG_LEVEL = "ERROR"
 
 @dataclass(frozen=True)
 class Target:
-    """The destination of a command, and the output format."""
+    """A command's destination and output format."""
 
     url: str | None
     api_key: str | None
@@ -69,14 +69,14 @@ class Target:
         return settings.DATA_DIR
 
     def call(self, operation: str, **fields: object) -> Any:
-        """Call an operation of the API with the fields that are not None, and return the parsed response."""
+        """Call an API operation with those fields that are not None, and return the parsed response."""
         given = {name: value for name, value in fields.items() if value is not None}
         send = self.connect().raw
         return send(operation, **given).json()
 
 
 def _local_server(folder: Path) -> Client | None:
-    """Return a client for the server that uses the folder, with the folder's first key.
+    """Return a client for the server that uses the folder. The client sends the folder's first key.
 
     Returns None if no such server responds.
     """

@@ -10,7 +10,7 @@ from django.db import models, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-# The field values with which an update releases a row.
+# The field values that an update sets to release a row.
 RELEASED: dict[str, None] = {"lease": None, "lease_until": None}
 
 

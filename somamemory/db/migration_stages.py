@@ -1,4 +1,4 @@
-"""Upgrades in two stages: the old version keeps serving during the first and has stopped before the second.
+"""Upgrades in two stages: the old version keeps serving during the first stage and must be stopped before the second.
 
 1. *Expand* (`bootstrap`, before a restart): additions that the previous version tolerates.
 2. *Contract* (`finish_upgrade`, when every server is running the new version): removal of everything that only the

@@ -89,7 +89,7 @@ class Prepared(Generic[Row]):
 
 
 class PreparedCondition:
-    """The condition of a query, for statements that are written by hand. The query must not join other tables.
+    """The condition of a query, for hand-written statements. The query must not join other tables.
 
     build: as in `Prepared`.
     """
@@ -99,7 +99,7 @@ class PreparedCondition:
         self._compiled: dict[str, tuple[str, Sequence[object]]] = {}
 
     def of(self, connection: BaseDatabaseWrapper, **given: Any) -> tuple[str, list[Any]]:
-        """Return the SQL of the condition and its parameters."""
+        """Return the condition's SQL and parameters."""
         compiled = self._compiled.get(connection.vendor)
         if compiled is None:
             query = self._build().query

@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from typing import TypeVar
 from uuid import UUID
 
-# The database role of a session that serves one tenant. It owns nothing, cannot log in and cannot bypass the policies.
+# The database role of sessions that serve one tenant. It owns nothing, cannot log in and cannot bypass the policies.
 ROLE = "soma_tenant"
 CROSSING = "*"  # all tenants
 NO_TENANT = ""
@@ -30,17 +30,17 @@ def current() -> str:
 
 
 def enter(tenant: UUID) -> None:
-    """Limit access to the rows of this tenant until the request ends."""
+    """Restrict access to this tenant's rows until the request ends."""
     _scope.set(str(tenant))
 
 
 def cross() -> None:
-    """Allow access to the rows of all tenants until the request ends, for operators and the console."""
+    """Allow access to all tenants' rows until the request ends, for operators and the console."""
     _scope.set(CROSSING)
 
 
 def crossing() -> AbstractContextManager[None]:
-    """Allow access to the rows of all tenants inside this context, for example to look up an API key."""
+    """Allow access to all tenants' rows inside this context, for example to look up an API key."""
     return _within(CROSSING)
 
 

@@ -123,7 +123,7 @@ def request_served(route: str, method: str, status: int, tier: str, duration_s: 
 
 
 def exposition() -> bytes:
-    """Return all metrics of all processes of this server, in the Prometheus text format."""
+    """Return all metrics from this server's processes, in the Prometheus text format."""
     registry = CollectorRegistry()
     registry.register(_Aliased(_processes()))
     registry.register(_Aliased(_FromDatabase()))

@@ -90,7 +90,7 @@ def span(name: str, **attributes: Attribute) -> AbstractContextManager[Any]:
 
 
 def served(traceparent: str) -> AbstractContextManager[Span]:
-    """Open the span of an incoming request, which may continue the client's trace. Call it only while tracing is on."""
+    """Open a span for an incoming request, which may continue the client's trace. Call it only while tracing is on."""
     from opentelemetry.trace import SpanKind
 
     return _span("request", {}, SpanKind.SERVER, _continued(traceparent))
@@ -109,7 +109,7 @@ def failed(span: Span) -> None:
 
 
 def job(name: str, traceparent: str | None) -> AbstractContextManager[Any]:
-    """Open the span of a job within the sender's trace. A scheduled job begins its own trace."""
+    """Open a span for a job within the sender's trace. A scheduled job begins its own trace."""
     if _tracer is None:
         return _off
     from opentelemetry.trace import SpanKind
@@ -129,7 +129,7 @@ def ask() -> None:
 
 
 def asked(name: str) -> AbstractContextManager[Any]:
-    """Open the span of a shared job. It belongs to the first requester's trace and links to the other requesters."""
+    """Open a span for a shared job. It belongs to the first requester's trace and links to the other requesters."""
     if _tracer is None or not _askers:
         return _off
     from opentelemetry.trace import Link, NonRecordingSpan, SpanKind, set_span_in_context
@@ -213,7 +213,7 @@ def _to_collector() -> SpanProcessor:
             result = super().export(spans)
             failed = result is not SpanExportResult.SUCCESS
             if failed and not self.failing:
-                log.warning("the trace collector is unavailable; spans are lost until it is back")
+                log.warning("the trace collector is unavailable; spans are lost until it is available again")
             self.failing = failed
             return result
 

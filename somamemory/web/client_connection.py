@@ -10,7 +10,7 @@ from django.http import HttpRequest
 
 
 def goodbye(request: HttpRequest) -> Callable[[], bool] | None:
-    """Return a function that checks whether the client has closed the connection, or None if that is impossible.
+    """Return a function that checks whether the client has closed the connection, or None if no check is possible.
 
     Gunicorn passes the socket. If gunicorn itself terminates TLS, the socket cannot be inspected. Behind a proxy, the
     connection belongs to the proxy, which closes it when its own client disconnects.

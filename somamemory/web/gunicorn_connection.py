@@ -62,7 +62,7 @@ class MissingHost(InvalidHeader):  # type: ignore[misc]
 
 
 class BodyCutOff(InvalidHeader):  # type: ignore[misc]
-    """A request whose client has stopped sending before the end of the body (RFC 9112, section 6.3)."""
+    """A request whose client stopped sending before the end of the body (RFC 9112, section 6.3)."""
 
     def __str__(self) -> str:
         return "the body is shorter than its Content-Length; send it again"

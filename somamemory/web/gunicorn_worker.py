@@ -1,9 +1,9 @@
 """gunicorn's worker class: threads that never wait for a client.
 
 gunicorn's own threads read requests and write responses, so a server stalls when it has as many slow clients as
-threads. Here the main thread receives the head and body of each request, and sends the rest of a response to a slow
+threads. Here, the main thread receives the head and body of each request, and sends the rest of a response to a slow
 client. A thread gets a request once the request has arrived, and is free again when the response has been produced.
-The worker limits the time, the number of connections and the number of bytes that it spends on waiting.
+Limits apply to the time that clients may take, to the number of connections, and to the number of bytes held for them.
 
 If a body takes longer than GRACE_S to arrive, the application gets the request without it. If the application rejects
 the request without reading the body, the response is sent immediately and the connection is closed. Otherwise, the
@@ -52,7 +52,7 @@ RECEIVED_AT_ONCE_BYTES = 256 * 1024
 SENT_AT_ONCE_BYTES = 64 * 1024  # small pieces of a response are sent together
 # A thread stops producing a response while more than this is waiting to be sent.
 PAUSE_ABOVE_BYTES = 256 * 1024
-# The size of all requests and responses that are waiting for clients, per process.
+# The maximum total size of all requests and responses that are waiting for clients, per process.
 MAX_HELD_BYTES = 64 * 1024 * 1024
 # How much of a body to read and discard after responding: a client may read the response only after sending its body.
 MAX_DISCARDED_BYTES = 32 * 1024 * 1024
@@ -368,7 +368,7 @@ class BufferingWorker(SignalledWorker):
         return self.resume(connection)
 
     def resume(self, connection: Connection) -> Outcome:
-        """Produce the response, or as much as the client accepts."""
+        """Produce the response, or as much of it as the client accepts."""
         try:
             outcome = self._produce(connection)
         except ConnectionError:

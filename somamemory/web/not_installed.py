@@ -1,4 +1,4 @@
-"""Responses at the URLs of an extra that is not installed."""
+"""Responses for the URLs of an extra that is not installed."""
 
 from __future__ import annotations
 

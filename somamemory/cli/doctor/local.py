@@ -1,4 +1,4 @@
-"""Checks of the installation on this machine: settings, database, index, queue, broker, port, proxies."""
+"""Check the installation on this machine: settings, database, index, queue, broker, port, proxies."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ def _broker(redis: Any) -> Finding:
         )
     if not any(str(client.get("cmd", "")).startswith("brpop") for client in redis.client_list()):
         return warning("broker", "no worker is listening for jobs", "start one: python -m celery -A somamemory worker")
-    return ok("broker", "responds, and a worker is listening for jobs")
+    return ok("broker", "is responding, and a worker is listening for jobs")
 
 
 def port(host: str, number: int, answer: tuple[bool, str]) -> Finding:
@@ -229,7 +229,7 @@ def port(host: str, number: int, answer: tuple[bool, str]) -> Finding:
     if not listens:
         return ok("server", f"nothing is listening on {where}; start it with 'somamemory serve'")
     if not served:
-        return error("server", f"another program uses {where}", "stop it, or set SOMA_PORT to another port")
+        return error("server", f"another program is using {where}", "stop it, or set SOMA_PORT to another port")
     if served != __version__:
         return warning("server", f"the running server is version {served}, not {__version__}", "restart the server")
     return ok("server", f"version {served} is running on {where}")

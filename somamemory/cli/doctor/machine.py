@@ -1,4 +1,4 @@
-"""Checks of the machine: packages, disk, permissions, clock. None of them needs the database."""
+"""Check the machine: packages, disk, permissions, clock. These checks do not need the database."""
 
 from __future__ import annotations
 

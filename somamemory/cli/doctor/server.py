@@ -1,4 +1,4 @@
-"""Checks of a server over HTTP."""
+"""Check a server over HTTP."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 SQLite allows one writer at a time. Waiting writers poll at increasing intervals of up to 0.1 s, so the order is random.
 With 16 threads writing on two cores, the longest waits were between 0.7 and 4.1 s, and some batch writers gave up after
 5 s ("database is locked"). With this queue, no writer waited longer than 0.7 s. If there are several web processes,
-the first writer in each process's queue also waits for a lock on a file. Other processes, such as commands, still poll.
+the first writer in each process's queue also waits for a file lock. Other processes, such as commands, still poll.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ class Cursor(base.SQLiteCursorWrapper):
 
 
 def is_large(params: Sequence[object] | None) -> bool:
-    """Return whether the parameters of a statement are large.
+    """Return whether a statement's parameters are large.
 
-    A connection caches its last 64 statements, each of which keeps a copy of its parameters. After storing memories of
-    9.8 MB, eight threads held on to 200 MB.
+    A connection caches its last 64 statements, each of which keeps a copy of its parameters. After storing
+    9.8 MB memories, eight threads held on to 200 MB.
     """
     size = 0
     for value in params or ():

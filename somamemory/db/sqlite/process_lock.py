@@ -1,4 +1,4 @@
-"""A file lock shared by the processes of a server."""
+"""A file lock shared by a server's processes."""
 
 from __future__ import annotations
 

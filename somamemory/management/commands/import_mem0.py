@@ -21,7 +21,7 @@ _WAIT_S = 5.0
 class Command(BaseCommand):
     help = (
         "Import memories from mem0: the results of client.get_all(), as a JSON document or as one object per line. "
-        "Memories keep their ids. Importing again adds only new memories."
+        "Memories keep their ids. If you import again, only new memories are added."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
