@@ -36,9 +36,9 @@ class Receipt:
 
 
 def rename(caller: Caller, old: str, new: str, *, merge: bool = False, progress: Progress = lambda: None) -> Receipt:
-    """Move the memories of a namespace, their history and their links to another namespace.
+    """Move a namespace's memories, with their history and links, to another namespace.
 
-    merge: allow `new` to contain links already, and memories at other addresses. If both namespaces have the same link,
+    merge: allow `new` to contain links, and memories at other addresses. If both namespaces have the same link,
         the one in `new` is kept.
     Raises Conflict if a memory's address is already taken in `new`. Without `merge`, also raises Conflict if `new` is
     not empty, and NotFound if `old` is empty.

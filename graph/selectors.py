@@ -62,7 +62,7 @@ class LinkFilter:
 class Neighbourhood:
     """The neighbours of an address.
 
-    memories: each neighbour's memory if requested, or None if there is none.
+    memories: if requested, the memory (or None) of each neighbour.
     truncated: whether there were too many links to read, in which case addresses may be missing.
     read: the number of links that were read.
     """
@@ -133,7 +133,7 @@ def links_in(caller: Caller, namespace: str) -> QuerySet[Link]:
 
 
 def read_links(caller: Caller, namespace: str, link_filter: LinkFilter, most: int) -> Reader:
-    """Return a reader of the caller's links in a namespace.
+    """Return a reader for the caller's links in a namespace.
 
     Raises InvalidInput if `as_of` is in the future, and HistoryGone if it is before the tenant's history begins.
     """
@@ -176,7 +176,7 @@ def _memories_at(
 
 @dataclass(frozen=True)
 class Network:
-    """The addresses around another one, with their memories and the links between them, for drawing.
+    """The addresses around a given one, with their memories and the links between them, for drawing.
 
     nodes: (key, hops, memory or None), starting with the address itself.
     links: the links between these nodes, at most MAX_DRAWN.

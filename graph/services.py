@@ -42,7 +42,7 @@ class NewLink:
     metadata: Json = field(default_factory=dict)
     valid_from: datetime | None = None
     valid_to: datetime | None = None
-    user_id: str | None = None  # the user of the conversation to which the link belongs
+    user_id: str | None = None  # the conversation's user, if the link belongs to a conversation
 
     @property
     def key(self) -> Key:
@@ -94,7 +94,7 @@ def unlink(caller: Caller, namespace: str, start: Coordinate, end: Coordinate, l
 def remove(caller: Caller, namespace: str, start: Coordinate, end: Coordinate, link_type: str) -> bool:
     """Remove a link as part of another change, and return whether there was one.
 
-    The caller of this function has already checked the scopes and opened the transaction.
+    The caller of this function must already have checked the scopes and opened the transaction.
     """
     there = Link.objects.for_tenant(caller.tenant).filter(
         namespace=namespace, from_key=start.key, to_key=end.key, link_type=link_type
@@ -109,7 +109,7 @@ def remove(caller: Caller, namespace: str, start: Coordinate, end: Coordinate, l
 def move_batch(caller: Caller, old: str, new: str) -> int:
     """Move up to 500 links to another namespace in one transaction, and return how many were moved.
 
-    If the other namespace already has a link, that link stays, and the moved link becomes one of its earlier versions.
+    If the other namespace already has the same link, that one stays, and the moved link becomes an earlier version.
     """
     caller.require("write", [old, new])
     for namespace in (old, new):
@@ -162,7 +162,7 @@ def _link_in(caller: Caller, namespace: str, items: Sequence[NewLink], again: bo
         unique_fields=["tenant", "namespace", "from_key", "to_key", "link_type"],
         update_fields=["strength", "metadata", "valid_from", "valid_to", "updated_at", "bytes"],
     )
-    usage.add(caller.tenant, 0, sum(row.bytes for row in rows.values()))  # the replaced versions still count
+    usage.add(caller.tenant, 0, sum(row.bytes for row in rows.values()))  # replaced versions still count
     audit.record(caller, "graph.link", changes, namespace)
     return results
 
