@@ -61,7 +61,7 @@ def drop(generation: EmbeddingGeneration) -> None:
 def close_all_but(collections: Iterable[str]) -> None:
     """Close the clients of all other collections, which another process may have deleted.
 
-    Searches that are running finish with the files that they have open.
+    Running searches finish with the files that they have open.
     """
     with _lock:
         closing = [_open.pop(name) for name in _open.keys() - set(collections)]

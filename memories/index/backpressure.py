@@ -21,7 +21,7 @@ _lock = threading.Lock()
 
 
 def check(tenant: Tenant) -> None:
-    """Raise IndexBacklog if more than `MAX_BACKLOG` memories of the tenant await indexing.
+    """Raise IndexBacklog if more than `MAX_BACKLOG` of the tenant's memories await indexing.
 
     Each process checks at most once every two seconds and reads no more rows than the limit. Rows for a generation
     that is still being built do not count.
@@ -36,7 +36,7 @@ def check(tenant: Tenant) -> None:
         with _lock:
             _full[tenant.id] = full
     if full:
-        raise IndexBacklog(f"more than {settings.MAX_BACKLOG:,} memories of this tenant await indexing; retry later")
+        raise IndexBacklog(f"more than {settings.MAX_BACKLOG:,} of this tenant's memories await indexing; retry later")
 
 
 def forget_cached() -> None:

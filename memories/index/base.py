@@ -1,4 +1,4 @@
-"""The interface of a vector index, independent of the engine that implements it.
+"""The vector index interface, which is independent of the engine that implements it.
 
 The index contains only data that can be rebuilt from the database: it returns candidate ids, which the database
 confirms. The tenant is the first argument of every call and has no default.
@@ -94,20 +94,20 @@ class VectorIndex(Protocol):
         """Delete points. Ids that do not exist or belong to another tenant are ignored.
 
         versions: the highest version of each point to delete; by default, any version is deleted. Remote indexes ignore
-          this, because only the drain writes to them, one version after the other.
+          this, because only the drain writes to them, one version after another.
         """
 
     def drop_tenant(self, tenant: UUID) -> None:
         """Delete all of the tenant's points."""
 
     def scan(self, tenant: UUID, prefix: str = "") -> Iterator[tuple[UUID, int]]:
-        """Yield (id, version) of all of the tenant's points, in no particular order, for comparison with the database.
+        """Yield (id, version) for all of the tenant's points, in no particular order, for comparison with the database.
 
         prefix: the hexadecimal digits with which the ids begin.
         """
 
     def is_intact(self, tenant: UUID) -> bool:
-        """Return whether the tenant has points, and the engine is certain that none were lost."""
+        """Return whether the tenant has points and the engine is certain that none were lost."""
 
     def rebuilding(self, tenant: UUID) -> AbstractContextManager[None]:
         """Reject the tenant's searches while this context is active, if the index has lost the tenant's points.

@@ -130,7 +130,7 @@ def _read(generation: EmbeddingGeneration, rows: list[VectorEmbedding]) -> list[
     """Return a job per row, with the current state of its memory.
 
     Deleted and expired memories have no text and no vector. A single statement reads the memory and its row, so that
-    both are consistent: a vector that a caller supplies after the row was leased must not be overlooked.
+    both are consistent: a vector that a caller supplies after the row has been leased must not be overlooked.
     """
     now = timezone.now()
     jobs = {row.id: _job(generation, row, now) for row in outbox_leases.read([row.id for row in rows])}
@@ -233,7 +233,7 @@ def _settle(jobs: list[_Job], lease: uuid.UUID | None) -> list[_Job]:
 
 
 def _record(jobs: list[_Job], lease: uuid.UUID | None) -> None:
-    """Postpone the rows that failed, and delete those of purged memories.
+    """Postpone the rows of failed jobs, and delete those of purged memories.
 
     Rows of memories that have changed in the meantime stay due.
     """
@@ -269,7 +269,7 @@ def _outcome(row: VectorEmbedding, memory: Memory, job: _Job) -> Outcome:
         None if job.absent else memory.version,
         # If a memory has an expiry time, its row becomes due again at that time, so that it is removed from the index.
         None if job.absent else memory.expires_at,
-        # The row of a deleted memory keeps its vector, so that the memory can be restored without embedding it again.
+        # The row of a deleted memory keeps its vector, so that the memory can be restored without being embedded again.
         None if job.is_kept else _bytes(job.vector),
         None if job.is_kept else job.text_hash,
     )

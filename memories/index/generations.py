@@ -28,7 +28,7 @@ _lock = threading.Lock()
 
 
 def active() -> EmbeddingGeneration:
-    """Return the active generation, and create it from the settings if there is none yet."""
+    """Return the active generation, creating it from the settings if there is none yet."""
     return written()[0]
 
 
@@ -48,7 +48,7 @@ def in_use() -> list[EmbeddingGeneration]:
     """Return the same generations as `written`, but always from the database. Empty before the first start.
 
     Also closes the indexes of generations that have been removed. Otherwise, this process would keep their deleted
-    files open, which occupy descriptors and disk space.
+    files open, and these would occupy descriptors and disk space.
     """
     rows = list(EmbeddingGeneration.objects.order_by("created_at"))
     index.close_all_but(row.collection for row in rows)

@@ -44,7 +44,7 @@ SETTLE = "memories.settle"
 GRACE = timedelta(seconds=2)
 GATHER_S = 0.1  # memories indexed within this time are settled together
 BATCH = 10_000  # with smaller batches, settling falls behind if several clients store many memories
-MAX_UNSETTLED = 100_000  # the maximum number of memories to settle; if there are more, the drain indexes them again
+MAX_UNSETTLED = 100_000  # the maximum number of memories to settle; if there are more, the drain indexes the rest again
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ def embedded(texts: Sequence[str], own: Sequence[Vectors | None]) -> list[Stored
 
 
 def kept(own: bool, vector: Buffer | None, text_hash: Buffer | None, text: str) -> Vectors | None:
-    """Return the vector of an outbox row if it is still valid, otherwise None.
+    """Return an outbox row's vector if it is still valid, otherwise None.
 
     It is valid if the caller supplied it (`own`), or if it was computed from `text`, the text to be embedded now.
     """

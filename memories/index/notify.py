@@ -22,7 +22,7 @@ DRAIN = "memories.drain"
 PAUSE_S = 0.05
 # The minimum time before the broker is contacted again after a failure. Celery beat starts the drain anyway.
 PAUSE_AFTER_FAILURE_S = 5.0
-# An unread message expires after this time, because Celery beat has started a drain in the meantime.
+# An unread message expires after this time, because Celery beat will have started a drain by then.
 LIFETIME_S = 10
 
 
@@ -40,7 +40,7 @@ def _wake() -> None:
 
 
 class Publisher:
-    """Publishes notifications on a separate thread, which starts with the first one, after the process has forked."""
+    """Publishes notifications on a separate thread. It starts with the first notification, after the process forks."""
 
     def __init__(self) -> None:
         self._requested = threading.Event()

@@ -31,7 +31,7 @@ def enqueue(memories: Sequence[Memory], vectors: Known | None = None, *, replace
     """Queue these memories for indexing, and reset the backoff after earlier failures.
 
     vectors: the vectors that are already known, by memory id.
-    replaced: whether the memories have been replaced as a whole, so that vectors that callers supplied earlier are
+    replaced: whether the memories have been replaced as a whole, which makes vectors that callers supplied earlier
       obsolete.
     """
     again = ["wanted_version", "due_at", "attempts", "error"]
@@ -120,8 +120,8 @@ def fill(
 ) -> tuple[int | None, int]:
     """Create or update missing and outdated rows for the next `BATCH` memories whose `seq` is greater than `after`.
 
-    source: the generation to copy vectors from, if they can be compared with those of `generation`. Only the vectors
-    supplied by callers are copied, unless `all_vectors` is set.
+    source: the generation to copy vectors from, if its vectors can be compared with those of `generation`. Only the
+    vectors supplied by callers are copied, unless `all_vectors` is set.
 
     Returns (the last `seq`, the number of rows that were missing or outdated). After the last batch, the former is
     None. The last batch is the first one that is not full, so the pass ends even while memories are being added.

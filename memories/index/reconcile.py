@@ -98,7 +98,7 @@ NOTHING = _Known(None, None, False)
 
 
 def repair_all(*, only_lost: bool = False) -> Report:
-    """Repair the index of all tenants. Runs every night and when an embedded server starts.
+    """Repair the index for all tenants. Runs every night and when an embedded server starts.
 
     Raises IndexUnavailable if the index does not respond.
 

@@ -129,7 +129,7 @@ def mapped_length(place: Place) -> int:
 def view(buffer: mmap, place: Place, vectors: VectorColumn) -> Columns:
     """Return the columns of a chunk as arrays in the mapped memory.
 
-    vectors: the vectors of the chunk, used if they are not mapped.
+    vectors: the chunk's vectors, used if they are not mapped.
     """
     positions = zip(_specs(vectors.dimension).items(), place.columns, strict=True)
     mapped: dict[str, Any] = {

@@ -61,7 +61,7 @@ class RowFinder:
         return _where(rows, self._firsts(file, rows) == np.repeat(ids[:, 0], counts)[order])
 
     def _firsts(self, file: PointsFile, rows: Rows) -> NDArray[np.uint64]:
-        """Return the upper halves of the ids of these rows, which are in ascending order."""
+        """Return the upper half of each row's id. The row numbers must be in ascending order."""
         return gathered(file, rows, lambda columns, places: columns.ids[places, 0])
 
     def _live(self, file: PointsFile, id: UUID, start: int) -> int | None:

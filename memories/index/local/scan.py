@@ -77,7 +77,7 @@ class _Candidates:
             self._raise_floor()
 
     def join(self, others: _Candidates) -> None:
-        """Add candidates from other rows, and sort all by row."""
+        """Add candidates from other rows, and sort all of them by row."""
         self.add(others.rows, others.highest, others._steps)
         self._select(np.argsort(self.rows))
 
@@ -222,7 +222,7 @@ def _ranked(file: PointsFile, query: Vector, rows: Rows, limit: int) -> tuple[ND
 
 def _is_last(ids: NDArray[np.uint64]) -> NDArray[np.bool_]:
     """Return, for each row, whether it is the last one with its id. The others were replaced during the search."""
-    by_id = np.lexsort((ids[:, 1], ids[:, 0]))  # a stable sort, so rows with the same id stay in their order
+    by_id = np.lexsort((ids[:, 1], ids[:, 0]))  # a stable sort, so rows with the same id keep their order
     last = np.ones(len(ids), np.bool_)
     last[by_id[:-1]] = (ids[by_id[1:]] != ids[by_id[:-1]]).any(axis=1)
     return last

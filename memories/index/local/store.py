@@ -96,7 +96,7 @@ class Store:
             raise IndexUnavailable("this tenant's vector index is being rebuilt; retry later")
 
     def scan(self, prefix: str) -> Iterator[tuple[UUID, int]]:
-        """Yield (id, version) of the live rows whose id begins with these hexadecimal digits."""
+        """Yield (id, version) of the live rows whose ids begin with these hexadecimal digits."""
         low, high = (int(prefix.ljust(16, digit)[:16], 16) for digit in "0f")
         for chunk, places in self.file.parts(0, self.file.count):
             rows = chunk.columns[places]
@@ -127,7 +127,7 @@ class Store:
         self._compact_if_worthwhile()
 
     def repair(self) -> None:
-        """Complete or undo the change that a killed writer left unfinished, if any."""
+        """Complete or undo any change that a killed writer left unfinished."""
         if self.file.retired:  # the file is still in place, so the writer was killed before replacing it
             self.file.retired = False
         if self.file.interrupted:
@@ -159,7 +159,7 @@ class Store:
             self._compact()
 
     def _compact(self) -> None:
-        """Copy the live rows to a new file. Searches that are running finish with the old file.
+        """Copy the live rows to a new file. Running searches finish with the old file.
 
         If there is not enough disk space, the dead rows stay until a later write. The current write has already
         succeeded.

@@ -98,7 +98,7 @@ class Collection:
 def _partition_count(server_version: str) -> int:
     """Return the number of partitions for a server version such as v2.3.5-lite or 2.6.1.
 
-    A version that contains no number is treated as a new one.
+    A version that contains no number is treated as new.
     """
     number = re.search(r"(\d+)\.(\d+)", server_version)
     old = number and (int(number[1]), int(number[2])) < SOUND_PARTITION_KEY_SINCE

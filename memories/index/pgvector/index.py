@@ -1,7 +1,7 @@
 """The vector index in the same PostgreSQL database as everything else, with the pgvector extension.
 
 Every call uses the calling thread's own database connection. Row-level security, read replicas and transactions
-therefore apply without any further code, and another web process or server sees a vector as soon as it is stored.
+therefore work without any further code, and another web process or server sees a vector as soon as it is stored.
 
 In small namespaces, a search compares every vector, so its results are exact. Each large namespace has an approximate
 index (see `nearest`), whose candidates are then compared exactly.

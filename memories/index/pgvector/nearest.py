@@ -49,7 +49,7 @@ class Nearest:
             self._indexes.clear()
 
     def search(self, connection: BaseDatabaseWrapper, tenant: UUID, query: str, where: Where, limit: int) -> Rows:
-        """Return (id, cosine) of the nearest points, in no particular order: at least `limit`, or all of them."""
+        """Return (id, cosine) for the nearest points, in no particular order: at least `limit`, or all of them."""
         large = self._large(connection, tenant, where)
         rows: Rows = []
         for namespace in large:

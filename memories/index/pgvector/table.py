@@ -21,7 +21,7 @@ MIN_VERSION = (0, 8)  # the first version with iterative scans, without which a 
 # table's name.
 _MAX_COLLECTION = 63 - len(vector_tables.PREFIX) - 21
 
-# Namespaces are stored as bytes, which are compared exactly and may contain any character. Vectors of up to 8 KB are
+# Namespaces are stored as bytes, which are compared exactly and can represent any character. Vectors of up to 8 KB are
 # stored in the row itself, because reading them from a TOAST table would make an exact scan several times slower.
 _CREATE = """
 CREATE TABLE IF NOT EXISTS {name} (
