@@ -1,9 +1,9 @@
 """Allocate coordinates to memories that are stored without one.
 
-An allocated coordinate is `[day, microsecond of the day, writer]` in UTC, such as `20261128,55012345678,731358`. It
-sorts by time, and the day is a prefix. Each process is a writer with a random number, and no process allocates a
-microsecond twice, so writers need no coordination. If a coordinate is already taken, the unique index rejects it, and
-`retrying` runs the transaction again with a new one. Existing memories are never replaced.
+An allocated coordinate is `[day, microsecond of the day, writer]` in UTC, such as `20261128,55012345678,731358`.
+Allocated coordinates sort by time, and the day is a prefix. Each process is a writer with a random number, and no
+process allocates a microsecond twice, so writers need no coordination. If a coordinate is already taken, the unique
+index rejects it, and `retrying` runs the transaction again with a new one. Existing memories are never replaced.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ _TIMES = ("created_at", "updated_at", "last_accessed_at", "valid_from", "valid_t
 
 
 def archive_subtree(caller: Caller, namespace: str, root: Coordinate) -> int:
-    """Archive the memories at or below an address, except deleted ones, and return how many there were.
+    """Archive the memories at or below an address, except deleted ones, and return how many were archived.
 
     Must be called in a transaction.
     """
@@ -44,7 +44,7 @@ def archive_subtree(caller: Caller, namespace: str, root: Coordinate) -> int:
 
 
 def wake_subtree(caller: Caller, namespace: str, root: Coordinate) -> int:
-    """Put the archived memories at or below an address back into the index, and return how many there were.
+    """Put the archived memories at or below an address back into the index, and return how many were put back.
 
     Must be called in a transaction.
     """

@@ -31,7 +31,7 @@ def placed(caller: Caller, namespace: str, items: Sequence[Prepared]) -> list[Pr
 
 
 def without_conflicts(caller: Caller, items: Sequence[NewMemory | SomaError]) -> list[NewMemory | SomaError]:
-    """Return the items, replacing each one that cannot be stored at its place with a Conflict.
+    """Return the items, with a Conflict instead of each one whose key or coordinate cannot be used.
 
     These are the items that `placed` or `refuse_coordinates_of_others` would reject. The others can then be stored.
     Reads the database only if an item has a key or the caller is limited to a user.
@@ -102,7 +102,7 @@ def _has_another_key(at: Coordinate) -> Conflict:
 
 
 class _Owners:
-    """The coordinates of the memories that have the keys in a batch.
+    """The coordinates of the memories whose keys occur in a batch.
 
     They include the coordinates of deleted memories, of other users' memories, and of earlier items in the batch.
     """

@@ -69,7 +69,7 @@ def parse(text: str) -> Coordinate:
 
 
 def of(numbers: Iterable[float]) -> Coordinate:
-    """Create a coordinate from numbers. Raises InvalidCoordinate if they are not finite, or too few or too many."""
+    """Create a coordinate. Raises InvalidCoordinate if there are too few or too many numbers, or not all are finite."""
     values = list(numbers)
     if not 1 <= len(values) <= MAX_DIMENSIONS:
         raise InvalidCoordinate(f"a coordinate must have 1 to {MAX_DIMENSIONS} numbers, not {len(values)}")
@@ -175,7 +175,7 @@ def _from_sortable(word: int) -> float:
 class Box:
     """An axis-parallel box that includes its corners.
 
-    It contains only coordinates that have as many numbers as its corners have.
+    It contains only coordinates with the same number of dimensions as its corners.
     """
 
     low: tuple[float, ...]

@@ -68,7 +68,7 @@ def _index_stats(caller: Caller, total: int, now: datetime) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Waiting:
-    """Statistics of a tenant's memories that await indexing in one generation."""
+    """Statistics on a tenant's memories that await indexing in one generation."""
 
     tenant: str
     generation: str
@@ -79,7 +79,7 @@ class Waiting:
 
 
 def index_queue(caller: Caller) -> list[Waiting]:
-    """Return statistics of the index queue, per generation and tenant, longest wait first. For operators only."""
+    """Return statistics on the index queue, per generation and tenant, longest wait first. For operators only."""
     caller.require_operator("read")
     now = timezone.now()
     failed = Q(attempts__gte=FAILED_ATTEMPTS)

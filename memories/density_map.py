@@ -219,7 +219,7 @@ def _read(everything: Rows, length: int, axes: Sequence[int], region: Region | N
 def _columns(rows: Iterator[tuple[str, float]], length: int) -> _Columns:
     """Return the digits and importance of the memories that have `length` digits, and the number of other memories.
 
-    rows: the hex digits of the numbers on the axes, and the importance, of each memory.
+    rows: for each memory, the hex digits of its numbers on the axes, and its importance.
     """
     digits, importances, elsewhere = bytearray(), array("d"), 0
     while part := list(islice(rows, _CHUNK)):

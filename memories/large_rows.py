@@ -16,8 +16,8 @@ from somamemory import deadline
 from somamemory.db.prepared import rows_of
 from somamemory.response_size import fitting
 
-# The maximum size in bytes of a row whose documents are read in the first statement. The longest list has 1,000 rows,
-# so these documents take at most 32 MB.
+# The first statement reads the documents (payload and metadata) of rows of up to this size in bytes. The longest list
+# has 1,000 rows, so these documents take at most 32 MB.
 SMALL = 32_768
 _DOCUMENTS = ("payload", "metadata")
 

@@ -242,7 +242,7 @@ class MemoryVersion(MemoryColumns):
     """An earlier version of a memory, current from its `updated_at` to `until`. Written by `version_trigger`."""
 
     seq = models.BigAutoField(primary_key=True)
-    id = models.UUIDField(editable=False)  # the id of the memory
+    id = models.UUIDField(editable=False)  # the memory's id
     until = models.DateTimeField()
 
     class Meta(MemoryColumns.Meta):

@@ -33,7 +33,7 @@ class NewMemory:
 
     coordinate: None until `coordinate_assignment` sets it to the key's coordinate or, without a key, to a new one.
     embedding: a vector supplied by the caller, to be used instead of one computed from the text.
-    supersedes: the addresses of the memories in the namespace that this one supersedes; see `supersession`.
+    supersedes: the addresses of the memories that this one supersedes, in the same namespace; see `supersession`.
     allocated: whether the coordinate was allocated for this memory, in which case nothing is stored there yet.
     """
 

@@ -4,10 +4,10 @@ Each read increments a counter in this process. Without Redis, a thread writes t
 seconds. With Redis, a thread adds them to shared totals every second, and a periodic task writes the totals to the
 database.
 
-Counts that are not yet in the database are lost if the process or Redis dies. A process loses the counts from at most
-one second or, without Redis, from `SOMA_ACCESS_INTERVAL_S`; Redis loses those from at most `SOMA_ACCESS_INTERVAL_S`. If
-the connection to Redis breaks, one batch may be counted twice. Memory use is bounded: once `MAX_MEMORIES` memories have
-counts, reads of other memories are not counted until the next write-back.
+Counts that are not yet in the database are lost if the process or Redis dies. A process loses at most the counts from
+the last second or, without Redis, from the last `SOMA_ACCESS_INTERVAL_S`; Redis loses at most those from the last
+`SOMA_ACCESS_INTERVAL_S`. If the connection to Redis breaks, one batch may be counted twice. Memory use is bounded: once
+`MAX_MEMORIES` memories have counts, reads of other memories are not counted until the next write-back.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _writes_back_itself() -> bool:
     at_stop=True,
 )
 def write_back() -> int:
-    """Write the counts of this process and those in Redis to the database, and return how many memories were updated.
+    """Write this process's counts and those in Redis to the database, and return how many memories were updated.
 
     Counts for rows that a writer has locked, and batches that the database rejects, are kept for the next write-back.
     """

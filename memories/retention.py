@@ -19,7 +19,7 @@ from tenants.caller import Caller
 from tenants.models import Tenant
 
 BATCH = 500
-BATCH_BYTES = 32 * 1024 * 1024  # the maximum total size of a batch of several memories; one alone can take 10 MiB
+BATCH_BYTES = 32 * 1024 * 1024  # the maximum total size of the memories in a batch; a single memory can take 10 MiB
 Forget = Callable[[Caller, Sequence[Memory]], None]
 
 _others: list[Forget] = []
@@ -82,7 +82,7 @@ def remove(caller: Caller, memories: Sequence[Memory]) -> None:
     The memories' outbox rows remain until the memories have been removed from the index.
     """
     in_order = sorted(memories, key=lambda memory: (memory.namespace, memory.coordinate_key))
-    # Before the rows are deleted, because the content of large memories is read from them.
+    # Computed before the rows are deleted, because the content of large memories is read from them.
     changes = [(memory.namespace, audit_state.purged(memory)) for memory in in_order]
     take_out(memories)
     history.forget(caller, memories)
@@ -94,7 +94,7 @@ def remove(caller: Caller, memories: Sequence[Memory]) -> None:
 
 
 def take_out(memories: Sequence[Memory]) -> None:
-    """Delete the rows of memories, and queue their removal from the index.
+    """Delete the rows of these memories, and queue the memories for removal from the index.
 
     If the rows are stored elsewhere, they still count towards quotas, and their addresses keep their links.
     """

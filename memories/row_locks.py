@@ -1,4 +1,4 @@
-"""Lock the rows of memories by their addresses, and save them, using the statements of `somamemory.db.rows`."""
+"""Lock memory rows by address, and save them, using the statements in `somamemory.db.rows`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _REPLACED_FIELDS = [
 
 
 def at(caller: Caller, namespace: str, keys: Iterable[str]) -> dict[str, Memory]:
-    """Return the rows at these addresses, including deleted ones, locked in the order of their keys."""
+    """Return the rows at these addresses, including deleted ones, locked in key order."""
     return {memory.coordinate_key: memory for memory in TABLE.read(*_where(caller, namespace, keys))}
 
 
@@ -65,7 +65,7 @@ def _where(caller: Caller, namespace: str, keys: Iterable[str]) -> tuple[str, li
 def save(new: Sequence[Memory], old: Sequence[Memory], changed: Sequence[str] = _REPLACED_FIELDS) -> None:
     """Insert the `new` rows, and update the `changed` fields of the `old` rows, which are locked.
 
-    Raises IntegrityError if a new row's address is taken.
+    Raises IntegrityError if a new row's address is already taken.
     """
     # If another caller has just created a memory at the same address, `retrying` runs the transaction again.
     TABLE.insert([vars(memory) for memory in new])

@@ -40,7 +40,7 @@ ORDERS = ("coordinate", "-coordinate", "created_at", "-created_at", "updated_at"
 
 @dataclass(frozen=True)
 class Places:
-    """Subtrees selected by data other than the memories, such as the conversations in a folder."""
+    """Subtrees selected by data outside the memories, such as the conversations in a folder."""
 
     condition: Q  # the condition for memories in one of the subtrees
     share: float = 1.0  # the estimated fraction of the namespaces' memories that are in the subtrees

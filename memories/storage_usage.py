@@ -1,4 +1,4 @@
-"""Measure a tenant's storage usage, and erase a tenant's words and vectors."""
+"""Measure a tenant's storage usage, and erase its words and vectors."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def count(tenant: Tenant) -> tuple[int, int, int, int]:
 
 
 def forget_words(tenant: Tenant) -> int:
-    """Remove deleted words from the full-text index's file.
+    """Remove deleted words from the full-text index file.
 
     SQLite only marks words as deleted. They remain in the file until the index is optimised.
     """

@@ -81,7 +81,7 @@ def reinstate(caller: Caller, newer: Memory, older: Memory, valid_to: datetime |
 
 
 def without_problems(caller: Caller, items: Sequence[NewMemory | SomaError]) -> list[NewMemory | SomaError]:
-    """Return the items, replacing each one that `supersede` would reject with an InvalidInput.
+    """Return the items, with an InvalidInput instead of each one that `supersede` would reject.
 
     The others can then be stored. The superseded memories must already exist. Raises InvalidInput if more than
     `MAX_IN_BATCH` memories would be superseded.
@@ -89,7 +89,7 @@ def without_problems(caller: Caller, items: Sequence[NewMemory | SomaError]) -> 
     results = list(items)
     new = [(at, item) for at, item in enumerate(items) if isinstance(item, NewMemory) and item.supersedes]
     if sum(len(item.supersedes) for _, item in new) > MAX_IN_BATCH:
-        raise InvalidInput("items", f"must supersede at most {MAX_IN_BATCH:,} memories; split the request")
+        raise InvalidInput("items", f"can supersede at most {MAX_IN_BATCH:,} memories in total; split the request")
     for namespace in {item.namespace for _, item in new}:
         group = [(at, item) for at, item in new if item.namespace == namespace]
         named = _named(caller, namespace, [name for _, item in group for name in item.supersedes])

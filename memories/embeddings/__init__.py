@@ -35,7 +35,7 @@ def of(recipe: Recipe) -> Embedder:
 
 
 def current() -> Embedder:
-    """Return the embedder configured in the settings, which the first generation uses.
+    """Return the embedder that is configured in the settings. The first generation uses it.
 
     Raises ConfigurationError if it cannot be created.
     """

@@ -97,7 +97,7 @@ def translating_errors() -> Iterator[None]:
         raise refused(f"the embedding provider rejected the request: HTTP {error.status_code}") from error
     except openai.OpenAIError as error:
         raise EmbedderUnavailable(f"the embedding provider failed: {type(error).__name__}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:  # the client library does not translate these
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:  # the client library does not translate these errors
         raise EmbedderUnavailable(
             "the embedding provider's response is not valid JSON; check SOMA_EMBEDDING_BASE_URL"
         ) from error

@@ -1,9 +1,8 @@
 """Evaluate conditions on large documents in Python, for SQLite.
 
-SQL would read the document again for each condition that uses it. For a document of 9.8 MB, a single `icontains` makes
-7 copies, which SQLite keeps until the statement ends. This module parses a document once, and folds the text at each
-path once, even if several conditions use it. Every condition gives the same result as its SQL in
-`memories.filters.sqlite`.
+SQL would read the document again for each condition that uses it. For a 9.8 MB document, a single `icontains` makes 7
+copies, which SQLite keeps until the statement ends. This module parses a document once, and folds the text at each path
+once, even if several conditions use it. Every condition gives the same result as its SQL in `memories.filters.sqlite`.
 """
 
 from __future__ import annotations

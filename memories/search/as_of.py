@@ -135,7 +135,7 @@ def _candidates(arms: Arms, query: Search, term_weights: dict[str, float], stats
     rows: Sequence[Any] = list(current.union(earlier, all=True)[: MAX_CHANGED + 1])
     if len(rows) > MAX_CHANGED:
         raise RowBudgetExceeded(
-            f"more than {MAX_CHANGED:,} of the memories have changed since as_of; use narrower filters or a prefix"
+            f"more than {MAX_CHANGED:,} memories have changed since as_of; use narrower filters or a prefix"
         )
     matched = scoring.saturations([row[5] for row in rows], list(term_weights), stats.average_length)
     scores = scoring.weighted(matched, term_weights).tolist()

@@ -59,7 +59,7 @@ Candidates = dict[StoredId, Candidate]
 
 @dataclass(frozen=True)
 class Confirmation:
-    """Confirms candidates: reads the caller's live memories among them that pass every filter, with their BM25 scores.
+    """Confirms candidates: reads those that are live, belong to the caller and pass every filter, with BM25 scores.
 
     generation: the generation whose vectors are read with the candidates, or None to read no vectors.
     """

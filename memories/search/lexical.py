@@ -21,7 +21,8 @@ from memories.search.term_index import Clause
 from tenants.models import Tenant
 
 # The approximate number of memories to rank for one query: the memories that contain the heaviest combinations of its
-# terms are ranked. The actual number differs, because it is estimated in advance, from the term frequencies.
+# terms are ranked. The actual number can differ, because the number of memories that contain a combination is estimated
+# from the term frequencies.
 FEW = 400
 # The maximum number of memories to rank, if the estimate is too low or even the heaviest combination is frequent. In
 # that case, the newest memories are ranked.

@@ -1,11 +1,11 @@
 """Neighbour evidence: words in adjacent memories also count as matches.
 
 Two memories are adjacent if their coordinates differ only in the last number, by one or two, such as turns of a
-conversation, lines of a log, or sections of a document. If a query word occurs in an adjacent memory, a memory gets a
-fraction (`SHARES`) of the score that the adjacent memory has for that word, unless its own score for the word is
-higher. A context that repeats the previous memory therefore counts only once. This evidence is added to the best hits
-and to the memories adjacent to them, which are read and become candidates. Memories that the filters exclude still
-count as evidence if the caller can read them and they belong to the same user.
+conversation, lines of a log, or sections of a document. If a memory contains a query word, each adjacent memory gets a
+fraction (`SHARES`) of that memory's score for the word, unless the adjacent memory's own score for the word is higher.
+A context that repeats the previous memory therefore counts only once. This evidence is added to the best hits and to
+the memories adjacent to them, which are read and become candidates. Memories that the filters exclude still count as
+evidence if the caller can read them and they belong to the same user.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from memories.selectors import Narrowing
 # The number of best hits whose adjacent memories are read, whatever the page. On the development sets, 10, 20 and 30
 # give the same recall@10, to within 0.5 percentage points.
 BEST = 20
-# The fraction by distance: -1 stands for the previous memory, 1 for the next.
+# The fractions by distance: -1 is the previous memory, 1 the next one.
 SHARES = {-1: scoring.CONTEXT, 1: 0.6, -2: 0.3, 2: 0.3}
 _Line = tuple[str, str, str | None]  # namespace, coordinate key without the last number, user
 

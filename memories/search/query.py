@@ -35,7 +35,7 @@ POOLS = (40, 200, 800, 3_000, 11_000)
 class Search:
     query: str
     namespaces: tuple[str, ...] = ("default",)
-    namespace_prefix: str | None = None  # search the namespaces that it covers, instead of `namespaces`
+    namespace_prefix: str | None = None  # search the namespaces that this prefix covers, instead of `namespaces`
     narrowing: Narrowing = field(default_factory=Narrowing)
     mode: str = HYBRID
     top_k: int = 5

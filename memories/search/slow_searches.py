@@ -22,7 +22,7 @@ Step = tuple[str, float]  # the name of a step, and its duration in milliseconds
 
 @dataclass(frozen=True)
 class SlowSearch:
-    """A slow search: its options, its numbers of words and candidates, and the durations of its steps."""
+    """A slow search: its options, the numbers of words and candidates, and the duration of each step."""
 
     at: datetime
     tenant: str  # the tenant's slug

@@ -1,4 +1,4 @@
-"""Statistics of the searched namespaces: the number of memories, their average length, and the frequency of terms.
+"""Statistics on the searched namespaces: the number of memories, their average length, and the frequency of terms.
 
 SQLite keeps these numbers with its full-text index. PostgreSQL has to count: it does so in small namespaces and for
 rare terms. For frequent terms in large namespaces, it estimates the frequency from a random sample of the memories, so
@@ -62,7 +62,7 @@ def statistics(tenant: Tenant, namespaces: Sequence[str], terms: Sequence[str]) 
 
 
 def _of_user(tenant: Tenant, namespaces: Sequence[str], terms: Sequence[str]) -> Stats:
-    """Return the statistics of only the user's own memories, so that a score does not reveal other users' words.
+    """Return statistics on the user's own memories only, so that a score does not reveal other users' words.
 
     If there are many memories, only the latest are counted, and each term is assumed to occur in at least one memory.
     """
@@ -87,7 +87,7 @@ def _keep_shares(places: Places, size: Size, counted: Mapping[str, int]) -> None
 
 
 def _size(tenant: Tenant, places: Places) -> Size:
-    """Return the size of the namespaces on PostgreSQL. If they are large, also take a new sample if one is due."""
+    """Return the size of the namespaces on PostgreSQL. For large namespaces, also take a new sample if one is due."""
     with _lock:
         size = _sizes.get(places)
     if size is None:

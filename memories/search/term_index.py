@@ -1,7 +1,7 @@
 """Query the database's full-text index: find memories by combinations of terms, and count memories per term.
 
-The database updates the index in the transaction of each change. Both databases index the same terms (`Memory.terms`).
-A query reads only entries of its own tenant and namespaces:
+The database updates the index in the same transaction as each change. Both databases index the same terms
+(`Memory.terms`). A query reads only entries for its own tenant and namespaces:
 
 - SQLite: each term begins with the number of its scope, which identifies a tenant and a namespace. The scopes table
   also contains the numbers of memories and words. The index also contains terms for fields (`filters.fields`).
@@ -108,8 +108,8 @@ def matching(
     The table expression is named sfm_memories. On SQLite, all of the memories belong to the tenant and the namespaces.
     On PostgreSQL, the caller must check both.
 
-    fields: more clauses, for SQLite only. If there are any, the memories must also contain all terms of at least one of
-      them.
+    fields: additional clauses, for SQLite only. If there are any, the memories must also contain all terms of at least
+      one of them.
     """
     if connection.vendor == "sqlite":
         expression = f"({_of_sqlite(clauses)}) AND ({_of_sqlite(fields)})" if fields else _of_sqlite(clauses)

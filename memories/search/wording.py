@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from memories.search.term_marks import Mark
 
 # The amounts added to the score of a memory whose speaker the query names, and of one that the user wrote.
-NAMED = 0.06  # from 0.05 to 0.08, recall is the same within 0.3 percentage points
-FIRST_PERSON = 0.2  # from 0.1 to 0.25, recall on BEAM is the same within 0.6 percentage points
+NAMED = 0.06  # from 0.05 to 0.08, recall is the same to within 0.3 percentage points
+FIRST_PERSON = 0.2  # from 0.1 to 0.25, recall on BEAM is the same to within 0.6 percentage points
 _FIRST_PERSON = re.compile(r"\b(?:i|me|my|mine)\b", re.IGNORECASE)
 _USER = frozenset(("user", "human"))
 
