@@ -2,7 +2,7 @@
 
 FILE is JSON: `{"conversations": [{"name", "turns": [{"id", "speaker", "text", "date"}], "questions": [{"question",
 "evidence": [turn ids]}]}]}`, for example questions about long conversations (LoCoMo). Each conversation is stored in
-its own folder on a real server. Every question is then sent to two routes, which are measured by:
+its own folder on a real server. Every question is then sent to two routes, whose results are measured by:
 
 - `POST /query`, restricted to that folder: the fraction of the evidence among the first 10 messages
 - `POST /context/assemble`, without restrictions: the fraction of the evidence in the context, for each budget

@@ -1,10 +1,10 @@
 """Measure the embedded default on this machine: `make bench`, or `python -m benchmarks.embedded --sizes 1000`.
 
 A single local client sends requests to a real server (SQLite and the local vector index), one at a time. For each size,
-the benchmark measures the latency of store, fetch and search, the server's CPU time per request, bulk loading, the time
-that the index takes to catch up, the memory of the server, and how long a restarted server needs to answer its first
-search. The last column compares the largest with the smallest size of the same run. `--save FILE` saves the results,
-and `--compare FILE` compares the results with saved ones.
+the benchmark measures the latency of store, fetch and search requests, the server's CPU time per request, bulk loading,
+the time that the index takes to catch up, the memory of the server, and how long a restarted server needs to answer its
+first search. The last column compares the largest with the smallest size of the same run. `--save FILE` saves the
+results, and `--compare FILE` compares the results with saved ones.
 """
 
 from __future__ import annotations

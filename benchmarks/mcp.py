@@ -1,8 +1,8 @@
 """Measure MCP: `python -m benchmarks.mcp tokens`, `cpu` or `writers`.
 
-tokens: the size of the tool list of each profile, in tokens. Fails if the default profile has more than 8 tools or
+tokens: the size of each profile's tool list, in tokens. Fails if the default profile has more than 8 tools or
 takes 1,500 tokens or more.
-cpu: the CPU time of the server for a search through MCP and for the same search through REST, alternately, with
+cpu: the server's CPU time for a search through MCP and for the same search through REST, measured alternately, with
 2,000 memories. Fails if the median ratio exceeds 1.15.
 writers: two assistants, each in its own process, write 100 memories each to one server, then to one data folder. Fails
 unless each run stores exactly 200 memories. For comparison, two processes of @modelcontextprotocol/server-memory, which

@@ -2,8 +2,9 @@
 
 It starts a server (embedded), stores 10,000 messages from earlier sessions, and runs the hook for 100 prompts, one
 after the other, with the command in hooks.json, as Claude Code does. It prints percentiles of the total time, of the
-request alone and of an empty Python process, and fails if the 95th percentile exceeds 150 ms. The hook runs with the
-interpreter of this checkout. A `python3` shim from a version manager such as pyenv takes additional time.
+time for the request alone, and of the time for an empty Python process, and fails if the 95th percentile exceeds 150
+ms. The hook runs with the interpreter of this checkout. A `python3` shim from a version manager such as pyenv takes
+additional time.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """Measure the relevance of hits: `python -m benchmarks.relevance FOLDER [--fit]`.
 
-FOLDER contains conversations in any format of `benchmarks.evaluation`. Each conversation becomes two namespaces,
-without context and with the previous turn as context, and messages in a folder. All three contain answers to the
-conversation's own questions, but not to questions about other conversations. For each floor, the benchmark prints:
+FOLDER contains conversations in any format of `benchmarks.evaluation`. Each conversation is stored three times: in a
+namespace without context, in a namespace with the previous turn as each turn's context, and as messages in a folder.
+All three contain answers to the conversation's own questions, but not to questions about other conversations. For each
+floor, the benchmark prints:
 
 - silent: the fraction of questions about other conversations for which no hit reaches the floor
-- apart: the same, for questions about conversations between other people, which certainly have no answer
+- apart: the same, for questions about conversations between other people; these questions certainly have no answer
 - lost: the fraction of recall@10 lost because no hit for a question with an answer reaches the floor
 - precision: the fraction of questions with an answer among those with a hit, if half of all questions have an answer
 

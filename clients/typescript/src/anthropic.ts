@@ -6,7 +6,7 @@ export { Refused } from "./memory-files.js";
 
 type Command<Name extends keyof MemoryToolHandlers> = Parameters<MemoryToolHandlers[Name]>[0];
 
-const DEPTH = 2; // levels shown in a directory
+const DEPTH = 2; // levels shown in a directory listing
 const MAX_LINES = 999_999;
 const DIRECTORY_SIZE = "4K"; // as in most file systems
 

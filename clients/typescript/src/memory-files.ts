@@ -31,7 +31,7 @@ export function located(name: string): string {
 
 /**
  * The files and directories of the memory tool, stored as memories in one namespace. The key of a memory is the path of
- * the file. A directory is a memory with an empty payload, so that a directory without files can exist.
+ * the file. A directory is a memory with an empty payload, so that empty directories can exist.
  */
 export class MemoryFiles {
   constructor(readonly memories: Memories) {}

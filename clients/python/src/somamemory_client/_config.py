@@ -19,7 +19,7 @@ from .hooks import Call, Hook
 
 DEFAULT_URL = "http://127.0.0.1:9595"
 DEFAULT_TIMEOUT_S = 60.0
-LONG_TIMEOUT_S = 660.0  # longer than the service allows by default, so that its response arrives
+LONG_TIMEOUT_S = 660.0  # longer than the service's default deadline, so that its response arrives
 IDS = ("user_id", "agent_id", "session_id", "namespace")
 
 

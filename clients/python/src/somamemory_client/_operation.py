@@ -51,7 +51,7 @@ class Operation:
 
     @property
     def has_body(self) -> bool:
-        """Return whether the request has a JSON document as its body, which may be an empty object."""
+        """Return whether the request has a JSON body, which may be an empty object."""
         return self.method not in ("GET", "DELETE") and len(self.rules) > len(self.path) + len(self.query)
 
     def takes(self, field: str) -> bool:

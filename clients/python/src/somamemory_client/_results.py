@@ -82,7 +82,7 @@ class BulkReport:
 
 
 class BulkStopped(SomaError):
-    """A series of bulk requests could not continue. Items from index `report.done` on may not have been stored."""
+    """A bulk operation could not continue. Items from index `report.done` onwards may not have been stored."""
 
     def __init__(self, report: BulkReport, cause: SomaError) -> None:
         super().__init__(f"stopped after {report.done} items: {cause}")
@@ -130,7 +130,7 @@ def batches(items: Iterable[Mapping[str, Any]], size: int) -> Iterator[list[Mapp
 
 
 def one_name(**names: object) -> str:
-    """Return which of these arguments is given. Raises InvalidArgument unless exactly one is given."""
+    """Return the name of the argument that is given. Raises InvalidArgument unless exactly one is given."""
     given = [name for name, value in names.items() if value is not None]
     if len(given) != 1:
         raise InvalidArgument(given[1] if given else next(iter(names)), f"give exactly one of {', '.join(names)}")
@@ -138,7 +138,7 @@ def one_name(**names: object) -> str:
 
 
 def is_unknown_route(error: SomaError) -> bool:
-    """Return whether the server lacks the route, perhaps because it has a different version."""
+    """Return whether the server lacks the route, perhaps because its version differs."""
     return isinstance(error, ApiError) and (
         error.status == 405 or (error.code == "not_found" and error.detail == error.title)
     )

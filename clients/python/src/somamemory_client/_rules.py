@@ -23,7 +23,7 @@ _KINDS: dict[str, tuple[str, Callable[[object], bool]]] = {
 
 
 def problem_with(value: object, rules: Sequence[Rule]) -> str | None:
-    """Return the problem with a value and its remedy, or None if one of the rules allows the value."""
+    """Return a message with the problem and its remedy, or None if one of the rules allows the value."""
     problems = [_problem(value, rule) for rule in rules]
     if not rules or None in problems:
         return None

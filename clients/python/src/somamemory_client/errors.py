@@ -29,7 +29,7 @@ class SomaError(Exception):
     """Base class for all client errors."""
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Allow subclasses whose constructors take arguments other than the message to be pickled and copied."""
+        """Support pickling and copying of subclasses whose constructors take arguments other than the message."""
         return _restored, (type(self), self.args), vars(self)
 
 

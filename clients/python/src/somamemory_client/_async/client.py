@@ -48,10 +48,10 @@ class AsyncClient:
     ) -> None:
         """Create a client. Raises InvalidArgument if an argument is invalid.
 
-        base_url: the URL of the server; defaults to `SOMA_URL`, or else to http://127.0.0.1:9595.
-        api_key: the API key; defaults to `SOMA_API_KEY`.
-        tenant: the tenant to act for, with an operator's key; defaults to `SOMA_TENANT`.
-        timeout: the time limit in seconds for one attempt, from connecting to the last byte of the response. By default
+        base_url: the URL of the server. Default: the environment variable `SOMA_URL`, or else http://127.0.0.1:9595.
+        api_key: the API key. Default: the environment variable `SOMA_API_KEY`.
+        tenant: the tenant to act for, with an operator's key. Default: the environment variable `SOMA_TENANT`.
+        timeout: the time limit in seconds for one attempt, from connecting to the last byte of the response. Default:
           60, or 660 for operations for which the service allows more time, such as imports and exports.
         max_retries: the maximum number of retries.
         hooks: objects that are called before and after each request; see `somamemory_client.hooks`.

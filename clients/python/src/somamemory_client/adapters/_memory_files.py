@@ -1,7 +1,7 @@
 """The commands of Claude's memory tool. Files are stored as memories.
 
 Each command returns the same text as the vendor's tool for local files, so a model sees no difference. A directory is a
-memory with an empty payload, so that a directory without files can exist.
+memory with an empty payload, so that empty directories can exist.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from somamemory_client import PreconditionFailed
 from somamemory_client.adapters._calls import Calls, call, memories, pages, slices
 
 ROOT = "/memories"
-DEPTH = 2  # levels shown in a directory
+DEPTH = 2  # levels shown in a directory listing
 MAX_LINES = 999_999
 WIDTH = len(str(MAX_LINES))
 DIRECTORY_SIZE = "4K"  # as in most file systems

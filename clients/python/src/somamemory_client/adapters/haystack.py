@@ -39,7 +39,7 @@ class SomaDocumentStore:
         self.namespace = namespace
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the settings, without the client, because it contains the API key."""
+        """Return the settings, without the client, because the client contains the API key."""
         return default_to_dict(self, namespace=self.namespace)
 
     @classmethod

@@ -189,7 +189,7 @@ class SomaStore(BaseStore):
     namespace: the service's namespace that contains the store's namespaces.
     fields: the paths in a value that searches use; by default, all strings. The `index` argument of `put` overrides
     them.
-    mode, consistency: for searches with a query. "strong" also finds items that are not indexed yet.
+    mode, consistency: for searches with a query. "strong" consistency also finds items that are not indexed yet.
     ttl: `default_ttl` in minutes, and `refresh_on_read`, which is off by default because each refresh is a write.
     """
 
