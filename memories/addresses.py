@@ -56,7 +56,7 @@ class KeyPrefix:
 
     @property
     def below(self) -> str:
-        """Return the text with which every key below the prefix begins."""
+        """Return the text that every key below the prefix begins with."""
         return self.text.removesuffix(SEPARATOR) + SEPARATOR
 
     def contains(self, key: str) -> bool:

@@ -60,7 +60,10 @@ def get(caller: Caller, namespace: str | None, name: Address, moment: datetime |
 
 
 def history(caller: Caller, namespace: str | None, name: Address, limit: int, cursor: str | None = None) -> Versions:
-    """Return a page of the versions of a memory, even a deleted one, newest first. Raises NotFound if there is none."""
+    """Return a page of a memory's versions, newest first. The memory may be deleted.
+
+    Raises NotFound if there is no such memory.
+    """
     found = versions.page(caller, _rows(caller, "read", namespace, [name]), limit, cursor)
     if found is None:
         raise _missing(name)
@@ -98,7 +101,7 @@ Places = Mapping[Address, Coordinate | NotFound]
 
 
 def coordinates(caller: Caller, namespace: str, names: Iterable[Address]) -> Places:
-    """Return, for each name, the coordinate of its memory, even if the memory is deleted, or NotFound if there is none.
+    """Return, for each name, the coordinate of its memory (deleted or not), or NotFound if there is no such memory.
 
     A name that is a coordinate is returned unchanged.
     """

@@ -94,7 +94,7 @@ def sorted_by(memories: QuerySet[Memory, Row], order: str) -> QuerySet[Memory, R
 
 
 def time_of(order: str) -> str | None:
-    """Return the name of the time by which a list is sorted, or None if it is sorted by coordinate."""
+    """Return the name of the time field that a list is sorted by, or None if it is sorted by coordinate."""
     return None if order.endswith("coordinate") else order.lstrip("-")
 
 

@@ -94,7 +94,7 @@ def without_problems(caller: Caller, items: Sequence[NewMemory | SomaError]) -> 
         group = [(at, item) for at, item in new if item.namespace == namespace]
         named = _named(caller, namespace, [name for _, item in group for name in item.supersedes])
         starts = _starts([item for item in items if isinstance(item, NewMemory) and item.namespace == namespace])
-        for older in named.values():  # another item may replace it before it is superseded
+        for older in named.values():  # another item may replace a memory before the memory is superseded
             times = [older.valid_from, *(starts.get(name) for name in _names_of(older))]
             older.valid_from = max(filter(None, times), default=None)
         for at, item in group:

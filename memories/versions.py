@@ -45,7 +45,10 @@ class Versions:
 
 @may_read_replica
 def page(caller: Caller, rows: QuerySet[Memory], limit: int, cursor: str | None = None) -> Versions | None:
-    """Return a page of the history of the memory in `rows`, which may be deleted. Return None if `rows` is empty."""
+    """Return a page of a memory's history, newest version first, or None if `rows` is empty.
+
+    rows: a query for the memory, which may be deleted.
+    """
     current = rows.defer("terms").order_by().first()
     if current is None:
         return None

@@ -103,7 +103,7 @@ class VectorIndex(Protocol):
     def scan(self, tenant: UUID, prefix: str = "") -> Iterator[tuple[UUID, int]]:
         """Yield (id, version) for all of the tenant's points, in no particular order, for comparison with the database.
 
-        prefix: the hexadecimal digits with which the ids begin.
+        prefix: yield only ids that begin with these hexadecimal digits.
         """
 
     def is_intact(self, tenant: UUID) -> bool:

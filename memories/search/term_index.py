@@ -142,7 +142,7 @@ def ids(
 
 
 def newest_first(connection: BaseDatabaseWrapper) -> str:
-    """Return the SQL expression by which to sort the rows of `matching` from newest to oldest."""
+    """Return the SQL expression that sorts the rows of `matching` from newest to oldest."""
     return _NEWEST_FIRST[connection.vendor]
 
 

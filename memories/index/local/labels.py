@@ -28,7 +28,7 @@ class Labels:
         self._path = path
         self._numbers: dict[str, dict[str, int]] = {}  # label by namespace and memory type
         self._count = 0
-        self._end = 0  # position in the file up to which it has been read, in bytes
+        self._end = 0  # how many bytes of the file have been read
         self._reading = threading.Lock()
 
     def __len__(self) -> int:

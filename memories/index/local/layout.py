@@ -51,7 +51,7 @@ FIRSTS = _first_rows()  # the number of the first row of each chunk, and of the 
 class Columns:
     """Rows of points, by column.
 
-    labels: the number of the namespace and memory type (see `labels`), or 0 for a dead row; uint32.
+    labels: the label for the namespace and memory type (see `labels`), or 0 for a dead row; uint32.
     scales: the value of one step of the row's codes; float32.
     codes: the vector in steps of `scales`, from -127 to 127; int8, (rows, dimension).
     ids: the two halves of the UUID as integers, most significant first; uint64, (rows, 2).

@@ -194,7 +194,7 @@ class Client:
 
 
 class _OneAttempt(float):
-    """A timeout in seconds with which pymilvus makes only one attempt.
+    """A timeout in seconds that makes pymilvus attempt a call only once.
 
     Otherwise, pymilvus would retry a rejected call until `timeout` has passed, and for up to three more seconds,
     without jitter. To decide whether to stop, it evaluates `elapsed >= timeout`, which is always true for this type.

@@ -32,7 +32,7 @@ Rows = list[tuple[UUID, float]]
 
 
 def suffix(tenant: UUID, namespace: str) -> str:
-    """Return the last part of the name of a namespace's approximate index."""
+    """Return the suffix for the name of a namespace's approximate index."""
     return hashlib.blake2b(tenant.bytes + namespace.encode(), digest_size=10).hexdigest()
 
 
