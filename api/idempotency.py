@@ -150,7 +150,7 @@ def _secret(request: Request) -> bytes:
 def _fingerprint(request: HttpRequest) -> bytes:
     """Return everything that must be equal for two requests to count as the same request.
 
-    This includes `path_info`, which begins with /api/v1 even if the client used an alias at the root.
+    The fingerprint includes `path_info`, which begins with /api/v1 even if the client used an alias at the root.
     """
     head = f"{request.method} {request.path_info}?{request.META.get('QUERY_STRING', '')}\n"
     return head.encode("utf-8", "surrogateescape") + request.body

@@ -119,7 +119,7 @@ def _restored(caller: Caller, id: UUID) -> Conversation:
         raise lookup.not_found(id)
     conversation = _deleted(caller, row).conversation
     if conversation is None:
-        raise Conflict(f"conversation {id} was deleted by an older release, which stored no data for a restore")
+        raise Conflict(f"conversation {id} cannot be restored, because an older release deleted it without a snapshot")
     _check_external_id(caller, conversation)
     conversation.updated_at = timezone.now()
     conversation.save(force_insert=True)

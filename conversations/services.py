@@ -265,7 +265,7 @@ def _purge_deleted(caller: Caller, id: UUID) -> bool:
 def _erase(caller: Caller, id: UUID, root: Coordinate, *, purge: bool) -> None:
     """Delete all memories under a conversation's number, and its cold file.
 
-    This needs access to all users' data, because the entities that the facts mention belong to no user.
+    Needs access to all users' data, because the entities that the facts mention belong to no user.
     """
     caller = caller.unlimited()
     mentioned = entities.mentioned(caller.tenant, root)

@@ -79,7 +79,7 @@ class Caller:
     def writing_reserved(self) -> Caller:
         """Return the caller with permission to write to reserved namespaces, for the code that maintains them.
 
-        This adds no scope and no namespace: see `memories.reserved_namespaces`.
+        The permission adds no scope and no namespace: see `memories.reserved_namespaces`.
         """
         return replace(self, writes_reserved=True)
 

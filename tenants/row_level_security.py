@@ -1,8 +1,8 @@
 """Row-level security: PostgreSQL itself hides other tenants' rows, even from a query without a tenant.
 
 Every table with a tenant has two policies. Requests use the `soma_tenant` role, which can access only the rows of the
-tenant in the `soma.tenant` setting, or none without a tenant. Commands and scheduled work run as the table owner, which
-can access all rows. `somamemory.db.tenant_scope` chooses the role for each statement.
+tenant that the `soma.tenant` setting names, or no rows if it names none. Commands and scheduled work run as the table
+owner, which can access all rows. `somamemory.db.tenant_scope` chooses the role for each statement.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ Row = TypeVar("Row", bound="TenantOwned", covariant=True)
 
 
 class UnscopedQuery(RuntimeError):
-    """Raised for a query without a tenant. This is always a bug in our code, never the caller's mistake."""
+    """Raised for a query without a tenant. Such a query is always a bug in our code, never the caller's mistake."""
 
 
 class TenantManager(models.Manager[Row]):

@@ -69,7 +69,10 @@ def usage_of(caller: Caller, tenant: Tenant) -> dict[str, tuple[int, int | None]
 
 
 def live_keys(tenant: Tenant) -> QuerySet[ApiKey]:
-    """Return the keys that have neither expired nor been revoked, and those of connected apps, which can renew them."""
+    """Return the keys that have neither expired nor been revoked.
+
+    Expired keys of connected apps are included, because the apps can renew them.
+    """
     live = Q(expires_at=None) | Q(expires_at__gt=timezone.now()) | Q(resource__isnull=False)
     return ApiKey.objects.filter(live, tenant=tenant, revoked_at=None)
 

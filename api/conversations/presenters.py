@@ -54,7 +54,7 @@ def deleted_conversation(deleted: Deleted) -> JsonObject:
 
 
 def listed_conversation(row: Conversation) -> JsonObject:
-    """Return a conversation with the fields of a search result, which Sekha's clients expect in a list."""
+    """Return a conversation with the fields of a search result. Sekha's clients expect these fields in lists."""
     return {
         **conversation(row),
         "message_id": _NO_MESSAGE,

@@ -48,7 +48,7 @@ def text_of(payload: dict[str, Any]) -> str:
 def within(items: Sequence[dict[str, Any]], max_tokens: int) -> tuple[list[dict[str, Any]], bool]:
     """Return the longest prefix of items whose JSON fits in the token budget, and whether it contains all items.
 
-    If even the first item is too long, it is returned with only the beginning of its text, and with `truncated`.
+    If even the first item is too long, it is returned with only the beginning of its text, and with `truncated` set.
     """
     if len(orjson.dumps(items)) <= max_tokens:  # a token is at least one byte, so there is no need to count tokens
         return list(items), True

@@ -49,7 +49,7 @@ def connected(
     Raises ConfigurationError if the URL, the key or the tenant cannot be used.
 
     url: the server's URL. Without one, messages go to the server for this data folder or, if none is running, to this
-    process, for which Django must be set up.
+    process. Django must then be set up.
     """
     path = f"/mcp/{quote(namespace)}" if namespace else "/mcp"
     if profile:

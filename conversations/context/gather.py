@@ -184,7 +184,7 @@ def _build_existing(limited: bool) -> QuerySet[Tenant]:
 
 
 def _max_messages(request: ContextRequest) -> int:
-    """Return the maximum number of messages to take from a search, which depends on the request's budget."""
+    """Return the maximum number of messages to take from a search, based on the request's budget."""
     fewest, most = _PROPOSED
     return min(max(fewest, request.budget // _TOKENS_A_PROPOSAL), most)
 

@@ -1,8 +1,8 @@
 """Count and truncate text by tokens, with a real tokenizer that works offline.
 
-This is the Llama 2 tokenizer (a vocabulary of 32,000 tokens), which is installed with the embedding model. Newer models
-have larger vocabularies and need fewer tokens for the same text, so a context that fits according to this tokenizer
-also fits according to theirs.
+It is the Llama 2 tokenizer (with a vocabulary of 32,000 tokens), which is installed with the embedding model. Newer
+models have larger vocabularies and need fewer tokens for the same text, so a context that fits according to this
+tokenizer also fits according to theirs.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def page(caller: Caller, state: str, limit: int, cursor: str | None = None) -> P
 def accept(caller: Caller, id: UUID) -> Proposed:
     """Accept a proposal: supersede the older fact.
 
-    Raises NotFound if the proposal does not exist, and Conflict if it is not open or one of its facts was deleted.
+    Raises NotFound if the proposal does not exist, and Conflict if it is not open or one of its facts has been deleted.
     """
     return _decide(caller, id, {State.OPEN}, State.ACCEPTED, _supersede)
 

@@ -53,7 +53,7 @@ def run(should_stop: ShouldStop = lambda: False) -> int:
 
 
 def attempt(chore: Chore) -> SomaError | None:
-    """Run one step of a leased task. If it fails, record the error on the task and return it.
+    """Run one step of a leased task. If the step fails, record the error on the task and return the error.
 
     Unexpected exceptions are recorded and raised.
     """

@@ -46,7 +46,7 @@ from tenants.models import Tenant
 
 log = logging.getLogger("soma.tiers")
 
-# Limits for one file, which is held in memory as a whole. Larger conversations stay archived.
+# Limits for one file, because a whole file is held in memory. Larger conversations stay archived.
 MAX_MESSAGES = 20_000
 MAX_BYTES = 64 * 1024 * 1024
 # How long an unused file is kept, for readers that have just looked up its name and for running backups.
@@ -103,7 +103,7 @@ def archive_idle(caller: Caller, id: UUID, unused_since: datetime) -> bool:
 def catch_up(caller: Caller, id: UUID) -> bool:
     """Move a conversation's messages to the tier that matches its status. Return whether they were moved.
 
-    This is needed if an older version of the service changed only the status.
+    Needed if an older version of the service changed only the status.
     """
     caller.require("write", [CONVERSATIONS])
 

@@ -1,4 +1,4 @@
-"""Language models, selected by the settings. Without one, all features except fact extraction use heuristics."""
+"""Language models, selected by the settings. Without a model, all features except fact extraction use heuristics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON requests to a provider over HTTP, with one deadline for all attempts, size limits, and our own error types."""
+"""JSON requests to a provider over HTTP, with size limits, our own error types, and one deadline for all attempts."""
 
 from __future__ import annotations
 

@@ -158,8 +158,8 @@ def _store_in_transaction(caller: Caller, item: Imported) -> _Stored:
 def _lock_row(caller: Caller, item: Imported) -> ImportedConversation:
     """Return the row for the conversation's source and id, locked against concurrent imports of the same conversation.
 
-    The row points to the conversation in this database, which may not exist yet or may have been deleted. In a
-    SomaMemory export, the source id is the id of the original conversation, which may already exist here.
+    The row points to a conversation in this database. That conversation may not exist yet or may have been deleted. In
+    a SomaMemory export, the source id is the id of the original conversation, which may already exist here.
     """
     rows = ImportedConversation.objects.for_tenant(caller.tenant).select_for_update()
     here = _uuid(item.source_id) if item.source == simple.SOMA else None

@@ -1,4 +1,4 @@
-"""Remove rows of the audit log that are older than the retention period, one whole block at a time.
+"""Remove audit log rows that are older than the retention period, one whole block at a time.
 
 A signed checkpoint replaces the removed blocks. A removed block can no longer be checked, so the pruner verifies each
 one first. Otherwise, someone with access to the database could mark new blocks as old, and the service itself would

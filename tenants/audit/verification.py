@@ -1,8 +1,8 @@
 """Verify the audit log: check each tenant's chain and compare it with heads that were exported earlier.
 
-This detects rows that were changed, swapped, deleted or inserted; blocks that were changed or are missing; and a chain
-that was truncated after an exported head, or rebuilt without the key. Rows that are not sealed yet are counted but
-cannot be verified.
+Verification detects rows that were changed, swapped, deleted or inserted; blocks that were changed or are missing; and
+a chain that was truncated after an exported head, or rebuilt without the key. Rows that are not sealed yet are counted
+but cannot be verified.
 """
 
 from __future__ import annotations

@@ -84,9 +84,10 @@ def refuse(address: str) -> Decision:
 
 
 def sign_in(address: str, name: str) -> Decision:
-    """Count a sign-in attempt. Each address has a limit, and each name at an address has one that refills more slowly.
+    """Count a sign-in attempt.
 
-    A name alone is never limited, because anyone could then lock out its owner from another address.
+    Each address has a limit, and each name at an address has a limit that refills more slowly. A name alone is
+    never limited, because anyone could then lock out its owner from another address.
     """
     per_minute = settings.SIGN_IN_PER_MINUTE
     if not per_minute:

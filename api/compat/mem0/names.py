@@ -31,7 +31,7 @@ def namespaces(caller: Caller) -> list[str]:
 
 
 def only_memories() -> Q:
-    """Return a condition that excludes the entities, which are also in the `facts` namespace."""
+    """Return a condition that excludes entities, because the `facts` namespace also contains entities."""
     return Q(namespace=MEM0) | facts.are_facts()
 
 

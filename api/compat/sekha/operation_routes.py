@@ -92,7 +92,7 @@ def execute(request: Request, body: Json) -> HttpResponse:
 
 @router.post("/api/v1/rebuild-embeddings", out=None)
 def rebuild_embeddings(request: Request) -> HttpResponse:
-    """Start a rebuild, or return the one that is running."""
+    """Start a rebuild, or return the rebuild that is already running."""
     try:
         started = _json(jobs.rebuild_embeddings(request, None))
     except Conflict:

@@ -1,5 +1,5 @@
-"""Our own export, and the simple formats of many tools: an object with `messages`, a list of messages, or a file that
-consists of the messages of one conversation.
+"""Our own export, and the simple formats that many tools use: an object with `messages`, a list of messages, or a file
+that consists of the messages of one conversation.
 """
 
 from __future__ import annotations
