@@ -59,6 +59,16 @@ def test_a_search_refuses_a_filter_that_the_service_cannot_apply(document_store:
         document_store.search("coffee", filters=later)
 
 
+def test_a_list_is_compared_as_a_whole(document_store: SomaDocumentStore) -> None:
+    document_store.write_documents([Document(content="one", id="1", meta={"tags": "a"})])
+    document_store.write_documents([Document(content="both", id="2", meta={"tags": ["a", "b"]})])
+    equal = {"field": "meta.tags", "operator": "==", "value": ["a", "b"]}
+    assert [document.id for document in document_store.filter_documents(equal)] == ["2"]
+    assert [document.id for document in document_store.filter_documents({**equal, "operator": "!="})] == ["1"]
+    with pytest.raises(FilterError):
+        document_store.search("one", filters=equal)
+
+
 def test_a_retriever_is_saved_and_loaded_without_the_key(
     document_store: SomaDocumentStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -193,14 +193,14 @@ def _comparison(condition: Filter) -> tuple[Filter | None, bool]:
     field, operator, value = condition["field"], condition["operator"], condition["value"]
     if operator in ("in", "not in") and not isinstance(value, list):
         raise FilterError(f"`value` must be a list if the operator is `{operator}`")
-    if not field.startswith("meta.") or not _is_plain(value if isinstance(value, list) else [value]):
+    operands = value if operator in ("in", "not in") else [value]
+    if not field.startswith("meta.") or not _is_plain(operands):
         return None, False
     name = f"metadata.document.{field}"
     if operator in _ORDERINGS:
         return _ordering(name, _ORDERINGS[operator], value)
     if operator not in ("==", "!=", "in", "not in"):
         raise FilterError("`operator` must be one of ==, !=, >, >=, <, <=, in, not in")
-    operands = value if isinstance(value, list) else [value]
     matching: Filter = {name: {"in": operands}}
     if None in operands:
         matching = {"OR": [matching, {"NOT": [{name: {"exists": True}}]}]}
