@@ -207,6 +207,20 @@ def test_a_transcript_with_another_format_does_not_make_the_hook_fail(tmp_path: 
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("http://127.0.0.1:9595", ("http", "127.0.0.1", 9595, "")),
+        ("https://memory.example.org", ("https", "memory.example.org", 443, "")),
+        ("http://localhost/soma/", ("http", "localhost", 80, "/soma")),
+        ("http://[::1]", ("http", "::1", 80, "")),
+        ("http://[::1]:9595", ("http", "::1", 9595, "")),
+    ],
+)
+def test_the_url_of_the_server_needs_no_port(hook: ModuleType, url: str, place: tuple[str, str, int, str]) -> None:
+    assert hook.address(url) == place
+
+
 def test_the_plugin_has_the_version_of_the_service() -> None:
     manifest = json.loads((PLUGIN / ".claude-plugin" / "plugin.json").read_text())
 

@@ -148,8 +148,9 @@ def address(url: str) -> tuple[str, str, int, str]:
     """Return the scheme, host, port and path of the server's URL. Raises ValueError if the URL is invalid."""
     scheme, separator, rest = url.partition("://")
     place, _, path = rest.rstrip("/").partition("/")
-    host, colon, port = place.rpartition(":") if not place.endswith("]") else (place, "", "")
-    host = (host if colon else place).strip("[]")
+    has_port = ":" in place and not place.endswith("]")
+    host, _, port = place.rpartition(":") if has_port else (place, "", "")
+    host = host.strip("[]")
     if scheme not in ("http", "https") or not separator or not host or any(mark in url for mark in " \r\n?#@"):
         raise ValueError("SOMA_URL must be an http or https URL without credentials, a query or a fragment")
     return scheme, host, int(port or (443 if scheme == "https" else 80)), f"/{path}" if path else ""
