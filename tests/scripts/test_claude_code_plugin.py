@@ -132,6 +132,16 @@ def test_a_project_may_have_any_folder(api: Api, hook: ModuleType, tmp_path: Pat
     assert api.get("/api/v1/conversations/by-external-id/one").json()["folder"] == f"/claude-code/{name}"
 
 
+def test_a_damaged_line_does_not_prevent_the_storage_of_later_messages(
+    api: Api, hook: ModuleType, tmp_path: Path
+) -> None:
+    path = transcript(tmp_path, *TURNS)
+    path.write_text('{"type": "user", "mess\n' + path.read_text() + '{"type": "assist')
+    hook.main(event("Stop", transcript_path=str(path)))
+
+    assert messages(api) == ["Which flour do we use for the sourdough?", "Rye from the mill in Emmental."]
+
+
 def test_a_message_with_half_a_character_is_stored(api: Api, hook: ModuleType, tmp_path: Path) -> None:
     hook.main(event("Stop", transcript_path=str(transcript(tmp_path, ("user", "Rye \ud83d\0bread")))))
 

@@ -78,15 +78,25 @@ def recall(event: dict, query: str, budget: int, **more: str | list[str]) -> str
 def transcript(path: str) -> list[dict[str, str]]:
     """Return the user's and Claude's messages, without tool calls and their results."""
     messages = []
-    with open(path, encoding="utf-8", errors="replace") as lines:
-        entries = [json.loads(line) for line in lines if line.strip()]
-    for entry in entries:
+    for entry in entries(path):
         if entry.get("type") not in ("user", "assistant") or entry.get("isMeta") or entry.get("isSidechain"):
             continue
         text = storable(text_of(entry["message"]["content"])).strip()
         if text:
             messages.append({"role": entry["type"], "content": text[:MAX_TEXT]})
     return messages
+
+
+def entries(path: str) -> list[dict]:
+    """Return the entries of a transcript, without damaged lines, such as one that a crash has cut off."""
+    found = []
+    with open(path, encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                continue
+    return [entry for entry in found if isinstance(entry, dict)]
 
 
 def text_of(content: str | list) -> str:
