@@ -214,6 +214,14 @@ def header_fields(headers: Mapping[str, object]) -> dict[str, str]:
     return {name: header_text(name, text) for name, text in headers.items()}
 
 
+def file_content(content: object) -> bytes:
+    """Return the content of a file. Raises InvalidArgument if it is text, which has no defined encoding."""
+    if not isinstance(content, bytes | bytearray | memoryview):
+        kind = type(content).__name__
+        raise InvalidArgument("content", f"must be bytes, such as the result of `Path.read_bytes`, not {kind}")
+    return bytes(content)
+
+
 def positive(field: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
         raise InvalidArgument(field, "must be a positive number of seconds")

@@ -8,10 +8,9 @@ from typing import Literal, Unpack
 from somamemory_client import types
 from somamemory_client._async.caller import AsyncCaller
 from somamemory_client._async.pages import AsyncPages
-from somamemory_client._config import header_text
+from somamemory_client._config import file_content, header_text
 from somamemory_client._operation import Fields
 from somamemory_client._results import Results, one_name
-from somamemory_client.errors import InvalidArgument
 
 Status = Literal["active", "pinned", "archived"]
 Suggestions = list[types.SuggestionOut]
@@ -148,11 +147,8 @@ class AsyncConversations:
         self, content: bytes, content_type: str, **options: Unpack[types.ConversationsImportOptions]
     ) -> types.ImportOut:
         """Import conversations from a ChatGPT, Claude or SomaMemory export, or from Markdown or text."""
-        if not isinstance(content, bytes | bytearray | memoryview):
-            kind = type(content).__name__
-            raise InvalidArgument("content", f"must be bytes, such as the result of `Path.read_bytes`, not {kind}")
         request = self._caller.config.request("conversations.import", {**options})
-        request.body = bytes(content)
+        request.body = file_content(content)
         request.headers["Content-Type"] = header_text("content_type", content_type)
         result: types.ImportOut = await self._caller.document(request)
         return result
