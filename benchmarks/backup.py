@@ -50,7 +50,7 @@ def fill(server: Server, memories: int) -> None:
 
 
 def manage(server: Server, *arguments: str) -> tuple[int, str, float]:
-    """Run a command of manage.py, and return (exit code, output, seconds)."""
+    """Run a manage.py command, and return (exit code, output, seconds)."""
     began = time.monotonic()
     done = subprocess.run(
         [sys.executable, str(ROOT / "manage.py"), *arguments],
@@ -123,7 +123,7 @@ def back_up(home: pathlib.Path, memories: int, settings: dict[str, str]) -> tupl
 
 
 def flipped(folder: pathlib.Path, to: pathlib.Path) -> pathlib.Path:
-    """Copy a backup, and flip one bit in the middle of its data."""
+    """Copy a backup, and flip one bit in the middle of the copy's data."""
     shutil.copytree(folder, to)
     file = to / json.loads((to / "manifest.json").read_text())["file"]
     with file.open("r+b") as opened:

@@ -3,8 +3,8 @@
     python -m benchmarks.chaos [--writes 10000] [--clients 8] [--database postgres://…] [--down 5]
 
 The installation consists of two web workers, a Celery worker, Celery beat, two Redis servers and a Milvus server
-(installed by scripts/test-milvus.sh). It also needs the URL of a PostgreSQL server, on which it creates a database that
-it drops afterwards.
+(installed by scripts/test-milvus.sh). The benchmark also needs the URL of a PostgreSQL server, on which it creates a
+database that it drops afterwards.
 
 Clients store, replace and delete memories. A write that was rejected or got no response is sent again until it is
 acknowledged; a store request keeps its Idempotency-Key. The version of each memory therefore shows how often it was

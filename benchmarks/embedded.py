@@ -38,7 +38,7 @@ class Measured:
 
 
 def texts(seed: int, vocabulary: int = 20_000) -> Any:
-    """Yield an endless series of sentences of made-up words, with frequencies as in natural language (Zipf's law)."""
+    """Yield an endless series of sentences with made-up words, with frequencies as in natural language (Zipf's law)."""
     chance = random.Random(seed)
     syllables = ["ka", "lo", "mi", "ren", "tas", "vor", "el", "du", "shi", "nap", "qui", "bro"]
     words = ["".join(chance.choices(syllables, k=chance.randint(1, 4))) + str(n % 7) for n in range(vocabulary)]
@@ -74,7 +74,7 @@ def load(server: Server, client: Client, source: Any, start: int, end: int) -> d
 
 
 def restart(server: Server, query: str) -> float:
-    """Restart the server, and return the seconds until it has answered a search."""
+    """Restart the server, and return how many seconds pass until it has answered a search."""
     server.stop()
     began = time.perf_counter()
     server.start()

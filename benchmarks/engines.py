@@ -8,8 +8,8 @@ ten, and the CPU time to add a memory.
     pgvector   with --database, the URL of a PostgreSQL server with pgvector on this machine
     milvus     if run as `python -m testing.milvus_server COMMAND`, which starts a server for COMMAND
 
-In PostgreSQL, the benchmark creates a table and drops it afterwards.
-The files contain one text per line. Without a questions file, every hundredth text is used as a question.
+In PostgreSQL, the benchmark creates a table and drops it afterwards. The files contain one text per line. Without a
+questions file, every hundredth text is used as a question.
 """
 
 from __future__ import annotations

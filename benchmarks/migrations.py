@@ -140,7 +140,7 @@ class Generator:
 
 
 def from_mem0(folder: Path, server: Server, memories: int, database: str) -> tuple[str, str]:
-    """Move the data, and return the summaries of the sent and of the stored memories."""
+    """Move the data, and return summaries of the memories that were sent and of those that were stored."""
     path = folder / "export.json"
     path.write_text(json.dumps(Generator().export_of_mem0(memories)))
     _, sent, stored = run(server, "manage.py", "import_mem0", str(path)).splitlines()
@@ -179,7 +179,7 @@ PRODUCTS: dict[str, Callable[[Path, Server, int, str], tuple[str, str]]] = {
 
 
 def run(server: Server, *words: str) -> str:
-    """Run a script with the settings of the server, and return its output. Raises CalledProcessError if it fails."""
+    """Run a script with the server's settings, and return its output. Raises CalledProcessError if it fails."""
     environment = {**server.environment, "SOMA_API_KEY": server.key}
     done = subprocess.run(
         [sys.executable, *words], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True

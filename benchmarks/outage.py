@@ -54,7 +54,7 @@ class Searches:
             time.sleep(0.02)
 
     def between(self, begin: float, end: float, name: str) -> tuple[int, float]:
-        """Report a period, and return (number of responses with a status other than 200, p99 in ms)."""
+        """Report on a period, and return (number of responses with a status other than 200, p99 in ms)."""
         part = [search for search in self.seen if begin <= search[0] < end]
         times = sorted(search[1] for search in part)
         failed = sum(search[2] != 200 for search in part)

@@ -31,7 +31,7 @@ WARM_UP = 5
 
 
 def environment(url: str, key: str) -> dict[str, str]:
-    """Return the environment of a hook in Claude Code."""
+    """Return the environment variables that a hook has in Claude Code."""
     interpreter = pathlib.Path(sys.executable).resolve().parent
     path = os.pathsep.join([str(interpreter), os.environ.get("PATH", os.defpath)])
     return {"PATH": path, "CLAUDE_PLUGIN_ROOT": str(PLUGIN), "SOMA_URL": url, "SOMA_API_KEY": key}

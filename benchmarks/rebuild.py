@@ -34,7 +34,7 @@ def text(number: int) -> str:
 
 
 class Load:
-    """Readers and writers, each with its own connection, which run until they are stopped."""
+    """Readers and writers that run until they are stopped. Each has its own connection."""
 
     def __init__(self, server: Server, memories: int, readers: int = 2, writers: int = 2) -> None:
         self.server, self.memories = server, memories

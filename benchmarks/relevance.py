@@ -106,8 +106,8 @@ def constants(outcomes: Sequence[Outcome]) -> list[float]:
 def fitted(outcomes: Sequence[Outcome]) -> Floats:
     """Return the intercept and the weights of a logistic regression.
 
-    A question with an answer is weighted by its recall, because a floor loses only what has been found. In each place,
-    the questions with an answer have the same total weight as those without.
+    A question with an answer is weighted by its recall, because a floor loses only what has been found. In each
+    namespace or folder, the questions with an answer have the same total weight as those without.
     """
     sizes: dict[tuple[str, bool], float] = defaultdict(float)
     for outcome in outcomes:

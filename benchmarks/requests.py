@@ -5,8 +5,8 @@ sends requests of each kind in rounds: first from one client, then from eight wi
 median response time, the CPU time that all processes of the server used per request (until the index was up to date
 again), and the rate. The CPU time hardly depends on the load of the machine; the other results do. `--save FILE` saves
 the results, and `--compare FILE` compares the results with saved ones. On a busy machine, `--against CHECKOUT` is more
-exact: it also runs the server from another checkout, and measures both in turn. PostgreSQL and Redis must run on this
-machine; otherwise, their CPU time is not included.
+exact: it also runs the server from another checkout, and measures both servers in turn. PostgreSQL and Redis must run
+on this machine; otherwise, their CPU time is not included.
 """
 
 from __future__ import annotations

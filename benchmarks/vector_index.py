@@ -46,8 +46,8 @@ def sentences() -> list[str]:
 def language(count: int, rng: np.random.Generator) -> Iterator[Vector]:
     """Yield batches of vectors that resemble text embeddings.
 
-    Each vector is a weighted sum of the vectors of three sentences. It resembles the vector of a text, because
-    WordLlama averages the vectors of a text's words.
+    Each vector is a weighted sum of three sentences' vectors. It resembles a text's vector, because WordLlama averages
+    the vectors of the words in a text.
     """
     base = np.asarray(embeddings.made("wordllama").embed(sentences()), np.float32)
     base /= np.linalg.norm(base, axis=1, keepdims=True)

@@ -1,7 +1,7 @@
 """Send the worst requests that the schema allows to a server: `python -m benchmarks.worst_requests --requests 200`.
 
 The benchmark starts its own server, fills it with small memories, a hub of links, conversations and ten linked memories
-of 9.8 MB, and then sends random large requests: filters with 100 conditions, prefixes, boxes, maps, traversals,
+of 9.8 MB each, and then sends random large requests: filters with 100 conditions, prefixes, boxes, maps, traversals,
 exports, imports, bulk operations and tool calls. It runs on SQLite or, with --database, on an empty PostgreSQL
 database.
 

@@ -68,7 +68,7 @@ gc.disable()  # until the tests are collected: there is no garbage yet, and sear
 
 
 def pytest_collection_finish() -> None:
-    """Exclude modules, models and tests: 3,000,000 objects that exist until the process ends."""
+    """Exclude modules, models and tests from collection: 3,000,000 objects that exist until the process ends."""
     gc.freeze()
     gc.set_threshold(GARBAGE)
     gc.enable()
@@ -225,8 +225,8 @@ def patient_caches_in(redis_url: str) -> dict[str, dict[str, Any]]:
 def _middleware_is_loaded_once() -> Iterator[None]:
     """Load the middleware again only when a setting has changed.
 
-    Each request uses a new test client, and each client would load the middleware. Loading takes long because
-    WhiteNoise reads every static file. It took half of the tests' time.
+    Each request uses a new test client, and each client would load the middleware. This would take half of the tests'
+    time, because WhiteNoise reads every static file.
     """
     load, loaded = ClientHandler.load_middleware, dict[tuple[str, ...], Any]()
 
@@ -394,7 +394,7 @@ def drain() -> None:
 def problem_of(
     response: HttpResponse, status: int, code: str | None = None, field: str | None = None
 ) -> dict[str, Any]:
-    """Return the problem in a response. It must have this status, code and field."""
+    """Return the problem in a response. The problem must have this status, code and field."""
     assert response.status_code == status, response.content
     assert response["Content-Type"] == "application/problem+json"
     problem: dict[str, Any] = json.loads(response.content)

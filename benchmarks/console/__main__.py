@@ -171,7 +171,7 @@ def take_pictures(base: str, folder: pathlib.Path) -> int:
 
 
 def settle(server: Server, for_s: float = 3.0, within_s: float = 600.0) -> None:
-    """Wait until the server is idle. After it has started, it compares the index with the database."""
+    """Wait until the server is idle. After starting, the server compares the index with the database."""
     until = time.monotonic() + within_s
     before = server.cpu_s()
     while time.monotonic() < until:

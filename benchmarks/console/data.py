@@ -54,7 +54,7 @@ def places(chance: random.Random, count: int) -> Iterator[tuple[list[float], str
 
 
 def create_installation(count: int, others: int = 6) -> None:
-    """Create memories for the default tenant and a few other tenants, and staff. Requires Django to be set up.
+    """Create staff, and memories for the default tenant and a few other tenants. Requires Django to be set up.
 
     The last of the other tenants is suspended.
     """

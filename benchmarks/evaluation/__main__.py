@@ -26,7 +26,7 @@ BUNDLED, BASELINE = "wordllama", "hashing"
 
 @dataclass(frozen=True)
 class Measured:
-    """The number of questions asked about a set, the total number of its questions, and the results of each row."""
+    """For one set: the number of questions asked, the number of questions in the set, and the results of each row."""
 
     asked: int
     of: int

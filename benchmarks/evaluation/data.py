@@ -6,9 +6,8 @@ A JSON file is one of these:
 - a REALTALK chat as published: `session_1`, `session_2`, ... and `qa`
 - `{"conversations": [{"name": ..., "turns": [TURN, ...], "questions": [QUESTION, ...]}]}`
 
-A TURN has `id`, `text`, and optionally `speaker` and `session`. A QUESTION has `question` and `evidence`, a list
-of ids.
-A folder with `memories.jsonl` (one TURN per line) and `questions.jsonl` (one QUESTION per line) is a conversation.
+A TURN has `id`, `text`, and optionally `speaker` and `session`. A QUESTION has `question` and `evidence`, a list of
+ids. A folder with `memories.jsonl` (one TURN per line) and `questions.jsonl` (one QUESTION per line) is a conversation.
 
 A file with several conversations is a set, named after the file. Single conversations in the same folder form a set,
 named after the folder.

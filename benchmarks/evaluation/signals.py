@@ -28,7 +28,7 @@ Without = dict[str, AbstractContextManager[object]]
 
 
 def without() -> Without:
-    """Return, for each signal, a context in which the ranking does not use it."""
+    """Return, for each signal, a context manager that makes the ranking ignore it."""
     from memories.search.relevance import Signals
 
     return {

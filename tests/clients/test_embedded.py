@@ -88,7 +88,7 @@ def test_a_client_has_only_the_permissions_of_its_key(tmp_path: Path) -> None:
 
 
 def test_clients_work_in_a_thread_with_a_running_event_loop(tmp_path: Path) -> None:
-    """The thread of a notebook's cell is one."""
+    """Notebooks run their cells in such a thread."""
     output, errors = begin(WITHIN_AN_EVENT_LOOP, tmp_path / "new").communicate(timeout=120)
 
     assert output.decode().strip() == "Ada drinks tea", errors.decode()

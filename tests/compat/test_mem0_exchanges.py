@@ -29,9 +29,7 @@ class Ids:
         self.by_number: dict[str, str] = {}
 
     def filled(self, value: Any) -> Any:
-        """Return recorded JSON with the ids of this run. An id that no earlier response contained is replaced by a new
-        one.
-        """
+        """Return recorded JSON with the ids of this run. An id that no earlier response contained gets a new one."""
         return orjson.loads(NUMBER.sub(lambda match: self._id(match[0]), orjson.dumps(value).decode()))
 
     def _id(self, number: str) -> str:

@@ -1,4 +1,4 @@
-"""Recorded requests of real clients get the same responses as when they were recorded: see scripts/compat/record.py."""
+"""Recorded requests from real clients get the responses that were recorded: see scripts/compat/record.py."""
 
 from __future__ import annotations
 

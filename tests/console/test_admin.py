@@ -198,7 +198,7 @@ def test_a_page_lets_no_foreign_script_in_and_is_not_kept(superuser: Client) -> 
 
 
 def test_alpine_is_the_unchanged_build_that_evaluates_no_text(superuser: Client) -> None:
-    """Version 3.17.4 of the package @alpinejs/csp, instead of the one that unfold contains."""
+    """The console uses version 3.17.4 of the @alpinejs/csp package, instead of unfold's own copy of Alpine."""
     file = finders.find("unfold/js/alpine/alpine.js")
 
     assert file == str(Path(settings.BASE_DIR) / "console" / "static" / "unfold" / "js" / "alpine" / "alpine.js")

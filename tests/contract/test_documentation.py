@@ -2,8 +2,8 @@
 
 Every `sh`, `python` and `ts` block is run, unless the line above it is `<!-- not run: REASON -->`. The blocks of a
 document run in one bash process, from top to bottom, in a folder like a checkout, against one shared server. curl fails
-on error responses. `somamemory COMMAND` uses the server's data folder. It runs in a fork of a process that has loaded
-the application, which takes a tenth of the CPU time of a new process.
+on error responses. `somamemory COMMAND` uses the server's data folder. The command runs in a fork of a process that has
+loaded the application, which takes a tenth of the CPU time of a new process.
 """
 
 from __future__ import annotations

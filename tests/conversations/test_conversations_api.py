@@ -1,4 +1,4 @@
-"""Conversations over HTTP: valid requests are stored and returned, invalid requests store nothing."""
+"""Conversations over HTTP: valid requests are stored and returned, and invalid requests store nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conversations by the caller's own ids."""
+"""Conversations identified by the caller's own ids."""
 
 from __future__ import annotations
 

@@ -222,7 +222,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 def test_a_life_of_the_web_server(service: Service) -> None:
-    """Start, probe, store, search and stop; send a request while the server is down; upgrade, and let the next one
+    """Start, probe, store, search and stop; send a request while the server is down; upgrade; let the next server
     respond.
     """
     service.start()

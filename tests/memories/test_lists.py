@@ -34,7 +34,7 @@ def page(api: Api, **query: Any) -> dict[str, Any]:
 
 
 def listed(api: Api, **query: Any) -> list[str]:
-    """Return the coordinates of a list, which must fit into one page."""
+    """Return the coordinates in a list. The list must fit into one page."""
     found = page(api, limit=1000, **query)
     assert found["next_cursor"] is None
     return [item["coord"] for item in found["items"]]

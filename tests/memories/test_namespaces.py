@@ -1,4 +1,4 @@
-"""Namespaces: lists, prefixes, renaming and deletion. Also deletion by filter."""
+"""Namespaces: lists, prefixes, renaming, deletion, and deletion by filter."""
 
 from __future__ import annotations
 

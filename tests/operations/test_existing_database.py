@@ -1,4 +1,4 @@
-"""Commands need an existing database: none of them creates a second, empty one."""
+"""Commands need an existing database: none of them creates a second, empty database."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def target() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with data in SQLite, which no server is using."""
+    """A data folder with data in SQLite. No server is using it."""
     folder = tmp_path_factory.mktemp("source")
     with moving.server(folder) as running:
         moving.fill(running, MEMORIES)

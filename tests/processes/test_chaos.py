@@ -1,7 +1,7 @@
 """Kill every component of an installation in turn while clients write. `make chaos` runs the full test.
 
 Runs in the last stage of `make test`, if SOMA_TEST_DATABASE_URL is a PostgreSQL server that allows creating databases
-and scripts/test-milvus.sh has installed a Milvus server. It starts all other processes itself.
+and scripts/test-milvus.sh has installed a Milvus server. The test starts all other processes itself.
 """
 
 from __future__ import annotations

@@ -152,7 +152,7 @@ class Server:
         """Wait until the index has caught up.
 
         The rows of a new memory become pending only after a short delay, because the process that stored it usually
-        settles them first. If this process was killed, they become pending.
+        settles them first. If that process was killed, the rows become pending.
         """
         time.sleep(immediate.GRACE.total_seconds())
         deadline = time.monotonic() + timeout_s
@@ -185,7 +185,7 @@ def exists(process: int) -> bool:
 
 @pytest.fixture(scope="module")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server for the tests of this file, first started with `manage.py serve`."""
+    """A server for the tests in this file, first started with `manage.py serve`."""
     with template.unused(), own_database() as url:
         made = Server(tmp_path_factory.mktemp("server"), url)
         made.start()
@@ -195,7 +195,7 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def server(migrated: Server) -> Server:
-    """A running server, which may contain memories of other tests."""
+    """A running server, which may contain memories from other tests."""
     if migrated.group is None:
         migrated.start_forked()
     return migrated

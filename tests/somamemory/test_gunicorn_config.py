@@ -54,7 +54,7 @@ def test_processes_that_start_together_print_one_banner(first: str) -> None:
 
 
 def test_the_server_raises_its_limit_of_open_files(tmp_path: Path) -> None:
-    """Otherwise, 256 idle clients could use up all of its files on systems with a low default."""
+    """Otherwise, 256 idle clients could use up all of the server's files on systems with a low default."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
     try:

@@ -1,7 +1,6 @@
 """PostgreSQL uses the intended index for each kind of query, and every index is used.
 
-The statements are those of the service. There are 30,000 memories of three tenants, so that the planner prefers
-indexes.
+The statements are the service's own. There are 30,000 memories in three tenants, so that the planner prefers indexes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The cases of the isolation check, for tests that walk every route."""
+"""The isolation check's cases, for tests that walk every route."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.postgresql, pytest.mark.row_level_security, pytest.mar
 
 @pytest.fixture(autouse=True)
 def _walled(walled: None) -> None:
-    """Enable it for every test, before there are any rows."""
+    """Enable row-level security for every test, before there are any rows."""
 
 
 @pytest.fixture

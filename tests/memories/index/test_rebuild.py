@@ -309,7 +309,7 @@ def advance_until_it_fails(job: Job) -> Job:
 
 
 def fail_a_rebuild(acme: Api, admin: Caller, phase: str, broken: object, function: str) -> None:
-    """Rebuild five memories until the phase begins, and then with a bug in a function until the job fails."""
+    """Rebuild five memories, without a bug until the phase begins, and then with one until the job fails."""
     store_memories(acme, 5)
     job = until(jobs.start_rebuild(admin, "hashing", dimension=24), phase)
     with bug(broken, function):
@@ -428,7 +428,7 @@ def test_the_command_says_when_a_rebuild_runs_already(acme: Api, admin: Caller) 
 
 
 def test_a_memory_stored_while_the_progress_is_counted_does_not_make_it_negative(acme: Api, admin: Caller) -> None:
-    """Its transaction began before the count, so its row is already due, and the transaction ends during the count."""
+    """The memory's transaction begins before the count and ends during it, so the memory's row is already due."""
     job = until(jobs.start_rebuild(admin, "hashing", dimension=64), "rows")
     new = EmbeddingGeneration.objects.get(dimension=64)
     counted: list[str] = []

@@ -1,6 +1,7 @@
 """A stand-in for the mem0ai package that sends the same requests as its client: see tests/compat/mem0_exchanges.jsonl.
 
-It runs the Python in the page on migrating from mem0. `make test-compat ARGS=mem0` runs it with the real package.
+It is used to run the Python code on the page about migrating from mem0. `make test-compat ARGS=mem0` runs it with the
+real package.
 """
 
 from __future__ import annotations
