@@ -1,4 +1,4 @@
-"""The Django app of the admin console."""
+"""The admin console's Django app."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def changes(request: HttpRequest, event: AuditEvent) -> dict[str, Any] | None:
 
 
 def verify(request: HttpRequest, tenant: Tenant) -> None:
-    """Verify a tenant's log, for at most `VERIFICATION_TIMEOUT_S`, and show the result as messages."""
+    """Verify a tenant's log, for at most `VERIFICATION_TIMEOUT_S` seconds, and show the result as messages."""
     caller = staff.caller(request, tenant, permission="tenants.view_auditevent")
     try:
         with deadline.within(VERIFICATION_TIMEOUT_S):
@@ -101,4 +101,5 @@ def _intact(report: Report, tenant: Tenant) -> str:
     verified = f"The log of {tenant.slug} is intact: verified {events} in {blocks}."
     if not report.unsealed:
         return verified
-    return f"{verified} Not yet sealed, and therefore not verified: the last {report.unsealed:,}."
+    unsealed = f"{report.unsealed:,} event{pluralize(report.unsealed)}"
+    return f"{verified} Not yet sealed, and therefore not verified: the last {unsealed}."

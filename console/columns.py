@@ -28,7 +28,7 @@ Column = str | Callable[[Any], Any]
 def readable(model: type[Model], name: Column) -> Column:
     """Return a readable column, with times in the reader's time zone, or the given name if no such column is needed.
 
-    The same arguments always give the same object, because Django compares the columns of forms by identity.
+    The same arguments always give the same object, because Django compares form columns by identity.
     """
     if not isinstance(name, str):
         return name

@@ -134,7 +134,7 @@ def _turn(caller: Caller, turn: Turn, named: Mapping[str, Memory]) -> dict[str, 
 
 
 def _call(call: Any) -> dict[str, str]:
-    """Return the name and the arguments of a tool call, which may be in OpenAI's format or any other."""
+    """Return the name and the arguments of a tool call, which may be in OpenAI's format or any other format."""
     function = call.get("function", call) if isinstance(call, dict) else {}
     if not isinstance(function, dict):
         return {"name": "tool", "arguments": _indented(call)}
@@ -181,7 +181,7 @@ def _link(caller: Caller, turn: Turn, edge: Any) -> dict[str, Any]:
 
 
 def _found(request: HttpRequest, caller: Caller, conversation: Conversation) -> dict[str, Any]:
-    """Return the best hits of a search within the conversation, by meaning and by keyword."""
+    """Search the conversation by meaning and keyword, and return the best hits."""
     words = request.GET.get("q", "").strip()[:8192]
     if not words:
         return {}

@@ -25,7 +25,7 @@ from tenants.models import Tenant
 
 
 def page(request: HttpRequest) -> HttpResponse:
-    """List the deleted conversations of a tenant. A POST restores one."""
+    """List a tenant's deleted conversations. A POST restores one."""
     tenant = staff.chosen_tenant(request)
     if tenant is None or not _has_permission(request, "conversations.view_conversation"):
         raise PermissionDenied
@@ -63,7 +63,7 @@ def is_restorable(request: HttpRequest, tenant: Tenant, id: str) -> bool:
 
 
 def report_deletion(request: HttpRequest, caller: Caller, id: UUID) -> None:
-    """Show a message about a deletion that explains how to undo it."""
+    """Report a deletion in a message that explains how to undo it."""
     try:
         until = moment(restoring.find(caller, id).restorable_until)
     except SomaError:  # the user may not read conversations, or the retention period is 0

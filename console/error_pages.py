@@ -1,4 +1,4 @@
-"""Error pages of the console. The API's errors are rendered by `somamemory.web.problems`."""
+"""Error pages for the console. `somamemory.web.problems` renders the API's errors."""
 
 from __future__ import annotations
 

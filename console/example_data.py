@@ -51,7 +51,7 @@ MESSAGES = (
 
 
 def load(caller: Caller) -> None:
-    """Store the example. Calling this again changes only the versions of the memories."""
+    """Store the example. A second call changes only the memories' versions."""
     memories = [
         NewMemory(coordinates.of(at), {"text": text}, namespace=NAMESPACE, metadata=MARK, importance=importance)
         for at, text, importance in MEMORIES

@@ -25,7 +25,7 @@ OWN = {AFTER, BEFORE, "tenant", "namespace", "p", "all"}
 
 
 class _NoNumbers(Paginator):  # type: ignore[type-arg]
-    """The paginator expected by the templates, without page numbers."""
+    """The paginator that the templates expect, without page numbers."""
 
     template_name = "console/pages.html"
     count = 0

@@ -42,7 +42,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Draft:
-    """The state of the editor. `problem` is the reason why the text was not saved."""
+    """The state of the editor. `problem` says why the text was not saved."""
 
     mode: str
     version: int
@@ -208,5 +208,5 @@ def _normalized(text: str) -> str:
 
 
 def _indented_json(value: Any) -> str:
-    """Return JSON with indentation, or its beginning if it is longer than MAX_LENGTH."""
+    """Return a value as indented JSON, or only the beginning if the JSON is longer than MAX_LENGTH."""
     return indented(value, MAX_LENGTH + 1, sort_keys=True)

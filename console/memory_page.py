@@ -63,7 +63,7 @@ def described(
 
 
 def may_write(request: HttpRequest, memory: Memory) -> bool:
-    """Return whether the user has the permission to change and restore the memory."""
+    """Return whether the user has permission to change and restore the memory."""
     user: Any = request.user
     return user.has_perm("memories.change_memory") and not reserved_namespaces.is_reserved(memory.namespace)
 

@@ -30,7 +30,7 @@ PAGE = 50
 
 
 class Listed(ModelAdmin):  # type: ignore[misc]
-    """A list in index order, with a page per row."""
+    """A list in index order, and a page for each row."""
 
     list_per_page = PAGE
     list_fullwidth = True

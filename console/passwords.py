@@ -1,4 +1,4 @@
-"""A password validator that rejects the words that an attacker of this installation would try first."""
+"""A password validator that rejects words that an attacker would try first on this installation."""
 
 from __future__ import annotations
 

@@ -36,7 +36,10 @@ def is_on(user: AbstractBaseUser) -> bool:
 
 
 def turn_on(user: AbstractBaseUser, secret: str, code: str, now: datetime) -> list[str]:
-    """Store the secret if the code proves that the user's app has it. Return recovery codes, or [] if it does not."""
+    """Store the secret if the code proves that the user's app has it, and return recovery codes.
+
+    Return [] if the code is wrong.
+    """
     step = _step_of(secret, code, now)
     if step is None:
         return []
@@ -85,5 +88,5 @@ def _step_of(secret: str, code: str, now: datetime) -> int | None:
 
 
 def _digest(recovery: str) -> str:
-    """Return the SHA-256 of a recovery code: 128 random bits, so a slow hash is not needed."""
+    """Return the SHA-256 of a recovery code. The code has 128 random bits, so a slow hash is not needed."""
     return hashlib.sha256(recovery.strip().lower().encode("utf-8", "replace")).hexdigest()

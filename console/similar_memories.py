@@ -1,4 +1,4 @@
-"""The memories that are nearest to a memory by meaning, for the script of its page."""
+"""The memories closest in meaning to a memory, for the script of the memory page."""
 
 from __future__ import annotations
 

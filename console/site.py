@@ -101,7 +101,7 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
     def admin_view(self, view: Callable[..., HttpResponse], cacheable: bool = False) -> Callable[..., HttpResponse]:
         """Report errors as the API does.
 
-        Django's forms pass ids to queries exactly as they were sent, so an id that its column cannot store is reported
+        Django's forms pass ids to queries exactly as they were sent, so an id that the column cannot store is reported
         as a bad request. So is a nonexistent page of the command search.
         """
 

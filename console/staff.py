@@ -112,7 +112,7 @@ def caller_of(user: User, tenant: Tenant, request_id: str, address: str) -> Call
 
 
 def installation_caller(request: HttpRequest) -> Caller:
-    """Return a superuser as a caller for the installation. Like commands, it is recorded under the default tenant."""
+    """Return a superuser as a caller for the installation. Like a command, it is recorded under the default tenant."""
     if not getattr(request.user, "is_superuser", False):
         raise PermissionDenied
     return caller(request, Tenant.objects.get(slug=DEFAULT_TENANT_SLUG))

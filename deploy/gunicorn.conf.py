@@ -18,7 +18,7 @@ from somamemory.errors import ConfigurationError
 
 allocator.return_large_blocks()
 files.create_privately()
-OPEN_FILES = 4096  # a process can have 500 clients, but some systems allow it only 256 open files by default
+OPEN_FILES = 4096  # a process can have 500 clients, but some systems allow only 256 open files by default
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 if 0 <= soft < OPEN_FILES:
     with contextlib.suppress(OSError, ValueError):  # not allowed

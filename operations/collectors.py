@@ -77,6 +77,6 @@ def tiers() -> Iterable[Sample]:
     return [((tier,), count) for tier, count in counts.items()]
 
 
-@metrics.at_scrape("soma_cold_bytes", "Size of the files of cold conversations")
+@metrics.at_scrape("soma_cold_bytes", "Size of the files with cold conversations")
 def cold() -> Iterable[Sample]:
     return [((), ColdFile.all_tenants.filter(dropped_at=None).aggregate(all=Sum("bytes"))["all"] or 0)]

@@ -45,7 +45,7 @@ class Content:
 def move(url: str, report: Report) -> dict[str, Content]:
     """Copy the default database, which is SQLite, into an empty PostgreSQL database.
 
-    Return the fingerprint of each table by name.
+    Return the fingerprint of each table, keyed by table name.
 
     The source cannot be written to during the copy: a server that is still running rejects writes with 503. Raises
     ConfigurationError (and changes nothing) if one of the databases is not suitable, or if their contents differ after
@@ -70,7 +70,7 @@ def move(url: str, report: Report) -> dict[str, Content]:
 
 
 def content(model: Model, using: str) -> Content:
-    """Return the fingerprint of a table, computed from every stored value of every row."""
+    """Return a table's fingerprint, computed from every stored value of every row."""
     names = [field.attname for field in model._meta.concrete_fields]
     count = total = 0
     for row in _all(model, using).values_list(*names).iterator(_ROWS):

@@ -1,4 +1,4 @@
-"""The history of the index queue over the last hour: one sample per minute, kept in the memory of each process."""
+"""The history of the index queue over the last hour: one sample per minute, kept in each process's memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Statistics for operators. They take only milliseconds even in a large database, so some of them are estimates."""
+"""Statistics for operators. They must be available within milliseconds in any database, so some are estimates."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MEASUREMENT_INTERVAL_S = 3600.0
 
 @dataclass(frozen=True)
 class Queue:
-    """The memories that await indexing. `pending` and `failed` are counted up to BOUND."""
+    """Statistics of the memories that await indexing. `pending` and `failed` are counted up to BOUND."""
 
     pending: int
     failed: int
@@ -67,13 +67,13 @@ def _sizes() -> tuple[dict[UUID, int], bool]:
 
 
 def queue(caller: Caller, now: datetime | None = None) -> Queue:
-    """Return the queue for all tenants, in the active generation."""
+    """Return the queue statistics for all tenants, in the active generation."""
     caller.require_operator("read")
     return measure_queue(now)
 
 
 def measure_queue(now: datetime | None = None) -> Queue:
-    """Return the queue for all tenants, without checking permissions. For `queue` and for the scheduler."""
+    """Return the queue statistics for all tenants, without checking permissions. For `queue` and for the scheduler."""
     now = now or timezone.now()
     due = VectorEmbedding.all_tenants.filter(generation=generations.active(), due_at__isnull=False).order_by()
     failed = due.filter(attempts__gte=FAILED_ATTEMPTS)

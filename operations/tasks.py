@@ -55,7 +55,7 @@ app.conf.beat_schedule = {
 @worker_init.connect
 @beat_init.connect
 def refuse_impossible_settings(**signal: object) -> None:
-    """Exit before any work is done if the settings cannot work together, as the server does."""
+    """Like the server, exit before doing any work if the settings cannot work together."""
     try:
         checks.refuse_impossible_settings()
     except ConfigurationError as error:

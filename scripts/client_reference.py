@@ -85,7 +85,7 @@ def methods(kind: type[Any]) -> Iterator[str]:
 
 
 def parameters(function: Any) -> str:
-    """Return the parameters and the result type of a method, without `self` and without the names of its options."""
+    """Return a method's parameters and result type, without `self` and without the names of the options."""
     shown = []
     for parameter in inspect.signature(function).parameters.values():
         if parameter.name == "self":

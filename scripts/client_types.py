@@ -1,7 +1,8 @@
-"""Generate the typed contract of the Python client from the OpenAPI document and the error classes.
+"""Generate the Python client's typed contract from the OpenAPI document and the error classes.
 
 `make reference` runs this script when it generates the reference pages. tests/contract/test_reference.py fails if a
-file is out of date. Each schema becomes a TypedDict, each operation a row of `OPERATIONS`, and each error code a class.
+file is out of date. Each schema becomes a TypedDict, each operation an entry in `OPERATIONS`, and each error code a
+class.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ def about(name: str) -> str:
 
 
 def docstring(text: str) -> str:
-    """Return the first paragraph of a text, formatted as the docstring of a class."""
+    """Return the first paragraph of a text, formatted as a class docstring."""
     lines = textwrap.wrap(text.strip().split("\n\n")[0].replace("\\", "\\\\"), 108)
     end = '"""' if len(lines) == 1 else '\n    """'
     return '    """' + "\n    ".join(lines) + end
@@ -213,7 +214,7 @@ def contract_text(operations: list[Operation], version: str) -> str:
 
 
 def errors_text(classes: Mapping[str, list[type[Any]]]) -> str:
-    """Return the code of a class per error code, with the same names and bases as in the service."""
+    """Return the source code of one class per error code, with the same names and bases as in the service."""
     ours = {kind for kinds in classes.values() for kind in kinds}
     written: dict[str, str] = {}
 

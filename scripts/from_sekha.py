@@ -62,7 +62,7 @@ def _id(value: str | bytes) -> str:
 
 
 def digest(path: Path) -> str:
-    """Describe the conversations in a file, whatever their order.
+    """Describe the conversations in a file, regardless of their order.
 
     The file is either one that this script has written, or an export from SomaMemory (`format=jsonl`).
     """

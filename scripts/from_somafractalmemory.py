@@ -39,7 +39,7 @@ LINKS = """
 
 
 def memory(row: dict[str, Any]) -> dict[str, Any]:
-    """Convert a row to the format of SomaMemory's API. Fields without an equivalent are stored in the metadata."""
+    """Convert a row to SomaMemory's API format. Fields without an equivalent are stored in the metadata."""
     original = origin(row)
     if row["memory_type"] not in ("episodic", "semantic"):  # SomaFractalMemory also has beliefs
         original["memory_type"] = row["memory_type"]

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "docs" / "reference"
 GENERATED = "<!-- Written by scripts/reference.py. Do not edit: run `make reference`. -->\n"
 
-# Maps the tag of the routes to (page, title, introduction).
+# Maps each route tag to (page, title, introduction).
 TAGS = {
     "memories": (
         "memories",
@@ -358,7 +358,7 @@ def typescript_page() -> str:
 
 
 def client_files() -> dict[Path, str]:
-    """Return the generated files of the Python client."""
+    """Return the Python client's generated files."""
     sys.path.insert(0, str(ROOT / "scripts"))
     import client_sync
     import client_types
@@ -390,7 +390,7 @@ def main() -> int:
             changed = stale()
             print("\n".join(str(path.relative_to(ROOT)) for path in changed))
             return 1 if changed else 0
-        write(client_files())  # the reference page of the client describes these files
+        write(client_files())  # the client's reference page describes these files
         write(pages())
     return 0
 

@@ -1,4 +1,4 @@
-"""Start the service of an installed package, store a memory, and find it again. `scripts/release.sh` runs this.
+"""Start the service from an installed package, store a memory, and find it again. `scripts/release.sh` runs this.
 
     scripts/try_installed.py VENV
 

@@ -73,7 +73,7 @@ class ChatProvider:
         self.thread.join(60)
 
     def prompt(self, at: int = -1) -> str:
-        """Return the user's message in a request, which contains the data for the model as JSON."""
+        """Return the user's message in a request. The message contains the data for the model as JSON."""
         messages = [message for message in self.requests[at]["messages"] if message["role"] == "user"]
         content: str = messages[0]["content"]
         return content

@@ -3,8 +3,8 @@
 The program is `manage.py` or `somamemory`.
 
 The command then takes a tenth of the CPU time that a new process would take. The client passes its arguments, folder,
-environment variables and standard streams to the server, and exits with the exit code of the command. If the client's
-settings differ from those of the server, the command runs in a new process.
+environment variables and standard streams to the server, and exits with the command's exit code. If the client's
+settings differ from the server's, the command runs in a new process.
 """
 
 from __future__ import annotations

@@ -55,8 +55,8 @@ class ForkedServers:
 
 def serve() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        # prometheus_client decides when it is imported whether processes share their metrics, so the variable must be
-        # set before that. gunicorn.conf.py sets the actual folder of each server.
+        # When prometheus_client is imported, it decides whether processes share their metrics, so the variable must be
+        # set before the import. gunicorn.conf.py sets each server's actual folder.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         _load()
         for _ in sys.stdin:

@@ -104,7 +104,7 @@ class Recorder:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def work(self, client: int, send: Send) -> None:
-        """Send requests until all clients together have sent as many as `operations`."""
+        """Send requests until all clients together have sent `operations` requests."""
         chance = random.Random(f"{self.seed} {self.coord} {client}")
         while (number := self._next()) is not None:
             request = self._request(chance, f"{client}.{number}")

@@ -1,4 +1,4 @@
-"""Install into a folder with `deploy/install.sh --root`, and run the commands of the units as systemd would."""
+"""Install into a folder with `deploy/install.sh --root`, and run the units' commands as systemd would."""
 
 from __future__ import annotations
 

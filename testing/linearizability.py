@@ -20,7 +20,7 @@ State = TypeVar("State", bound=Hashable)
 
 @dataclass(frozen=True)
 class Operation(Generic[Request, Answer]):
-    """A request of a client and its response, with the times at which the client sent and received them, in seconds.
+    """A client's request and its response, with the times at which the client sent and received them, in seconds.
 
     ended: infinite if there was no response. The request may then have taken effect at any time after `began`, or
       never.

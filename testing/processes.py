@@ -1,4 +1,4 @@
-"""Run the real processes of an installation: two Redis servers, and the commands from docker-compose.yml.
+"""Run an installation's real processes: two Redis servers, and the commands from docker-compose.yml.
 
 Each process has its own process group. Stopping or killing a process sends the signal to the whole group.
 """

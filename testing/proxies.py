@@ -138,7 +138,7 @@ def caddy(folder: Path, backends: Sequence[int]) -> Proxy:
 
 
 def _once(text: str, line: str) -> str:
-    """Return the text without any but the first of the lines that match a regular expression."""
+    """Return the text with all but the first match of a regular expression removed."""
     first = re.search(line, text)
     assert first
     return text[: first.end()] + re.sub(line, "", text[first.end() :])

@@ -1,7 +1,7 @@
 """A template: a migrated database that is copied for each test database.
 
 The migrations take 3 s of CPU time. scripts/test.sh runs them once per stage and names the result in
-SOMA_TEST_TEMPLATE: the path of an SQLite file, or the name of a PostgreSQL database. Without that variable, every
+SOMA_TEST_TEMPLATE: the path to an SQLite file, or the name of a PostgreSQL database. Without that variable, every
 database starts empty.
 """
 
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 NAME = os.environ.get("SOMA_TEST_TEMPLATE", "")
-# A migration signs the progress of the audit log, so each copy needs the key of the template.
+# A migration signs the progress of the audit log, so each copy needs the template's key.
 AUDIT_KEY = "the key that signs the audit log of the template and its copies"
 
 

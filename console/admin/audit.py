@@ -125,7 +125,7 @@ class AuditAdmin(Searched):
 
     @display(description="what changed", empty_value="—")
     def subject(self, row: AuditEvent) -> str | None:
-        """Link to the page that shows the change: the history of the memory, or the conversation."""
+        """Link to the page that shows the change: the memory's history, or the conversation."""
         if row.tenant is None:
             return None
         link = changed_row(row.tenant, row.action, row.namespace, row.target)
@@ -137,7 +137,7 @@ class AuditAdmin(Searched):
     def who(self, row: AuditEvent) -> str:
         return row.actor
 
-    @display(description="hash before", empty_value="none (the object did not exist or has no hash)")
+    @display(description="hash before", empty_value="none (the object did not exist or had no hash)")
     def before(self, row: AuditEvent) -> str | None:
         return _hash(row.before_hash)
 

@@ -1,4 +1,4 @@
-"""Columns that show the permissions of a key or a connected app in words."""
+"""Columns that describe the permissions of a key or a connected app."""
 
 from __future__ import annotations
 

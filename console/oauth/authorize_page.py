@@ -86,7 +86,8 @@ def page(request: HttpRequest) -> HttpResponse:
 def _receiver(request: HttpRequest, parameters: dict[str, str]) -> tuple[Any, str]:
     """Return the client and the redirect URI in a request.
 
-    Raises OAuthError if the client is unknown or has not registered the URI, and RateLimited.
+    Raises OAuthError if the client is unknown or has not registered the URI, and RateLimited if there are too
+    many new clients from the address.
     """
     client = clients.resolved(parameters.get("client_id", ""), state_of(request).client_address)
     redirect_uri = parameters.get("redirect_uri", "")

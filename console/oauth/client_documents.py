@@ -24,7 +24,7 @@ from console.oauth.protocol import OAuthError
 TIMEOUT_S = 5.0  # for resolving the name, and again for fetching the document
 MAX_BYTES = 16 * 1024
 # In older versions of Python, `is_global` is true for some addresses that are not public. Site-local addresses and IPv4
-# addresses embedded in IPv6 are outside the first network. The second network contains a cloud's metadata service.
+# addresses embedded in IPv6 are outside the first network. The second network contains cloud metadata services.
 _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
 _SPECIAL = ipaddress.ip_network("192.0.0.0/24")
 # The system's resolver has no timeout parameter. A name server that does not respond can block only these threads.
@@ -55,7 +55,7 @@ def fetch(url: str) -> dict[str, Any]:
 
 def public_address(host: str, port: int) -> str:
     """Return the address of a host. Raises OAuthError if any of its addresses is not on the public internet, and
-    OSError if it cannot be resolved in time.
+    OSError if the host name cannot be resolved in time.
     """
     lookup = _resolvers.submit(socket.getaddrinfo, host, port, proto=socket.IPPROTO_TCP)
     try:
@@ -139,7 +139,7 @@ def _get(parts: SplitResult, address: str) -> bytes:
         connection.request("GET", path, headers={"Accept": "application/json", "Accept-Encoding": "identity"})
         with connection.getresponse() as response:
             if response.status != 200:
-                raise _refused(f"responds with status {response.status}")
+                raise _refused(f"could not be fetched: its URL returned status {response.status}")
             return response.read(MAX_BYTES + 1)
     finally:
         timer.cancel()

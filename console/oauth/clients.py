@@ -30,7 +30,7 @@ _REPLACED_METHODS = ("none", "client_secret_post", "client_secret_basic")
 def register(metadata: object, address: str) -> OAuthClient:
     """Register a public client (RFC 7591). Raises OAuthError if the metadata is not valid, and RateLimited.
 
-    address: the client address of the request. Each address may register only a few clients per minute.
+    address: the address from which the request came. Each address may register only a few clients per minute.
     """
     _admit(address)
     if not isinstance(metadata, dict):

@@ -42,7 +42,7 @@ def token(request: HttpRequest) -> HttpResponse:
 @endpoint
 @require_POST
 def revoke(request: HttpRequest) -> HttpResponse:
-    """Revoke the grant of a token. The response does not reveal whether the token was valid (RFC 7009)."""
+    """Revoke a token's grant. The response does not reveal whether the token was valid (RFC 7009)."""
     parameters = _parameters(request)
     grants.revoke_token(_token_request(request, parameters, "token"))
     return HttpResponse()

@@ -4,7 +4,7 @@ An access token is an API key (`tenants.keys.delegate`) with the grant's scopes,
 minutes at one URL, and a refresh gives the key a new secret. Tenancy, scopes, limits, quotas and the audit log
 therefore apply to connected apps as they do to all keys, and revoking the key disconnects the app.
 
-A refresh token contains the id of its grant and its generation, and is signed. Reusing an earlier generation
+A refresh token is signed, and contains its generation and its grant's id. Reusing an earlier generation
 therefore reveals that a token was stolen, without a table of used tokens.
 """
 
@@ -237,7 +237,7 @@ def _of_access(token: str) -> UUID:
 
 
 def _parsed(token: str) -> tuple[UUID, int]:
-    """Return the grant and the generation of a refresh token. Raises OAuthError unless this server has signed it."""
+    """Return the grant id and generation in a refresh token. Raises OAuthError unless this server signed the token."""
     try:
         grant_id, generation, _ = _signer.unsign(token[:MAX_TOKEN_LENGTH].removeprefix(_PREFIX)).split(".")
         return UUID(hex=grant_id), int(generation)

@@ -73,7 +73,7 @@ def single(values: QueryDict) -> dict[str, str]:
 
 
 def namespace_of(resource: str) -> str | None:
-    """Return the namespace in the URL of an MCP endpoint, or None. Raises OAuthError for any other URL."""
+    """Return the namespace in an MCP endpoint's URL, or None if there is none. Raises OAuthError for any other URL."""
     match = _MCP_PATH.fullmatch(resource.removeprefix(settings.OAUTH_URL))
     if not resource.startswith(settings.OAUTH_URL) or match is None:
         raise OAuthError(

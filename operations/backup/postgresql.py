@@ -115,7 +115,7 @@ def _connection_to(connection: BaseDatabaseWrapper, name: str) -> BaseDatabaseWr
 
 
 def _tables(session: BaseDatabaseWrapper, progress: Progress) -> Tables:
-    """Return the row count of each table, and the SHA-256 of the hashes of its rows in the order of the primary key.
+    """Return each table's row count and the SHA-256 of its row hashes, in primary key order.
 
     The hashes are streamed, because PostgreSQL cannot concatenate the hashes of more than 16 million rows (1 GB).
     """
@@ -173,7 +173,7 @@ def _wait(running: subprocess.Popen[str], progress: Progress) -> None:
 
 
 def _program(name: str, connection: BaseDatabaseWrapper) -> str:
-    """Return the path of a PostgreSQL program. Raises ConfigurationError if none is at least as new as the server."""
+    """Return the path to a PostgreSQL program. Raises ConfigurationError if none is at least as new as the server."""
     server: int = connection.pg_version // 10_000  # type: ignore[attr-defined]
     installed = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=_major, reverse=True)
     for path in [*map(str, installed), *filter(None, [shutil.which(name)])]:

@@ -1,13 +1,14 @@
 """Record the exchanges between clients and a server: `python record.py FORM FILE COMMAND...`.
 
-This runs the command with COMPAT_SERVER set to a proxy in front of the server, and writes each exchange as a line of
-JSON. Exchanges with an operator's key or an invalid key are not recorded. It needs only the standard library.
+The script runs the command with COMPAT_SERVER set to a proxy in front of the server, and writes each exchange as a line
+of JSON. Exchanges with an operator's key or an invalid key are not recorded. The script needs only the standard
+library.
 
-If FORM is `answers`, whole answers are written. Use it if the answers depend only on the requests. Ids are numbered
+If FORM is `answers`, whole answers are written. They must depend only on the requests. Ids are numbered
 in the order in which they appear ("#1#"). `tests/compat/test_mem0_exchanges.py` replays these files.
 
 If FORM is `shapes`, only the first 300 exchanges are written, each with the shape of the answer (its fields and their
-types) and the ids in it. Use it for other clients. The first line contains the shapes.
+types) and the ids in it. Use this form for all other clients. The first line contains the shapes.
 `tests/compat/test_recorded.py` replays these files.
 """
 
@@ -51,7 +52,7 @@ class Exchange:
 class Answers:
     """Writes whole answers.
 
-    server: the host and port of the server, which differ at each start and are therefore replaced.
+    server: the host and port of the server, which change with each start and are therefore replaced.
     """
 
     server: str

@@ -1,4 +1,4 @@
-"""`manage.py reset_second_factor USERNAME`: remove the second factor of a staff user."""
+"""`manage.py reset_second_factor USERNAME`: remove a staff user's second factor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`manage.py index_status`: show which memories await indexing, and why."""
+"""`manage.py index_status`: show how many memories await indexing, and why indexing has failed."""
 
 from __future__ import annotations
 
