@@ -65,7 +65,7 @@ class Declaration(TypedDict, total=False):
     """The policy of a route, and the information needed for its documentation.
 
     out: the schema of a 200 response, or schemas by status.
-    kind: `read` for a GET and `write` otherwise, by default.
+    kind: by default, `read` for a GET and `write` otherwise.
     writes: by default, true for the kinds `write` and `llm`.
     long: by default, true for the kind `llm`.
     resumable: false by default.

@@ -1,4 +1,4 @@
-"""Limits over HTTP: admit a request once its caller has been identified, and report what remains of each limit.
+"""Limits over HTTP: admit a request once its caller has been identified, and report how much of each limit remains.
 
 Called during authentication. Ninja's own throttles are not used, because their errors bypass the error handlers.
 """

@@ -41,7 +41,7 @@ def page(tenant: Tenant, query: str, read: Callable[[], Any]) -> Any:
 
 
 def forget_on_commit(tenant: Tenant, id: uuid.UUID) -> None:
-    """When this transaction commits, invalidate the entries for a conversation that it changes, and for all lists."""
+    """When this transaction commits, invalidate the entries for all lists and for a conversation that it changed."""
     transaction.on_commit(partial(_forget, tenant, id))
 
 

@@ -130,7 +130,7 @@ class Conversation(UserOwned):
 
     @property
     def root(self) -> Coordinate:
-        """Return the coordinate that contains the conversation's messages."""
+        """Return the coordinate under which the conversation's messages are stored."""
         return coordinates.from_key(self.key)
 
 

@@ -1,4 +1,4 @@
-"""Record when API keys were last used, to the hour, without a write per request.
+"""Record when API keys were last used (to the hour), without a database write for each request.
 
 A request adds its key to a buffer in the process, unless the key's last use is known to be less than an hour ago. A
 background thread writes the buffer, so each key is written at most once an hour. If a process is killed, its buffer is

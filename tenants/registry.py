@@ -1,4 +1,4 @@
-"""Find all models with a tenant by inspection, so that the rows of new models are exported and erased automatically."""
+"""Inspect models to find those with a tenant, so that the rows of new models are exported and erased automatically."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def update_tenant(
     quotas: Mapping[str, int | None] = {},
     policies: Mapping[str, Any] = {},
 ) -> Tenant:
-    """Change the given fields. The keys of an inactive tenant are rejected within seconds, but its data is kept.
+    """Change the given fields. An inactive tenant's keys are rejected within seconds, but its data is kept.
 
     Raises NotFound, InvalidInput, and Conflict if the operators' own tenant would be suspended.
     """

@@ -59,7 +59,7 @@ _MAX_DEPTH = 8
 def sample(
     schema: Schema, components: Mapping[str, Schema], name: str = "", depth: int = 0, *, required_only: bool = False
 ) -> Any:
-    """Return a value that the schema allows, with all fields of an object or only the required ones."""
+    """Return a value that the schema allows. Objects contain all fields or only the required ones."""
     if depth > _MAX_DEPTH:
         return None
     if "$ref" in schema:

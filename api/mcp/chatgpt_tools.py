@@ -1,4 +1,4 @@
-"""The tools of the `chatgpt` profile: the two that ChatGPT's connectors and deep research require."""
+"""The tools of the `chatgpt` profile: the two tools that ChatGPT's connectors and deep research require."""
 
 from __future__ import annotations
 

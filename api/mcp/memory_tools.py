@@ -246,7 +246,7 @@ def stats(request: HttpRequest) -> dict[str, Any]:
 
 
 def _at(request: HttpRequest, name: Name) -> tuple[str, dict[str, object]]:
-    """Return the path and query of the route for a memory. Raises ToolError unless exactly one name is given."""
+    """Return the route path and the query for a memory. Raises ToolError unless exactly one name is given."""
     if (name.id is UNSET) == (name.key is UNSET):
         raise ToolError("Give either the id or the key of the memory.")
     if name.key is not UNSET:
@@ -255,7 +255,7 @@ def _at(request: HttpRequest, name: Name) -> tuple[str, dict[str, object]]:
 
 
 def at_id(id: str) -> str:
-    """Return the path of the route for the memory with this id. Raises ToolError if the id is not a UUID."""
+    """Return the route path for the memory with this id. Raises ToolError if the id is not a UUID."""
     try:
         return f"/memories/by-id/{UUID(id)}"
     except ValueError:

@@ -160,7 +160,7 @@ def _current(request: ContextRequest) -> Q:
 
 
 def _what_exists(caller: Caller) -> tuple[bool, bool]:
-    """Return whether any conversation is archived and whether any summary exists, in a single query."""
+    """In a single query, return whether any conversation is archived and whether any summary exists."""
     caller.require("read", [SUMMARIES])
     prepared = _existing(caller.tenant.only_user is not None)
     found = prepared.rows(replicas.connection(), **parameters_of(caller.tenant), now=timezone.now())

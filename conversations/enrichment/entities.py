@@ -102,7 +102,10 @@ def forget_with(caller: Caller, removed: Sequence[Memory]) -> None:
 
 
 def _unmentioned(tenant: Tenant, keys: Collection[str]) -> list[str]:
-    """Return the keys of entities that no fact mentions. Locks the entities first, as workers do to add a mention."""
+    """Return the keys of entities that no fact mentions.
+
+    Locks the entities first, as workers do before they add a mention.
+    """
     rows = Memory.objects.for_tenant(tenant).filter(coordinate_key__among=keys)
     locked = list(
         rows.filter(namespace=FACTS)

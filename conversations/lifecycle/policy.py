@@ -316,7 +316,7 @@ class _Run:
 
 
 def _after(rows: QuerySet[Conversation], by: str, position: Sequence[Any] | None) -> QuerySet[Conversation]:
-    """Return the rows after a position, given as a time and a conversation number."""
+    """Return the rows after a position, which consists of a time and a conversation number."""
     if not position:
         return rows
     at, number = times.parse(position[0]), position[1]

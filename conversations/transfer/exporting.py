@@ -26,7 +26,7 @@ _PAGE = 500
 
 
 def export(caller: Caller, query: ConversationQuery, format: str) -> Iterator[bytes]:
-    """Yield the contents of the file, with conversations in the order of their numbers. The file is not a snapshot."""
+    """Yield the contents of the file, with the conversations ordered by number. The file is not a snapshot."""
     caller.require("read", [CONVERSATIONS])
     return _EXPORTS[format](caller, query)
 

@@ -80,8 +80,9 @@ def import_conversations(
     """Store the conversations read from a file, and report those that cannot be stored.
 
     max_unreadable: stop after this many items that cannot be read.
-    wait: called on IndexBacklog and Unavailable, before the same conversation is retried. Without it, the error ends
-    the import; importing the file again then continues from there. Raises IndexBacklog, Unavailable, Forbidden.
+    wait: called on IndexBacklog and Unavailable, before the same conversation is retried. Without `wait`, the error
+    ends the import, and importing the file again continues from that point. Raises IndexBacklog, Unavailable,
+    Forbidden.
     """
     for scope in ("read", "write"):
         caller.require(scope, [CONVERSATIONS])

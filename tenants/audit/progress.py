@@ -25,7 +25,10 @@ class Tampered(Exception):
 
 
 def begin(using: str = DEFAULT_DB_ALIAS) -> AuditSealer:
-    """Create the row that records the sealer's progress in a new installation. The sealer itself never calls this."""
+    """Create the row that records the sealer's progress in a new installation.
+
+    The sealer itself never calls this function.
+    """
     sealer = AuditSealer(genesis=secrets.token_bytes(16))
     sealer.signature = _signature(sealer)
     sealer.save(force_insert=True, using=using)

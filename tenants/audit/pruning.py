@@ -33,7 +33,7 @@ def prune(should_stop: ShouldStop = lambda: False) -> int:
     """Remove every tenant's expired rows. Return the number of rows removed.
 
     If a tenant's log was tampered with, the changed block and all later ones are kept until an operator accepts them.
-    If `should_stop`, which is checked before each block, returns True, the next run continues.
+    `should_stop` is checked before each block. If it returns True, this run ends, and the next run continues.
 
     Raises Tampered if the progress is not valid.
     """

@@ -49,7 +49,7 @@ def settled() -> int | None:
     """Return an id up to which no more rows can be added, or None if a long transaction makes this unknown.
 
     SQLite has one writer at a time, which commits before the next one gets an id. In PostgreSQL, a row may become
-    visible after rows with higher ids. A transaction locks the table before it takes an id; the lock only conflicts
+    visible after rows with higher ids. A transaction locks the table before it takes an id; the lock conflicts only
     with changes to the table's definition. Once all transactions that held the lock after we read the last id have
     ended, no lower id can appear.
     """

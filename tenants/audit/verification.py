@@ -203,7 +203,10 @@ class _Walk:
             self._compare_with_export(self.number, self.hash)
 
     def _covered(self, blocks: Any) -> None:
-        """Verify the blocks that a checkpoint covers but the pruner has not removed yet. Report rows outside them."""
+        """Verify the blocks that a checkpoint covers but the pruner has not removed yet.
+
+        Report rows outside these blocks.
+        """
         after = chain.BEFORE_ALL
         for block in blocks.iterator(chunk_size=50):
             self._contents(block, after)

@@ -24,7 +24,7 @@ _FIELDS = {"user": "user_id", "agent": "agent_id", "app": "app_id", "run": "run_
 
 @router.get("/v1/entities/", out=None, kind="search", limited=True)
 def entities(request: Request, query: Query[PageParams]) -> HttpResponse:
-    """List users, agents, apps and runs, in this order, each type sorted by name."""
+    """List users, agents, apps and runs, in that order, with each type sorted by name."""
     throttle.charge(request, query.page_size, per=100)
     caller = request.caller
     found = [owner for field in owners.FIELDS for owner in _owners(caller, field)]

@@ -1,7 +1,7 @@
 """Requests from mem0's clients.
 
-Unknown options, and options that affect only how mem0 works, are ignored and listed in the `X-Compat-Changes` response
-header. Options that would change the result are errors (see `accept`).
+Unknown options, and options that affect only mem0's internals, are ignored and listed in the `X-Compat-Changes`
+response header. Options that would change the result are errors (see `accept`).
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class Entities(BaseModel):
 
     @property
     def people(self) -> People:
-        """Return the owners for which memories and conversations have columns."""
+        """Return the owners that have their own columns in memories and conversations."""
         return {"user_id": self.user_id, "agent_id": self.agent_id, "session_id": self.run_id}
 
 

@@ -40,7 +40,7 @@ def parameters(request: HttpRequest, schema: type[Schema]) -> Schema:
 
 
 def adapted(body: JsonObject, changes: Changes) -> JsonObject:
-    """Return the fields, with folders and scores changed, as far as possible, to values that our schemas accept."""
+    """Return the fields. Folders and scores are changed, as far as possible, to values that our schemas accept."""
     result = dict(body)
     for name in ("importance_score", "importance_threshold"):
         if name in result:
@@ -63,7 +63,7 @@ def a_folder(folder: str, name: str, changes: Changes) -> str:
 
 
 def a_time(value: object, name: str, changes: Changes) -> object:
-    """Return a time with an offset. Sekha's server writes and reads times in UTC, without an offset."""
+    """Return the time with an offset. Sekha's server writes and reads times in UTC, without offsets."""
     if isinstance(value, str) and _NAIVE_TIME.fullmatch(value):
         changes.note(name, "read as UTC")
         return f"{value}Z"
