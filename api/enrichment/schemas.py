@@ -69,7 +69,7 @@ class ConversationIdsBody(Body):
 
 
 class ImportParams(Params):
-    """Import parameters. `name` is used as the label for a text without a title."""
+    """Import parameters. `name` is used as the label of a text without a title."""
 
     source: Literal[SOURCES] = "auto"  # type: ignore[valid-type]
     name: Annotated[Text, Field(max_length=255)] = ""
