@@ -192,7 +192,7 @@ export class Memories extends Resource {
     });
   }
 
-  /** List a memory's versions, newest first, each with the change, its author and its time. */
+  /** List a memory's versions, newest first, each with its changes, author and time. */
   history(address: Address): Pages<VersionOut> {
     const byKey = "key" in address && address.key !== undefined;
     const path = byKey ? "/memories/history" : `${pathOf(address)}/history`;

@@ -48,7 +48,7 @@ class Caller:
             hook.started(call)
         try:
             response = self._attempt_until_final(call)
-        except BaseException as error:  # such as a cancellation, which must also end the span of a trace
+        except BaseException as error:  # such as a cancellation, which must also end a trace's span
             for hook in self.config.hooks:
                 hook.finished(call, None, error)
             raise

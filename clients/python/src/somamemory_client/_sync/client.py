@@ -88,7 +88,7 @@ class Client:
         server can use the same folder at the same time. Requests use the service's deadlines instead of a timeout.
         Raises InvalidArgument if the service is not installed or cannot use the folder.
 
-        api_key: a key of this folder; defaults to its first key, which is an operator's key.
+        api_key: an API key stored in this folder. Default: the folder's first key, which is an operator's key.
         """
         transport = EmbeddedTransport.open(Path(path))
         key = transport.api_key if api_key is None else api_key
