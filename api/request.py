@@ -30,7 +30,8 @@ class Policy:
     resumable: whether a request consists of many transactions and can be retried after a crash; see `api.idempotency`.
     limited: whether a key that is limited to a user may use the route. Everything that the route reads and writes must
     then come through `for_tenant` or belong to no user.
-    crosses: whether the route may access the rows of all tenants. If it requires a key, this applies only to operators.
+    crosses: whether the route may access the rows of all tenants. If the route requires a key, this applies only to
+    operators.
     """
 
     kind: Kind
@@ -45,7 +46,10 @@ class Policy:
 
 @dataclass(slots=True)
 class Admission:
-    """Data about a request. The router sets it before authentication; the limits and `api.idempotency` update it."""
+    """Data about a request.
+
+    The router sets it before authentication. `api.throttle` and `api.idempotency` update it.
+    """
 
     policy: Policy
     takes_body: bool

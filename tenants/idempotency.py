@@ -1,8 +1,8 @@
 """Idempotent requests: a retried request has no further effect, and returns the first response.
 
 The response is written in the same transaction as the effect, so one never exists without the other. A long request,
-such as an import, consists of many transactions and is safe to retry. It reserves its key with a lease, and records the
-response when it ends. If it is killed, a retried request continues once the lease has expired.
+such as an import, consists of many transactions and is safe to retry. It reserves its Idempotency-Key with a lease, and
+records the response when it ends. If it is killed, a retried request continues once the lease has expired.
 
 A response may contain the secret of a new key, or a payload that has since been purged. It is therefore encrypted with
 a key derived from the caller's API key, so that the table, or a copy of it, does not reveal the response. The secret of

@@ -79,7 +79,7 @@ def _countable(items: Sequence[dict[str, Any]], max_tokens: int) -> list[str]:
 
 
 def shortened(text: str, max_tokens: int) -> tuple[str, bool]:
-    """Truncate a text to the token budget. Return it, and whether it was truncated."""
+    """Truncate a text to the token budget. Return the text, and whether it was truncated."""
     if len(text.encode()) <= max_tokens:
         return text, False
     beginning = tokens.cut(text, max_tokens)

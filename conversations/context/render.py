@@ -73,7 +73,7 @@ def messages(context: Context) -> Messages:
 def role(memory: Memory) -> str:
     """Return a message's role, "summary" for a summary, "fact" for a fact, and "" for any other memory.
 
-    If the payload of any other memory contains a `role`, it is ignored.
+    If the payload of any other memory contains a `role`, that `role` is ignored.
     """
     if memory.namespace == CONVERSATIONS:
         return Message.of(memory).role

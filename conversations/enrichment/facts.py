@@ -52,8 +52,8 @@ from tenants.caller import Caller
 
 log = logging.getLogger("soma.chores")
 
-# A member of a conversation's metadata, `{"metadata": {...}, "source": {...}, "expires_at": "…"}`, which is copied to
-# its facts: see `Inherited`.
+# A member of a conversation's metadata, `{"metadata": {...}, "source": {...}, "expires_at": "…"}`, that is copied to
+# the conversation's facts: see `Inherited`.
 INHERITED = "for_facts"
 MAX_MESSAGES = 20  # maximum number of messages in one prompt
 MAX_FACTS = 20  # maximum number of facts in one answer

@@ -2,8 +2,8 @@
 
 A file contains gzip-compressed JSON lines: a header `{"format", "tenant", "conversation", "written_at"}`, then one line
 per message. The file's name consists of the tenant and the SHA-256 of the content. Therefore, a name always refers to
-the same content, every read can verify the file, and all files of a tenant are in one folder. Because of `written_at`,
-two attempts to write the same conversation produce different file names.
+the same content, every read can verify the file, and all of a tenant's files are in one folder. Because of
+`written_at`, two attempts to write the same conversation produce different file names.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ RETRY = RetryPolicy(attempts=3, first_pause_s=0.5)
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 CONNECT_TIMEOUT_S = 5.0
 _TRANSIENT = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
-# These statuses mean that the request is invalid. Others, such as a wrong key or model name, can be fixed in the
+# These statuses mean that the request is invalid. Other errors, such as a wrong key or model name, can be fixed in the
 # settings.
 _INVALID_REQUEST = frozenset({400, 413, 422})
 

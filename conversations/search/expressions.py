@@ -1,4 +1,4 @@
-"""Expression trees of full-text queries. Pure functions.
+"""Expression trees for full-text queries. Pure functions.
 
 Each node has two methods. `matches` decides whether a message matches. `clauses` returns what to look up in the index:
 only messages that contain all terms of at least one clause can match. None means that any message can match.

@@ -31,7 +31,7 @@ def search_messages(
 ) -> MessageResults:
     """Return the messages that best match a query. Raises InvalidInput if the filters are not valid.
 
-    filters: JSON, see `conversations.search.filters`.
+    filters: JSON; see `conversations.search.filters`.
     ids: the user, agent and session of the messages.
     include_archived: whether to search archived conversations. None means that they are searched only if the filters
     contain a status or conversation ids.

@@ -102,7 +102,7 @@ def sign(block: Position) -> bytes:
 
 
 def sign_checkpoint(checkpoint: Position, previous: bytes, at: datetime) -> bytes:
-    """Sign a checkpoint, including the signature of the previous checkpoint."""
+    """Sign a checkpoint together with the previous checkpoint's signature."""
     return hmac.digest(_key(), _CHECKPOINT + _packed(checkpoint) + bytes(previous) + fixed_width(at).encode(), "sha256")
 
 

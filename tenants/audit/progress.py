@@ -77,7 +77,7 @@ def require_continuing(sealer: AuditSealer, head: AuditBlock | None, tenant_id: 
 
 
 def accept(caller: Caller) -> None:
-    """Resume sealing a log that was tampered with, after an operator has investigated it.
+    """Resume sealing a log that was tampered with, after an operator has investigated the tampering.
 
     The next block of each chain contains new rows only. Existing rows without a block stay unsealed, and every later
     verification reports them. The records of erased tenants are signed again. The audit log records the decision.

@@ -41,7 +41,7 @@ def _narrowing(raw: JsonObject) -> Narrowing:
 
 
 def search(caller: Caller, body: SearchBody, changes: Changes) -> Results:
-    """Return the results. If some are missing, note it in `changes`, because mem0's responses have no field for it."""
+    """Return the results. Missing results are noted in `changes`, because mem0's responses have no field for that."""
     query = Search(
         query=body.query,
         namespaces=tuple(names.namespaces(caller)),
