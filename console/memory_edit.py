@@ -31,7 +31,7 @@ _NEW = "new"  # the number of the field for adding a member
 
 @dataclass(frozen=True)
 class Member:
-    """A member of the payload in the form. Strings are shown as text, and other values as JSON."""
+    """A payload member in the form. Strings are shown as text, and other values as JSON."""
 
     number: int
     name: str

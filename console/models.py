@@ -84,7 +84,7 @@ class OAuthGrant(models.Model):
     resource = models.CharField(max_length=MAX_URL_LENGTH)
     redirect_uri = models.CharField(max_length=MAX_URL_LENGTH)
     code_challenge = models.CharField(max_length=43)
-    # SHA-256 of a random code. Like the prefix of a key, it has no unique constraint.
+    # SHA-256 of a random code. Like a key's prefix, it has no unique constraint.
     code_digest = models.BinaryField(max_length=32, db_index=True)
     code_used_at = models.DateTimeField(null=True)
     refresh_digest = models.BinaryField(max_length=32, default=b"")

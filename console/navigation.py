@@ -32,7 +32,7 @@ def icon(request: HttpRequest) -> str:
 
 
 def account(request: HttpRequest) -> list[dict[str, Any]]:
-    """Return the links in the menu of the signed-in user."""
+    """Return the links in the signed-in user's menu."""
     return [
         {"title": "Change password", "link": reverse("admin:password_change")},
         {"title": "Second factor", "link": reverse("admin:second_factor")},

@@ -19,7 +19,7 @@ DESCRIPTIONS = {
 
 
 def choices(scopes: Iterable[str] = SCOPES) -> list[tuple[str, str]]:
-    """Return the choices of a form field."""
+    """Return the choices for a form field."""
     return [(scope, f"{VERBS[scope].capitalize()}: {DESCRIPTIONS[scope]}") for scope in scopes]
 
 

@@ -22,7 +22,7 @@ REASONS = {
     "neighbours": "Most of the time went into comparing the memories that are adjacent to the best hits.",
     "expansion": "Most of the time went into following links (expand). Fewer hops make this faster.",
     "ranking": "Most of the time went into ranking the candidates. A smaller top_k or offset makes this faster.",
-    "page": "Most of the time went into reading the payloads of the hits. A smaller top_k makes this faster.",
+    "page": "Most of the time went into reading the hits' payloads. A smaller top_k makes this faster.",
 }
 
 

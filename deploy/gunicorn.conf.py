@@ -72,7 +72,7 @@ max_requests_jitter = max_requests // 10
 http_parser = "python"
 limit_request_line = 8190  # gunicorn's maximum; clients can send a longer query in the body of a POST request
 # By default, gunicorn accepts SCRIPT_NAME and PATH_INFO from trusted peers as headers, so any local program could
-# change the route of a request. The environment variable SCRIPT_NAME would move all routes.
+# change a request's route. The environment variable SCRIPT_NAME would move all routes.
 forwarder_headers = ""
 os.environ.pop("SCRIPT_NAME", None)
 # Trust X-Forwarded-Proto from the same proxies as X-Forwarded-For, and from this machine.

@@ -1,6 +1,6 @@
 """Jobs: long-running work for the whole installation, done one step at a time.
 
-By default, a thread of the server runs the steps. With Celery, its workers run them. A command runs the steps if no
+By default, a server thread runs the steps. With Celery, its workers run them. A command runs the steps if no
 other process does. Progress is saved in the database after each step, so that another process can continue a job if the
 process that runs it is killed.
 """

@@ -33,7 +33,7 @@ Report = Callable[[str], object]
 
 @dataclass(frozen=True)
 class Content:
-    """A fingerprint of a table's content that does not depend on the order of its rows."""
+    """A fingerprint of a table's content that does not depend on row order."""
 
     rows: int
     sum_of_hashes: int

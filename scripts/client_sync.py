@@ -32,7 +32,7 @@ def converted(text: str) -> str:
 
 
 def files() -> dict[Path, str]:
-    """Return the text of each file of the synchronous client, before formatting."""
+    """Return the text of each of the synchronous client's files, before formatting."""
     return {
         TARGET / path.name: HEAD.format(name=path.name) + converted(path.read_text(encoding="utf-8"))
         for path in sorted(SOURCE.glob("*.py"))

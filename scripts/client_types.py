@@ -134,7 +134,7 @@ class Operation:
         return [*parameters, *self.body.get("required", ())]
 
     def options(self, types: Types) -> str:
-        """Return the TypedDict of the optional fields. The client's methods take the required fields as parameters."""
+        """Return the TypedDict for the optional fields. The client's methods take the required fields as parameters."""
         left_out = {*self.required(), *self.named("path"), *DECIDED.get(self.id, ())}
         fields = {name: schema for name, schema in self.fields().items() if name not in left_out}
         if self.method != "GET":  # conditional GETs are not supported, because a method must return a value, not a 304

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-Sentence = Callable[[str], str]  # joins the lines of each paragraph of help text
+Sentence = Callable[[str], str]  # joins the lines in each paragraph of help text
 
 
 def page(sentence: Sentence) -> str:

@@ -14,7 +14,7 @@ STOP_TIMEOUT_S = 10.0
 # A program needs no rate limits for its own calls, and does not expect a log line for each of them.
 DEFAULTS = {"SOMA_KEY_RATE": "0", "SOMA_TENANT_RATE": "0", "SOMA_LOG_LEVEL": "WARNING"}
 # Django refuses queries in a thread with a running event loop, such as that of a notebook, because coroutines could
-# share a transaction. A call to the service never waits for a coroutine, so none can come in between.
+# share a transaction. A call to the service never waits for a coroutine, so no coroutine can run in between.
 ALLOW_EVENT_LOOP = "DJANGO_ALLOW_ASYNC_UNSAFE"
 
 Application = Callable[..., Any]  # a WSGI application

@@ -52,7 +52,7 @@ def use_process() -> None:
 
 
 def refuse_clashes() -> None:
-    """Raise ConfigurationError if this process runs another program that has a package with the name of one of ours.
+    """Raise ConfigurationError if another program in this process has a package with the same name as one of ours.
 
     Otherwise, call `activate` if the service is bundled with the client.
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-# The maximum size of a value that is written in one call, counted in characters of strings and items of lists.
+# The maximum size of a value that is written in one call, counted as characters in strings and items in lists.
 PIECE = 65_536
 # The maximum number of items of a larger list or object that are written in one call.
 BATCH = 1_000

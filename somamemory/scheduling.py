@@ -105,7 +105,7 @@ def registered() -> list[Periodic]:
 
 
 class Thread(threading.Thread):
-    """A background thread of a serving process. Start it after the fork; `stop` ends it.
+    """A background thread in a serving process. Start it after the fork; `stop` ends it.
 
     It survives every failure, because a thread that ended would not be replaced until the process restarts.
     """
@@ -229,12 +229,12 @@ class Scheduler:
         return not any(thread.is_alive() for thread in started)
 
     def runs(self, name: str) -> bool:
-        """Return whether a thread of this process runs the job."""
+        """Return whether a thread in this process runs the job."""
         job = _registered.get(name)
         return job is not None and job.thread in self._threads
 
     def wake(self, name: str) -> None:
-        """Make a job run now if a thread of this process runs it. Takes microseconds and never fails."""
+        """Make a job run now if a thread in this process runs it. Takes microseconds and never fails."""
         job = _registered.get(name)
         thread = self._threads.get(job.thread) if job else None
         if thread is not None:

@@ -705,7 +705,7 @@ COSTS = {
 AUTH_FAILURE_RATE = _bounded("SOMA_AUTH_FAILURE_RATE", 1, 0, 1_000_000)
 AUTH_FAILURE_BURST = _bounded("SOMA_AUTH_FAILURE_BURST", 20, 1, 1_000_000)
 
-# --- Context assembly: the weight of each component of a message's score; only the ratios matter --------------------
+# --- Context assembly: the weights of the components in a message's score; only the ratios matter --------------------
 
 CONTEXT_RELEVANCE = _share("SOMA_CONTEXT_RELEVANCE", 0.7)
 CONTEXT_IMPORTANCE = _share("SOMA_CONTEXT_IMPORTANCE", 0.1)

@@ -36,7 +36,7 @@ class Visit:
 
 
 # Chromium reports the first paint up to a frame after the load event, so `paint` may be missing at first. On a busy
-# machine, Chromium may report no resources, so the sizes of the scripts are taken from its cache.
+# machine, Chromium may report no resources, so the script sizes are taken from its cache.
 _FIGURES = """
 const [page] = performance.getEntriesByType('navigation');
 const paint = performance.getEntriesByName('first-contentful-paint')[0];

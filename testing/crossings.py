@@ -57,7 +57,7 @@ class Crossings:
     def run(self, scenario: str, part: str, slug: str, plan: dict[str, str] | None = None) -> dict[str, Any]:
         """Run one part of a scenario in a child process, and return `{"status", "error", "reached"}`.
 
-        status: the exit code of the child process, which is -9 if it was killed.
+        status: the child process's exit code, which is -9 if the process was killed.
         error: the error that the part raised, or "".
         reached: the failpoints that it reached.
         """

@@ -33,7 +33,7 @@ class ForkedServers:
             )  # fmt: skip
 
     def start(self) -> int:
-        """Start a server, and return the id of its process, which is also the id of its process group."""
+        """Start a server, and return its process id, which is also its process group id."""
         assert self._process.stdin is not None
         print("start", file=self._process.stdin, flush=True)
         return self._read()

@@ -15,7 +15,7 @@ from typing import Any
 from testing.linearizability import Operation, linearization
 
 KINDS = {"fetch": 30, "store": 25, "patch": 20, "delete": 10, "restore": 10, "purge": 5}  # relative frequencies
-# The state of the coordinate: (version, text, whether the memory is soft-deleted), or None if there is no memory.
+# The coordinate's state: (version, text, whether the memory is soft-deleted), or None if there is no memory.
 State = tuple[int, str, bool] | None
 
 

@@ -1,7 +1,7 @@
 """Check recorded histories for linearizability.
 
 A history is linearizable if its operations can be put in an order with two properties: if one operation ended before
-another began, it comes first; and a sequential model that executes the operations in this order gives every recorded
+another began, it comes first; and a sequential model that executes the operations in this order returns every recorded
 response. This module uses the search of Wing and Gong (1993), and remembers the visited configurations, as proposed by
 Lowe (2017).
 """

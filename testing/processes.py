@@ -173,7 +173,7 @@ class Installation:
         }
 
     def command(self, service: str) -> list[str]:
-        """Return the command of a service in docker-compose.yml, for the current Python."""
+        """Return a service's command from docker-compose.yml, for the current Python."""
         python, *rest = compose()["services"][service]["command"]
         assert python == "python"
         return [sys.executable, *rest]

@@ -114,7 +114,7 @@ class Server:
         return kib / 1024
 
     def pids(self) -> list[int]:
-        """Return the ids of the server's processes. Works only on Linux."""
+        """Return the server's process ids. Works only on Linux."""
         assert self.process is not None
         found = []
         for folder in pathlib.Path("/proc").glob("[0-9]*"):

@@ -23,7 +23,7 @@ def of_sqlite() -> Path | None:
 
 
 def of_postgresql(database_url: str) -> str:
-    """Return the name of the template if it is on the same server as this database, otherwise ""."""
+    """Return the template's name if the template is on the same server as this database, otherwise ""."""
     tests = os.environ.get("SOMA_DATABASE_URL", "")
     same_server = tests.rpartition("/")[0] == database_url.rpartition("/")[0]
     return NAME if same_server and "/" not in NAME else ""

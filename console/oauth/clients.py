@@ -28,7 +28,9 @@ _REPLACED_METHODS = ("none", "client_secret_post", "client_secret_basic")
 
 
 def register(metadata: object, address: str) -> OAuthClient:
-    """Register a public client (RFC 7591). Raises OAuthError if the metadata is not valid, and RateLimited.
+    """Register a public client (RFC 7591).
+
+    Raises OAuthError if the metadata is not valid, and RateLimited if there are too many new or unused clients.
 
     address: the address from which the request came. Each address may register only a few clients per minute.
     """

@@ -43,9 +43,9 @@ _signer = Signer(salt="console.oauth.refresh", sep=".")
 
 @dataclass(frozen=True)
 class Rights:
-    """The permissions of a grant.
+    """A grant's permissions.
 
-    If `namespaces` is empty, they cover the whole tenant. If `user_id` is None, they cover the data of all users.
+    If `namespaces` is empty, they cover the whole tenant. If `user_id` is None, they cover all users' data.
     """
 
     scopes: Sequence[str]
@@ -164,7 +164,7 @@ def _first_tokens(grant: OAuthGrant, request: TokenRequest) -> Tokens:
 
 
 def refresh(request: TokenRequest) -> Tokens:
-    """Replace the tokens of a grant. Raises OAuthError if the refresh token is not valid.
+    """Replace a grant's tokens. Raises OAuthError if the refresh token is not valid.
 
     Using a refresh token twice also revokes the grant.
     """

@@ -1,6 +1,6 @@
-"""The options of a search and of a context, as form controls. Pure functions.
+"""Search and context options, as form controls. Pure functions.
 
-The page's URL contains the values. `body` turns them into the JSON body of the API's request, which contains only the
+The page's URL contains the values. `body` turns them into the JSON body of the API request, which contains only the
 options that differ from the API's defaults.
 """
 
@@ -120,7 +120,7 @@ def controls(options: Iterable[Option], given: QueryDict, prefix: str, namespace
 
 
 def body(query: str, controls: Iterable[Control]) -> dict[str, Any]:
-    """Return the body of the request. Raises InvalidInput for filters that are not JSON."""
+    """Return the request body. Raises InvalidInput for filters that are not JSON."""
     result: dict[str, Any] = {"query": query}
     for control in controls:
         name = control.option.name

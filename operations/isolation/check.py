@@ -216,7 +216,7 @@ def _try_all(owner: Client, attacker: Client, names: dict[str, str], word: str, 
 
 
 def _cases() -> dict[Route, list[Case]]:
-    """Return the cases of all routes.
+    """Return the cases for all routes.
 
     The compatibility layers come first, because their cases do not store the marked text. Their public routes come
     last, after our own metrics have been collected and cached.

@@ -1,4 +1,4 @@
-"""Send the requests of the isolation check to a running server."""
+"""Send the isolation check's requests to a running server."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ TAKEN_WITHIN_S = max(5.0, 2.0 * settings.DRAIN_INTERVAL_S)
 
 
 def watch(job: Job, out: OutputWrapper) -> Job:
-    """Show the progress of a job until it has ended, and return it.
+    """Show a job's progress until the job has ended, and return the job.
 
     If the job has made no progress for a while, no server or worker is running, so this process runs the steps itself.
     """

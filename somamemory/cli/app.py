@@ -31,7 +31,7 @@ class Commands(click.Group):
 @click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="somamemory %(version)s")
 @click.option("--no-color", envvar="NO_COLOR", is_flag=True, help="Print without colours.")
-@click.option("--traceback", is_flag=True, help="Show the traceback of an unexpected error.")
+@click.option("--traceback", is_flag=True, help="Show the traceback if an unexpected error occurs.")
 @click.pass_context
 def app(ctx: click.Context, no_color: bool, traceback: bool) -> None:
     """Store, find and administer memories."""

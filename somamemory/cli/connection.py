@@ -107,7 +107,7 @@ def profile_file() -> Path:
 
 
 def profile(name: str | None) -> dict[str, str]:
-    """Return the values of a profile. Without a name, use the `default` profile if it exists."""
+    """Return a profile's values. Without a name, use the `default` profile if it exists."""
     file = profile_file()
     if not file.is_file():
         if name:

@@ -1,8 +1,8 @@
 """The `among` lookup, which matches rows whose column has one of many values, as in `filter(id__among=ids)`.
 
-Django's `in` adds a placeholder per value. This lookup passes all values as one parameter, so the statement is the
-same whatever their number: compiling it takes no longer for a thousand values than for one, and the databases can reuse
-a prepared statement.
+Django's `in` adds a placeholder per value. This lookup passes all values as one parameter, so the statement does
+not depend on the number of values: compiling it takes no longer for a thousand values than for one, and the databases
+can reuse a prepared statement.
 """
 
 from __future__ import annotations

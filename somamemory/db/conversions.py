@@ -20,7 +20,7 @@ Convert = Callable[[Any, BaseDatabaseWrapper], Any]
 
 @dataclass(frozen=True)
 class Conversions:
-    """The columns of a row that must be converted, each with its conversion."""
+    """A row's columns that must be converted, each with its conversion."""
 
     columns: Sequence[tuple[int, Convert]]
 

@@ -2,7 +2,7 @@
 
 1. *Expand* (`bootstrap`, before a restart): additions that the previous version tolerates.
 2. *Contract* (`finish_upgrade`, when every server is running the new version): removal of everything that only the
-   previous version used. A migration of this kind declares `after_restart = True`.
+   previous version used. Such a migration declares `after_restart = True`.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def _missing(applied: frozenset[Key]) -> tuple[str, ...]:
 
 
 def _held_back(executor: MigrationExecutor) -> set[Key]:
-    """Return the unapplied migrations of the second stage, and all unapplied migrations that depend on them.
+    """Return the unapplied second-stage migrations, and all unapplied migrations that depend on them.
 
     An empty database needs no stages, so none of its migrations are held back.
     """

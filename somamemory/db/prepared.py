@@ -28,7 +28,7 @@ Row = TypeVar("Row", bound=Model)
 
 @dataclass(frozen=True)
 class _Slot:
-    """A placeholder among the values of a statement, for a value supplied later."""
+    """A placeholder among a statement's values, for a value supplied later."""
 
     name: str
     field: Field[Any, Any]

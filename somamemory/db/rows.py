@@ -93,7 +93,7 @@ class Table(Generic[Row]):
 
 @dataclass(frozen=True)
 class Columns(Generic[Row]):
-    """The columns of a model except those in `without`, for custom statements. The excluded fields are deferred."""
+    """A model's columns, except those in `without`, for custom statements. The excluded fields are deferred."""
 
     model: type[Row]
     without: frozenset[str] = frozenset()
@@ -175,7 +175,7 @@ def locked() -> str:
 
 
 def in_one_round_trip() -> AbstractContextManager[None]:
-    """Send the statements in this context to PostgreSQL without waiting for the result of each.
+    """Send the statements in this context to PostgreSQL without waiting for each result.
 
     Errors are raised at the end of the context. The code inside must not read results.
     """

@@ -25,7 +25,7 @@ _scope: ContextVar[str] = ContextVar("tenant_scope", default=CROSSING)
 
 
 def current() -> str:
-    """Return `CROSSING`, `NO_TENANT` or the id of the tenant."""
+    """Return `CROSSING`, `NO_TENANT` or the tenant's id."""
     return _scope.get()
 
 

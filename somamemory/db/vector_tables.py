@@ -1,4 +1,4 @@
-"""The tables of the vector index in PostgreSQL. They are not models: pgvector may be missing, and they can be rebuilt.
+"""The vector index's tables in PostgreSQL. They are not models: pgvector may be missing, and they can be rebuilt.
 
 `memories.index.pgvector` creates one table per collection. Row-level security covers them, and backups leave them
 out.

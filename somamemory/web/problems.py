@@ -138,7 +138,7 @@ def _check_host(request: HttpRequest) -> SomaError | None:
 
 
 def _check_length(request: HttpRequest) -> SomaError | None:
-    """Check the length of a body from the headers, before reading it. Return the error, if any."""
+    """Check a body's length in the headers, before reading the body. Return the error, if any."""
     if "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower():
         return LengthRequired("chunked bodies are not accepted; send a Content-Length header")
     length = request.META.get("CONTENT_LENGTH") or "0"

@@ -99,7 +99,7 @@ def _set_length(response: HttpResponseBase) -> None:
 
 
 def _strip_body(response: HttpResponseBase) -> None:
-    """Remove the body of a response to HEAD. Content-Length still gives the size of the body for GET."""
+    """Remove the body from a response to HEAD. Content-Length still states the body size for GET."""
     if isinstance(response, StreamingHttpResponse):
         response.streaming_content = ()
     elif isinstance(response, HttpResponse):

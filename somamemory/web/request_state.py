@@ -1,4 +1,4 @@
-"""State shared by the layers of a request: middleware, authentication, error handlers and the console."""
+"""State shared by the layers that process a request: middleware, authentication, error handlers and the console."""
 
 from __future__ import annotations
 
@@ -29,6 +29,6 @@ class RequestState:
 
 
 def state_of(request: HttpRequest) -> RequestState:
-    """Return the state of a request. Creates it on first use."""
+    """Return a request's state. Creates it on first use."""
     state: RequestState = vars(request).setdefault("state", RequestState())
     return state

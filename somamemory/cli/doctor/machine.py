@@ -33,7 +33,7 @@ def requirements() -> list[str]:
 
 
 def packages(required: list[str], version_of: Callable[[str], str] = metadata.version) -> Finding:
-    """Compare the versions of the installed packages with the required versions."""
+    """Compare the installed package versions with the required versions."""
     from packaging.requirements import Requirement
 
     wrong = []

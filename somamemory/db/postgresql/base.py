@@ -81,7 +81,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     @contextmanager
     def pipelined(self) -> Iterator[None]:
-        """Send the statements in this context without waiting for the result of each."""
+        """Send the statements in this context without waiting for each result."""
         self.cursor().close()  # sets the scope, which cannot be done in a pipeline
         with self.wrap_database_errors, self.connection.pipeline():
             yield

@@ -1,1 +1,1 @@
-"""Django's SQLite backend, with a fair queue for the writers of this process."""
+"""Django's SQLite backend, with a fair queue for this process's writers."""
