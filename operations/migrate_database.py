@@ -94,8 +94,8 @@ def _move(report: Report) -> dict[str, Content]:
         before, after = content(model, SOURCE), content(model, TARGET)
         if before != after:
             raise ConfigurationError(
-                f"{model._meta.db_table} differs after the copy: {before} before, {after} after; the copy was "
-                "discarded, so run the command again"
+                f"{model._meta.db_table} differs after the copy: {before} in the source, {after} in the "
+                "target; the copy was discarded, so run the command again"
             )
         report(f"{model._meta.db_table:32} {after}")
         moved[model._meta.db_table] = after

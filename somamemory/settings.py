@@ -88,8 +88,8 @@ def _made_key(path: Path, content: str) -> str:
         key = _stored_key(path, content)
     except OSError as error:
         raise ConfigurationError(
-            f"could not read or create the key file {path}: {error}; run this as the owner of the data folder, or set "
-            "SOMA_DATA_DIR to a folder that you can write to"
+            f"could not read or create the key file {path}: {error}; run this command as the owner of the data folder, "
+            "or set SOMA_DATA_DIR to a folder that you can write to"
         ) from None
     except UnicodeDecodeError:
         key = ""

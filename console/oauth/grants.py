@@ -139,7 +139,7 @@ def exchange(request: TokenRequest) -> Tokens:
         if grant.code_used_at is None:
             return _first_tokens(grant, request)
         _revoke(_recorder(grant, request), grant)
-    raise OAuthError("invalid_grant", "the code has been used before, so its tokens are now revoked")
+    raise OAuthError("invalid_grant", "the code has been used before, so its tokens have been revoked")
 
 
 def _first_tokens(grant: OAuthGrant, request: TokenRequest) -> Tokens:
@@ -175,7 +175,7 @@ def refresh(request: TokenRequest) -> Tokens:
         if generation == grant.generation and hmac.compare_digest(bytes(grant.refresh_digest), digest):
             return _new_tokens(grant, request)
         _revoke(_recorder(grant, request), grant)
-    raise OAuthError("invalid_grant", "the refresh token has been used before, so the grant is now revoked")
+    raise OAuthError("invalid_grant", "the refresh token has been used before, so the grant has been revoked")
 
 
 def _new_tokens(grant: OAuthGrant, request: TokenRequest) -> Tokens:

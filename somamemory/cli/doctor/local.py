@@ -264,7 +264,7 @@ def proxies(host: str, allowed_hosts: list[str], trusted: list[str]) -> Iterator
         yield warning(
             "proxies",
             f"{host} can be reached without a reverse proxy, or SOMA_TRUSTED_PROXIES does not contain the proxy",
-            "use a proxy with TLS (deploy/), and set SOMA_TRUSTED_PROXIES to its address",
+            "use a proxy with TLS (see deploy/), and set SOMA_TRUSTED_PROXIES to its address",
         )  # fmt: skip
     else:
         yield ok("proxies", f"X-Forwarded-For is trusted from {', '.join(trusted)}")

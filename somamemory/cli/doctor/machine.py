@@ -68,7 +68,7 @@ def sqlite_options() -> list[str]:
 def disk(folder: Path, free: int) -> Finding:
     detail = f"{free / MIB:,.0f} MiB are free on the disk that contains {folder}"
     if free < LEAST_FREE:
-        return error("disk", detail, "delete old backups, or enlarge the disk; writes fail when it is full")
+        return error("disk", detail, "delete old backups, or enlarge the disk; writes fail when the disk is full")
     if free < LITTLE_FREE:
         return warning("disk", detail, "delete old backups, or enlarge the disk")
     return ok("disk", detail)

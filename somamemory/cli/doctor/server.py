@@ -41,7 +41,7 @@ def findings(target: Target) -> Iterator[Finding]:
 def encryption(url: str) -> Finding:
     parts = urlsplit(url)
     if parts.scheme == "http" and parts.hostname not in LOCAL:
-        return warning("encryption", "API keys are sent unencrypted", "put a reverse proxy with TLS in front (deploy/)")
+        return warning("encryption", "API keys are sent unencrypted", "put a TLS reverse proxy in front (see deploy/)")
     return ok("encryption", "TLS" if parts.scheme == "https" else "not needed on this machine")
 
 
