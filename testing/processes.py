@@ -112,7 +112,7 @@ class Process:
 
 
 class RedisServer(Process):
-    """A Redis server on a free port that does not store its data on disk."""
+    """A Redis server on a free port. It does not store its data on disk."""
 
     def __init__(self, folder: Path, name: str = "redis") -> None:
         self.port = free_port()

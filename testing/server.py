@@ -171,7 +171,7 @@ class Client:
 def free_port() -> int:
     """Return a free local port that is never assigned to outgoing connections.
 
-    The system assigns ports from 32768 upwards to outgoing connections. If a server used one of these and was killed,
+    The system assigns ports from 32768 upwards to outgoing connections. If a server used such a port and was killed,
     the port could be in use by the time the server is started again.
     """
     while True:

@@ -36,7 +36,7 @@ def is_url(client_id: str) -> bool:
 
 
 def fetch(url: str) -> dict[str, Any]:
-    """Return the document at a URL. Raises OAuthError if it cannot be fetched or is not valid."""
+    """Return the document at a URL. Raises OAuthError if the document cannot be fetched or is not valid."""
     parts = _parsed(url)
     try:
         body = _get(parts, public_address(str(parts.hostname), parts.port or 443))

@@ -52,7 +52,7 @@ def known(client_id: str) -> OAuthClient:
 
 
 def resolved(client_id: str, address: str) -> OAuthClient:
-    """Return the client with this id, after fetching its metadata document if it has one.
+    """Return the client with this id, after fetching the client's metadata document if there is one.
 
     Only for signed-in users: otherwise, anyone could make this server send requests. Raises OAuthError and RateLimited.
     """

@@ -42,7 +42,7 @@ def silent(phase: str, share: float) -> None:
 
 
 def read(folder: Path, progress: Progress = silent) -> Manifest:
-    """Return the manifest of a backup. Raises InvalidInput if there is no backup in the folder, or if it is damaged."""
+    """Return the manifest of a backup. Raises InvalidInput if the folder contains no backup or a damaged one."""
     try:
         manifest = Manifest(**json.loads((folder / FILE_NAME).read_text()))
         file = folder / Path(manifest.file).name

@@ -31,7 +31,10 @@ def add_bytes(model: str, table: str, expressions: Mapping[str, str]) -> list[Op
 
 
 def fill(connection: BaseDatabaseWrapper, table: str, column: str, expression: str) -> None:
-    """Set `column` to `expression` in rows where it is 0, in batches ordered by id, each in its own transaction."""
+    """Set `column` to `expression` in rows where the column is 0.
+
+    The batches are ordered by id, and each has its own transaction.
+    """
     quoted = connection.ops.quote_name(column)
     last: Any = None
     with connection.cursor() as cursor:

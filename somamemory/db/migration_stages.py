@@ -23,7 +23,7 @@ from somamemory.db import databases
 from somamemory.db.sqlite.process_lock import ProcessLock
 from somamemory.errors import ConfigurationError
 
-MIGRATION_S = 600.0  # how long a process waits for another one that is migrating the same database
+MIGRATION_S = 600.0  # how long to wait for another process that is migrating the same database
 _PAUSE_S = 0.2  # between attempts to get PostgreSQL's lock
 Key = tuple[str, str]  # app and name
 

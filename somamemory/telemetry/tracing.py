@@ -196,7 +196,7 @@ def _continued(traceparent: str) -> Any:
 def _to_collector() -> SpanProcessor:
     """Return a processor that sends batches of spans on its own thread.
 
-    If the processor's queue is full, it drops spans, so that no request waits.
+    If its queue is full, the processor drops spans, so that no request waits.
     """
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult

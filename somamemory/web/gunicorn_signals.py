@@ -18,7 +18,7 @@ class SignalledWorker(ThreadWorker):  # type: ignore[misc]
         """Stop at once. This runs in a signal handler.
 
         gunicorn's own method also shuts down the pool. If the signal interrupted `submit`, which holds the pool's lock,
-        it would wait for that lock forever.
+        gunicorn's method would wait for that lock forever.
 
         On Ctrl-C, the terminal and the arbiter each send a signal. The second one must not interrupt the first handler.
         """
