@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -140,6 +141,8 @@ class LocalIndex:
 
     def ping(self) -> None:
         self._check()
+        with _translating_errors():
+            (self._folder / _DESCRIPTION).stat()  # another program may have deleted the files
 
     def close(self) -> None:
         with self._lock:
@@ -278,4 +281,7 @@ def _translating_errors() -> Iterator[None]:
 
 
 def _unusable(error: OSError) -> IndexUnavailable:
-    return IndexUnavailable(f"the vector index files cannot be used: {error.strerror}; check the data folder")
+    remedy = "check the data folder"
+    if error.errno == errno.ENOENT:
+        remedy = "restart the server, which creates missing files from the database"
+    return IndexUnavailable(f"the vector index files cannot be used: {error.strerror}; {remedy}")

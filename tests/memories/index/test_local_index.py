@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -106,6 +107,18 @@ def test_a_dropped_collection_leaves_no_file(index: LocalIndex, tmp_path: Path) 
     index.drop()
     assert list(tmp_path.iterdir()) == []
     assert ids(index) == []
+
+
+def test_deleted_files_are_reported_with_a_remedy(index: LocalIndex, tmp_path: Path) -> None:
+    index.upsert(ANNA, [point(1)])
+    index.ping()
+
+    shutil.rmtree(tmp_path / "c")
+
+    with pytest.raises(IndexUnavailable, match="restart the server"):
+        index.ping()
+    with pytest.raises(IndexUnavailable, match="restart the server"):
+        index.upsert(ANNA, [point(1)])
 
 
 def test_a_namespace_that_another_process_added_is_found(index: LocalIndex, other: LocalIndex) -> None:
