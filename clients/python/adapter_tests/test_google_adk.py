@@ -70,9 +70,9 @@ async def test_the_id_of_a_session_is_taken_once(connected: AsyncClient, place: 
 
 async def test_an_event_of_a_missing_session_is_refused_and_not_stored(connected: AsyncClient, place: str) -> None:
     sessions = SomaSessionService(connected, place)
-    session = await sessions.create_session(app_name=APP, user_id="ada")
+    session = await sessions.create_session(app_name=APP, user_id="ada", session_id="café 1")
     await sessions.delete_session(app_name=APP, user_id="ada", session_id=session.id)
-    with pytest.raises(SessionNotFoundError):
+    with pytest.raises(SessionNotFoundError, match="Session café 1 not found"):
         await sessions.append_event(session, _said("Hello"))
     assert [event async for event in connected.memories.list(namespace=f"{place}/{APP}/events")] == []
 

@@ -25,7 +25,7 @@ from google.genai.types import Content
 
 from somamemory_client import AsyncClient, NotFound, PreconditionFailed
 from somamemory_client.adapters._calls import memories, pages, run_async, slices
-from somamemory_client.adapters._namespaces import namespace, segment
+from somamemory_client.adapters._namespaces import label, namespace, segment
 
 _Object = Mapping[str, Any]
 
@@ -229,7 +229,7 @@ class SomaSessionService(BaseSessionService):
         try:
             await self._client.memories.update(key=key, namespace=self._states(app), metadata=metadata)
         except NotFound:
-            raise SessionNotFoundError(f"Session {key.rpartition('/')[2]} not found.") from None
+            raise SessionNotFoundError(f"Session {label(key.rpartition('/')[2])} not found.") from None
 
     def _states(self, app: str) -> str:
         return namespace(self._root, [app, "states"])
