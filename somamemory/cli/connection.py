@@ -68,6 +68,12 @@ class Target:
 
         return settings.DATA_DIR
 
+    def confirm(self, question: str) -> None:
+        """Ask the user to confirm. Raises CliError with --json, because a script cannot answer."""
+        if self.json:
+            raise CliError("--yes is required with --json", USAGE, field="yes")
+        click.confirm(question, abort=True, err=True)
+
     def call(self, operation: str, **fields: object) -> Any:
         """Call an API operation with those fields that are not None, and return the parsed response."""
         given = {name: value for name, value in fields.items() if value is not None}

@@ -109,7 +109,7 @@ def search(target: Target, **fields: Any) -> None:
 def delete(target: Target, id: str, yes: bool) -> None:
     """Delete a conversation with its messages. It can be restored during the retention period."""
     if not yes:
-        click.confirm(f"Delete the conversation {id} with its messages?", abort=True, err=True)
+        target.confirm(f"Delete the conversation {id} with its messages?")
     _show(target, target.call("conversations.delete", id=id))
 
 

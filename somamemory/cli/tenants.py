@@ -85,7 +85,7 @@ def usage(target: Target, slug: str) -> None:
 def erase_tenant(target: Target, slug: str, yes: bool) -> None:
     """Erase a tenant with all its data. This cannot be undone."""
     if not yes:
-        click.confirm(f"Erase tenant {slug} with all its memories and keys?", abort=True, err=True)
+        target.confirm(f"Erase tenant {slug} with all its memories and keys?")
     _show(target, target.call("tenants.erase", slug=slug))
 
 
