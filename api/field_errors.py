@@ -49,8 +49,9 @@ _LENGTHS = {
 }
 _OUR_OWN = "value_error"
 _OTHER = "is not valid; see the API documentation for the type of this field"
-# Parts of a location that describe a step in pydantic's validation, such as the union member that was tried.
-_INTERNAL = re.compile(r"function-|constrained-|list\[|nullable")
+# Parts of a location that describe a step in pydantic's validation, such as the union member that was tried. A member
+# may be a model, whose class is named.
+_INTERNAL = re.compile(r"function-|constrained-|(?:list|dict)\[|nullable|ChatMessage$")
 
 
 def field_errors(errors: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:

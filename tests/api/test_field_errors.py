@@ -11,6 +11,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 from pydantic_core import _pydantic_core
 
+from api.compat.mem0.schemas import AddBody
 from api.field_errors import _OTHER, field_errors, message
 from api.memories.schemas import StoreBody
 from api.schemas import Body, Params
@@ -126,3 +127,18 @@ def test_a_list_that_may_also_be_text_is_not_called_the_wrong_type(
     namespace: Any, expected: list[tuple[str, str]]
 ) -> None:
     assert field_errors(_errors(SearchBody, {"query": "tea", "namespace": namespace})) == expected
+
+
+@pytest.mark.parametrize(
+    ("messages", "expected"),
+    [
+        ([], [("messages", "must have at least 1 item")]),
+        ([{"role": "assistant", "content": None}], [("messages.0.content", "must be text")]),
+        ({"role": "assistant", "content": None}, [("messages.content", "must be text")]),
+        (5, [("messages", "must be a list")]),
+    ],
+)
+def test_a_list_that_may_also_be_an_object_is_not_called_the_wrong_type(
+    messages: Any, expected: list[tuple[str, str]]
+) -> None:
+    assert field_errors(_errors(AddBody, {"user_id": "ada", "messages": messages})) == expected
