@@ -30,7 +30,7 @@ def create_entities(request: HttpRequest, entities: list[dict[str, Any]]) -> lis
 
 def create_relations(request: HttpRequest, relations: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Create relations, and return the new ones. Raises ToolError if an entity does not exist."""
-    _require(request, [relation[end] for relation in relations for end in ("from", "to")])
+    require(request, [relation[end] for relation in relations for end in ("from", "to")])
     return [
         relation for relation in relations if send(request, "POST", "/graph/link", _link(request, relation))["created"]
     ]
@@ -120,7 +120,7 @@ def _create(request: HttpRequest, entity: dict[str, Any]) -> bool:
 def _change(request: HttpRequest, name: str, change: Callable[[list[Any]], list[Any]]) -> None:
     """Change an entity's observations. Concurrent changes by other clients are not lost."""
     for _ in range(_TRIES):
-        memory = _require(request, [name])[name]
+        memory = require(request, [name])[name]
         before = memory["payload"].get("observations", [])
         if not isinstance(before, list):
             raise ToolError(f"The observations of entity {name!r} are not a list, so they cannot be changed here.")
@@ -137,7 +137,8 @@ def _change(request: HttpRequest, name: str, change: Callable[[list[Any]], list[
     raise ToolError(f"Other clients keep changing entity {name!r}. Try again.")
 
 
-def _require(request: HttpRequest, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+def require(request: HttpRequest, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return the memories of entities by name. Raises ToolError if an entity does not exist."""
     found: dict[str, dict[str, Any]] = {}
     for name, memory in _get(request, names).items():
         if memory is None:

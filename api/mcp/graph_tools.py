@@ -88,6 +88,8 @@ def create_relations(request: HttpRequest, params: Relations) -> dict[str, Any]:
 
 @server.tool(description="Add observations to entities.", read_only=False, destructive=False)
 def add_observations(request: HttpRequest, params: Additions) -> dict[str, Any]:
+    if len(params.observations) > 1:  # like server-memory, add nothing if an entity does not exist
+        graph_store.require(request, [item.entityName for item in params.observations])
     added = [
         {"entityName": item.entityName, "addedObservations": graph_store.add(request, item.entityName, item.contents)}
         for item in params.observations

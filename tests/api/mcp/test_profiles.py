@@ -87,6 +87,15 @@ def test_a_relation_can_have_any_type(api: Api, kind: str) -> None:
     assert call(api, "read_graph", GRAPH)["relations"] == []
 
 
+@pytest.mark.django_db(transaction=True)
+def test_no_observations_are_added_if_an_entity_does_not_exist(api: Api) -> None:
+    create(api, "Ada", observations=["old"])
+    additions = [{"entityName": "Ada", "contents": ["new"]}, {"entityName": "nobody", "contents": ["new"]}]
+
+    assert "'nobody' not found" in error_of(api, "add_observations", GRAPH, observations=additions)
+    assert call(api, "read_graph", GRAPH)["entities"][0]["observations"] == ["old"]
+
+
 def test_many_observations_are_added_and_deleted_within_the_deadline(api: Api) -> None:
     """Comparing all pairs would take longer than a request's deadline."""
     many, more = ([f"{number} {word}" for number in range(40_000)] for word in ("old", "new"))
@@ -155,7 +164,7 @@ def test_an_observation_added_by_another_client_at_the_same_time_is_kept(
     create(api, "Ada")
     from api.mcp import graph_store
 
-    require, others = graph_store._require, iter(["sings"])
+    require, others = graph_store.require, iter(["sings"])
 
     def interrupted(request: Any, names: Any) -> Any:
         found = require(request, names)
@@ -164,7 +173,7 @@ def test_an_observation_added_by_another_client_at_the_same_time_is_kept(
             assert api.patch("/memories/by-key/entity/Ada", body).status_code == 200
         return found
 
-    monkeypatch.setattr(graph_store, "_require", interrupted)
+    monkeypatch.setattr(graph_store, "require", interrupted)
     call(api, "add_observations", GRAPH, observations=[{"entityName": "Ada", "contents": ["plays chess"]}])
 
     (ada,) = call(api, "open_nodes", GRAPH, names=["Ada"])["entities"]
