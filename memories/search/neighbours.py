@@ -30,7 +30,7 @@ from memories.search.semantic import SemanticLeg
 from memories.selectors import Narrowing
 
 # The number of best hits whose adjacent memories are read, whatever the page. On the development sets, 10, 20 and 30
-# give the same recall@10, to within 0.5 percentage points.
+# give the same mean recall@10, to within 0.5 percentage points.
 BEST = 20
 # The fractions by distance: -1 is the previous memory, 1 the next one.
 SHARES = {-1: scoring.CONTEXT, 1: 0.6, -2: 0.3, 2: 0.3}
