@@ -34,6 +34,7 @@ _COLUMNS = [
     for field in MemoryVersion._meta.concrete_fields
     if field.name not in ("seq", "until", "terms", *DOCUMENTS)
 ]
+_MAX_NAMED = 500  # rows that a statement names; SQLite nests each of these conditions, to a depth of at most 1,000
 Arms = tuple[QuerySet[Any], QuerySet[Any]]  # queries for current rows and for earlier versions
 Row = dict[str, Any]
 
@@ -180,13 +181,13 @@ def _documents(caller: Caller, rows: Iterable[Row]) -> dict[tuple[UUID, int], Se
     Both tables are read, because a row that was current may have become an earlier version in the meantime.
     """
     named = [Q(id=row["id"], version=row["version"]) for row in rows]
-    if not named:
-        return {}
+    parts = [named[at : at + _MAX_NAMED] for at in range(0, len(named), _MAX_NAMED)]
     models: tuple[type[MemoryColumns], ...] = (Memory, MemoryVersion)
     return {
         (id, version): documents
+        for part in parts
         for model in models
         for id, version, *documents in model.objects.for_tenant(caller.tenant)
-        .filter(reduce(or_, named))
+        .filter(reduce(or_, part))
         .values_list("id", "version", *DOCUMENTS)
     }

@@ -17,7 +17,7 @@ import graph.selectors
 import graph.services
 from graph.selectors import LinkFilter
 from graph.services import NewLink
-from memories import lookup, point_in_time, restoring, selectors, services
+from memories import large_rows, lookup, point_in_time, restoring, selectors, services
 from memories.coordinates import Ball, Coordinate, parse
 from memories.models import Memory, MemoryVersion
 from memories.new_memory import NewMemory
@@ -316,6 +316,16 @@ def test_large_memories_of_the_past_are_read_whole(api: Api) -> None:
     api.store("1", "b" * 40_000)
 
     assert texts(api.get(f"/memories?as_of={then}"), "items") == ["a" * 40_000]
+
+
+def test_a_list_of_the_past_can_contain_a_thousand_large_memories(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(large_rows, "SMALL", 0)
+    items = [{"coord": [number], "payload": {"n": number}} for number in range(1_000)]
+    api.post("/memories/bulk", {"items": items})
+
+    response = api.get(f"/memories?limit=1000&as_of={rfc3339(timezone.now())}")
+
+    assert [item["payload"]["n"] for item in response.json()["items"]] == list(range(1_000))
 
 
 def test_a_deleted_memory_is_there_before_its_deletion(api: Api) -> None:
