@@ -44,7 +44,7 @@ def create_tenant(
     caller.require_operator()
     if not is_slug(slug):
         raise InvalidInput(
-            "slug", "must be 1 to 63 characters of a-z, 0-9, '-' and '_', starting and ending with a letter or digit"
+            "slug", "must be 1 to 63 characters from a-z, 0-9, '-' and '_', starting and ending with a letter or digit"
         )
     fields = {"name": name, "tier": _checked_tier(tier), **_columns(quotas), **_checked_policies(policies)}
     with transaction.atomic():

@@ -50,7 +50,7 @@ NOTHING: dict[str, Any] = {"type": "object", "properties": {}, "additionalProper
 
 
 def register() -> None:
-    """Register the tools that the suite calls as the endpoint's default profile."""
+    """Register the tools that the suite calls, and make them the endpoint's default profile."""
     from django_mcpz.server import Audio, EmbeddedResource, Image, MCPServer, Text, ToolError, public
 
     from api.mcp import endpoint

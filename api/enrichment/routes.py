@@ -119,7 +119,7 @@ def fetch_upkeep(request: Request) -> HttpResponse:
 
 @router.patch("/upkeep", out=UpkeepOut)
 def patch_upkeep(request: Request, body: UpkeepPatch) -> HttpResponse:
-    """Change the lifecycle policy for unused conversations. It takes effect with the next run."""
+    """Change the lifecycle policy for unused conversations. The change takes effect at the next run."""
     return reply(presenters.upkeep(*policy.change(request.caller, _upkeep_columns(body))))
 
 

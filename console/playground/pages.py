@@ -1,4 +1,4 @@
-"""The playground: a search, or the context for a prompt, with every option, and two settings side by side.
+"""The playground: run a search, or assemble the context for a prompt, with two sets of options side by side.
 
 It runs the same functions as the API's routes, with the same bodies, but nothing counts as a read. The page's URL
 contains all options, so they can be shared as a link.

@@ -1,4 +1,4 @@
-"""Embed texts by feature hashing (Weinberger et al., arXiv 0902.2206), without a model and for any dimension.
+"""Embed texts by feature hashing (Weinberger et al., arXiv 0902.2206), without a model. Vectors can have any length.
 
 It is meant for tests and for machines that cannot run a model. It compares words, not their meanings: "car" is as far
 from "automobile" as it is from "tea". A search's keyword leg compares words, too.

@@ -2090,7 +2090,7 @@ export interface components {
     PruneBody: {
       /** @description leave out conversations with a higher importance */
       importance_threshold?: number;
-      /** @description leave out conversations that were used less than this number of days ago */
+      /** @description leave out conversations that were used within this many days */
       threshold_days?: number;
     };
     PruneSuggestionOut: {
@@ -2132,13 +2132,13 @@ export interface components {
        * @enum {string}
        */
       mode?: "off" | "report" | "archive";
-      /** @description leave out conversations that were used less than this number of days ago */
+      /** @description leave out conversations that were used within this many days */
       threshold_days?: number;
     };
     PruningSuggestionsQuery: {
       /** @description leave out conversations with a higher importance */
       importance_threshold?: number;
-      /** @description leave out conversations that were used less than this number of days ago */
+      /** @description leave out conversations that were used within this many days */
       threshold_days?: number;
     };
     QueryBody: {

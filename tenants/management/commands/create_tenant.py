@@ -15,7 +15,7 @@ class Command(BaseCommand):
     help = "Create a tenant."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("slug", help="1 to 63 characters of a-z, 0-9, - and _")
+        parser.add_argument("slug", help="1 to 63 characters from a-z, 0-9, - and _")
         parser.add_argument("--name", default="", help="display name")
 
     def handle(self, *args: Any, slug: str, name: str, **options: Any) -> None:
