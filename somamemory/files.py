@@ -11,6 +11,7 @@ from pathlib import Path
 # Reports the progress of a phase: its name, and the completed fraction from 0 to 1.
 Progress = Callable[[str, float], None]
 _CHUNK = 1 << 20
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108 - `mkdtemp` creates a private folder in it
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -37,6 +38,14 @@ def make_private(folder: Path) -> list[str]:
             os.chmod(entry.path, stat.S_IMODE(status.st_mode) & ~_OTHERS)
             changed.append(entry.name)
     return changed
+
+
+def in_memory() -> str | None:
+    """Return a folder in memory for files that processes map, or None to use the folder for temporary files.
+
+    Writing to a mapped file on a full disk ends the process with SIGBUS.
+    """
+    return _SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK | os.X_OK) else None
 
 
 def sync(path: Path) -> None:

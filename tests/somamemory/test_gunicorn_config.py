@@ -66,6 +66,17 @@ def test_the_server_raises_its_limit_of_open_files(tmp_path: Path) -> None:
     assert limits == min(hard, 4096)
 
 
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="the system has no folder for shared memory")
+def test_metrics_need_no_space_on_the_disk(tmp_path: Path) -> None:
+    """They are in mapped files, and writing to one on a full disk would end the process with SIGBUS."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+
+    with Server(tmp_path, TMPDIR=str(temporary)) as server:
+        assert server.pids()
+        assert list(temporary.iterdir()) == []
+
+
 def _open_files(pid: int) -> int:
     return resource.prlimit(pid, resource.RLIMIT_NOFILE)[0]
 
