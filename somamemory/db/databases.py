@@ -1,4 +1,4 @@
-"""Detect poolers, remove a connection's timeouts, and drop a PostgreSQL database that may be in use."""
+"""Detect poolers and missing features, remove a connection's timeouts, and drop a database that may be in use."""
 
 from __future__ import annotations
 
@@ -22,6 +22,15 @@ def is_pooled(connection: BaseDatabaseWrapper) -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
         return bool(cursor.fetchone()[0] != connection.connection.info.backend_pid)
+
+
+def lacks_icu(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether this is a PostgreSQL that was built without ICU."""
+    if connection.vendor != "postgresql":
+        return False
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT NOT EXISTS (SELECT FROM pg_collation WHERE collname = 'und-x-icu')")
+        return bool(cursor.fetchone()[0])
 
 
 def remove_timeouts(connection: BaseDatabaseWrapper) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import errno
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import call_command
+from django.db import connection
 
+from somamemory.db import databases
 from tenants import bootstrap
 from tenants.models import ApiKey, Tenant
 
@@ -38,3 +42,17 @@ def test_no_key_is_created_if_its_secret_cannot_be_written(folder: Path, monkeyp
             bootstrap.ensure()
     assert not ApiKey.objects.exists()
     assert bootstrap.ensure()
+
+
+def test_a_postgresql_without_icu_is_reported(
+    folder: Path, transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(databases, "lacks_icu", lambda connection: True)
+
+    call_command("bootstrap", stdout=StringIO(), stderr=(errors := StringIO()))
+
+    assert errors.getvalue().startswith("warning: this PostgreSQL was built without ICU, so filters with icontains")
+
+
+def test_the_database_of_the_tests_does_not_lack_icu(db: None) -> None:
+    assert not databases.lacks_icu(connection)

@@ -7,9 +7,10 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
+from django.db import connection
 
 from somamemory import files
-from somamemory.db import migration_stages
+from somamemory.db import databases, migration_stages
 from tenants import bootstrap
 from tenants.management.command_line import errors_as_one_line
 
@@ -36,6 +37,11 @@ class Command(BaseCommand):
 
     def _prepare(self) -> None:
         migration_stages.expand()
+        if databases.lacks_icu(connection):
+            self.stderr.write(
+                "warning: this PostgreSQL was built without ICU, so filters with icontains fail; use one with ICU, "
+                "such as those in Debian and in the official images"
+            )
         files.make_private(settings.DATA_DIR)
         if bootstrap.ensure():
             self.stdout.write(
