@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import sys
@@ -20,6 +19,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from schema_text import either, is_coordinate, is_sent, shown_default, span, without_null  # noqa: E402 - see above
+
 PAGES = ROOT / "docs" / "reference"
 GENERATED = "<!-- Written by scripts/reference.py. Do not edit: run `make reference`. -->\n"
 
@@ -75,7 +78,6 @@ COMMON_HEADERS = ("X-Tenant", "traceparent")
 BODY = ("length_required", "payload_too_large", "unsupported_media_type")
 Route = tuple[str, str]  # the method and the path
 ONCE = ("still_running", "idempotency_key_reused")
-NULLABLE = ", or null"
 SIMPLE = re.compile(r"^(string|object|integer|number|boolean|coordinate|uuid)\b")
 
 
@@ -167,7 +169,7 @@ class Page:
         rows = ["| name | in | type | default | meaning |", "|---|---|---|---|---|"]
         for parameter in parameters:
             default = "required" if parameter.get("required") else shown_default(parameter["schema"])
-            kind = _without_null(self.kind(parameter["schema"]))  # a query string cannot contain null
+            kind = without_null(self.kind(parameter["schema"]))  # a query string cannot contain null
             name = parameter["name"]
             rows.append(f"| `{name}` | {parameter['in']} | {kind} | {default} | {meaning(route, name)} |")
         return "\n".join(rows)
@@ -209,7 +211,7 @@ class Page:
         for several in ("allOf", "anyOf", "oneOf"):
             if several in schema:
                 kinds = [self.kind(part) for part in schema[several]]
-                return _either(list(dict.fromkeys(kinds)))
+                return either(list(dict.fromkeys(kinds)))
         if "enum" in schema:
             return " or ".join(f"`{value}`" for value in schema["enum"])
         return self.simple(schema)
@@ -226,50 +228,6 @@ class Page:
             return str(schema.get("format", "string")) + span(schema, "minLength", "maxLength", " characters")
         low, high = ("minimum", "maximum") if "minimum" in schema or "maximum" in schema else ("ge", "le")
         return str(kind) + span(schema, low, high, "")
-
-
-def _either(kinds: list[str]) -> str:
-    """Join alternatives. A comma separates null, or another alternative, from a description that contains commas."""
-    text = kinds[0]
-    for kind in kinds[1:]:
-        separate = "," in text or (kind == "null" and (" or " in text or " values" in text))
-        text += f", or {kind}" if separate else f" or {kind}"
-    return text
-
-
-def _without_null(kind: str) -> str:
-    return kind.removesuffix(NULLABLE).removesuffix(" or null")
-
-
-def is_sent(name: str, schema: Mapping[str, Any]) -> bool:
-    """Return whether an object is part of a request. Only then does the page show the defaults of its fields."""
-    return (
-        name.endswith(("Body", "Patch"))
-        or name in ("Quotas", "Policies", "Weights")
-        or any("default" in field for field in schema["properties"].values())
-    )
-
-
-def is_coordinate(schema: Mapping[str, Any]) -> bool:
-    return schema.get("format") == "coordinate"
-
-
-def span(schema: Mapping[str, Any], low: str, high: str, unit: str) -> str:
-    least, most = schema.get(low), schema.get(high)
-    if least is None and most is None:
-        return ""
-    if most is None:
-        return f", at least {least:,}{unit}"
-    if not least and unit:
-        return f", at most {most:,}{unit}"
-    return f", {0 if least is None else least:,} to {most:,}{unit}" if most < 1e15 else f", at least {least:,}"
-
-
-def shown_default(schema: Mapping[str, Any]) -> str:
-    default = schema.get("default")
-    if default in (None, "", [], {}):
-        return ""
-    return f"`{default if isinstance(default, str) else json.dumps(default)}`"
 
 
 def scope(need: str) -> str:
@@ -337,21 +295,18 @@ def pages() -> dict[Path, str]:
 
 
 def commands_page() -> str:
-    sys.path.insert(0, str(ROOT / "scripts"))
     import command_reference
 
     return command_reference.page(sentence)
 
 
 def client_page() -> str:
-    sys.path.insert(0, str(ROOT / "scripts"))
     import client_reference
 
     return client_reference.page()
 
 
 def typescript_page() -> str:
-    sys.path.insert(0, str(ROOT / "scripts"))
     import typescript_reference
 
     return typescript_reference.page()
@@ -359,7 +314,6 @@ def typescript_page() -> str:
 
 def client_files() -> dict[Path, str]:
     """Return the Python client's generated files."""
-    sys.path.insert(0, str(ROOT / "scripts"))
     import client_sync
     import client_types
 
