@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import io
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,10 +31,11 @@ class Embedded:
 
 
 _running: Embedded | None = None
+_starting = threading.Lock()
 
 
 def start(folder: Path) -> Embedded:
-    """Prepare the database in a folder, start the background work, and return the service.
+    """Prepare the database in a folder, start the background work, and return the service. Thread-safe.
 
     Raises ConfigurationError if the process already uses another folder, or if the settings are invalid.
     """
@@ -41,8 +43,9 @@ def start(folder: Path) -> Embedded:
     from somamemory.errors import ConfigurationError
 
     folder = folder.expanduser().resolve()
-    if _running is None:
-        _running = _start(folder)
+    with _starting:
+        if _running is None:
+            _running = _start(folder)
     if _running.folder != folder:
         raise ConfigurationError(
             f"this process is already using {_running.folder}, and a process can use only one folder; "

@@ -61,6 +61,22 @@ async def main():
 
 asyncio.run(main())
 """
+OPEN_IN_THREADS = """
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from somamemory_client import Client
+
+together = threading.Barrier(4)
+
+def store(number):
+    together.wait()
+    Client.embedded(sys.argv[1]).memories.store(f"tea {number}", key=str(number))
+
+with ThreadPoolExecutor(4) as threads:
+    list(threads.map(store, range(4)))
+print([thread.name for thread in threading.enumerate()].count("soma-index"))
+"""
 WRITE_WITH_KEY = """
 import sys
 from somamemory_client import Client, Forbidden
@@ -92,6 +108,12 @@ def test_clients_work_in_a_thread_with_a_running_event_loop(tmp_path: Path) -> N
     output, errors = begin(WITHIN_AN_EVENT_LOOP, tmp_path / "new").communicate(timeout=120)
 
     assert output.decode().strip() == "Ada drinks tea", errors.decode()
+
+
+def test_several_threads_can_open_a_new_folder_at_once(tmp_path: Path) -> None:
+    output, errors = begin(OPEN_IN_THREADS, tmp_path / "new").communicate(timeout=120)
+
+    assert output.decode().strip() == "1", errors.decode()
 
 
 def test_several_processes_can_create_a_folder_at_once(tmp_path: Path) -> None:
