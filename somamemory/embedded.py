@@ -69,9 +69,7 @@ def _start(folder: Path) -> Embedded:
         raise ConfigurationError(
             "this process is already using Django with different settings; start SomaMemory in another process"
         )
-    import django
-
-    django.setup()
+    _set_up_django()
     _prepare()
     from somamemory.scheduling import scheduler
     from somamemory.wsgi import application
@@ -82,6 +80,18 @@ def _start(folder: Path) -> Embedded:
     key = bootstrap.path()
     text = key.read_text(encoding="utf-8", errors="replace").strip() if key.is_file() else ""
     return Embedded(folder, application, text)
+
+
+def _set_up_django() -> None:
+    """Set up Django without changing the program's logging."""
+    import django
+    from django.conf import settings
+
+    from somamemory.telemetry import logs
+
+    settings.LOGGING_CONFIG = None  # Django would close the program's log handlers
+    logs.configure_embedded(settings.LOGGING)
+    django.setup()
 
 
 def _prepare() -> None:

@@ -843,6 +843,7 @@ SILENCED_SYSTEM_CHECKS = [
 LOG_LEVEL = env.str("SOMA_LOG_LEVEL", "INFO").upper()
 if LOG_LEVEL not in logging.getLevelNamesMapping():
     raise ConfigurationError(f"SOMA_LOG_LEVEL must be DEBUG, INFO, WARNING, ERROR or CRITICAL, not '{LOG_LEVEL}'")
+LOGGING_CONFIG = "somamemory.telemetry.logs.configure"
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import errno
 import logging
+import logging.config
 import traceback
 from datetime import UTC, datetime
+from typing import Any
 
 import orjson
 
 from somamemory.errors import ConfigurationError, SomaError
-
-# Log lines do not contain the source location, thread or process of a logging call. Finding them would take a third of
-# the call's time ("Optimization" in Python's logging how-to).
-logging._srcfile = None
-logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 # The standard attributes of a LogRecord. All others were passed with `extra=` and belong in the log line.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "request"}
@@ -36,6 +33,25 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info and record.exc_info[1]:
             line["exception"] = _described(record.exc_info[1])
         return orjson.dumps(line, default=str).decode()
+
+
+def configure(config: dict[str, Any]) -> None:
+    """Configure the logging of a process that runs only the service. `config` is the setting LOGGING."""
+    # Log lines do not contain the source location, thread or process of a logging call. Finding them would take a third
+    # of the call's time ("Optimization" in Python's logging how-to).
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging.config.dictConfig(config)
+
+
+def configure_embedded(config: dict[str, Any]) -> None:
+    """Configure only the service's own loggers. All other logging belongs to the program that embeds the service."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter())
+    ours = logging.getLogger("soma")
+    ours.addHandler(handler)
+    ours.propagate = False
+    logging.config.dictConfig({"version": 1, "incremental": True, "loggers": config["loggers"]})
 
 
 def reason(error: Exception) -> str:

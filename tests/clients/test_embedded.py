@@ -77,6 +77,15 @@ with ThreadPoolExecutor(4) as threads:
     list(threads.map(store, range(4)))
 print([thread.name for thread in threading.enumerate()].count("soma-index"))
 """
+LOG = """
+import logging
+import sys
+from somamemory_client import Client
+
+logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(filename)s %(threadName)s %(message)s")
+Client.embedded(sys.argv[1])
+logging.getLogger("agent").info("ready")
+"""
 WRITE_WITH_KEY = """
 import sys
 from somamemory_client import Client, Forbidden
@@ -114,6 +123,12 @@ def test_several_threads_can_open_a_new_folder_at_once(tmp_path: Path) -> None:
     output, errors = begin(OPEN_IN_THREADS, tmp_path / "new").communicate(timeout=120)
 
     assert output.decode().strip() == "1", errors.decode()
+
+
+def test_the_logging_of_the_program_remains_unchanged(tmp_path: Path) -> None:
+    output, errors = begin(LOG, tmp_path / "new").communicate(timeout=120)
+
+    assert output.decode().strip() == "<string> MainThread ready", errors.decode()
 
 
 def test_several_processes_can_create_a_folder_at_once(tmp_path: Path) -> None:
