@@ -6,6 +6,7 @@ import atexit
 import io
 import os
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,15 +84,27 @@ def _start(folder: Path) -> Embedded:
 
 
 def _set_up_django() -> None:
-    """Set up Django without changing the program's logging."""
+    """Set up Django without changing the program's logging and local time."""
     import django
     from django.conf import settings
 
     from somamemory.telemetry import logs
 
-    settings.LOGGING_CONFIG = None  # Django would close the program's log handlers
+    zone = os.environ.get("TZ")
+    try:
+        settings.LOGGING_CONFIG = None  # Django would close the program's log handlers
+    finally:  # loading the settings has set the local time to UTC
+        _set_local_time(zone)
     logs.configure_embedded(settings.LOGGING)
     django.setup()
+
+
+def _set_local_time(zone: str | None) -> None:
+    if zone is None:
+        os.environ.pop("TZ", None)
+    else:
+        os.environ["TZ"] = zone
+    time.tzset()
 
 
 def _prepare() -> None:

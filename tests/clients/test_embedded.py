@@ -86,6 +86,20 @@ logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(filename)s 
 Client.embedded(sys.argv[1])
 logging.getLogger("agent").info("ready")
 """
+LOCAL_TIME = """
+import os
+import sys
+import time
+from datetime import datetime
+
+os.environ["TZ"] = "America/New_York"
+time.tzset()
+from somamemory_client import Client
+
+client = Client.embedded(sys.argv[1])
+client.memories.store("tea", key="a", expires_at=datetime(2035, 1, 1, 12))
+print(time.tzname[0], client.memories.get(key="a")["expires_at"])
+"""
 WRITE_WITH_KEY = """
 import sys
 from somamemory_client import Client, Forbidden
@@ -129,6 +143,12 @@ def test_the_logging_of_the_program_remains_unchanged(tmp_path: Path) -> None:
     output, errors = begin(LOG, tmp_path / "new").communicate(timeout=120)
 
     assert output.decode().strip() == "<string> MainThread ready", errors.decode()
+
+
+def test_the_local_time_of_the_program_remains_unchanged(tmp_path: Path) -> None:
+    output, errors = begin(LOCAL_TIME, tmp_path / "new").communicate(timeout=120)
+
+    assert output.decode().split() == ["EST", "2035-01-01T17:00:00Z"], errors.decode()
 
 
 def test_several_processes_can_create_a_folder_at_once(tmp_path: Path) -> None:
