@@ -18,6 +18,7 @@ DEFAULTS = {"SOMA_KEY_RATE": "0", "SOMA_TENANT_RATE": "0", "SOMA_LOG_LEVEL": "WA
 # Django refuses queries in a thread with a running event loop, such as that of a notebook, because coroutines could
 # share a transaction. A call to the service never waits for a coroutine, so no coroutine can run in between.
 ALLOW_EVENT_LOOP = "DJANGO_ALLOW_ASYNC_UNSAFE"
+SETTINGS_MODULE = "somamemory.settings"
 
 Application = Callable[..., Any]  # a WSGI application
 
@@ -57,19 +58,12 @@ def start(folder: Path) -> Embedded:
 
 def _start(folder: Path) -> Embedded:
     from somamemory import installation
-    from somamemory.errors import ConfigurationError
 
+    _refuse_other_settings(folder)
     installation.refuse_clashes()
     os.environ["SOMA_DATA_DIR"] = str(folder)
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "somamemory.settings")
-    for name, value in {**DEFAULTS, ALLOW_EVENT_LOOP: "true"}.items():
+    for name, value in {**DEFAULTS, ALLOW_EVENT_LOOP: "true", "DJANGO_SETTINGS_MODULE": SETTINGS_MODULE}.items():
         os.environ.setdefault(name, value)
-    from django.conf import settings
-
-    if settings.configured and Path(getattr(settings, "DATA_DIR", "")) != folder:
-        raise ConfigurationError(
-            "this process is already using Django with different settings; start SomaMemory in another process"
-        )
     _set_up_django()
     _prepare()
     from somamemory.scheduling import scheduler
@@ -81,6 +75,24 @@ def _start(folder: Path) -> Embedded:
     key = bootstrap.path()
     text = key.read_text(encoding="utf-8", errors="replace").strip() if key.is_file() else ""
     return Embedded(folder, application, text)
+
+
+def _refuse_other_settings(folder: Path) -> None:
+    """Raise ConfigurationError if the program uses Django itself. A process can have only one settings module."""
+    from django.conf import settings
+
+    from somamemory.errors import ConfigurationError
+
+    module = os.environ.get("DJANGO_SETTINGS_MODULE", SETTINGS_MODULE)
+    if settings.configured and Path(getattr(settings, "DATA_DIR", "")) != folder:
+        problem = "this process is already using Django with different settings"
+    elif not settings.configured and module != SETTINGS_MODULE:
+        problem = f"DJANGO_SETTINGS_MODULE is set to the settings of another program, '{module}'"
+    else:
+        return
+    raise ConfigurationError(
+        f"{problem}; run SomaMemory in a separate process with 'somamemory serve', and connect with its URL"
+    )
 
 
 def _set_up_django() -> None:

@@ -7,6 +7,7 @@ A checkout has `api/`, `memories/` and the other packages next to `somamemory/`.
 from __future__ import annotations
 
 import importlib.machinery
+import os
 import sys
 from pathlib import Path
 
@@ -46,6 +47,7 @@ def use_process() -> None:
     """Declare that this process belongs to SomaMemory and runs no other program."""
     global _process_is_ours
     _process_is_ours = True
+    os.environ["DJANGO_SETTINGS_MODULE"] = "somamemory.settings"  # the shell may have another project's
     activate()
     if not IS_BUNDLED and str(_CLIENT) not in sys.path:
         sys.path.append(str(_CLIENT))

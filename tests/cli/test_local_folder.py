@@ -45,3 +45,9 @@ def test_a_command_has_only_the_permissions_of_its_key(tmp_path: Path, is_runnin
     assert parsed(theirs)["payload"] == {"text": "theirs"}
     assert own.returncode == 4
     assert (unknown.returncode, json.loads(unknown.stderr)["error"]["status"]) == (1, 401)
+
+
+def test_the_settings_of_another_django_project_are_ignored(tmp_path: Path) -> None:
+    server = Server(tmp_path)
+
+    assert parsed(soma(server, "store", "tea", "--key", "a", DJANGO_SETTINGS_MODULE="mysite.settings"))["key"] == "a"

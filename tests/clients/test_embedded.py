@@ -100,6 +100,23 @@ client = Client.embedded(sys.argv[1])
 client.memories.store("tea", key="a", expires_at=datetime(2035, 1, 1, 12))
 print(time.tzname[0], client.memories.get(key="a")["expires_at"])
 """
+WITHIN_DJANGO = """
+import os
+import sys
+from django.conf import settings
+from somamemory_client import Client, InvalidArgument
+
+if sys.argv[2] == "configured":
+    settings.configure()
+else:
+    os.environ["DJANGO_SETTINGS_MODULE"] = "mysite.settings"
+before = dict(os.environ)
+try:
+    Client.embedded(sys.argv[1])
+except InvalidArgument as error:
+    print(error)
+assert os.environ == before
+"""
 WRITE_WITH_KEY = """
 import sys
 from somamemory_client import Client, Forbidden
@@ -149,6 +166,23 @@ def test_the_local_time_of_the_program_remains_unchanged(tmp_path: Path) -> None
     output, errors = begin(LOCAL_TIME, tmp_path / "new").communicate(timeout=120)
 
     assert output.decode().split() == ["EST", "2035-01-01T17:00:00Z"], errors.decode()
+
+
+@pytest.mark.parametrize(
+    ("state", "problem"),
+    [
+        ("configured", "this process is already using Django with different settings"),
+        ("named", "DJANGO_SETTINGS_MODULE is set to the settings of another program, 'mysite.settings'"),
+    ],
+)
+def test_a_django_program_is_refused_with_the_remedy_and_remains_unchanged(
+    tmp_path: Path, state: str, problem: str
+) -> None:
+    output, errors = begin(WITHIN_DJANGO, tmp_path / "new", state).communicate(timeout=120)
+
+    remedy = "run SomaMemory in a separate process with 'somamemory serve', and connect with its URL"
+    assert output.decode().strip() == f"path: {problem}; {remedy}", errors.decode()
+    assert errors == b""
 
 
 def test_several_processes_can_create_a_folder_at_once(tmp_path: Path) -> None:
