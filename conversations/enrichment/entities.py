@@ -66,6 +66,11 @@ def _hashed(text: str) -> Coordinate:
     return coordinates.of([0, digest >> _BITS, digest & ((1 << _BITS) - 1)])
 
 
+def is_entity(memory: Memory) -> bool:
+    """Return whether a memory is an entity: it is in the `facts` namespace, and its coordinate begins with 0."""
+    return memory.namespace == FACTS and memory.coordinate.numbers[0] == 0
+
+
 def mentioned(tenant: Tenant, root: Coordinate) -> list[str]:
     """Return the keys of the entities mentioned by the facts under an address, including deleted facts.
 
@@ -93,7 +98,9 @@ def forget_with(caller: Caller, removed: Sequence[Memory]) -> None:
         of_turns = below.annotate(of=Substr("coordinate_key", 1, len(turns[0]))).filter(of__among=turns)
         if facts := list(of_turns.select_for_update()):
             retention.remove(caller, facts)  # also removes their links, and calls this function with the facts
-    lists = [memory.payload.get("entities") for memory in removed if memory.namespace == FACTS]
+    # The content of large entities can no longer be read, because their rows have been deleted. They mention nothing.
+    of_facts = [memory for memory in removed if memory.namespace == FACTS and not is_entity(memory)]
+    lists = [fact.payload.get("entities") for fact in of_facts]
     if keys := {address(name).key for names in lists for name in names or ()}:
         # Deleted entities have their own retention period, during which they can be restored together with a
         # conversation.

@@ -27,7 +27,7 @@ from conversations.lifecycle import tiers
 from conversations.llm.base import ChatModel
 from conversations.models import Chore, Conversation, LlmCall
 from graph.models import Link
-from memories import retention
+from memories import large_rows, retention
 from memories.models import Memory
 from somamemory.errors import LlmAnswerInvalid, LlmBudgetExceeded, LlmUnavailable, QuotaExceeded
 from tenants import keys
@@ -678,6 +678,20 @@ def test_a_purge_of_a_deleted_conversation_removes_the_entities_that_only_its_fa
 
     every = Memory.objects.for_tenant(api.tenant).filter(namespace="facts")
     assert [row.payload["title"] for row in every if "title" in row.payload] == ["Bern"]
+
+
+def test_a_conversation_that_mentions_a_large_entity_can_be_purged(api: Api, provider: ChatProvider) -> None:
+    provider.default = one_fact(entities=[ADA])
+    id = begin(api, "hello")["id"]
+    ask(api, id)
+    worker.run()
+    every = Memory.objects.for_tenant(api.tenant).filter(namespace="facts")
+    every.exclude(facts.are_facts()).update(payload={"title": "A" * large_rows.SMALL}, size=large_rows.SMALL + 1)
+
+    for query in ("", "?purge=true"):
+        assert api.delete(f"{ROOT}/{id}{query}").status_code == 200
+
+    assert not every.exists()
 
 
 def test_a_fact_goes_with_its_message(api: Api, provider: ChatProvider) -> None:
