@@ -102,6 +102,21 @@ def test_with_a_language_model_facts_are_extracted(api: Api, provider: ChatProvi
     assert texts(api, wanted) == []
 
 
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+def test_an_entity_is_not_a_mem0_memory(api: Api, provider: ChatProvider, method: str) -> None:
+    entity = {"name": "Ada", "kind": "person"}
+    provider.default = says({"facts": [{"turn": 1, "fact": "Ada keeps a key in the vault.", "entities": [entity]}]})
+    add(api, infer=True)
+    Chore.objects.for_tenant(api.tenant).update(due_at=timezone.now())
+    worker.run()
+    row = Memory.objects.for_tenant(api.tenant).get(payload__title="Ada")
+
+    response = api.request(method, f"/mem0/v1/memories/{row.id}/", {"text": "Bob"} if method == "PUT" else None)
+
+    assert response.status_code == 404, response.content
+    assert Memory.objects.for_tenant(api.tenant).get(id=row.id).version == 1
+
+
 def test_facts_expire_with_the_memory_that_they_come_from(api: Api, provider: ChatProvider) -> None:
     provider.default = says({"facts": [{"turn": 1, "fact": "Ada keeps a key in the vault.", "entities": []}]})
     tomorrow = (timezone.now() + timedelta(days=1)).date().isoformat()

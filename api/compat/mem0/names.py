@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.db.models import Q
 
-from conversations.enrichment import facts
+from conversations.enrichment import entities, facts
 from memories import lookup
 from memories.addresses import Address, Key
 from memories.models import Memory
@@ -46,10 +46,11 @@ def place(caller: Caller, id: UUID) -> tuple[str, Address]:
     """Return the namespace and the address (key or id) of the memory with this mem0 id. Raises NotFound."""
     for namespace, name in _candidates(caller, id):
         try:
-            lookup.place(caller, namespace, name)
+            memory = lookup.place(caller, namespace, name)
         except NotFound:
             continue
-        return namespace, name
+        if not entities.is_entity(memory):
+            return namespace, name
     raise NotFound(f"there is no memory with id '{id}'")
 
 
