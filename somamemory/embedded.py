@@ -98,10 +98,14 @@ def _refuse_other_settings(folder: Path) -> None:
 def _set_up_django() -> None:
     """Set up Django without changing the program's logging and local time."""
     import django
+    from django.apps import apps
     from django.conf import settings
 
+    from somamemory.errors import ConfigurationError
     from somamemory.telemetry import logs
 
+    if apps.loading and not apps.ready:  # Django cannot be set up again
+        raise ConfigurationError("an earlier start of the service in this process was interrupted; restart the process")
     zone = os.environ.get("TZ")
     try:
         settings.LOGGING_CONFIG = None  # Django would close the program's log handlers

@@ -117,6 +117,24 @@ except InvalidArgument as error:
     print(error)
 assert os.environ == before
 """
+INTERRUPTED = """
+import sys
+from django.apps import registry
+from somamemory_client import Client, InvalidArgument
+
+load = registry.AppConfig.import_models
+
+def interrupt(config):
+    registry.AppConfig.import_models = load
+    raise KeyboardInterrupt
+
+registry.AppConfig.import_models = interrupt
+for _ in range(2):
+    try:
+        Client.embedded(sys.argv[1])
+    except (KeyboardInterrupt, InvalidArgument) as error:
+        print(repr(error))
+"""
 WRITE_WITH_KEY = """
 import sys
 from somamemory_client import Client, Forbidden
@@ -183,6 +201,14 @@ def test_a_django_program_is_refused_with_the_remedy_and_remains_unchanged(
     remedy = "run SomaMemory in a separate process with 'somamemory serve', and connect with its URL"
     assert output.decode().strip() == f"path: {problem}; {remedy}", errors.decode()
     assert errors == b""
+
+
+def test_after_an_interrupted_start_the_error_states_the_remedy(tmp_path: Path) -> None:
+    output, errors = begin(INTERRUPTED, tmp_path / "new").communicate(timeout=120)
+
+    first, second = output.decode().splitlines()
+    assert first == "KeyboardInterrupt()", errors.decode()
+    assert "was interrupted; restart the process" in second
 
 
 def test_several_processes_can_create_a_folder_at_once(tmp_path: Path) -> None:
