@@ -66,9 +66,15 @@ def refuse_clashes() -> None:
     elsewhere = [folder for folder in sys.path if Path(folder or ".").resolve() != HOME]
     for name in PACKAGES:
         spec = importlib.machinery.PathFinder.find_spec(name, elsewhere)
-        if spec and spec.origin and not _is_ours(spec.origin):
-            raise _clash(name, spec.origin)
+        if spec and (file := spec.origin or _module_in(spec)) and not _is_ours(file):
+            raise _clash(name, file)
     activate()
+
+
+def _module_in(spec: importlib.machinery.ModuleSpec) -> str | None:
+    """Return a module of a package without `__init__.py`, or None if it is only a folder with the same name."""
+    folders = spec.submodule_search_locations or ()
+    return next((str(file) for folder in folders for file in sorted(Path(folder).glob("*.py"))), None)
 
 
 def _is_ours(file: str | None) -> bool:

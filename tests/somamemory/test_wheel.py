@@ -110,6 +110,21 @@ def test_a_program_with_a_package_of_the_same_name_is_refused_with_the_remedy(
     assert "'somamemory serve'" in done.stderr
 
 
+def test_a_package_without_an_init_file_is_refused_too(site: Path, tmp_path: Path) -> None:
+    (tmp_path / "api").mkdir()
+    (tmp_path / "api" / "routes.py").write_text("")
+    done = run(site, "from somamemory import installation; installation.refuse_clashes()", tmp_path)
+
+    assert "ConfigurationError: this program has its own package 'api'" in done.stderr
+
+
+def test_a_folder_without_modules_is_not_a_package(site: Path, tmp_path: Path) -> None:
+    (tmp_path / "memories").mkdir()
+    done = run(site, "from somamemory import installation; installation.refuse_clashes()", tmp_path)
+
+    assert done.stderr == ""
+
+
 def test_another_module_that_is_already_imported_is_refused_by_the_settings(site: Path, tmp_path: Path) -> None:
     (tmp_path / "graph.py").write_text("")
     done = run(site, "import graph, somamemory.settings", tmp_path)
