@@ -39,7 +39,8 @@ _starting = threading.Lock()
 def start(folder: Path) -> Embedded:
     """Prepare the database in a folder, start the background work, and return the service. Thread-safe.
 
-    Raises ConfigurationError if the process already uses another folder, or if the settings are invalid.
+    Raises ConfigurationError if the process already uses another folder, if the settings are invalid, or if the
+    database cannot be opened or migrated.
     """
     global _running
     from somamemory.errors import ConfigurationError
@@ -126,20 +127,26 @@ def _set_local_time(zone: str | None) -> None:
 def _prepare() -> None:
     """Prepare the service as a server does before its first request.
 
-    Raises ConfigurationError if the settings are invalid.
+    Raises ConfigurationError if the settings are invalid, or if the database cannot be opened or migrated.
     """
     from django.core.management import call_command
-    from django.db import connection
+    from django.db import DatabaseError, connection
 
     from memories import index
     from memories.index import generations
     from somamemory import checks
     from somamemory.db import migration_stages
+    from somamemory.errors import ConfigurationError
 
     checks.refuse_impossible_settings()
-    if connection.vendor == "sqlite":
-        migration_stages.contract()
-    call_command("bootstrap", stdout=io.StringIO())
+    try:
+        if connection.vendor == "sqlite":
+            migration_stages.contract()
+        call_command("bootstrap", stdout=io.StringIO())
+    except DatabaseError as error:
+        raise ConfigurationError(
+            f"the database reports: {error}; check its files or its server, or restore a backup to another folder"
+        ) from error
     generations.check_settings()
     index.try_out(generations.active())
 

@@ -135,6 +135,14 @@ for _ in range(2):
     except (KeyboardInterrupt, InvalidArgument) as error:
         print(repr(error))
 """
+OPEN = """
+import sys
+from somamemory_client import Client, InvalidArgument
+try:
+    Client.embedded(sys.argv[1])
+except InvalidArgument as error:
+    print(error)
+"""
 WRITE_WITH_KEY = """
 import sys
 from somamemory_client import Client, Forbidden
@@ -209,6 +217,13 @@ def test_after_an_interrupted_start_the_error_states_the_remedy(tmp_path: Path) 
     first, second = output.decode().splitlines()
     assert first == "KeyboardInterrupt()", errors.decode()
     assert "was interrupted; restart the process" in second
+
+
+def test_a_damaged_database_is_reported_as_an_invalid_argument(tmp_path: Path) -> None:
+    (tmp_path / "somamemory.sqlite3").write_bytes(b"not a database " * 1000)
+    output, errors = begin(OPEN, tmp_path).communicate(timeout=120)
+
+    assert "the database reports: file is not a database; check its files" in output.decode(), errors.decode()
 
 
 def test_several_processes_can_create_a_folder_at_once(tmp_path: Path) -> None:
