@@ -539,7 +539,7 @@ ERRORS = [
     ("a time that is a number", {"created_at": {"gt": 1767225600}}, "filters.created_at.gt", "RFC 3339"),
     ("a time without offset", {"created_at": "2026-01-01T00:00:00"}, "filters.created_at", "offset"),
     ("a date", {"updated_at": {"gte": "2026-01-01"}}, "filters.updated_at.gte", "RFC 3339"),
-    ("a time beyond microseconds", {"updated_at": "2026-01-01T00:00:00.1234567Z"}, "filters.updated_at", "microsecond"),
+    ("a time beyond microseconds", {"updated_at": "2026-01-01T00:00:00.1234567Z"}, "filters.updated_at", "six decimal"),
     (
         "a day that does not exist",
         {"updated_at": "2026-02-30T00:00:00Z"},
