@@ -109,7 +109,7 @@ def summary(caller: Caller, query: ConversationQuery) -> Summary:
 
 @may_read_replica
 def messages(caller: Caller, id: UUID, *, limit: int = 50, cursor: str | None = None) -> MessagePage:
-    """Return a conversation's messages in the order of their turns. They count as read, like the hits of a search.
+    """Return a conversation's messages, ordered by turn. They count as read, like the hits of a search.
 
     The messages of a cold conversation are read from its file, after which the conversation is restored.
 

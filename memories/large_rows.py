@@ -75,7 +75,7 @@ def in_order(source: QuerySet[Memory], field: str, values: Sequence[object]) -> 
 
 
 def pages(source: QuerySet[Memory], field: str, most: int) -> Iterator[list[Memory]]:
-    """Yield all rows in the order of a unique field, page by page.
+    """Yield all rows page by page, ordered by a unique field.
 
     A page has at most `most` rows and fits in one response.
     """

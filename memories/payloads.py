@@ -91,7 +91,7 @@ def _first_strings(payload: Json) -> Iterator[str]:
 def _strings(value: Any) -> Iterator[str]:
     """Yield every string in a JSON value, except blank ones.
 
-    Object members are visited in the order of their names, because jsonb does not preserve the original order. The
+    Object members are visited in order of their names, because jsonb does not preserve the original order. The
     recursion is safe, because the API's JSON parser limits the depth.
     """
     if isinstance(value, str):

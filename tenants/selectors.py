@@ -54,7 +54,7 @@ def list_keys(
 def usage_of(caller: Caller, tenant: Tenant) -> dict[str, tuple[int, int | None]]:
     """Return (used, quota) by quota name.
 
-    This call counts the memories and bytes. The number of requests is the one known to this process.
+    This call counts the memories and bytes. The request count is the latest that this process knows.
     """
     caller.require_operator("read")
     memories, bytes = usage.counted(tenant)

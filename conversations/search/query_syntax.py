@@ -58,7 +58,7 @@ class WordQuery:
 
     @property
     def is_cut(self) -> bool:
-        """Return whether there are more terms than the maximum number."""
+        """Return whether there are more terms than the maximum."""
         return len(self.ranked) > analyzer.MAX_QUERY_TERMS
 
     def clauses(self, stats: Stats) -> list[Clause] | None:
