@@ -39,12 +39,9 @@ class PostgreSQL:
             # This role sees every row despite row-level security, but pg_dump does not rely on that by default.
             options = ["--format=custom", "--compress=3", "--no-owner", "--no-privileges", "--enable-row-security"]
             options += [f"--snapshot={snapshot}", f"--exclude-table={vector_tables.PATTERN}"]
-            dump = _start("pg_dump", connection, [*options, f"--file={file}"])
-            try:
+            with _started("pg_dump", connection, [*options, f"--file={file}"]) as dump:
                 tables = _tables(session, progress)
                 _wait(dump, progress)
-            finally:
-                dump.kill()
             cursor.execute("ROLLBACK")
         return tables
 
@@ -55,7 +52,8 @@ class PostgreSQL:
             content.write(_contents(connection, file))
             content.flush()
             options += [f"--use-list={content.name}", f"--dbname={name}"]
-            _wait(_start("pg_restore", connection, [*options, str(file)]), progress)
+            with _started("pg_restore", connection, [*options, str(file)]) as load:
+                _wait(load, progress)
 
     def tables_in(self, connection: BaseDatabaseWrapper, file: Path, progress: Progress) -> Tables:
         name = f"soma_verify_{secrets.token_hex(6)}"
@@ -136,8 +134,9 @@ def _tables(session: BaseDatabaseWrapper, progress: Progress) -> Tables:
     return found
 
 
-def _start(program: str, connection: BaseDatabaseWrapper, options: list[str]) -> subprocess.Popen[str]:
-    """Start a program. The password is passed in the environment, which other users cannot see."""
+@contextmanager
+def _started(program: str, connection: BaseDatabaseWrapper, options: list[str]) -> Iterator[subprocess.Popen[str]]:
+    """Start a program, and end it with the context. Its environment contains the password, so others cannot see it."""
     config: dict[str, Any] = connection.settings_dict
     environment = {
         "PGHOST": config.get("HOST"),
@@ -149,13 +148,17 @@ def _start(program: str, connection: BaseDatabaseWrapper, options: list[str]) ->
             f"PG{name.upper()}": config["OPTIONS"].get(name) for name in ("sslmode", "sslrootcert", "sslcert", "sslkey")
         },
     }
-    return subprocess.Popen(  # noqa: S603 - a PostgreSQL program
+    with subprocess.Popen(  # noqa: S603 - a PostgreSQL program
         [_program(program, connection), *options],
         env={name: str(value) for name, value in environment.items() if value},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-    )
+    ) as running:
+        try:
+            yield running
+        finally:
+            running.kill()  # has no effect if it has ended
 
 
 def _wait(running: subprocess.Popen[str], progress: Progress) -> None:

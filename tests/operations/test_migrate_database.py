@@ -75,7 +75,7 @@ def test_a_target_with_foreign_tables_is_not_changed(source: Path, target: str) 
     done = moving.move(source, target)
 
     assert done.returncode == 1
-    assert "it contains table theirs; use an empty database" in done.stderr
+    assert "it contains the table theirs. Nothing was changed; use an empty database" in done.stderr
     assert ask(target, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'") == [("theirs",)]
 
 
