@@ -14,9 +14,9 @@ def page(sentence: Sentence) -> str:
     ours = {"somamemory", "console", "tenants", "memories", "graph", "conversations", "operations"}
     parts = [
         "# Commands",
-        "Run a command as `somamemory COMMAND`, which the installer sets up. In a checkout, run\n"
-        "`.venv/bin/python manage.py COMMAND`. All commands read the same `SOMA_…` variables as the server,\n"
-        "and support `--help`.",
+        "The installer sets up the `somamemory` program. Run a command as `somamemory COMMAND` or, in a checkout, as\n"
+        "`.venv/bin/python manage.py COMMAND`. All commands read the same `SOMA_…` variables as the server, and\n"
+        "support `--help`.",
     ]
     for name, app in sorted(get_commands().items()):
         if app in ours:

@@ -119,7 +119,7 @@ def errors_page() -> str:
         "If fields are invalid, `errors` lists them. Responses with status 429 or 503 have a `Retry-After` header.\n\n"
         + "\n".join(rows)
         + "\n\n## Codes that every route can return\n\n"
-        "Each route that needs a key can return any of these codes: "
+        "Every route that requires a key can return any of these codes: "
         + ", ".join(f"`{code}`" for code in COMMON)
         + ".\nThe pages of the [REST API reference](rest-api.md) list only additional codes.\n"
     )

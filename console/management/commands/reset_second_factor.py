@@ -14,7 +14,9 @@ from tenants.management.command_line import operator
 
 
 class Command(BaseCommand):
-    help = "Remove the second factor of a staff user who has lost the authenticator app and the recovery codes."
+    help = (
+        "Remove the second factor of a staff user who has lost access to the authenticator app and the recovery codes."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("username", help="user name of the staff user")

@@ -16,8 +16,7 @@ from tenants.caller import Caller
 class Command(FolderCommand):
     help = (
         "Extract facts from a folder's conversations and store them as memories in the 'facts' namespace. Each "
-        "message is processed only once. If a run is interrupted, the next one continues where the interrupted one "
-        "stopped."
+        "message is processed only once, so you can run this command again after an interruption."
     )
 
     def process(self, caller: Caller, folder: str) -> None:

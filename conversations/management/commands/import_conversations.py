@@ -37,11 +37,12 @@ def _path(text: str) -> Path:
 class Command(BaseCommand):
     help = (
         "Import conversations from a ChatGPT or Claude export (the ZIP file or its contents), Markdown, plain text, "
-        "or a SomaMemory export. Importing again adds only new conversations and messages."
+        "or a SomaMemory export. If you import again, only new conversations and "
+        "messages are added."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("path", type=_path, help="file to import, or folder with files to import")
+        parser.add_argument("path", type=_path, help="file to import, or a folder of files to import")
         parser.add_argument("--tenant", default=DEFAULT_TENANT_SLUG, help="slug of the tenant")
         parser.add_argument("--source", default=formats.AUTO, choices=formats.SOURCES)
         parser.add_argument("--dry-run", action="store_true", help="only report what would be imported")

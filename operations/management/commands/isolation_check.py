@@ -18,9 +18,10 @@ NOT_ISOLATED = 1
 
 class Command(BaseCommand):
     help = (
-        "Check that no tenant or user of this installation can access another's data: create two tenants, try every "
-        "route with the other tenant's key and with a key that is limited to another user, and erase both tenants. "
-        "Requires a running server. Exits with code 0 if nothing was revealed or changed, and with 1 otherwise."
+        "Check that no tenant or user of this installation can access another's data. The check creates two tenants, "
+        "tries to access one tenant's data through every route, both with the other tenant's key and with a key that "
+        "is limited to another user, and then erases both tenants. Requires a running server. Exits with code 0 if "
+        "nothing was revealed or changed, and with 1 otherwise."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

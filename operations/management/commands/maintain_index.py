@@ -13,8 +13,8 @@ from somamemory.errors import ConfigurationError, SomaError
 class Command(BaseCommand):
     help = (
         "With pgvector, create an approximate index for each large namespace, and remove all other approximate "
-        "indexes. The server does this every ten minutes, except behind PgBouncer. In that case, run this command "
-        "every hour, with SOMA_DATABASE_URL set to the PostgreSQL server itself."
+        "indexes. The server does this every ten minutes, except behind PgBouncer. Behind PgBouncer, run "
+        "this command every hour, and set SOMA_DATABASE_URL to the address of the PostgreSQL server itself."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -24,7 +24,7 @@ class Command(BaseCommand):
             "--to",
             required=True,
             metavar="URL",
-            help="postgres://user:password@host/database, or - to read it from standard input",
+            help="postgres://user:password@host/database, or - to read the URL from standard input",
         )
 
     def handle(self, *args: Any, to: str, **options: Any) -> None:

@@ -26,7 +26,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--repair", action="store_true", help="queue wrong entries for indexing, and delete orphans"
+            "--repair",
+            action="store_true",
+            help="queue missing and outdated memories for indexing, and delete orphaned entries",
         )
         parser.add_argument("--tenant", default="", metavar="SLUG", help="compare only this tenant's memories")
 

@@ -24,7 +24,7 @@ class Command(BaseCommand):
             "--provider", default="", help="wordllama, openai, onnx or hashing; default: the current provider"
         )
         parser.add_argument("--model", default="", help="name of the provider's model, or the path to a model folder")
-        parser.add_argument("--dimension", type=int, default=0, help="number of dimensions")
+        parser.add_argument("--dimension", type=int, default=0, help="number of dimensions of each vector")
         parser.add_argument(
             "--from-stored-vectors",
             action="store_true",

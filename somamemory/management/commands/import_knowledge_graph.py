@@ -17,11 +17,11 @@ MAX_SHOWN = 20  # errors
 class Command(BaseCommand):
     help = (
         "Import the entities and relations in a memory.jsonl file into a server (SOMA_URL) or into this data folder, "
-        "for use with the knowledge-graph MCP profile. You can safely run this command again."
+        "for use with the knowledge-graph MCP profile. It is safe to run this command again."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("file", type=FileType("rb"), help="path of the file, or - for standard input")
+        parser.add_argument("file", type=FileType("rb"), help="path to the file, or - for standard input")
         parser.add_argument("--url", default=os.environ.get("SOMA_URL"), help="URL of a server; default: SOMA_URL")
         parser.add_argument("--namespace", help="namespace to import into (default: 'default')")
 

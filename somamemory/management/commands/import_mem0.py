@@ -25,7 +25,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("file", type=FileType("rb"), help="path of the file, or - for standard input")
+        parser.add_argument("file", type=FileType("rb"), help="path to the file, or - for standard input")
         parser.add_argument("--tenant", default=DEFAULT_TENANT_SLUG, help="slug of the tenant")
 
     def handle(self, *args: Any, file: BinaryIO, tenant: str, **options: Any) -> None:

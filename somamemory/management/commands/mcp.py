@@ -13,8 +13,9 @@ from somamemory.errors import ConfigurationError
 
 class Command(BaseCommand):
     help = (
-        "Serve the Model Context Protocol on standard input and output. Messages go to the server at SOMA_URL, or to "
-        "the server that uses this data folder. If no server is running, this command serves the data folder itself."
+        "Serve the Model Context Protocol on standard input and output. Messages are forwarded to the server at "
+        "SOMA_URL, or to the server that uses this data folder. If no server is running, this command serves the data "
+        "folder itself."
     )
     requires_migrations_checks = False
     requires_system_checks: list[str] = []

@@ -19,7 +19,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("slug", help="slug of the tenant")
         parser.add_argument("--action", default="", help='show only entries with this action, such as "memory.store"')
-        parser.add_argument("--actor", default="", help='show only entries with this actor, such as "key:PREFIX"')
+        parser.add_argument("--actor", default="", help='show only entries by this actor, such as "key:PREFIX"')
         parser.add_argument(
             "--limit", type=whole_number(1, MAX_ROWS), default=50, help="maximum number of entries (default: 50)"
         )

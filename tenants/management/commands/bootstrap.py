@@ -24,7 +24,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--check", action="store_true", help="change nothing; exit with code 1 if migrations are missing"
+            "--check", action="store_true", help="change nothing; exit with code 1 if migrations have not been applied"
         )
 
     def handle(self, *args: Any, check: bool, **options: Any) -> None:

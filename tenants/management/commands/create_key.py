@@ -18,7 +18,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         whose = parser.add_mutually_exclusive_group(required=True)
-        whose.add_argument("slug", nargs="?", help="slug of the tenant")
+        whose.add_argument("slug", nargs="?", help="slug of the tenant; omit it with --operator")
         whose.add_argument(
             "--operator", action="store_true", help="create an operator key, which can act for all tenants"
         )
@@ -27,7 +27,7 @@ class Command(BaseCommand):
             "--scope",
             action="append",
             choices=SCOPES,
-            help="scope of the key; may be repeated; default: read, write and delete",
+            help="scope of the key; may be repeated; default: read, write and delete, or all scopes with --operator",
         )
         parser.add_argument(
             "--namespace", action="append", default=[], help="restrict the key to this namespace; may be repeated"

@@ -13,8 +13,8 @@ from tenants.management.command_line import errors_as_one_line, operator
 
 class Command(BaseCommand):
     help = (
-        "Permanently erase all of a tenant's data, and print a receipt. Run the command again to confirm that nothing "
-        "is left."
+        "Permanently erase all of a tenant's data, and print a receipt. Run the command again to confirm that no data "
+        "remains."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

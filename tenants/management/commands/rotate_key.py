@@ -14,7 +14,7 @@ MAX_HOURS = 87_600  # ten years
 
 
 class Command(BaseCommand):
-    help = "Replace a key with a new one that has the same permissions. The old key remains valid for --overlap-hours."
+    help = "Replace a key with a new one that has the same permissions. The old key expires after --overlap-hours."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("prefix", help="prefix of the old key, from list_keys")
@@ -23,7 +23,7 @@ class Command(BaseCommand):
             "--overlap-hours",
             type=whole_number(0, MAX_HOURS),
             default=24,
-            help="hours until the old key expires (default: 24)",
+            help="number of hours after which the old key expires (default: 24)",
         )
         parser.add_argument(
             "--style",

@@ -14,9 +14,9 @@ from tenants.management.command_line import errors_as_one_line
 
 class Command(BaseCommand):
     help = (
-        "Have PostgreSQL hide other tenants' rows from each request. on: create the policies, as bootstrap does with "
-        "SOMA_ROW_LEVEL_SECURITY=true; off: remove the policies; status: list what is missing, and exit with code 1 if "
-        "anything is."
+        "Manage row-level security, with which PostgreSQL hides other tenants' rows from each request. on: create the "
+        "policies, as bootstrap does with SOMA_ROW_LEVEL_SECURITY=true; off: remove the policies; status: list any "
+        "missing parts, and exit with code 1 if there are any."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

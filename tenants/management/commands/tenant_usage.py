@@ -11,7 +11,7 @@ from tenants.management.command_line import errors_as_one_line, operator
 
 
 class Command(BaseCommand):
-    help = "Show a tenant's usage and quotas. The numbers of requests and daily tokens are for the current day (UTC)."
+    help = "Show a tenant's usage and quotas. Requests and daily tokens are counted for the current day (UTC)."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("slug", help="slug of the tenant")

@@ -19,8 +19,8 @@ TAMPERED = 1
 class Command(BaseCommand):
     help = (
         "Verify every tenant's audit log: detect changed, deleted, inserted and swapped rows, missing blocks "
-        "and, with --heads, a truncated chain. Exits with code 0 if the log is intact, and with 1 if it was tampered "
-        "with."
+        "and, with --heads, a truncated chain. Exits with code 0 if the log is intact, and with 1 if it has been "
+        "tampered with."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -29,19 +29,19 @@ class Command(BaseCommand):
             "--heads",
             type=Path,
             metavar="FILE",
-            help="file with heads that were exported or published earlier; default: the file in SOMA_AUDIT_HEADS",
+            help="file with chain heads that were exported or published earlier; default: the file in SOMA_AUDIT_HEADS",
         )
         parser.add_argument(
             "--export",
             type=Path,
             metavar="FILE",
-            help="write the current heads to this file; store it on another machine",
+            help="write the current chain heads to this file; store it on another machine",
         )
 
         parser.add_argument(
             "--accept",
             action="store_true",
-            help="resume sealing after you have investigated tampering. Rows that are not in any block stay "
+            help="resume sealing after you have investigated tampering; rows that are not in any block stay "
             "unsealed, and every verification reports them",
         )
 
