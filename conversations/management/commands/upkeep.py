@@ -19,7 +19,7 @@ from tenants.models import DEFAULT_TENANT_SLUG
 
 class Command(BaseCommand):
     help = (
-        "Archive and prune unused conversations, and move old archived ones to cold storage, according to the "
+        "Archive and prune unused conversations, and move old archived conversations to cold storage, according to the "
         "tenant's lifecycle policy."
     )
 

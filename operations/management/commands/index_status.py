@@ -12,7 +12,10 @@ from tenants.management.command_line import operator
 
 
 class Command(BaseCommand):
-    help = "For each tenant, show how many memories await indexing and for how long, and how many have failed and why."
+    help = (
+        "Show how many of each tenant's memories await indexing and for how long, and how many could not be indexed "
+        "and why."
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         rows = counts.index_queue(operator())
