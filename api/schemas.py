@@ -229,7 +229,7 @@ class NamespacePrefix(BaseModel):
     def check_namespace(self) -> None:
         """Raise InvalidInput if the request contains both a namespace and a prefix."""
         if self.namespace_prefix is not None and "namespace" in self.model_fields_set:
-            raise InvalidInput("namespace_prefix", "cannot be combined with namespace; send one of them")
+            raise InvalidInput("namespace_prefix", "cannot be combined with namespace; send only one of them")
 
 
 class OwnerIds(BaseModel):
@@ -259,7 +259,7 @@ def one_address(field: str, coord: Coordinate | None, key: Key | None, id: UUID 
     if not names:
         raise InvalidInput(field, "is required, unless the memory is identified by its key or id")
     if len(names) > 1:
-        raise InvalidInput(field, "cannot be combined with a key or an id of the same memory; send one of them")
+        raise InvalidInput(field, "cannot be combined with a key or an id of the same memory; send only one of them")
     return names[0]
 
 

@@ -106,7 +106,7 @@ def _set_up_django() -> None:
     from somamemory.telemetry import logs
 
     if apps.loading and not apps.ready:  # Django cannot be set up again
-        raise ConfigurationError("an earlier start of the service in this process was interrupted; restart the process")
+        raise ConfigurationError("an earlier attempt to start the service was interrupted; restart the process")
     zone = os.environ.get("TZ")
     try:
         settings.LOGGING_CONFIG = None  # Django would close the program's log handlers

@@ -34,7 +34,7 @@ def is_installed(extra: str) -> bool:
 
 
 def missing(extra: str, setting: str) -> str:
-    """Return the message for a setting that needs an extra: the missing extra, and the command that installs it."""
+    """Return the message for a setting that needs a missing extra. It names the command that installs the extra."""
     if installation.IS_BUNDLED:
         command = f"pip install 'somamemory[{extra}]'"
     else:

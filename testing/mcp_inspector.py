@@ -48,7 +48,7 @@ class Inspector:
 
 
 def check(inspector: Inspector) -> str:
-    """List the tools, store, find and delete a memory, and return a summary. Raises RuntimeError if a step fails."""
+    """List the tools, then store, find and delete a memory. Return a summary. Raises RuntimeError if a step fails."""
     tools = inspector.ask("tools/list")["tools"]
     stored = inspector.call("memory_store", content=CONTENT)
     found = inspector.call("memory_search", query="ship Gdańsk", limit="1")["memories"]

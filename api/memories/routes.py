@@ -211,7 +211,7 @@ def new_memory(body: StoreBody) -> NewMemory:
 
 def new_at(body: KeyedBody, namespace: str, key: Key | None) -> NewMemory:
     if body.ttl_seconds is not None and body.expires_at is not None:
-        raise InvalidInput("ttl_seconds", "cannot be combined with expires_at; send one of them")
+        raise InvalidInput("ttl_seconds", "cannot be combined with expires_at; send only one of them")
     expires_at = body.expires_at
     if body.ttl_seconds is not None:
         expires_at = timezone.now() + timedelta(seconds=body.ttl_seconds)

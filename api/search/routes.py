@@ -42,7 +42,7 @@ def search_of(body: SearchBody) -> Search:
     """Convert a request body to a `Search`. Raises InvalidInput if options or filters are not valid."""
     namespaces = [body.namespace] if isinstance(body.namespace, str) else body.namespace
     if body.expand and body.as_of is not None:
-        raise InvalidInput("expand", "cannot be combined with as_of; send one of them")
+        raise InvalidInput("expand", "cannot be combined with as_of; send only one of them")
     return replace(
         _search(body, namespaces, None if body.filters is None else filters.parse(body.filters)),
         weights=body.weights.model_dump(exclude_none=True),
@@ -59,7 +59,7 @@ def _run(request: Request, search: Search) -> HttpResponse:
 
 def _search(options: SearchBody | SearchParams, namespaces: Sequence[str], conditions: Filter | None) -> Search:
     if options.include_superseded and options.valid_at is not None:
-        raise InvalidInput("valid_at", "cannot be combined with include_superseded; send one of them")
+        raise InvalidInput("valid_at", "cannot be combined with include_superseded; send only one of them")
     options.check_namespace()
     return Search(
         query=options.query,

@@ -119,7 +119,7 @@ def export(request: Request, body: JsonObject) -> JsonObject:
 def stats(request: Request, body: JsonObject) -> JsonObject:
     options = body_of(request, body, StatsBody)
     if options.folder is not None and options.label is not None:
-        raise InvalidInput("label", "cannot be combined with folder; send one of them")
+        raise InvalidInput("label", "cannot be combined with folder; send only one of them")
     summary = selectors.summary(request.caller, ConversationQuery(label=options.label, folder=options.folder))
     groups = {"labels": [options.label]} if options.label is not None else {"folders": summary.folders}
     return {
