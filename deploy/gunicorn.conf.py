@@ -8,7 +8,6 @@ import os
 import resource
 import shutil
 import sys
-import tempfile
 import time
 
 import django
@@ -30,7 +29,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # The workers store their metrics in this directory, so that each of them can report the totals. The variable must be
 # set before prometheus_client is imported.
-metrics_dir = os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="soma-metrics-", dir=files.in_memory())
+metrics_dir = os.environ["PROMETHEUS_MULTIPROC_DIR"] = files.mapped_folder("somamemory-metrics-")
 try:
     django.setup()
 except ConfigurationError as error:

@@ -1,10 +1,13 @@
-"""Checksums, files that must survive a power failure, and files that only their owner can read."""
+"""Checksums, files that must survive a power failure, private files, and files that processes map."""
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
+import shutil
 import stat
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,12 +43,36 @@ def make_private(folder: Path) -> list[str]:
     return changed
 
 
-def in_memory() -> str | None:
-    """Return a folder in memory for files that processes map, or None to use the folder for temporary files.
+def mapped_folder(prefix: str) -> str:
+    """Create a folder for files that processes map, and remove those that killed processes have left behind.
 
-    Writing to a mapped file on a full disk ends the process with SIGBUS.
+    The folder is in memory if possible, because writing to a mapped file on a full disk ends the process with SIGBUS.
+    It is in use as long as this process, or one that it has forked, is running.
     """
-    return _SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK | os.X_OK) else None
+    parent = _SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK | os.X_OK) else tempfile.gettempdir()
+    for folder in Path(parent).glob(f"{prefix}*"):
+        _remove_if_unused(folder)
+    while True:
+        made = tempfile.mkdtemp(prefix=prefix, dir=parent)
+        descriptor = os.open(made, os.O_RDONLY)  # stays open, and so does the lock
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        if os.path.exists(made):  # otherwise, another process has removed it before it was locked
+            return made
+        os.close(descriptor)
+
+
+def _remove_if_unused(folder: Path) -> None:
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:  # it belongs to another user, or another process has just removed it
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder, ignore_errors=True)
+    except BlockingIOError:
+        pass  # in use
+    finally:
+        os.close(descriptor)
 
 
 def sync(path: Path) -> None:

@@ -13,7 +13,6 @@ import os
 import re
 import secrets
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -790,7 +789,7 @@ WORKER_METRICS_PORT = _bounded("SOMA_WORKER_METRICS_PORT", 0, 0, 65535)
 # prometheus_client's own setting: a folder in which a server's processes keep their metrics. gunicorn.conf.py
 # creates it for web workers. For Celery, it is created here, because none of our other code runs earlier.
 if WORKER_METRICS_PORT and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="soma-metrics-", dir=files.in_memory())
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = files.mapped_folder("somamemory-metrics-")
     atexit.register(shutil.rmtree, os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
 METRICS_ARE_SHARED = "PROMETHEUS_MULTIPROC_DIR" in os.environ
 METRICS_ALIAS = env.str("SOMA_METRICS_ALIAS", "")
