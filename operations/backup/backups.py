@@ -173,8 +173,8 @@ def _create(to: Path, progress: Progress, connection: Any) -> Path:
     try:
         _write_content(partial, earlier, now, progress, connection)
         files.sync(partial)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)  # it may have filled the disk that the database needs
+    except BaseException:  # such as KeyboardInterrupt; the files may have filled the disk that the database needs
+        shutil.rmtree(partial, ignore_errors=True)
         raise
     failpoints.reach("backup.synced")
     partial.rename(folder)
