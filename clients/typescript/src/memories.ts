@@ -183,7 +183,7 @@ export class Memories extends Resource {
     return new SearchResult(await this.transport.json<SearchOut>("POST", "/memories/search", { json, repeatable: true }));
   }
 
-  /** List the memories in a namespace, below a coordinate or a key, or near a point. */
+  /** List the memories in a namespace, under a coordinate or a key, or near a point. */
   list(options: Omit<MemoriesListQuery, "cursor"> = {}): Pages<MemoryOut> {
     return new Pages(async (cursor) => {
       const query = { ...options, ...this.ids(options), ...this.namespace(options.namespace), cursor };
@@ -208,7 +208,7 @@ export class Memories extends Resource {
     return this.transport.json("GET", `${pathOf({ id })}/links`, { query: options });
   }
 
-  /** Count the memories in the cells of a grid or below each coordinate. */
+  /** Count the memories in the cells of a grid or under each coordinate. */
   async map(options: MemoriesMapQuery = {}): Promise<MapOut> {
     return this.transport.json("GET", "/memories/map", { query: { ...options, ...this.ids(options), ...this.namespace(options.namespace) } });
   }
