@@ -126,3 +126,27 @@ def test_a_user_with_a_connected_app_is_deleted_and_the_key_of_the_app_ends(
     assert grant.key is not None
     assert ApiKey.objects.get(pk=grant.key.pk).revoked_at is not None
     assert AuditEvent.objects.filter(action="grant.revoke", tenant=api.tenant).count() == 1
+
+
+@pytest.mark.parametrize("name", ["label__regex", "label__icontains", "label", "metadata__secret", "unknown"])
+def test_a_list_can_be_filtered_only_with_its_own_filters(superuser: Client, api: Api, name: str) -> None:
+    """A pattern such as ^(a+)+$ could keep the process busy for hours."""
+    path = page("conversations_conversation_changelist", tenant="acme", **{name: "^(a+)+$"})
+
+    assert superuser.get(path).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("auth_user", {"is_staff__exact": "1", "is_active__exact": "1"}),
+        ("memories_job", {"kind__exact": "rebuild", "state__exact": "done"}),
+        ("conversations_conversation", {"tenant": "acme", "status": "active", "tier": "hot"}),
+        ("graph_link", {"tenant": "acme", "namespace": "default", "q": "1"}),
+        ("tenants_auditevent", {"of": "acme", "action": "memory.store"}),
+    ],
+)
+def test_the_filters_of_a_list_work(superuser: Client, api: Api, name: str, parameters: dict[str, str]) -> None:
+    path = page(f"{name}_changelist", **parameters)
+
+    assert superuser.get(path).status_code == 200
