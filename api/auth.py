@@ -78,8 +78,8 @@ def _enforce_policy(request: Request) -> None:
 def _await_body(request: Request) -> None:
     """Read the body before any tokens are taken for the request.
 
-    If the body arrives slowly, the server processes the request only up to this point, and again once the body has
-    arrived.
+    If the body arrives slowly, the server stops processing the request at this point, and processes it again from the
+    start once the body has arrived.
     """
     if request.admission.takes_body and request.method != "GET":
         request.body  # noqa: B018 - reads the body
@@ -88,7 +88,7 @@ def _await_body(request: Request) -> None:
 def _begin_deadline(request: Request) -> None:
     """Restart the deadline, so that time spent on a slow upload does not count.
 
-    Requests that change nothing are also stopped when their clients disconnect. All requests that belong to an MCP
+    Read-only requests are also stopped when their clients disconnect. All requests that belong to an MCP
     message share a single deadline.
     """
     policy, state = request.admission.policy, state_of(request)
@@ -122,7 +122,7 @@ def _caller(request: HttpRequest, token: str, slug: str | None) -> Caller:
 
 
 def _create_tenant(operator: Caller, slug: str) -> None:
-    """Create the tenant that an operator's request names. Raises Forbidden and InvalidInput."""
+    """Create the tenant named in an operator's request. Raises Forbidden and InvalidInput."""
     # Conflict: another request has just created the tenant, or the tenant exists but is suspended.
     with tenant_scope.crossing(), suppress(Conflict):
         tenants.create_tenant(operator, slug)
@@ -140,5 +140,5 @@ def token_of(request: HttpRequest) -> str:
 def _tenant_slug(request: HttpRequest) -> str | None:
     slugs = {request.META[name] for name in ("HTTP_X_TENANT", "HTTP_X_SOMA_TENANT") if name in request.META}
     if len(slugs) > 1:
-        raise MalformedRequest("X-Tenant and X-Soma-Tenant contain different tenants; send only one of them")
+        raise MalformedRequest("X-Tenant and X-Soma-Tenant name different tenants; send only one of them")
     return slugs.pop() if slugs else None

@@ -1,4 +1,4 @@
-"""Bulk requests: each item is validated separately, so that an invalid item does not fail the others."""
+"""Bulk requests: each item is validated separately, so that an invalid item does not make the others fail."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def require_all(items: Sequence[object], name: str, address_field: str) -> None:
     """Raise InvalidInput for the first invalid item, if any. The error contains field names such as `items.0.payload`.
 
     name: the request field that contains the items.
-    address_field: the field to report if the error does not name one, such as `.coord`.
+    address_field: the field, such as `.coord`, to report if the error does not name one.
     """
     for index, item in enumerate(items):
         if isinstance(item, SomaError):

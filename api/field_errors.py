@@ -49,8 +49,8 @@ _LENGTHS = {
 }
 _OUR_OWN = "value_error"
 _OTHER = "is not valid; see the API documentation for the type of this field"
-# Parts of a location that describe a step in pydantic's validation, such as the union member that was tried. A member
-# may be a model, whose class is named.
+# Parts of a location that describe a step in pydantic's validation, such as the union member that was tried. If the
+# member is a model, the part is its class name.
 _INTERNAL = re.compile(r"function-|constrained-|(?:list|dict)\[|nullable|ChatMessage$")
 
 

@@ -148,7 +148,7 @@ def _secret(request: Request) -> bytes:
 
 
 def _fingerprint(request: HttpRequest) -> bytes:
-    """Return everything that must be equal for two requests to count as the same request.
+    """Return everything that must match for two requests to count as the same request.
 
     The fingerprint includes `path_info`, which begins with /api/v1 even if the client used an alias at the root.
     """

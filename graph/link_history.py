@@ -1,7 +1,7 @@
 """Links as they were at an earlier time (`as_of`).
 
-When a link is replaced or removed, it is kept as a version, in the same transaction. A version was current from its
-`updated_at` to `until`. The links of purged memories are also removed from the history.
+When a link is replaced or removed, the old link is kept as a version in the same transaction. A version was current
+from its `updated_at` to `until`. The links of purged memories are also removed from the history.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Rename and delete namespaces, with their memories and links.
+"""Rename and delete namespaces, including their memories and links.
 
 Both operations use many transactions, so there is no limit to the size of a namespace. To continue after an
 interruption, send the request again.

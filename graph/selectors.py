@@ -26,7 +26,7 @@ from tenants.caller import Caller
 
 MAX_HOPS = 5
 MAX_LENGTH = 20
-# The maximum number of links that one request can read: enough for several hubs of 10,000 links each. Reading takes
+# The maximum number of links that one request can read: enough for several hubs with 10,000 links each. Reading takes
 # about 2 µs per link.
 MAX_READ = 50_000
 EXPORT_PAGE = 1_000
@@ -62,7 +62,7 @@ class LinkFilter:
 class Neighbourhood:
     """The neighbours of an address.
 
-    memories: if requested, the memory (or None) of each neighbour.
+    memories: the memory (or None) at each neighbour, if requested.
     truncated: whether there were too many links to read, in which case addresses may be missing.
     read: the number of links that were read.
     """
@@ -190,7 +190,7 @@ class Network:
 
 @may_read_replica
 def network(caller: Caller, namespace: str, start: Coordinate, *, hops: int = 2, limit: int = 40) -> Network:
-    """Return the `limit` addresses nearest to `start`, following links in either direction, for drawing.
+    """Return up to `limit` addresses nearest to `start`, for drawing. Links are followed in both directions.
 
     The memories at these addresses do not count as read.
     """
@@ -244,8 +244,8 @@ def stats(caller: Caller) -> dict[str, Any]:
 class Subgraph:
     """The links between addresses below a prefix or in a whole namespace, as of the time when this object was created.
 
-    Links are read page by page, which requires neither much memory nor a long transaction. Every link that exists until
-    the last page has been read is returned exactly once. A link that is removed in the meantime may be missing, and a
+    Links are read page by page, which needs little memory and no long transaction. A link that exists until the
+    last page has been read is returned exactly once. A link that is removed in the meantime may be missing, and a
     link that is created in the meantime is left out.
     """
 

@@ -13,7 +13,7 @@ SUPERSEDES = "supersedes"
 
 
 def link(caller: Caller, replacements: Sequence[Replacement]) -> None:
-    """Link each newer memory to the older one. Must be called in the transaction that supersedes the memories."""
+    """Link each memory to the one that it supersedes. Must be called in the transaction of the supersession."""
     services.link_many(caller, [_link(replacement) for replacement in replacements])
 
 

@@ -204,7 +204,7 @@ class _Meeting:
 
 
 def _meet(read: Read, start: str, goal: str, most_hops: int) -> _Meeting:
-    """Search breadth-first from both ends, always extending the side with fewer addresses (if equal, with fewer hops).
+    """Search breadth-first from both ends, always extending the side with fewer addresses (if equal, fewer hops).
 
     If m hops from the start and n hops from the goal have not met, there is no path of m + n or fewer hops. The first
     meeting is therefore on a shortest path.
@@ -275,7 +275,7 @@ class _CheapestWalk:
 
 
 class _Remembering:
-    """Reads the links of each address only once."""
+    """Reads each address's links only once."""
 
     def __init__(self, read: Read) -> None:
         self.read = read

@@ -173,7 +173,7 @@ def _from_sortable(word: int) -> float:
 
 @dataclass(frozen=True)
 class Box:
-    """An axis-parallel box that includes its corners.
+    """An axis-parallel box, including its boundary.
 
     It contains only coordinates with the same number of dimensions as its corners.
     """

@@ -81,7 +81,7 @@ def reinstate(caller: Caller, newer: Memory, older: Memory, valid_to: datetime |
 
 
 def without_problems(caller: Caller, items: Sequence[NewMemory | SomaError]) -> list[NewMemory | SomaError]:
-    """Return the items, with an InvalidInput instead of each one that `supersede` would reject.
+    """Return the items, each replaced by an InvalidInput if `supersede` would reject it.
 
     The others can then be stored. The superseded memories must already exist. Raises InvalidInput if more than
     `MAX_IN_BATCH` memories would be superseded.

@@ -92,7 +92,7 @@ def key(tenant: UUID | None, kind: str, *parts: object) -> str:
 
 
 def healthy() -> bool:
-    """Return whether the cache accepts writes. Contacts it immediately, even shortly after a failure.
+    """Return whether the cache accepts writes. Contacts Redis immediately, even shortly after a failure.
 
     A Redis server that is out of memory, or that has become a replica, still answers reads.
     """

@@ -1,4 +1,4 @@
-"""Checksums, files that must survive a power failure, private files, and files that processes map."""
+"""Checksums, files that must survive a power failure, private files, and memory-mapped files."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ def make_private(folder: Path) -> list[str]:
 
 
 def mapped_folder(prefix: str) -> str:
-    """Create a folder for files that processes map, and remove those that killed processes have left behind.
+    """Create a folder for memory-mapped files, and remove such folders left behind by killed processes.
 
     The folder is in memory if possible, because writing to a mapped file on a full disk ends the process with SIGBUS.
-    It is in use as long as this process, or one that it has forked, is running.
+    The folder is in use as long as this process, or one that it has forked, is running.
     """
     parent = _SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK | os.X_OK) else tempfile.gettempdir()
     for folder in Path(parent).glob(f"{prefix}*"):
         _remove_if_unused(folder)
     while True:
         made = tempfile.mkdtemp(prefix=prefix, dir=parent)
-        descriptor = os.open(made, os.O_RDONLY)  # stays open, and so does the lock
+        descriptor = os.open(made, os.O_RDONLY)  # kept open to hold the lock
         fcntl.flock(descriptor, fcntl.LOCK_SH)
         if os.path.exists(made):  # otherwise, another process has removed it before it was locked
             return made

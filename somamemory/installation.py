@@ -19,7 +19,7 @@ _BUNDLED = _PROJECT / "bundled"
 IS_BUNDLED = _BUNDLED.is_dir()
 # The folder that contains `api/`, `memories/`, the other packages, and `deploy/gunicorn.conf.py`.
 HOME = _BUNDLED if IS_BUNDLED else _PROJECT.parent
-# The program that messages name before a management command: `somamemory` or, in a checkout, `manage.py`.
+# The program name to show before a management command in messages: `somamemory` or, in a checkout, `manage.py`.
 COMMAND = "somamemory" if IS_BUNDLED else "manage.py"
 # The Python client, which is a separate package once installed.
 _CLIENT = HOME / "clients" / "python" / "src"

@@ -13,7 +13,7 @@ from typing import cast
 
 # The maximum size of a value that is written in one call, counted as characters in strings and items in lists.
 PIECE = 65_536
-# The maximum number of items of a larger list or object that are written in one call.
+# The maximum number of items to write in one call, for a larger list or object.
 BATCH = 1_000
 
 

@@ -26,7 +26,7 @@ from somamemory.web import client_address
 
 
 class _Env(environ.Env):  # type: ignore[misc]
-    """Records the variables that are read. Any other `SOMA_…` variable is a typo and would be ignored silently."""
+    """Records the variables that are read. Any other `SOMA_…` variable is a typo, which must not go unnoticed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -405,7 +405,7 @@ def _postgresql(parsed: dict[str, Any]) -> dict[str, Any]:
     from somamemory.db.postgresql.base import Cursor
 
     timeouts = {
-        # Ends a runaway statement or a forgotten lock before the client gives up.
+        # End a runaway statement, a long wait for a lock, or a forgotten transaction before the client gives up.
         "statement_timeout": STATEMENT_TIMEOUT_S,
         "lock_timeout": LOCK_TIMEOUT_S,
         "idle_in_transaction_session_timeout": 60,
@@ -540,7 +540,7 @@ MILVUS_PREFIX = env.str("SOMA_MILVUS_PREFIX", "memories")
 MILVUS_HNSW_M = _bounded("SOMA_MILVUS_HNSW_M", 16, 4, 64)
 MILVUS_HNSW_EF_CONSTRUCTION = _bounded("SOMA_MILVUS_HNSW_EF_CONSTRUCTION", 200, 8, 512)
 MILVUS_HNSW_EF = _bounded("SOMA_MILVUS_HNSW_EF", 400, 8, 32_768)
-# Web processes of this server. Without Redis, each enforces its share of the limits.
+# The number of web processes. Without Redis, each of them enforces its share of the limits.
 WORKERS = _bounded("SOMA_WORKERS", 2 if _ON_POSTGRESQL else 1, 1, 1024)
 # Every process notices within this time that another embedding generation has become active.
 GENERATION_CACHE_S = 5
@@ -819,7 +819,7 @@ AUDIT_KEY = _audit_key()
 AUDIT_HEADS = env.str("SOMA_AUDIT_HEADS", "")
 if "://" in AUDIT_HEADS and not AUDIT_HEADS.startswith(("syslog://", "http://", "https://")):
     raise ConfigurationError("SOMA_AUDIT_HEADS must be a file, or start with syslog://, https:// or http://")
-# Every process rejects a revoked key within this time.
+# All processes begin to reject a revoked key within this time.
 KEY_CACHE_S = 5
 
 STATIC_URL = "/static/"

@@ -1,7 +1,7 @@
 """The text format of API keys.
 
 A key has the form `soma_<prefix>_<secret><checksum>`: 8 characters to find the row, 256 bits of secret, and a CRC-32,
-by which mistyped keys are recognised without a query. Only the SHA-256 of the whole key is stored: a secret of 256
+which reveals mistyped keys without a query. Only the SHA-256 of the whole key is stored: a secret of 256
 random bits needs no slow hash. A secret imported from another installation may be any string of 32 or more characters.
 
 Sekha's clients reject keys that do not begin with `sk-sekha-`. A key in `sekha` style begins with that prefix instead

@@ -76,7 +76,7 @@ def _reporting(view: Run) -> Run:
 
 
 def with_400(problem: HttpResponse, **members: object) -> HttpResponse:
-    """Add members to a problem response in place. For invalid input, change the status to 400, as older products do."""
+    """Add members to a problem response in place. Change status 422 to 400, as older products do."""
     if problem.status_code == HTTPStatus.UNPROCESSABLE_ENTITY:
         problem.status_code = HTTPStatus.BAD_REQUEST
     body = {**orjson.loads(problem.content), "status": problem.status_code, **members}

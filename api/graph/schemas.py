@@ -92,7 +92,7 @@ class EndParams(_Ends, NamespaceParams):
 
 
 class BulkLinkBody(Body):
-    # Validated separately, so that an invalid link does not fail the others.
+    # Validated separately, so that an invalid link does not make the others fail.
     links: Annotated[list[JsonObject], Field(min_length=1, max_length=MAX_BULK)]
     atomic: bool = False
 

@@ -138,7 +138,7 @@ def _change(request: HttpRequest, name: str, change: Callable[[list[Any]], list[
 
 
 def require(request: HttpRequest, names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Return the memories of entities by name. Raises ToolError if an entity does not exist."""
+    """Return the entities' memories by name. Raises ToolError if an entity does not exist."""
     found: dict[str, dict[str, Any]] = {}
     for name, memory in _get(request, names).items():
         if memory is None:

@@ -1,4 +1,4 @@
-"""The eight tools of the default profile. Their descriptions take fewer than 1,500 tokens in total."""
+"""The eight tools of the default profile. Together, their descriptions take fewer than 1,500 tokens."""
 
 from __future__ import annotations
 

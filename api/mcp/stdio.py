@@ -68,7 +68,7 @@ def serve(send: Send, source: BinaryIO, out: BinaryIO) -> None:
     while line := source.readline(MAX_MESSAGE_BYTES + 1):
         if len(line) > MAX_MESSAGE_BYTES:
             _skip_line(source)
-            answer: bytes | None = _error(None, _TOO_LONG, f"a message must have at most {MAX_MESSAGE_BYTES} bytes")
+            answer: bytes | None = _error(None, _TOO_LONG, f"a message must be at most {MAX_MESSAGE_BYTES} bytes long")
         elif not line.strip():
             continue
         else:

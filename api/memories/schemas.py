@@ -112,7 +112,7 @@ class PatchBody(OwnerIds, Patch):
 
 
 class BulkStoreBody(Body):
-    # Validated separately, so that an invalid item does not fail the others.
+    # Validated separately, so that an invalid item does not make the others fail.
     items: Annotated[list[JsonObject], Field(min_length=1, max_length=MAX_BULK)]
     atomic: bool = False
 

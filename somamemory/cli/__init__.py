@@ -20,7 +20,7 @@ def main() -> None:
 def _run() -> int:
     open_standard_streams()
     if isinstance(sys.stdout, io.TextIOWrapper) and codecs.lookup(sys.stdout.encoding).name != "utf-8":
-        sys.stdout.reconfigure(errors="replace")  # a terminal may lack characters of a memory
+        sys.stdout.reconfigure(errors="replace")  # a terminal may not support all characters in a memory
     from somamemory import files, installation
 
     files.create_privately()

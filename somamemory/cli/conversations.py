@@ -107,9 +107,9 @@ def search(target: Target, **fields: Any) -> None:
 @click.option("--yes", is_flag=True, help="Skip the confirmation prompt.")
 @targeted
 def delete(target: Target, id: str, yes: bool) -> None:
-    """Delete a conversation with its messages. It can be restored during the retention period."""
+    """Delete a conversation and its messages. It can be restored during the retention period."""
     if not yes:
-        target.confirm(f"Delete the conversation {id} with its messages?")
+        target.confirm(f"Delete conversation {id} and its messages?")
     _show(target, target.call("conversations.delete", id=id))
 
 

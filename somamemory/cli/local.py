@@ -25,7 +25,7 @@ _NAMESPACE = re.compile(r"[A-Za-z0-9._:/-]{1,255}")
 def manage(arguments: Sequence[str], target: Target) -> int:
     """Run a management command, and return its exit code.
 
-    With --json, print a JSON document that lists the lines of the command's output.
+    With --json, print a JSON document that contains the lines of the command's output.
     """
     _refuse_server(arguments[0], target)
     target.use_data_dir()

@@ -140,7 +140,7 @@ def get(target: Target, name: str, kind: str | None, namespace: str | None, as_o
 @click.argument("name")
 @with_kind
 @click.option("--namespace", help="Namespace of the key or coordinate.")
-@click.option("--purge", is_flag=True, help="Delete the memory permanently, with its history.")
+@click.option("--purge", is_flag=True, help="Delete the memory permanently, including its history.")
 @targeted
 def delete(target: Target, name: str, kind: str | None, namespace: str | None, purge: bool) -> None:
     """Delete a memory by its key, coordinate or id."""

@@ -20,7 +20,7 @@ _WIDEST = 60
 
 
 def as_json(value: object) -> str:
-    """Return a JSON document, with escapes if the output's encoding may lack characters of the document."""
+    """Return a JSON document, with escapes if the output's encoding may not support all of its characters."""
     is_complete = codecs.lookup(sys.stdout.encoding or "utf-8").name == "utf-8"
     return json.dumps(value, ensure_ascii=not is_complete, indent=2, default=str)
 
@@ -30,7 +30,7 @@ def print_json(value: object) -> None:
 
 
 def print_table(rows: Sequence[Row], columns: Sequence[Column], empty: str) -> None:
-    """Print rows below a bold header, truncated to the terminal's width. If there are no rows, print `empty`."""
+    """Print rows under a bold header, truncated to the terminal's width. If there are no rows, print `empty`."""
     if not rows:
         click.echo(empty)
         return

@@ -83,9 +83,9 @@ def usage(target: Target, slug: str) -> None:
 @click.option("--yes", is_flag=True, help="Skip the confirmation prompt.")
 @targeted
 def erase_tenant(target: Target, slug: str, yes: bool) -> None:
-    """Erase a tenant with all its data. This cannot be undone."""
+    """Erase a tenant and all its data. This cannot be undone."""
     if not yes:
-        target.confirm(f"Erase tenant {slug} with all its memories and keys?")
+        target.confirm(f"Erase tenant {slug} and all its memories and keys?")
     _show(target, target.call("tenants.erase", slug=slug))
 
 

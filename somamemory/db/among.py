@@ -21,7 +21,7 @@ from django.db.models.sql.compiler import SQLCompiler
 @ForeignKey.register_lookup  # which does not inherit the lookups of Field
 @Field.register_lookup
 class Among(Lookup):
-    """The values must be UUIDs, strings or whole numbers, as the column stores them."""
+    """The values must be UUIDs, strings or whole numbers, in the form in which the column stores them."""
 
     lookup_name = "among"
     prepare_rhs = False

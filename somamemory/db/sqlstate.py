@@ -13,7 +13,7 @@ QUERY_CANCELED = "57014"  # the statement timeout, or a cancel request
 # The database is locked by another connection, or cannot be read or written (sqlite.org/rescode.html).
 _SQLITE_BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_CANTOPEN", "SQLITE_IOERR", "SQLITE_FULL", "SQLITE_READONLY")
 # Violations that another writer can cause by creating the same row, or by deleting a row that a new row refers to.
-# Other violations, such as those of a check constraint, recur in each attempt.
+# Other violations, such as those of a check constraint, recur on every attempt.
 _COLLISIONS = ("23505", "23503")
 _SQLITE_COLLISIONS = ("SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_FOREIGNKEY")
 _SERVER_STAYS_UP = (SERIALIZATION_FAILURE, DEADLOCK_DETECTED, LOCK_NOT_AVAILABLE, QUERY_CANCELED)

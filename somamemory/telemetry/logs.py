@@ -36,7 +36,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure(config: dict[str, Any]) -> None:
-    """Configure the logging of a process that runs only the service. `config` is the setting LOGGING."""
+    """Configure the logging of a process that runs only the service. `config` is the LOGGING setting."""
     # Log lines do not contain the source location, thread or process of a logging call. Finding them would take a third
     # of the call's time ("Optimization" in Python's logging how-to).
     logging._srcfile = None

@@ -61,7 +61,7 @@ candidates = Histogram(
     buckets=(0, 1, 10, 50, 100, 400, 2_000, 20_000),
 )
 refills = Counter("soma_search_refills", "Repeated index queries because filters had removed candidates")
-degraded = Counter("soma_search_degraded", "Searches that completed without a leg", ["leg"])
+degraded = Counter("soma_search_degraded", "Searches that completed without one of their legs", ["leg"])
 
 indexed = Counter("soma_index_rows", "Outbox rows processed by the drain", ["outcome"])  # settled or failed
 breaker_open = Gauge(

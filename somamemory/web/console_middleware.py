@@ -64,7 +64,7 @@ class IdleTimeout:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if SESSION_KEY in request.session and settings.SESSION_IDLE_S:
             now = int(time.time())
-            seen = request.session.setdefault(_SEEN, now)  # missing in sessions of earlier versions
+            seen = request.session.setdefault(_SEEN, now)  # missing from sessions created by earlier versions
             if now - seen > settings.SESSION_IDLE_S:
                 request.session.flush()
             elif now - seen > _SEEN_EVERY_S:

@@ -1,7 +1,7 @@
 """Publish the heads of the audit chains to a destination that the operator chooses, ideally on another machine.
 
 Anyone who controls this machine also controls the key and can rewrite the log, but not the published heads. Each head
-is sent after the commit, at least once, in the order of the blocks. SOMA_AUDIT_HEADS is a file, `syslog://host:514`
+is sent after the commit, at least once, in block order. SOMA_AUDIT_HEADS is a file, `syslog://host:514`
 (UDP), `syslog:///dev/log`, or a URL that accepts JSON lines by POST.
 """
 

@@ -50,7 +50,7 @@ def conditions(raw: JsonObject) -> Conditions:
 
 
 def _without_ids(raw: JsonObject) -> tuple[list[Any], JsonObject]:
-    """Separate each `memory_ids` condition from the others, at the top level or directly inside a top-level AND."""
+    """Separate the `memory_ids` conditions at the top level, or directly inside a top-level AND, from the others."""
     rest = {name: value for name, value in raw.items() if name != "memory_ids"}
     lists = [raw["memory_ids"]] if "memory_ids" in raw else []
     parts = rest.get("AND")

@@ -41,7 +41,7 @@ def _narrowing(raw: JsonObject) -> Narrowing:
 
 
 def search(caller: Caller, body: SearchBody, changes: Changes) -> Results:
-    """Return the results. Missing results are noted in `changes`, because mem0's responses have no field for that."""
+    """Return the results. Incomplete results are noted in `changes`, as mem0's responses have no field for this."""
     query = Search(
         query=body.query,
         namespaces=tuple(names.namespaces(caller)),

@@ -54,7 +54,7 @@ def _day_end(value: object) -> datetime | None:
 
 
 def _moment(value: object) -> datetime:
-    """Read a Unix time in seconds, or an ISO time, which is in UTC if it has no offset."""
+    """Parse a Unix time in seconds, or an ISO time, which is interpreted as UTC if it has no offset."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         try:
             moment = datetime.fromtimestamp(value, UTC)
@@ -230,7 +230,7 @@ class BatchDeleteBody(Lenient):
 
 
 class SourceParams(Params):
-    """`source` is the client's name, which mem0's command-line tool sends.
+    """`source` is the client name that mem0's command-line tool sends.
 
     Older clients send the ids that `/v1/ping/` returned.
     """
@@ -260,7 +260,7 @@ class ServerListParams(Entities, Params):
 
 
 class OwnedListBody(Entities, ListBody):
-    """A list or search that also accepts owners outside `filters`."""
+    """A list or search request that also accepts owners outside `filters`."""
 
     output_format: str | None = None
 

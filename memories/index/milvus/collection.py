@@ -36,7 +36,7 @@ class Hnsw:
     def breadth(self, limit: int) -> int:
         return min(
             max(self.ef, 2 * limit), 32_768
-        )  # a server rejects a value that is less than the limit or greater than its maximum
+        )  # a server rejects a value that is less than the limit or greater than the server's maximum
 
 
 @dataclass(frozen=True)

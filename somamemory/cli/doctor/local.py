@@ -170,7 +170,7 @@ def queue() -> Iterator[Finding]:
     elif oldest_s > STALE_S:
         yield error(
             "queue",
-            f"memories have been waiting to be indexed for {oldest_s:,} s",
+            f"memories have been waiting for {oldest_s:,} s to be indexed",
             "start the server or, with Celery, the worker",
         )
     else:

@@ -25,7 +25,7 @@ from somamemory import allocator, deadline
 from somamemory.db.sqlite.process_lock import ProcessLock
 from somamemory.db.sqlite.writer_queue import FairLock
 
-# Longer than any reasonable queue: 16 batches of 1000 memories take 10 s.
+# Longer than any realistic wait: 16 batches of 1,000 memories take 10 s.
 PATIENCE_S = 30.0
 LARGE = 262_144  # bytes or characters
 MAX_KEPT_LENGTH = 8_192  # maximum length, in characters, of a statement whose conversion is cached

@@ -1,4 +1,4 @@
-"""`manage.py erase_tenant SLUG`: permanently erase all data of a tenant."""
+"""`manage.py erase_tenant SLUG`: permanently erase all of a tenant's data."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Command(BaseCommand):
         parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
     def handle(self, *args: Any, slug: str, yes: bool, **options: Any) -> None:
-        if not yes and _answer(f"Permanently erase all data of '{slug}'? Type the slug to confirm: ") != slug:
+        if not yes and _answer(f"Permanently erase tenant '{slug}' and its data? Type the slug to confirm: ") != slug:
             raise CommandError("the slug does not match; nothing was erased")
         with errors_as_one_line():
             receipt = erasure.erase(operator(), slug)
