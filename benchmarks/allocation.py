@@ -1,7 +1,7 @@
 """Measure how concurrent writers allocate coordinates: `python -m benchmarks.allocation [--database postgres://…]`.
 
 Several processes with eight writers each (with SQLite, one process with 32 writers) store memories, alternately with
-and without a given coordinate. The exit status is 0 if all allocated coordinates were free and different, and if
+and without a given coordinate. The exit status is 0 if all allocated coordinates were free and distinct, and if
 writers did not wait for each other: the p99 latency without a given coordinate must be at most 1.25 times the p99
 latency with one.
 """

@@ -1,4 +1,4 @@
-"""Measure how long it takes after the loss of a disk until searches work again.
+"""Measure how long it takes for searches to work again after the loss of a disk.
 
     python -m benchmarks.backup [--memories 100000] [--database postgres://…]
 

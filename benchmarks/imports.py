@@ -3,8 +3,8 @@
 The benchmark generates an export of the given size in ChatGPT's format (a tree of messages per conversation). It
 imports the file with `manage.py import_conversations` while a server embeds the new messages, and then imports it
 again; the second import must not add anything. It reports the time and the peak memory of each process (ru_maxrss and
-VmHWM; Linux). All files are in a temporary folder, which needs about six times the size of the export and is removed
-afterwards.
+VmHWM; Linux). All files are in a temporary folder, which takes up about six times as much space as the export and is
+removed afterwards.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     python -m benchmarks.rebuild [--memories 20000] [--milvus]
 
-Readers and writers run all the time, except while the server is down. The benchmark counts failed searches, searches
+Readers and writers run continuously, except while the server is down. The benchmark counts failed searches, searches
 without semantic results, and acknowledged writes that are missing afterwards. With --milvus, it uses a real Milvus
 server (installed by scripts/test-milvus.sh) instead of the local index.
 """

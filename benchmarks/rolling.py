@@ -2,7 +2,7 @@
 
     python -m benchmarks.rolling --database postgres://… [--restarts 20] [--rate 50]
 
-Each server is stopped with SIGTERM and started again as systemd does it: its listening socket stays open, so new
+Each server is stopped with SIGTERM and started again as systemd would do it: its listening socket stays open, so new
 connections wait. nginx uses the configuration in deploy/nginx. The benchmark needs the URL of a PostgreSQL server, on
 which it creates a database that it drops afterwards. The exit status is 0 if every request succeeded.
 """

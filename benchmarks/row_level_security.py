@@ -3,7 +3,7 @@
 The database must be empty, and a superuser must have prepared it: `manage.py row_level_security on` prints the
 statements for this. The requests run in this process, alternately without and with row-level security, so that a busy
 machine affects both equally. "Alternating" is the worst case: each request comes from another tenant, so it needs an
-additional statement. Other work on the machine affects the times but hardly affects the CPU time, which includes this
+additional statement. Other work on the machine affects the times but hardly affects the CPU time, which covers this
 process and PostgreSQL.
 """
 

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from testing.server import Client, Server
 
 LIMIT_MS = 250.0
-CLIENTS = 4  # every second one opens a new connection per request
+CLIENTS = 4  # every other one opens a new connection per request
 REQUESTS_PER_S = 20.0  # of each client
 PACE_S = 1.0  # of a slow socket
 LARGE_MEMORIES, LARGE_TEXT = 12, "a long text " * 8_000

@@ -1,8 +1,10 @@
 """Measure the local vector index: `python -m benchmarks.vector_index [--sizes 10000 100000 1000000]`.
 
 For each size, the benchmark prints the time per search (with and without a filter for one of ten namespaces) and the
-time of the same search with numpy in a float32 array; the recall of the first 10 and 200 hits; the time to add a point,
-to open the index, and to verify it after the machine has restarted; and the bytes of memory and disk space per point.
+time that numpy takes to search the same vectors in a float32 array; the recall of the first 10 and 200 hits; the time
+to add a point, to open the index, and to verify it after the machine has restarted; and the bytes of memory and disk
+space per point.
+
 The vectors come from sentences in this documentation (`language`) or form 200 dense clusters (`clusters`), in which
 neighbours are hardest to distinguish.
 """

@@ -116,7 +116,7 @@ class Probe:
 
 
 def peak_mb(server: Server) -> float:
-    """Return the sum of the peaks of the server's processes since `forget_peaks`."""
+    """Return the sum of the peak memory of each server process since `forget_peaks`."""
     return _status_mb(server, "VmHWM")
 
 
@@ -135,7 +135,7 @@ def _status_mb(server: Server, name: str) -> float:
 
 
 def forget_peaks(server: Server) -> float:
-    """Reset the peaks of the server's processes, and return `mapped_mb`."""
+    """Reset the peak memory of each server process, and return `mapped_mb`."""
     for pid in server.pids():
         with contextlib.suppress(OSError):
             pathlib.Path(f"/proc/{pid}/clear_refs").write_text("5")

@@ -1,4 +1,4 @@
-"""The memories closest in meaning to a memory, for the script of the memory page."""
+"""The memories closest in meaning to a given memory, for the memory page's script."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ class NumberStripe(TenantOwned):
 
 
 class ImportedConversation(TenantOwned):
-    """Maps the id of a conversation in another service to the conversation that was imported from it."""
+    """Maps a conversation's id in another service to the imported conversation."""
 
     id = models.BigAutoField(primary_key=True)
     source = models.CharField(max_length=16)
@@ -268,7 +268,7 @@ class Proposal(TenantOwned):
 
 
 class ColdFile(TenantOwned):
-    """A file with the messages of a cold conversation. The row is created before the file and deleted after it.
+    """A file that contains a cold conversation's messages. The row is created before the file and deleted after it.
 
     If `dropped_at` is set, the file is no longer needed and is removed after a grace period.
     """

@@ -223,7 +223,7 @@ def archive(caller: Caller, id: UUID) -> Conversation:
 
 
 def delete(caller: Caller, id: UUID, *, purge: bool = False) -> None:
-    """Delete a conversation with its messages, summaries and facts, and entities that no other facts mention.
+    """Delete a conversation, its messages, summaries and facts, and entities that no other facts mention.
 
     purge: remove the rows and their links now, even if the conversation was deleted earlier. Otherwise, they are only
     hidden from searches and reads, can be restored (see `restoring`), and are removed after the retention period.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-# Chromium's driver, which Debian has in a separate package.
+# Chromium's driver, which Debian ships in a separate package.
 BROWSER = shutil.which("chromedriver")
 
 

@@ -1,4 +1,4 @@
-"""A proxy for tests that fails in all the ways in which networks and proxies can fail."""
+"""A test proxy that simulates network and proxy failures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clients for tests that retry each write until it is acknowledged, and record what the server must have stored."""
+"""Test clients that retry each write until it is acknowledged, and record what the server must have stored."""
 
 from __future__ import annotations
 

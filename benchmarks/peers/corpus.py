@@ -1,4 +1,4 @@
-"""The texts, vectors and queries of the comparison, and the exact nearest neighbours of each query."""
+"""The texts, vectors and queries for the comparison, and the exact nearest neighbours of each query."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""The compared stores. This file and `worker.py` run in the environment of the peers and import nothing from the
-service.
+"""The stores to compare. This file and `worker.py` run in the peers' environment and import nothing from the service.
 
 Each store contains the same memories. A memory has an id (a number), a text, a vector, and a group for filters.
 """

@@ -1,4 +1,4 @@
-"""Measure one store: `python -m benchmarks.peers.worker OPTIONS`, in the environment of the peers.
+"""Measure one store: `python -m benchmarks.peers.worker OPTIONS`, in the peers' environment.
 
 OPTIONS is a JSON object: the name of the store, the folder of the corpus, and options for the store. The results are
 written to standard output as one JSON object.

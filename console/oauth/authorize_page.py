@@ -1,4 +1,4 @@
-"""The page on which a signed-in user allows an app to use the memory (the authorization endpoint)."""
+"""The page on which a signed-in user allows an app to access memories (the authorization endpoint)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fetch client ID metadata documents: JSON that an app publishes at the URL that is its client id.
+"""Fetch client ID metadata documents: the JSON that an app publishes at its client id, a URL.
 
 The app chooses the URL, so a request could reach services that only this server can reach. This module therefore
 connects only to public addresses. It resolves the name only once, because a second answer could differ from the one

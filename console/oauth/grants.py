@@ -193,7 +193,7 @@ def _new_tokens(grant: OAuthGrant, request: TokenRequest) -> Tokens:
 
 
 def revoke_token(request: TokenRequest) -> None:
-    """Revoke the grant of an access or refresh token (RFC 7009). Tokens that are unknown or invalid are ignored."""
+    """Revoke the grant to which an access or refresh token belongs (RFC 7009). Invalid tokens are ignored."""
     with transaction.atomic():
         try:
             is_refresh = request.secret.startswith(_PREFIX)
@@ -211,7 +211,7 @@ def revoke(caller: Caller, grant: OAuthGrant) -> None:
 
 
 def remove_ended() -> None:
-    """Delete grants that can no longer be used, with their keys. The audit log keeps their history."""
+    """Delete grants that can no longer be used, and their keys. The audit log keeps their history."""
     now = timezone.now()
     ended = Q(expires_at__lt=now) | Q(revoked_at__lt=now - CODE_LIFETIME) | Q(key__revoked_at__lt=now - CODE_LIFETIME)
     grants = list(OAuthGrant.objects.filter(ended).values_list("id", "key_id")[:1_000])

@@ -1,4 +1,4 @@
-"""The metadata of the authorization server (RFC 8414) and of the MCP endpoint (RFC 9728)."""
+"""Metadata about the authorization server (RFC 8414) and the MCP endpoint (RFC 9728)."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def of_context(caller: Caller, body: ContextBody) -> dict[str, Any]:
 
 
 def compare(first: dict[str, Any], second: dict[str, Any]) -> None:
-    """Add to each hit or item of the second settings its rank under the first settings, if it has one."""
+    """For each hit or item found with the second settings, add its rank under the first settings, if any."""
     for name in ("hits", "items"):
         ranks = {row["id"]: row["rank"] for row in first.get(name, ())}
         for row in second.get(name, ()):

@@ -5,7 +5,7 @@ pinned conversations, recent messages from conversations with preferred labels, 
 of these candidates. Excluded folders are left out, and so are archived conversations unless the request includes them.
 No language model is involved.
 
-For a key that is restricted to namespaces other than `conversations`, the candidates are memories only.
+For a key that is restricted to namespaces other than `conversations`, the candidates are only memories.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class Words:
 
 @dataclass(frozen=True)
 class Phrase:
-    """A word, or words that must occur one after the other, in this order."""
+    """A word, or several words that must occur consecutively, in this order."""
 
     terms: tuple[str, ...]
 

@@ -1,4 +1,4 @@
-"""Full-text search over messages, in the syntax of `query_syntax`. Every hit itself contains the required words."""
+"""Full-text search over messages, in the syntax of `query_syntax`. Each hit's own text contains the required words."""
 
 from __future__ import annotations
 

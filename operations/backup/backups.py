@@ -35,7 +35,7 @@ _NAME = re.compile(r"soma-(\d{8}T\d{6}Z)")
 
 
 class FileCopier(Protocol):
-    """Backs up, checks and restores files that the database references, in a separate folder in the backup."""
+    """Copies files that the database references to a separate folder in the backup, and checks and restores them."""
 
     def copy(self, to: Path, earlier: Path | None, since: datetime, progress: Progress) -> dict[str, Any]:
         """Copy all files that were needed at `since` or later, and return a summary for the manifest.
@@ -60,8 +60,8 @@ def include(name: str, copier: FileCopier) -> None:
 def create(to: Path, progress: Progress = silent, connection: Any = default) -> Path:
     """Create a backup in a new folder in `to`, and return that folder.
 
-    A failed backup is removed. So is an interrupted one, by the next backup. Raises Conflict while another backup is
-    being created.
+    A failed backup is removed immediately, and an interrupted one by the next backup. Raises Conflict while another
+    backup is being created.
     """
     to.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _locked(to):

@@ -1,4 +1,4 @@
-"""The manifest of a backup: what the backup contains, and how to check that it is undamaged."""
+"""A backup's manifest: what the backup contains, and how to check that it is undamaged."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def silent(phase: str, share: float) -> None:
 
 
 def read(folder: Path, progress: Progress = silent) -> Manifest:
-    """Return the manifest of a backup. Raises InvalidInput if the folder contains no backup or a damaged one."""
+    """Return a backup's manifest. Raises InvalidInput if the folder contains no backup or a damaged one."""
     try:
         manifest = Manifest(**json.loads((folder / FILE_NAME).read_text()))
         file = folder / Path(manifest.file).name

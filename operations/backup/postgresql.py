@@ -136,7 +136,7 @@ def _tables(session: BaseDatabaseWrapper, progress: Progress) -> Tables:
 
 @contextmanager
 def _started(program: str, connection: BaseDatabaseWrapper, options: list[str]) -> Iterator[subprocess.Popen[str]]:
-    """Start a program, and end it with the context. Its environment contains the password, so others cannot see it."""
+    """Start a program, and end it when the context ends. Other users cannot see the password in its environment."""
     config: dict[str, Any] = connection.settings_dict
     environment = {
         "PGHOST": config.get("HOST"),

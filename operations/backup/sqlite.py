@@ -17,7 +17,7 @@ from somamemory.errors import InvalidInput
 from somamemory.files import Progress
 
 PAGES = 4_000  # per step
-# The full-text index can be rebuilt from the words of the memories.
+# The full-text index can be rebuilt from the memories' words.
 _TABLES = (
     "SELECT name FROM sqlite_master "
     "WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name NOT LIKE 'sfm_memory_terms%'"

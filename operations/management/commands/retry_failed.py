@@ -1,4 +1,4 @@
-"""`manage.py retry_failed`: index failed memories now instead of later."""
+"""`manage.py retry_failed`: retry indexing the failed memories now."""
 
 from __future__ import annotations
 

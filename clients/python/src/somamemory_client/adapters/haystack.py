@@ -217,7 +217,7 @@ def _ordering(name: str, operator: str, value: Any) -> tuple[Filter, bool]:
 
 
 def _is_plain(values: list[Any]) -> bool:
-    """Return whether the service compares these values as Haystack does. It does not for dates and nested values."""
+    """Return whether the service compares these values as Haystack does. Dates and nested values differ."""
     return all(value is None or isinstance(value, int | float) or _is_word(value) for value in values)
 
 

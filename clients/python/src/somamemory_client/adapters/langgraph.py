@@ -48,7 +48,7 @@ _OPERATORS = {"$eq": "eq", "$ne": "ne", "$gt": "gt", "$gte": "gte", "$lt": "lt",
 
 
 class _Translation:
-    """Translate the store's operations into API calls."""
+    """Translates the store's operations into API calls."""
 
     def __init__(self, root: str, fields: Sequence[str] | None, mode: Mode, consistency: Consistency) -> None:
         self.root = root
