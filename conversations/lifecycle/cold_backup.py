@@ -15,10 +15,13 @@ from typing import Any
 
 from django.conf import settings
 from django.db.models import Model, Q
+from django.utils import timezone
 
-from conversations.lifecycle import cold_storage, tiers
+from conversations.lifecycle import cold_storage
 from conversations.lifecycle.cold_storage import Packed
-from conversations.models import ColdFile, Conversation
+from conversations.models import ColdFile, DeletedConversation
+from memories.models import Memory
+from memories.reserved_namespaces import CONVERSATIONS
 from somamemory.errors import ColdFileDamaged, InvalidInput
 from somamemory.files import Progress, checksum, sync
 from tenants.caller import Caller
@@ -33,7 +36,7 @@ def copy(to: Path, earlier: Path | None, since: datetime, progress: Progress) ->
 
     In the result, `missing` lists damaged files and files that were purged while the backup was running.
     """
-    rows = ColdFile.all_tenants.filter(Q(dropped_at=None) | Q(dropped_at__gte=since)).order_by("name")
+    rows = ColdFile.all_tenants.filter(_needed(since)).order_by("name")
     names = list(rows.values_list("name", flat=True))
     copied, size, missing = 0, 0, []
     for number, name in enumerate(names, start=1):
@@ -80,20 +83,38 @@ def bring_back(folder: Path, summary: dict[str, Any], progress: Progress) -> Non
 
 
 def rows(tenant: Tenant, since: datetime) -> Iterator[Model]:
-    """Yield the messages of a tenant's cold conversations as database rows.
+    """Yield the messages in a tenant's cold files as database rows, including those of deleted conversations.
 
     Includes conversations restored after `since`, because a concurrent reader of the database may or may not have seen
     their rows. A row can therefore occur twice in an export.
     """
     caller = Caller(tenant, "export", frozenset(("read",)))
-    thawed = ColdFile.objects.for_tenant(tenant).filter(dropped_at__gte=since).values("conversation_id")
-    conversations = Conversation.objects.for_tenant(tenant).order_by("key")
-    cold = conversations.filter(Q(tier=Conversation.Tier.COLD) | Q(id__in=thawed))
-    page = list(cold[:_PAGE])
+    files = ColdFile.objects.for_tenant(tenant).filter(_needed(since)).order_by("id")
+    page = list(files[:_PAGE])
     while page:
-        for conversation in page:
-            yield from tiers.messages(caller, conversation)
-        page = list(cold.filter(key__gt=page[-1].key)[:_PAGE])
+        for file in page:
+            yield from _messages(caller, file)
+        page = list(files.filter(id__gt=page[-1].id)[:_PAGE])
+
+
+def _needed(since: datetime) -> Q:
+    """Return the condition for files that were in use, or restorable, at `since` or later."""
+    return Q(dropped_at=None) | Q(dropped_at__gte=since)
+
+
+def _messages(caller: Caller, file: ColdFile) -> Iterator[Memory]:
+    try:
+        taken = cold_storage.unpack(cold_storage.read(file.name), caller.tenant.id, file.conversation_id)
+    except ColdFileDamaged:
+        if ColdFile.objects.for_tenant(caller.tenant).filter(_needed(timezone.now()), id=file.id).exists():
+            raise
+        return  # the file is still being written, or the conversation has just been purged
+    deleted = DeletedConversation.objects.for_tenant(caller.tenant).filter(conversation_id=file.conversation_id)
+    deleted_at = deleted.values_list("deleted_at", flat=True).first()
+    for message in taken:
+        memory = message.memory(caller, CONVERSATIONS)
+        memory.deleted_at = deleted_at
+        yield memory
 
 
 def _files(folder: Path) -> list[Path]:

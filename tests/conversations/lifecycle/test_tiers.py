@@ -819,6 +819,31 @@ def test_the_export_of_a_tenant_contains_cold_conversations(api: Api, operator: 
     assert sum(b"the camel drinks" in line for line in lines) == 1
 
 
+def test_the_export_of_a_tenant_contains_deleted_cold_conversations(api: Api, operator: Api) -> None:
+    id = cold(api)
+    assert api.delete(f"{ROOT}/{id}").status_code == 200
+
+    lines = b"".join(operator.get("/api/v1/tenants/acme/export").streaming_content).splitlines()
+
+    rows = [json.loads(line)["row"] for line in lines if b'"table":"sfm_memories"' in line]
+    assert [row["payload"]["content"] for row in rows] == SAID
+    assert all(row["deleted_at"] for row in rows)
+
+
+def test_the_export_of_a_tenant_skips_the_file_of_a_conversation_purged_meanwhile(
+    api: Api, operator: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id, read = cold(api), cold_storage.read
+
+    def purged_first(name: str) -> bytes:
+        assert api.delete(f"{ROOT}/{id}?purge=true").status_code == 200
+        return read(name)
+
+    monkeypatch.setattr(cold_storage, "read", purged_first)
+
+    assert b'{"end":' in b"".join(operator.get("/api/v1/tenants/acme/export").streaming_content)
+
+
 def test_the_export_of_a_tenant_contains_conversations_restored_meanwhile(api: Api, operator: Api) -> None:
     begin(api, "one of the index")
     id = cold(api)
