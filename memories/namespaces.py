@@ -174,9 +174,8 @@ def _refuse_taken(rows: QuerySet[Memory], batch: list[Memory]) -> None:
     keys = [row.key for row in batch if row.key is not None]
     at_address = Q(coordinate_key__among=[row.coordinate_key for row in batch]) | Q(key__among=keys)
     if (taken := rows.filter(at_address).first()) is not None:
-        raise Conflict(
-            f"coordinate {taken.coordinate} is in use in both namespaces; delete one of the two memories permanently"
-        )
+        address = f"key '{taken.key}'" if taken.key in keys else f"coordinate {taken.coordinate}"
+        raise Conflict(f"{address} is in use in both namespaces; delete one of the two memories permanently")
 
 
 def _groups(caller: Caller, prefix: str | None, depth: int | None, after: str) -> Iterator[tuple[str, str]]:

@@ -208,6 +208,15 @@ def test_a_taken_address_ends_a_merge_without_losing_anything(api: Api) -> None:
     assert listed(api) == [("a", 1), ("b", 1)]
 
 
+def test_the_error_for_a_merge_names_the_key_that_both_namespaces_use(api: Api) -> None:
+    for name in ("a", "b"):
+        api.post("/memories", {"key": "tea", "payload": {"text": "green"}, "namespace": name})
+
+    detail = problem_of(rename(api, "a", "b", merge=True), 409)["detail"]
+
+    assert detail == "key 'tea' is in use in both namespaces; delete one of the two memories permanently"
+
+
 def test_a_merge_keeps_the_links_of_the_new_namespace(api: Api) -> None:
     for namespace, strength in (("a", 0.2), ("b", 0.8)):
         ends = {"from_coord": "8", "to_coord": "9", "namespace": namespace}
