@@ -44,7 +44,7 @@ class KeyAuth(AuthBase):
 
 
 def identify(request: Request) -> Caller:
-    """Authenticate a request, set and return its caller, and make the caller's tenant the current one.
+    """Authenticate a request. Set and return its caller, and make the caller's tenant the current one.
 
     Raises Unauthenticated, Forbidden, NotFound and RateLimited.
     """
@@ -76,7 +76,7 @@ def _enforce_policy(request: Request) -> None:
 
 
 def _await_body(request: Request) -> None:
-    """Read the body before any tokens are taken for the request.
+    """Read the body before taking any rate-limit tokens for the request.
 
     If the body arrives slowly, the server stops processing the request at this point, and processes it again from the
     start once the body has arrived.

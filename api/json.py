@@ -36,7 +36,7 @@ class _NumberRounded(Exception):
 
 
 def parse(raw: bytes) -> Any:
-    """Parse a JSON text.
+    """Parse JSON text.
 
     Raises MalformedRequest if it is not JSON in UTF-8, and InvalidInput for NaN and infinities, numbers outside the
     range of float64 and int64, duplicate keys, NUL, lone surrogates, nesting deeper than 32 levels, and more than

@@ -1,4 +1,4 @@
-"""The state of a request that is shared by the routes and by the layers that run before them."""
+"""The request state that the routes share with the layers that run before them."""
 
 from __future__ import annotations
 

@@ -251,7 +251,7 @@ class OwnerIdsOut(BaseModel):
 
 
 def one_address(field: str, coord: Coordinate | None, key: Key | None, id: UUID | None) -> Address:
-    """Return the address. Raises InvalidInput unless exactly one is given.
+    """Return the address. Raises InvalidInput unless exactly one of `coord`, `key` and `id` is given.
 
     field: the name of the coordinate field, for error messages.
     """

@@ -1,8 +1,8 @@
 """Remove an address's links together with its memory.
 
 There is at most one memory at an address, so a purge (by a caller, or after the retention period) leaves the address
-empty, and its links in both directions are removed in the same transaction. A soft delete keeps them, so a memory that
-is restored has the same links as before. If an address has never had a memory, its links stay until they are removed
+empty, and its links in both directions are removed in the same transaction. A soft delete keeps them, so a restored
+memory has the same links as before. If an address has never had a memory, its links stay until they are removed
 explicitly. A purge also removes the links' history.
 """
 

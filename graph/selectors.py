@@ -232,7 +232,7 @@ def shortest_path(
 
 @may_read_replica
 def stats(caller: Caller) -> dict[str, Any]:
-    """Return the counts of memories (see `memories.counts.stats`) and the number of links."""
+    """Return the memory counts (see `memories.counts.stats`) and the number of links."""
     counted = memories.counts.stats(caller)
     links = Link.objects.for_tenant(caller.tenant)
     if caller.namespaces:

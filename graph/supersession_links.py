@@ -1,4 +1,4 @@
-"""Link memories to the memories that they supersede, with the reason."""
+"""Link memories to those that they supersede, and record the reason."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SUPERSEDES = "supersedes"
 
 
 def link(caller: Caller, replacements: Sequence[Replacement]) -> None:
-    """Link each memory to the one that it supersedes. Must be called in the transaction of the supersession."""
+    """Link each memory to the one that it supersedes. Must be called in the transaction that supersedes it."""
     services.link_many(caller, [_link(replacement) for replacement in replacements])
 
 

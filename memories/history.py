@@ -64,7 +64,7 @@ def moment_after(rows: Iterable[Versioned]) -> datetime:
 
 
 def days(tenant: Tenant) -> int:
-    """Return the number of days for which a tenant's versions are kept after they have been replaced."""
+    """Return how many days a tenant's versions are kept after they are replaced."""
     return settings.HISTORY_DAYS if tenant.history_days is None else tenant.history_days
 
 

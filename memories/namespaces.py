@@ -36,7 +36,7 @@ _LAST = "~"  # sorts after every character that a namespace can contain
 
 @dataclass(frozen=True)
 class Listed:
-    """A namespace and its number of live memories. If `is_exact` is false, it has more than that."""
+    """A namespace and its number of live memories. If `is_exact` is false, there are more."""
 
     name: str
     memories: int

@@ -75,7 +75,7 @@ def _estimates(cursor: Any, table: str) -> list[tuple[str, str]]:
 
 
 def estimate(columns: list[str], unique: bool) -> str:
-    """Return the statistics of an index on these columns, in the format of `sqlite_stat1`.
+    """Return the statistics for an index on these columns, in the format of `sqlite_stat1`.
 
     For a unique index on (tenant_id, namespace, coordinate_key), this is `"1000000 100000 25000 1"`.
     """

@@ -103,7 +103,7 @@ def without_problems(caller: Caller, items: Sequence[NewMemory | SomaError]) -> 
 
 
 def _starts(items: Iterable[NewMemory]) -> dict[Address, datetime]:
-    """Return, by address, the latest time from which a memory stored there is valid."""
+    """Return, for each address, the latest `valid_from` of the memories to be stored there."""
     starts: dict[Address, datetime] = {}
     for item in items:
         for name in (item.coordinate, item.key):

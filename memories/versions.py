@@ -104,7 +104,7 @@ def differences(before: MemoryColumns, after: MemoryColumns) -> list[str]:
 
 
 def _changed_keys(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Return the keys, sorted, because PostgreSQL does not keep their order."""
+    """Return the changed keys, sorted, because PostgreSQL does not preserve their order."""
     absent = object()
     return [key for key in sorted(old.keys() | new.keys()) if _differ(old.get(key, absent), new.get(key, absent))]
 

@@ -16,8 +16,8 @@ class Breaker:
     """Opens after `failures` consecutive failed calls and closes after the first successful call.
 
     While it is open, one attempt every `pause_s` seconds checks whether the dependency is responding again. The
-    attempt is either `probe`, which runs in its own thread, or, without a probe, the next caller's own call. A
-    probe saves callers from waiting; it must raise Unavailable or ConfigurationError if the dependency does not
+    attempt is either a call to `probe`, which runs in its own thread, or, without a probe, the next caller's own call.
+    A probe saves callers from waiting; it must raise Unavailable or ConfigurationError if the dependency does not
     respond.
 
     name: the dependency's name in the log.

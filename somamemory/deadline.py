@@ -124,7 +124,7 @@ def watch(connection: BaseDatabaseWrapper, **signal: Any) -> None:
 
 def _exceeded(work: _Work) -> DeadlineExceeded:
     return DeadlineExceeded(
-        f"the request exceeded its deadline of {work.seconds:g} seconds; request less at once: use a prefix or a "
+        f"the request exceeded its deadline of {work.seconds:g} seconds; request less data at once: use a prefix or a "
         f"narrower filter, a smaller limit, or fewer conditions"
     )
 

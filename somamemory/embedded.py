@@ -97,7 +97,7 @@ def _refuse_other_settings(folder: Path) -> None:
 
 
 def _set_up_django() -> None:
-    """Set up Django without changing the program's logging and local time."""
+    """Set up Django without changing the program's logging or time zone."""
     import django
     from django.apps import apps
     from django.conf import settings
@@ -110,7 +110,7 @@ def _set_up_django() -> None:
     zone = os.environ.get("TZ")
     try:
         settings.LOGGING_CONFIG = None  # Django would close the program's log handlers
-    finally:  # loading the settings has set the local time to UTC
+    finally:  # loading the settings has set the time zone to UTC
         _set_local_time(zone)
     logs.configure_embedded(settings.LOGGING)
     django.setup()

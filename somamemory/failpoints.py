@@ -1,7 +1,7 @@
 """Failpoints: named places in the code where a test injects an error, a delay or a crash.
 
 They do nothing unless SOMA_TEST_FAILPOINTS is set when the process starts, for example to
-`drain.embedded=kill,backup.dumped=error`. Each action happens once in a process, the first time its failpoint is
+`drain.embedded=kill,backup.dumped=error`. Each action happens once per process, the first time its failpoint is
 reached.
 """
 

@@ -72,7 +72,7 @@ def refuse_clashes() -> None:
 
 
 def _module_in(spec: importlib.machinery.ModuleSpec) -> str | None:
-    """Return a module of a package without `__init__.py`, or None if it is only a folder with the same name."""
+    """Return a module in a package without `__init__.py`, or None if it is only a folder with the same name."""
     folders = spec.submodule_search_locations or ()
     return next((str(file) for folder in folders for file in sorted(Path(folder).glob("*.py"))), None)
 

@@ -237,7 +237,7 @@ def _endpoint(name: str, example: str) -> str:
 
 
 def _origin(name: str) -> str:
-    """Return the setting, which must be a URL without a path. Only the loopback interface may use plain HTTP."""
+    """Return the setting, which must be a URL without a path. Plain HTTP is allowed only on the loopback interface."""
     url = str(env.str(name, "")).rstrip("/")
     parts = _split(name, url)
     is_local = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
@@ -660,7 +660,7 @@ CELERY_TIMEZONE = "UTC"
 # --- Embeddings --------------------------------------------------------------------------------------------------
 
 EMBEDDING_PROVIDER = env.str("SOMA_EMBEDDING_PROVIDER", "wordllama")
-# Whether reads and searches only compute, without waiting for another service. If so, they take turns (`web.turns`).
+# Whether reads and searches are CPU-bound and wait for no other service. If so, they take turns (`web.turns`).
 TAKES_TURNS = not _ON_POSTGRESQL and VECTOR_INDEX == "local" and EMBEDDING_PROVIDER != "openai"
 EMBEDDING_MODEL = env.str("SOMA_EMBEDDING_MODEL", "")
 EMBEDDING_DIMENSION = _bounded("SOMA_EMBEDDING_DIMENSION", 0, 0, 8192)  # 0: the model's dimension

@@ -92,7 +92,7 @@ class ApiKey(models.Model):
     namespaces = models.JSONField(default=list, blank=True)  # empty: all namespaces of the tenant
     # The only user whose data the key can access. None: all of the tenant's data.
     user_id = models.CharField(max_length=MAX_ID_LENGTH, null=True, blank=True)  # noqa: DJ001 - "" is no user
-    # The only URL at which the key is valid, for the access token of a connected app. None: everywhere.
+    # The only URL at which the key is valid, for a connected app's access token. None: everywhere.
     resource = models.CharField(max_length=500, null=True, blank=True)  # noqa: DJ001 - "" is no URL
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)

@@ -19,7 +19,7 @@ RECALLED = "user"
 
 
 def conversation(conversation: Conversation) -> JsonObject:
-    """Return a conversation. A missing label or folder becomes an empty string, because Sekha's clients require one."""
+    """Return a conversation. A missing label or folder becomes "", because Sekha's clients require a string."""
     return {
         "id": str(conversation.id),
         "conversation_id": str(conversation.id),

@@ -21,7 +21,7 @@ class RemoteServer:
     """The MCP endpoint of a server.
 
     url: the server's URL, such as `https://memory.example.com`, optionally with a path before `/mcp`.
-    path: the endpoint's path, with the query.
+    path: the endpoint's path, including the query.
 
     Raises ConfigurationError if the URL is invalid, or if the key or the tenant cannot be sent in a header.
     """

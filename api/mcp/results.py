@@ -27,7 +27,7 @@ _MARKS = 40  # tokens reserved for the fields that say what was left out
 
 
 def memory(memory: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields that a model needs from the JSON that a route returns for a memory.
+    """Return the fields that a model needs from a route's JSON for a memory.
 
     Empty fields are left out.
     """
@@ -63,7 +63,7 @@ def within(items: Sequence[dict[str, Any]], max_tokens: int) -> tuple[list[dict[
 
 
 def _countable(items: Sequence[dict[str, Any]], max_tokens: int) -> list[str]:
-    """Return the first items as JSON, without those that certainly exceed the budget.
+    """Return the first items as JSON, without those that would certainly exceed the budget.
 
     Counting the tokens of 10 MB of JSON would take 735 MB of memory.
     """

@@ -97,7 +97,7 @@ def _answer(send: Send, line: bytes) -> bytes | None:
 
 
 def _headers(message: dict[str, Any]) -> dict[str, str]:
-    """Return the headers that version 2026-07-28 requires over HTTP, and a key that makes a retry safe."""
+    """Return the headers that protocol version 2026-07-28 requires over HTTP, and an Idempotency-Key."""
     headers = {"Idempotency-Key": uuid.uuid4().hex}
     params = message.get("params")
     if not isinstance(params, dict) or not isinstance(meta := params.get("_meta"), dict):

@@ -82,7 +82,7 @@ def bulk_got(pairs: Iterable[tuple[Address, Memory | None]], next_index: int | N
 
 
 def name(address: Address) -> JsonObject:
-    """Return the coordinate, key or id by which a request identified a memory, in a field with that name."""
+    """Return an object with one field: the coordinate, key or id that a request used to identify a memory."""
     field = "coord" if isinstance(address, Coordinate) else "key" if isinstance(address, Key) else "id"
     return {field: str(address)}
 

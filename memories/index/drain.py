@@ -224,7 +224,7 @@ def _finish(jobs: list[_Job], lease: uuid.UUID | None) -> None:
 
 
 def _settle(jobs: list[_Job], lease: uuid.UUID | None) -> list[_Job]:
-    """Mark the rows of successful jobs as done, unless the memory has changed since. Return the other jobs."""
+    """Mark the rows of successful jobs as done, unless their memories have changed since. Return the other jobs."""
     outcomes = [_outcome(job.row, job.memory, job) for job in jobs if job.memory and not job.error]
     with transaction.atomic() if connection.vendor == "sqlite" else nullcontext():
         settled = outbox_leases.settle(outcomes, lease)

@@ -19,7 +19,7 @@ def _drain_every_s() -> float:
 
 @prepares("index")
 def prepare() -> None:
-    """Release the leases of the previous process, and restore any points that were lost when the machine crashed."""
+    """Release the previous process's leases, and restore any points that were lost when the machine crashed."""
     if settings.WORKERS == 1:  # otherwise, the leases may belong to other running processes
         drain.release_leases()
     reconcile.repair_all(only_lost=True)

@@ -2,8 +2,8 @@
 
 `SOMA_INDEXER` selects the indexer: a thread in this process, a Celery worker, or another process that needs no
 notification. If the broker is down, publishing a message to it takes seconds, so a request does not publish messages
-itself. A thread in this process does, and combines many commits into one message. If a message is lost, the work waits
-until Celery beat next starts the drain.
+itself. A thread in this process does so, and combines many commits into one message. If a message is lost, the work
+waits until Celery beat next starts the drain.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _wake() -> None:
 
 
 class Publisher:
-    """Publishes notifications on a separate thread. It starts with the first notification, after the process forks."""
+    """Publishes notifications on a separate thread, which starts with the first notification after a fork."""
 
     def __init__(self) -> None:
         self._requested = threading.Event()

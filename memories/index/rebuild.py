@@ -1,4 +1,4 @@
-"""Build a new embedding generation next to the active one: the steps of the `rebuild_embeddings` job.
+"""Build a new embedding generation alongside the active one: the steps of the `rebuild_embeddings` job.
 
 1. *check*: verify that the new embedder works, and create a generation. From then on, every write queues memories for
    both generations.

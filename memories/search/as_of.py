@@ -37,7 +37,7 @@ from somamemory.errors import RowBudgetExceeded, Unavailable
 from tenants.caller import Caller
 
 MAX_CHANGED = 20_000  # the maximum number of changed memories, whose earlier versions are ranked one by one
-MAX_EMBEDDED = 1_000  # the maximum number of earlier versions to embed: the ones whose terms match best
+MAX_EMBEDDED = 1_000  # the maximum number of earlier versions to embed: those whose terms match best
 _COLUMNS = ("id", "namespace", "coordinate_key", "importance", "created_at", "terms")
 
 

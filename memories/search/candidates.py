@@ -59,14 +59,15 @@ Candidates = dict[StoredId, Candidate]
 
 @dataclass(frozen=True)
 class Confirmation:
-    """Confirms candidates: reads those that are live, belong to the caller and pass every filter, with BM25 scores.
+    """Confirms candidates: reads those that are live, belong to the caller and pass every filter, and scores them.
 
+    weights: the weight of each query term in the BM25 score.
     generation: the generation whose vectors are read with the candidates, or None to read no vectors.
     """
 
     selection: Selection
     narrowing: Narrowing
-    weights: Mapping[str, float]  # the weight of each query term
+    weights: Mapping[str, float]
     average_length: float
     generation: EmbeddingGeneration | None = None
 

@@ -78,7 +78,7 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """The components of a memory's score, each in [0, 1], or arrays of the components of several memories' scores."""
+    """The components of a memory's score, each in [0, 1], or arrays with the components for several memories."""
 
     semantic: Floats = 0.0
     keyword: Floats = 0.0

@@ -1,4 +1,4 @@
-"""The commands of `somamemory`."""
+"""The `somamemory` commands."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ class Target:
         click.confirm(question, abort=True, err=True)
 
     def call(self, operation: str, **fields: object) -> Any:
-        """Call an API operation with those fields that are not None, and return the parsed response."""
+        """Call an API operation with the fields that are not None, and return the parsed response."""
         given = {name: value for name, value in fields.items() if value is not None}
         send = self.connect().raw
         return send(operation, **given).json()

@@ -14,7 +14,7 @@ _TIMEOUTS = ("statement_timeout", "idle_in_transaction_session_timeout", "lock_t
 
 
 def is_pooled(connection: BaseDatabaseWrapper) -> bool:
-    """Return whether a pooler such as PgBouncer may run each statement of a connection in a different session.
+    """Return whether a pooler such as PgBouncer may run each of a connection's statements in a different session.
 
     connection: a connection to PostgreSQL.
     """

@@ -81,7 +81,10 @@ class Router:
 
 
 def may_read_replica(select: Callable[Concatenate[R, P], Result]) -> Callable[Concatenate[R, P], Result]:
-    """Mark a selector. It must finish all reads before it returns: a lazy query might run on another database."""
+    """Mark a selector that may read from a replica.
+
+    It must finish all reads before it returns, because a lazy query might run on another database.
+    """
 
     @wraps(select)
     def reading(caller: R, /, *args: P.args, **kwargs: P.kwargs) -> Result:

@@ -1,7 +1,7 @@
 """A client connection: the bytes received so far, and the bytes still to be sent.
 
-Reading and writing do not block, except for a moment in `receive_within`. One thread at a time uses a connection: the
-worker's main thread while it waits for the client, and a pool thread while its request is processed.
+Reading and writing do not block, except for a moment in `receive_within`. Only one thread at a time uses a connection:
+the worker's main thread while it waits for the client, and a pool thread while its request is processed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Let short requests that only compute take turns, instead of competing for Python's interpreter.
+"""Let short CPU-bound requests take turns, instead of competing for Python's interpreter.
 
 Python runs one thread at a time, and a thread hands over the interpreter whenever it reads a row from SQLite or calls
 native code. With several such requests at once, each handover wakes another thread, and a search uses twice as much CPU

@@ -113,7 +113,7 @@ def sign_progress(genesis: bytes, sealed_to: int, accepted_to: int, chains: int)
 
 
 def sign_erasure(tenant_id: UUID, had_chain: bool) -> bytes:
-    """Sign the record of an erased tenant."""
+    """Sign an erased tenant's record."""
     return hmac.digest(_key(), _ERASURE + tenant_id.bytes + bytes([had_chain]), "sha256")
 
 
@@ -122,7 +122,7 @@ def is_signed(signature: bytes | memoryview, expected: bytes) -> bool:
 
 
 def marks(pairs: Iterable[tuple[int, bytes]]) -> bytes:
-    """Return 16 bytes per row: its id and the start of its digest. They show which row of a block was changed."""
+    """Return 16 bytes per row: its id and the start of its digest. They show which rows in a block were changed."""
     return b"".join(_MARK.pack(id, row_digest[:8]) for id, row_digest in pairs)
 
 

@@ -33,7 +33,7 @@ class Taken:
 def debt(full_at: float, now: float, limit: Limit) -> float:
     """Return the seconds until a bucket is full.
 
-    The result is never larger than the time that an empty bucket needs to fill, even if the clock was set back.
+    The result is never larger than the time it takes to fill an empty bucket, even if the clock was set back.
     """
     return min(max(0.0, full_at - now), limit.burst / limit.rate)
 

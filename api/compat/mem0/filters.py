@@ -40,7 +40,7 @@ class Conditions:
 
 
 def conditions(raw: JsonObject) -> Conditions:
-    """Translate the `filters` of a request. Raises InvalidInput with the position of the first invalid condition."""
+    """Translate a request's `filters`. Raises InvalidInput with the position of the first invalid condition."""
     lists, rest = _without_ids(raw)
     translation = _Translation()
     plain = translation.group(rest, "filters", 1)

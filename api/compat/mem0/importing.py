@@ -87,7 +87,7 @@ class Exported(Entities, Lenient):
 
 
 def load(caller: Caller, file: BinaryIO, wait: Callable[[SomaError], None]) -> Report:
-    """Import a file, 500 memories per transaction. Then read the memories back, and hash those sent and those stored.
+    """Import a file, 500 memories per transaction. Read each batch back, and hash the sent and the stored memories.
 
     wait: called before each retry while too many memories await indexing.
 

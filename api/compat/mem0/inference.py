@@ -67,7 +67,7 @@ def event(caller: Caller, id: UUID) -> JsonObject:
 
 
 def forget(caller: Caller, owners: dict[str, str]) -> None:
-    """Delete the conversations that `start` stored for these owners, with their facts. `*` means any owner."""
+    """Delete the conversations that `start` stored for these owners, and their facts. `*` means any owner."""
     if caller.namespaces and CONVERSATIONS not in caller.namespaces:
         return
     exact = {field: value for field, value in owners.items() if value != "*" and field != APP}

@@ -36,7 +36,7 @@ def completed(text: str) -> str:
 
 
 def _day_end(value: object) -> datetime | None:
-    """Return the end of a date in UTC: a memory can still be used on the day on which it expires.
+    """Return the end of a date in UTC: a memory can still be used on the day it expires.
 
     A date at the end of the calendar, such as 9999-12-31, means that the memory never expires.
     """

@@ -1,4 +1,4 @@
-"""The layout of a points file: a header, then chunks of rows. Each chunk contains its columns one after the other.
+"""The layout of a points file: a header, then chunks of rows. Each chunk contains its columns one after another.
 
 Each chunk is larger than the one before, up to a maximum, so that small tenants have small files and the rows of large
 tenants are scanned in long runs. A chunk never moves, so each chunk is mapped into memory only once.

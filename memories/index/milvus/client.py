@@ -45,7 +45,7 @@ class Connection:
 
     uri: a URL starting with http://, https:// or tcp://.
     token: "user:password" or an API key; can be empty.
-    ca: a file of trusted certificates, for https.
+    ca: a file with trusted certificates, for https.
     timeout_s: the deadline for a call.
     search_timeout_s: the deadline for a search.
     """
