@@ -36,7 +36,7 @@ Json = dict[str, Any]
 
 
 def sessions(conversation: Json, generated: Iterator[str]) -> Iterator[list[Json]]:
-    """Yield the messages of each of a user's sessions. Generated sessions come last."""
+    """Yield the messages in each of a user's sessions. Generated sessions come last."""
     turns = conversation["turns"]
     speakers = list(dict.fromkeys(turn["speaker"] for turn in turns))
     by_session = [list(group) for _, group in itertools.groupby(turns, key=lambda turn: turn["session"])]

@@ -1,4 +1,4 @@
-"""Compare the engines of the vector index: `python -m benchmarks.engines --texts FILE [--questions FILE]`.
+"""Compare vector index engines: `python -m benchmarks.engines --texts FILE [--questions FILE]`.
 
 For each engine, the benchmark prints the recall of the first 10 hits compared with an exact search, the time per
 search, the CPU time per search across all processes involved, the same figures with a filter that matches one memory in

@@ -113,7 +113,7 @@ def peak_mb(pid: int) -> float:
 
 
 def group_peaks_mb(server: Server) -> list[float]:
-    """Return the peak memory of each process of the server, largest first."""
+    """Return the peak memory of each server process, largest first."""
     assert server.process is not None
     group = [
         int(folder.name)

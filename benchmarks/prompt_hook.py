@@ -1,7 +1,7 @@
 """Measure the time that the Claude Code plugin adds to a prompt: `python -m benchmarks.prompt_hook`.
 
 It starts an embedded server, stores 10,000 messages from earlier sessions, and runs the hook for 100 prompts, one
-after the other, with the command in hooks.json, as Claude Code does. It prints percentiles of the total time, of the
+after another, with the command in hooks.json, as Claude Code does. It prints percentiles of the total time, of the
 time for the request alone, and of the time for an empty Python process, and fails if the 95th percentile exceeds 150
 ms. The hook runs with the interpreter of this checkout. A `python3` shim from a version manager such as pyenv takes
 additional time.

@@ -103,7 +103,7 @@ def timed_ms(ask: Request, caller: Caller, number: int) -> float:
 
 @dataclass
 class Cost:
-    """The times of some requests in ms, and the CPU time of all of them, in this process and in PostgreSQL."""
+    """The duration of each request in ms, and the total CPU time of this process and PostgreSQL."""
 
     times_ms: list[float] = field(default_factory=list)
     cpu_ms: float = 0.0

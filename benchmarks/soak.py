@@ -9,7 +9,7 @@ warm-up and is not measured: each connection to SQLite keeps its last 64 stateme
 caches hold thousands of entries. In a two-hour test, the last increase came in the 69th minute, so a shorter test
 may report growth that would have stopped. Growth is the slope of a straight line through the second half.
 
-The exit status is 0 if no request failed, the memory of the server grew by at most 0.5% an hour after the warm-up, and
+The exit status is 0 if no request failed, the server's memory grew by at most 0.5% an hour after the warm-up, and
 the index matches the database at the end.
 """
 
@@ -140,7 +140,7 @@ def hourly_growth(samples: list[tuple[float, float]]) -> float:
 
 
 def use_all_threads(server: Server) -> None:
-    """Send more requests at the same time than the server has threads.
+    """Send more simultaneous requests than the server has threads.
 
     The server starts a thread when all others are busy, and a new thread takes 1.5 MiB, mostly for its connection.
     """

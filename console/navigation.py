@@ -1,4 +1,4 @@
-"""The sidebar, with the entries to which the user has access."""
+"""The sidebar, with the entries that the user can access."""
 
 from __future__ import annotations
 

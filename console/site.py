@@ -102,7 +102,7 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
         """Report errors as the API does.
 
         Django's forms pass ids to queries exactly as they were sent, so an id that the column cannot store is reported
-        as a bad request. So is a nonexistent page of the command search.
+        as a bad request. So is a nonexistent page of command search results.
         """
 
         @wraps(view)

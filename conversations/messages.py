@@ -31,7 +31,7 @@ _COLUMNS = ("coordinate_key", "payload", "created_at")
 
 @dataclass(frozen=True)
 class NewMessage:
-    """A message to append. `timestamp` is the time at which it was sent; None means now.
+    """A message to append. `timestamp` is the time when it was sent; None means now.
 
     content: the text, which can be empty, for example if the message only calls tools.
     more: other fields from a model: `content_parts`, `tool_calls`, `tool_call_id` and `name`.

@@ -54,7 +54,7 @@ class Conversation(UserOwned):
         ARCHIVED = "archived"
 
     class Tier(models.TextChoices):
-        """The storage of the messages: index and database, database only, or a file."""
+        """Where the messages are stored: in the index and the database, only in the database, or in a file."""
 
         ACTIVE = "active"
         ARCHIVED = "archived"
@@ -122,7 +122,7 @@ class Conversation(UserOwned):
         return f"conversation {self.number}"
 
     def size(self) -> int:
-        """Return the number of bytes that count against a quota, without the messages, which count as memories."""
+        """Return the number of bytes that count towards a quota, without the messages, which count as memories."""
         external = (
             [self.external_id] if self.external_id else []
         )  # a missing external id adds no bytes, because the migration that measured older rows did not count it
@@ -172,7 +172,7 @@ class ImportedConversation(TenantOwned):
         return f"{self.source} {self.source_id}"
 
     def size(self) -> int:
-        """Return the size that counts against a quota. A character counts as a byte, as in `IMPORTS_USAGE_SQL`."""
+        """Return the size that counts towards a quota. A character counts as a byte, as in `IMPORTS_USAGE_SQL`."""
         return len(self.source) + len(self.source_id)
 
 
@@ -263,7 +263,7 @@ class Proposal(TenantOwned):
         return f"{self.newer_id} supersedes {self.older_id}: {self.state}"
 
     def size(self) -> int:
-        """Return the number of bytes that count against a quota."""
+        """Return the number of bytes that count towards a quota."""
         return len(orjson.dumps([self.newer_id, self.older_id, self.reason]))
 
 

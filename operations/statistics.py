@@ -29,7 +29,7 @@ MEASUREMENT_INTERVAL_S = 3600.0
 
 @dataclass(frozen=True)
 class Queue:
-    """Statistics of the memories that await indexing. `pending` and `failed` are counted up to BOUND."""
+    """Statistics on the memories that await indexing. `pending` and `failed` are counted up to BOUND."""
 
     pending: int
     failed: int

@@ -86,7 +86,7 @@ class FaultyProxy:
         return head.encode("latin-1") + content
 
     def close(self) -> None:
-        """Close the port at once: a thread that waits in `accept` would otherwise keep it open."""
+        """Close the port immediately: a thread that waits in `accept` would otherwise keep it open."""
         with contextlib.suppress(OSError):  # macOS refuses, and ends `accept` when the listener is closed
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()

@@ -1,4 +1,4 @@
-"""A trace collector for tests, which implements what the service's exporter needs."""
+"""A trace collector for tests, which implements only what the service's exporter needs."""
 
 from __future__ import annotations
 

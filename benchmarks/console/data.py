@@ -90,7 +90,7 @@ def create_installation(count: int, others: int = 6) -> None:
 
 
 def create_conversations(caller: Caller, chance: random.Random, count: int) -> None:
-    """Create `count` conversations of 20 messages each, and another one that is deleted again."""
+    """Create `count` conversations of 20 messages each, and another one, which is then deleted."""
     from conversations import services
     from conversations.messages import NewMessage
     from conversations.services import NewConversation

@@ -41,7 +41,7 @@ class Frames:
 
     per_s: how many Chromium drew per second; it draws at most 60
     slowest_ms: the 95th percentile of the time between two frames
-    cpu_ms: the CPU time of the page's main thread per frame, which depends less on the load of the machine
+    cpu_ms: the CPU time of the page's main thread per frame, which depends less on the machine's load
     """
 
     kind: str

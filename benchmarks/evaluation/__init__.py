@@ -1,1 +1,1 @@
-"""The public evaluation of search: `make eval DATA=FOLDER`. See docs/explanation/evaluation.md."""
+"""The public search evaluation: `make eval DATA=FOLDER`. See docs/explanation/evaluation.md."""

@@ -146,7 +146,7 @@ def _existing(caller: Caller, labels: Sequence[str]) -> Mapping[str, str]:
 
 
 def _rarity(caller: Caller, terms: Sequence[str]) -> Mapping[str, float]:
-    """Return the fraction of the tenant's messages that lack a term: near 1 for a rare term, 0 if all contain it."""
+    """Return the fraction of the tenant's messages that lack each term: near 1 if it is rare, 0 if all contain it."""
     stats = statistics(caller.tenant, [CONVERSATIONS], terms)
     documents = max(stats.documents, 1)
     return {term: 1 - min(stats.frequency.get(term, 0) / documents, 1.0) for term in terms}

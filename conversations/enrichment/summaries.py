@@ -60,7 +60,7 @@ _READ_BATCH = 1_000
 class Summary:
     """A summary.
 
-    `covers` contains the first and last turns and times, the days, and how many messages there are and were left out.
+    `covers` contains the first and last turns and times, the days, the number of messages, and how many were left out.
     """
 
     conversation: Conversation

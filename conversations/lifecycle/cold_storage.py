@@ -87,7 +87,7 @@ def remove(name: str) -> None:
 
 
 def names(tenant: uuid.UUID) -> Iterator[str]:
-    """Yield the names of all of a tenant's files in the storage, including files to which no row refers.
+    """Yield the names of all of a tenant's files in cold storage, including those that no row refers to.
 
     Raises ColdUnavailable.
     """
@@ -97,7 +97,7 @@ def names(tenant: uuid.UUID) -> Iterator[str]:
 
 
 def remove_all(tenant: uuid.UUID) -> int:
-    """Remove all of a tenant's files, including files to which no row refers. Return the number removed."""
+    """Remove all of a tenant's files, including those that no row refers to. Return the number removed."""
     all_names = list(names(tenant))
     for name in all_names:
         remove(name)

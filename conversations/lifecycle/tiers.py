@@ -1,4 +1,4 @@
-"""Storage tiers of a conversation's messages: active (indexed), archived (database only), cold (in a file).
+"""Storage tiers for a conversation's messages: active (indexed), archived (database only), cold (in a file).
 
 A conversation moves as a unit, because its messages are read together and in order. Its row, summaries and links stay
 in the database in every tier, so it can still be listed, found by its summaries, moved between folders, exported and

@@ -94,7 +94,7 @@ def _check(tenant: Tenant, now: datetime, requested: int) -> None:
 
 
 def used(tenant: Tenant, now: datetime | None = None) -> LlmUsage:
-    """Return the tenant's usage in the day and the month (UTC) that contain `now`."""
+    """Return the tenant's usage for the day and the month (UTC) that contain `now`."""
     now = now or timezone.now()
     tokens = F("prompt_tokens") + F("completion_tokens")
     today = Q(at__gte=now.replace(hour=0, minute=0, second=0, microsecond=0))

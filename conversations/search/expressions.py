@@ -55,7 +55,7 @@ class Expression(Protocol):
 
 @dataclass(frozen=True)
 class Words:
-    """Words of which at least one must occur."""
+    """Words, at least one of which must occur."""
 
     terms: frozenset[str]
 
@@ -81,7 +81,7 @@ class Phrase:
 
 @dataclass(frozen=True)
 class Prefix:
-    """Letters with which a word must begin. `term` is the term that these letters would produce if they were a word."""
+    """The letters that a word must begin with. `term` is the term that they would produce as a word."""
 
     letters: str
     term: str

@@ -87,7 +87,7 @@ class WordQuery:
         return any(isinstance(operand, Prefix) for operand in _operands(self.condition))
 
     def scores(self, texts: Sequence[Text], stats: Stats) -> list[float]:
-        """Return the score of each of these matching texts, in [0, 1]."""
+        """Return the score of each matching text, in [0, 1]."""
         weights = self.term_weights(stats)
         counted = [" ".join([text.terms, *self._begun(text)]) for text in texts]
         return [scoring.keyword(bm25, weights) for bm25 in scoring.bm25_all(counted, weights, stats.average_length)]

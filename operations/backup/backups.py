@@ -69,7 +69,7 @@ def create(to: Path, progress: Progress = silent, connection: Any = default) -> 
 
 
 def verify(folder: Path, progress: Progress = silent, connection: Any = default) -> Manifest:
-    """Restore a backup next to the live database and compare every table with the manifest.
+    """Restore a backup alongside the live database and compare every table with the manifest.
 
     Raises InvalidInput if the backup is damaged.
     """

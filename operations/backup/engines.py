@@ -22,7 +22,7 @@ class Engine(Protocol):
         """Load the file into an empty database."""
 
     def tables_in(self, connection: BaseDatabaseWrapper, file: Path, progress: Progress) -> Tables:
-        """Restore the file next to the live database, and return the row count and hash of each restored table."""
+        """Restore the file alongside the live database, and return the row count and hash of each restored table."""
 
     def tables(self, connection: BaseDatabaseWrapper, progress: Progress) -> Tables: ...
 

@@ -1,4 +1,4 @@
-"""Run 4 checks of sekha-proxy (from its repository) between a language model and the controller."""
+"""Run 4 checks of sekha-proxy (from its repository), placed between a language model and the controller."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from .errors import ApiError, SomaError
 
 @dataclass(slots=True)
 class Call:
-    """One API call, with all its attempts.
+    """One API call, including all of its attempts.
 
     A hook may add headers to `request`, and store its own data in `data`.
     """
