@@ -26,7 +26,7 @@ def waiting() -> Iterable[Sample]:
     return [((state,), counts[state]) for state in ("pending", "failed")]
 
 
-@metrics.at_scrape("soma_index_oldest_waiting_seconds", "Waiting time of the oldest due row")
+@metrics.at_scrape("soma_index_oldest_waiting_seconds", "How long the oldest due row has been waiting")
 def oldest() -> Iterable[Sample]:
     now = timezone.now()
     first = VectorEmbedding.all_tenants.filter(due_at__lte=now).aggregate(first=Min("due_at"))["first"]
@@ -77,6 +77,6 @@ def tiers() -> Iterable[Sample]:
     return [((tier,), count) for tier, count in counts.items()]
 
 
-@metrics.at_scrape("soma_cold_bytes", "Size of the files with cold conversations")
+@metrics.at_scrape("soma_cold_bytes", "Size of the files that contain cold conversations")
 def cold() -> Iterable[Sample]:
     return [((), ColdFile.all_tenants.filter(dropped_at=None).aggregate(all=Sum("bytes"))["all"] or 0)]

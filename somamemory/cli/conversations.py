@@ -46,7 +46,7 @@ def list_(target: Target, **fields: Any) -> None:
 @conversations.command()
 @click.option("--label")
 @click.option("--folder", help="Folder, such as /work/plans.")
-@click.option("--external-id", help="Your own id. An existing conversation with this id is returned unchanged.")
+@click.option("--external-id", help="Your own id. If a conversation with this id exists, it is returned unchanged.")
 @scoped
 @targeted
 def create(target: Target, external_id: str | None, **fields: Any) -> None:

@@ -60,7 +60,7 @@ candidates = Histogram(
     ["leg"],
     buckets=(0, 1, 10, 50, 100, 400, 2_000, 20_000),
 )
-refills = Counter("soma_search_refills", "Repeated index queries because filters had removed candidates")
+refills = Counter("soma_search_refills", "Index queries repeated because filters had removed candidates")
 degraded = Counter("soma_search_degraded", "Searches that completed without one of their legs", ["leg"])
 
 indexed = Counter("soma_index_rows", "Outbox rows processed by the drain", ["outcome"])  # settled or failed
@@ -69,7 +69,7 @@ breaker_open = Gauge(
 )
 
 background_failures = Counter(
-    "soma_background_failures", "Failed attempts of background threads", ["thread", "outcome"]
+    "soma_background_failures", "Failed attempts by background threads", ["thread", "outcome"]
 )  # retryable or bug
 
 embedding_calls = Counter("soma_embedding_calls", "Calls to an embedder", ["provider", "outcome"])  # ok or failed

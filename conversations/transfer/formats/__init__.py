@@ -86,7 +86,7 @@ def _json(file: BinaryIO, source: str) -> Iterator[Imported | Broken]:
     parts = splitting.lines(file) if _is_lines(file) else splitting.elements(file)
     first = next(parts, None)
     if first is None:
-        yield Broken("the file", "contains no conversation")
+        yield Broken("the file", "contains no conversations")
     elif source in (AUTO, simple.SOURCE) and _is_message(first):
         yield _read_one("the file", lambda: simple.conversation({"messages": _messages(chain([first], parts))}))
     else:

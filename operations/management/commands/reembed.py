@@ -68,6 +68,6 @@ class Command(BaseCommand):
         self.stdout.write(self.style.SUCCESS(f"The new generation is active and contains {job.total:,} memories."))
         if job.data.get("provider"):
             self.stdout.write(
-                f"Before the next start, set SOMA_EMBEDDING_PROVIDER={job.data['provider']} "
+                f"Before you restart the server, set SOMA_EMBEDDING_PROVIDER={job.data['provider']} "
                 f"SOMA_EMBEDDING_MODEL={job.data['model']} SOMA_EMBEDDING_DIMENSION={job.data['dimension']}"
             )

@@ -310,12 +310,12 @@ def test_an_invalid_line_does_not_affect_the_others() -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("[]", "contains no conversation"),
+        ("[]", "contains no conversations"),
         ("{}", "not a conversation in a known format"),
         ("[[[[", "ends in the middle"),
         (" \n", "is empty"),
         (b"\xff\xfe\x00", "neither JSON nor UTF-8 text"),
-        ('["a", 1]', "contains no conversation"),
+        ('["a", 1]', "contains no conversations"),
         ('[{"mapping": {}}]', "conversation_id is missing"),
         ('[{"messages": [{"role": "user", "content": "a\\u0000b"}]}]', "NUL"),
         ('[{"messages": [{"role": "user", "content": "a\\ud800b"}]}]', "unpaired surrogate"),
