@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from memories.search import analyzer, scoring
 from memories.search.term_marks import Mark
-from memories.search.wording import Wording
+from memories.search.wording import REQUESTS, Wording
 
 # The intercept, and the weights of `Signals.match`, `missing`, `length` and `absent`. The second tuple applies if no
 # candidate has a similarity.
@@ -41,14 +41,6 @@ _CALENDAR = frozenset(
         "january february march april may june july august september october november december "
         "monday tuesday wednesday thursday friday saturday sunday "
         "jan feb mar apr jun jul aug sep sept oct nov dec mon tue tues wed thu thur thurs fri sat sun"
-    )
-)
-# Words that ask for an answer or refer to the conversation, but that the answer itself rarely contains.
-_REQUESTS = frozenset(
-    analyzer.terms(
-        "kind type sort many much ever can could please list tell give show name remind summarize summarise summary "
-        "describe explain mention say said told discuss discussed talk bring brought conversation chat message session "
-        "throughout across order different aspect item"
     )
 )
 
@@ -125,7 +117,7 @@ def signals(query: str, terms: Sequence[str], candidates: Iterable[Evidence], av
     length = scoring.length_share(average_length)
     names, dates = _names_and_dates(query)
     named = np.array([term in names for term in terms], dtype=bool)
-    left_out = names | dates | _REQUESTS
+    left_out = names | dates | REQUESTS
     content = np.array([term not in left_out for term in terms], dtype=bool)
     if not content.any():  # if the query consists only of names, dates or words that ask for an answer
         content = np.ones(len(terms), dtype=bool)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from memories.search import occurrences, term_marks
 from memories.search.analyzer import content_terms
+from memories.search.wording import REQUESTS
 
 # k1 and b are Anserini's defaults, which were chosen for short passages. On dialogue turns without context, recall
 # is 1 percentage point higher than with Lucene's 1.2 and 0.75; with context, it is equal.
@@ -220,7 +221,7 @@ def fuse(scores: Scores, weights: Weights = DEFAULT_WEIGHTS) -> Floats:
 
 
 def dense_query(query: str, stats: Stats) -> str:
-    """Return the query to embed, without words that occur in more than a quarter of the namespace's memories.
+    """Return the query to embed, without words that are too frequent in the searched memories.
 
     BM25 gives less weight to frequent words, but a vector does not. A name that occurs in half of the memories, such as
     a speaker's, does not distinguish them but dominates the query's vector. Leaving out such words raises recall:
@@ -228,17 +229,28 @@ def dense_query(query: str, stats: Stats) -> str:
     - semantic recall from 38 to 60% without context, and from 45 to 64% with context
     - hybrid recall from 64 to 66% without context, and from 74 to 76% with context
 
-    Any threshold from 15 to 50% has this effect. A word that occurs in at most `FREQUENT_FLOOR` memories never counts
-    as frequent. Stop words are kept because they hold the sentence together. A query that would lose all of its content
-    words is embedded unchanged.
+    A name is too frequent if more than a quarter of the memories contain it. Any threshold from 15 to 50% has this
+    effect. Other words have a higher limit if memories are long, because a long memory contains many words by chance:
+    see `length_share`. A word that occurs in at most `FREQUENT_FLOOR` memories is never too frequent. Stop words are
+    kept because they hold the sentence together. A query that would lose all of its content words is embedded
+    unchanged.
     """
-    limit = max(stats.documents * FREQUENT_SHARE, FREQUENT_FLOOR)
+    name_limit = max(stats.documents * FREQUENT_SHARE, FREQUENT_FLOOR)
+    share = FREQUENT_SHARE + (1 - FREQUENT_SHARE) * length_share(stats.average_length)
+    limit = max(stats.documents * share, FREQUENT_FLOOR)
     kept: list[str] = []
     has_content = False
     for word in query.split():
         word_terms = content_terms(word)
-        rare = any(stats.frequency.get(term, 0) <= limit for term in word_terms)
+        most = name_limit if _may_be_name(word, word_terms) else limit
+        rare = any(stats.frequency.get(term, 0) <= most for term in word_terms)
         has_content = has_content or rare
         if rare or not word_terms:
             kept.append(word)
     return " ".join(kept) if has_content else query
+
+
+def _may_be_name(word: str, word_terms: Sequence[str]) -> bool:
+    """Return whether a word begins with a capital letter, even at the beginning of a sentence."""
+    first = next(filter(str.isalnum, word), "")
+    return first.isupper() and not word.isupper() and REQUESTS.isdisjoint(word_terms)

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from memories.search import analyzer
 from memories.search.term_marks import Mark
 
 # The amounts added to the score of a memory whose speaker the query names, and of one that the user wrote.
@@ -20,6 +21,14 @@ NAMED = 0.06  # from 0.05 to 0.08, recall is the same to within 0.3 percentage p
 FIRST_PERSON = 0.2  # from 0.1 to 0.25, recall on BEAM is the same to within 0.6 percentage points
 _FIRST_PERSON = re.compile(r"\b(?:i|me|my|mine)\b", re.IGNORECASE)
 _USER = frozenset(("user", "human"))
+# Words that ask for an answer or refer to the conversation, but that the answer itself rarely contains.
+REQUESTS = frozenset(
+    analyzer.terms(
+        "kind type sort many much ever can could please list tell give show name remind summarize summarise summary "
+        "describe explain mention say said told discuss discussed talk bring brought conversation chat message session "
+        "throughout across order different aspect item"
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from memories.search.scoring import (
     FREQUENT_FLOOR,
+    LONG,
     Scores,
     Stats,
     Weights,
@@ -195,6 +197,21 @@ def test_a_word_of_a_quarter_of_the_namespace_is_not_embedded() -> None:
 
 def test_a_query_of_frequent_words_only_is_embedded_whole() -> None:
     assert dense_query("Who is Anna?", NAMESPACE) == "Who is Anna?"
+
+
+def test_a_frequent_word_of_long_memories_is_embedded() -> None:
+    memories = replace(NAMESPACE, average_length=LONG)
+    assert dense_query("When did the anna sail?", memories) == "When did the anna sail?"
+
+
+@pytest.mark.parametrize("query", ["Did Anna sail?", "Anna's boat", "Is it (Anna's) boat?"])
+def test_a_frequent_name_in_long_memories_is_not_embedded(query: str) -> None:
+    assert "Anna" not in dense_query(query, replace(NAMESPACE, average_length=LONG))
+
+
+def test_a_word_that_asks_for_an_answer_is_not_a_name() -> None:
+    memories = Stats(documents=1_000, average_length=LONG, frequency={"list": 900, "boat": 5})
+    assert dense_query("List my boats", memories) == "List my boats"
 
 
 def test_an_unknown_word_is_embedded() -> None:
