@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -47,7 +49,8 @@ _loading = threading.Lock()
 @cache
 def _model() -> Any:
     """Return the model, which takes 33 MB and is shared by all embedders."""
-    import wordllama  # imported here because it takes half a second, and many commands do not embed anything
+    with _logging_unchanged():
+        import wordllama  # imported here because it takes half a second, and many commands do not embed anything
 
     # Without this path, the loader would look for the packaged tokenizer in the wrong folder.
     model = wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True)
@@ -56,6 +59,20 @@ def _model() -> Any:
     # of 7 KB, including those of erased tenants.
     model.tokenizer.model._resize_cache(0)
     return model
+
+
+@contextmanager
+def _logging_unchanged() -> Iterator[None]:
+    """Prevent an import from configuring the root logger, which belongs to the program that embeds the service.
+
+    `logging.basicConfig` does nothing if the root logger has a handler.
+    """
+    handler = logging.NullHandler()
+    logging.root.addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.root.removeHandler(handler)
 
 
 def _batches(texts: Sequence[str]) -> Iterator[range]:

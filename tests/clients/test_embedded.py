@@ -86,6 +86,16 @@ logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(filename)s 
 Client.embedded(sys.argv[1])
 logging.getLogger("agent").info("ready")
 """
+LOG_AFTER_THE_FIRST_MEMORY = """
+import logging
+import sys
+from somamemory_client import Client
+
+Client.embedded(sys.argv[1]).memories.store("tea", key="a")
+logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(message)s")
+logging.getLogger("agent").info("hidden")
+logging.getLogger("agent").warning("shown")
+"""
 LOCAL_TIME = """
 import os
 import sys
@@ -186,6 +196,12 @@ def test_the_logging_of_the_program_remains_unchanged(tmp_path: Path) -> None:
     output, errors = begin(LOG, tmp_path / "new").communicate(timeout=120)
 
     assert output.decode().strip() == "<string> MainThread ready", errors.decode()
+
+
+def test_a_program_can_configure_its_logging_after_it_has_stored_a_memory(tmp_path: Path) -> None:
+    output, errors = begin(LOG_AFTER_THE_FIRST_MEMORY, tmp_path / "new").communicate(timeout=120)
+
+    assert output.decode().strip() == "shown", errors.decode()
 
 
 def test_the_local_time_of_the_program_remains_unchanged(tmp_path: Path) -> None:
