@@ -59,6 +59,19 @@ def test_a_search_refuses_a_filter_that_the_service_cannot_apply(document_store:
         document_store.search("coffee", filters=later)
 
 
+@pytest.mark.parametrize("excess", ["length", "depth"])
+def test_a_filter_that_is_too_large_for_the_service_selects_documents(
+    document_store: SomaDocumentStore, excess: str
+) -> None:
+    document_store.write_documents([Document(content=by, meta={"by": by}) for by in ("ada", "ben")])
+    filters = {"field": "meta.by", "operator": "in", "value": ["ada"]}
+    if excess == "length":
+        filters["value"] = ["ada", *(f"another person {number}" for number in range(500))]
+    for _ in range(9 if excess == "depth" else 0):
+        filters = {"operator": "AND", "conditions": [filters]}
+    assert [document.content for document in document_store.filter_documents(filters)] == ["ada"]
+
+
 def test_a_list_is_compared_as_a_whole(document_store: SomaDocumentStore) -> None:
     document_store.write_documents([Document(content="one", id="1", meta={"tags": "a"})])
     document_store.write_documents([Document(content="both", id="2", meta={"tags": ["a", "b"]})])

@@ -18,7 +18,7 @@ from haystack.document_stores.types import DuplicatePolicy
 from haystack.errors import FilterError
 from haystack.utils.filters import document_matches_filter
 
-from somamemory_client import Client, types
+from somamemory_client import Client, InvalidInput, UriTooLong, types
 from somamemory_client.adapters._calls import memories, run, slices
 
 Filter = dict[str, Any]
@@ -56,11 +56,15 @@ class SomaDocumentStore:
     def filter_documents(self, filters: Filter | None = None) -> list[Document]:
         """Return the documents that match, in the order in which they were written.
 
-        The service applies the filters, except comparisons of dates and nested values, and filters on fields other than
-        `meta`. The adapter applies those to the service's results.
+        The service applies the filters, except comparisons of dates and nested values, filters on fields other than
+        `meta`, and filters that are too large for a request. The adapter applies those to the service's results.
         """
         conditions, _ = _translated(filters) if filters else (None, True)
-        documents = map(_document, self._list(conditions))
+        try:
+            listed = list(self._list(conditions))
+        except (InvalidInput, UriTooLong):
+            listed = list(self._list(None))
+        documents = map(_document, listed)
         return [document for document in documents if not filters or document_matches_filter(filters, document)]
 
     def write_documents(self, documents: list[Document], policy: DuplicatePolicy = DuplicatePolicy.NONE) -> int:
