@@ -27,6 +27,11 @@ class Command(BaseCommand):
                 for line in lines:
                     sys.stdout.buffer.write(line)
                 return
-            with os.fdopen(os.open(to, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
-                count = sum(1 for line in lines if file.write(line))
+            descriptor = os.open(to, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    count = sum(1 for line in lines if file.write(line))
+            except BaseException:  # such as KeyboardInterrupt; an incomplete file would make the next attempt fail
+                to.unlink(missing_ok=True)
+                raise
         self.stdout.write(f"Wrote {count - 2:,} rows to {to}.")

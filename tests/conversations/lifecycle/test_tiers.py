@@ -461,6 +461,26 @@ def test_a_damaged_or_missing_file_is_reported_and_nothing_is_lost(api: Api, col
     call_command("upkeep", tenant="acme", verify=True)
 
 
+def test_an_export_of_a_tenant_that_fails_leaves_no_file(api: Api, cold_folder: Path, tmp_path: Path) -> None:
+    cold(api)
+    [file] = files(cold_folder)
+    file.write_bytes(b"damaged")
+
+    with pytest.raises(CommandError):
+        call_command("export_tenant", "acme", to=tmp_path / "acme.jsonl")
+
+    assert not (tmp_path / "acme.jsonl").exists()
+
+
+def test_an_export_of_a_tenant_never_replaces_a_file(api: Api, tmp_path: Path) -> None:
+    (tmp_path / "acme.jsonl").write_text("mine")
+
+    with pytest.raises(CommandError):
+        call_command("export_tenant", "acme", to=tmp_path / "acme.jsonl")
+
+    assert (tmp_path / "acme.jsonl").read_text() == "mine"
+
+
 def test_rating_a_folder_continues_after_a_damaged_file(api: Api, cold_folder: Path, capsys: Any) -> None:
     cold(api)
     begin(api, "We decided to go on Monday", label="B")
