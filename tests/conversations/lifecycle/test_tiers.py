@@ -461,6 +461,17 @@ def test_a_damaged_or_missing_file_is_reported_and_nothing_is_lost(api: Api, col
     call_command("upkeep", tenant="acme", verify=True)
 
 
+def test_the_verification_covers_the_files_of_deleted_conversations(api: Api, cold_folder: Path) -> None:
+    id = cold(api)
+    assert api.delete(f"{ROOT}/{id}").status_code == 200
+    call_command("upkeep", tenant="acme", verify=True)
+    [file] = files(cold_folder)
+    file.write_bytes(b"damaged")
+
+    with pytest.raises(CommandError, match="damaged files: 1"):
+        call_command("upkeep", tenant="acme", verify=True)
+
+
 def test_an_export_of_a_tenant_that_fails_leaves_no_file(api: Api, cold_folder: Path, tmp_path: Path) -> None:
     cold(api)
     [file] = files(cold_folder)
