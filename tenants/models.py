@@ -147,7 +147,7 @@ class AuditBlock(TenantOwned):
     sealed_at = models.DateTimeField()
     previous = models.BinaryField(max_length=32)
     hash = models.BinaryField(max_length=32)
-    marks = models.BinaryField()  # show which row was changed: see `chain.marks`
+    marks = models.BinaryField()  # show which rows were changed: see `chain.marks`
     signature = models.BinaryField(max_length=32)
 
     class Meta(TenantOwned.Meta):

@@ -20,8 +20,8 @@ from somamemory.errors import ConfigurationError
 from tenants.models import Tenant
 from tenants.registry import tenant_models
 
-# A condition that is not leakproof cannot use an index under a policy: full text and JSON filters would read every row
-# of the tenant. Neither function reveals its arguments in an error.
+# A condition that is not leakproof cannot use an index under a policy: full-text and JSON filters would read every row
+# that belongs to the tenant. Neither function reveals its arguments in an error.
 MATCHING = ("ts_match_vq(tsvector, tsquery)", "jsonb_contains(jsonb, jsonb)")
 _OF_TENANT, _OF_ALL = "soma_tenant_rows", "soma_all_rows"
 # A sub-select is evaluated once per statement instead of once per row.

@@ -164,7 +164,7 @@ class Backup(Memories):
         backups.create(self.folder)
 
     def check(self) -> None:
-        time.sleep(1 - time.time() % 1)  # the name of a backup contains the time in seconds
+        time.sleep(1 - time.time() % 1)  # a backup's name contains the time in seconds
         made = backups.create(self.folder)
         assert backups.verify(made).tables
         for complete in self.folder.iterdir():

@@ -13,7 +13,7 @@ from testing.browser import Browser
 
 READY = "document.getElementById('explorer').dataset.ready === 'true'"
 NETWORK = "!!document.querySelector('.explorer-network circle')"
-COMPLETE = f"{NETWORK} && document.getElementById('neighbours').dataset.ready === 'true'"  # the page of a memory
+COMPLETE = f"{NETWORK} && document.getElementById('neighbours').dataset.ready === 'true'"  # the memory page
 
 
 @dataclass(frozen=True)

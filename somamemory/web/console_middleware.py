@@ -102,7 +102,7 @@ class ConsoleMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if not request.path_info.startswith(CONSOLE_PREFIX):
             return self.get_response(request)
-        tenant_scope.cross()  # staff users may see several tenants
+        tenant_scope.cross()  # staff users may have access to several tenants
         if not request.COOKIES.get(settings.SESSION_COOKIE_NAME, "").isalnum():
             # Session keys contain only letters and digits. PostgreSQL would raise an error for a NUL character.
             request.COOKIES.pop(settings.SESSION_COOKIE_NAME, None)
