@@ -34,6 +34,8 @@ ITEM_TOKENS = 80
 # Do not cut a message below this size, so that the remainder is worth reading.
 MIN_CUT_TOKENS = 32
 _WORD = re.compile(r"[^\W_]+")
+# Thirty characters that may be combining marks: no letters, digits or ASCII characters, but two halfwidth kana marks.
+_MARKS = re.compile(r"(?:[^\w\x00-\x7f]|[\uff9e\uff9f]){30}")
 
 
 Day = tuple[str, str]  # a day of a conversation: (conversation key, date)
@@ -101,7 +103,9 @@ def best_first(candidates: Iterable[Candidate]) -> list[Candidate]:
 
 def normalized(text: str) -> str:
     """Return the text case-folded, without punctuation or extra spaces, so that copies of a sentence compare equal."""
-    words = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    # Normalising a long run of combining marks takes quadratic time, so spaces divide it into short ones.
+    divided = _MARKS.sub(r"\g<0> ", text)
+    words = _WORD.findall(unicodedata.normalize("NFKC", divided).casefold())
     return " ".join(words) or " ".join(text.split())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -68,6 +69,14 @@ def test_only_the_proportion_of_weights_matters() -> None:
 )
 def test_texts_are_the_same_without_case_punctuation_and_spacing(one: str, other: str, same: bool) -> None:
     assert (rules.normalized(one) == rules.normalized(other)) is same
+
+
+@pytest.mark.parametrize("marks", ["\u0301\u0323", "\u0301\uff9e", "\u0f73\u0301"])
+def test_long_runs_of_combining_marks_are_compared_fast(marks: str) -> None:
+    started = time.thread_time()
+
+    assert rules.normalized("Tea" + marks * 30_000 + "!").startswith("te")
+    assert time.thread_time() - started < 1
 
 
 def test_the_better_of_two_duplicates_is_kept() -> None:
