@@ -10,6 +10,7 @@ import unicodedata
 
 MAX_LENGTH = 500
 MAX_DEPTH = 32
+_LONGEST_DECOMPOSITION = 4  # the number of characters that NFC combines into one, at most
 ROOT = "/"
 # Allows letters and digits of any script (their combining marks are removed first), spaces between other characters,
 # and some punctuation, but no character with a special meaning in shells, URLs or patterns.
@@ -24,8 +25,8 @@ def normalized(folder: str) -> str:
 
 def problem(folder: str) -> str | None:
     """Return the problem with a folder, or None if it is valid. The text says how to fix it."""
-    folder = normalized(folder)
-    if len(folder) > MAX_LENGTH:
+    # Check the length first, because normalising a long run of combining marks takes quadratic time.
+    if len(folder) > _LONGEST_DECOMPOSITION * MAX_LENGTH + 1 or len(folder := normalized(folder)) > MAX_LENGTH:
         return f"must have at most {MAX_LENGTH} characters"
     segments = folder.removeprefix("/").split("/") if folder not in ("", ROOT) else []
     if len(segments) > MAX_DEPTH:
