@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 from operations import jobs
-from tests.conftest import Api, drain, issue_key
+from tests.conftest import Api, drain, issue_key, problem_of
 
 TEXT = "The secret aardvark sleeps in the vault"
 CHANGES = "X-Compat-Changes"
@@ -60,6 +61,21 @@ def test_input_that_our_routes_reject_is_translated_and_reported(api: Api) -> No
     _, hello, look = messages_of(api, talk["id"])
     assert (hello["role"], hello["timestamp"]) == ("user", "2026-01-02T03:04:05Z")
     assert (look["content"], look["content_parts"][1]["type"]) == ("Look", "image_url")
+
+
+@pytest.mark.parametrize(
+    ("folder", "stored"), [(" / a b / / c/ ", "/a b/c"), ("/ /x", "/x"), ("a\t/\n b", "a/b"), ("  x  ", "x")]
+)
+def test_slashes_and_spaces_in_a_folder_are_removed(api: Api, folder: str, stored: str) -> None:
+    assert created(api, label="x", folder=folder, messages=[])["folder"].removesuffix("/") == stored
+
+
+def test_a_folder_with_many_spaces_is_rejected_fast(api: Api) -> None:
+    body = {"label": "x", "folder": "/a" + " " * 60_000 + "b", "messages": []}
+    started = time.thread_time()
+
+    problem_of(api.post("/sekha/api/v1/conversations", body), 400, field="folder")
+    assert time.thread_time() - started < 1
 
 
 def test_more_than_a_thousand_messages_are_stored_in_order(api: Api) -> None:

@@ -21,7 +21,8 @@ Schema = TypeVar("Schema", bound=BaseModel)
 PREFIX = "/sekha"
 MIN_SCORE, MAX_SCORE = 1, 10  # Sekha also accepts 0, and any number above 10
 _NAIVE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?", re.ASCII)
-_SLASHES = re.compile(r"\s*/[\s/]*")
+# A match begins only at the first of several spaces. Trying all of them would take quadratic time.
+_SLASHES = re.compile(r"(?<!\s)\s*/[\s/]*")
 ALIASES = {"importanceScore": "importance_score", "conversationId": "conversation_id"}
 
 
