@@ -1,4 +1,4 @@
-"""Format numbers for people."""
+"""Format numbers, times and long texts for people."""
 
 from __future__ import annotations
 
@@ -11,6 +11,15 @@ from django.utils.safestring import SafeString
 from somamemory.times import rfc3339
 
 register = template.Library()
+
+
+@register.filter
+def shortened(text: str, length: int) -> str:
+    """Return at most `length` characters of a text.
+
+    Django's `truncatechars` normalises the whole text first, which takes quadratic time for a run of combining marks.
+    """
+    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 @register.filter

@@ -348,6 +348,14 @@ def test_a_memory_is_shown_whole_and_its_address_cannot_be_changed(superuser: Cl
     assert 'name="coordinate' not in text
 
 
+def test_a_memory_with_many_combining_marks_is_shown_fast(superuser: Client, api: Api) -> None:
+    mine = api.store("1", "a" + "\u0301\u0323" * 40_000)
+    started = time.thread_time()
+
+    assert "a\u0301\u0323" in page_content(superuser, memory_page(api.tenant, mine["id"]))
+    assert time.thread_time() - started < 2
+
+
 def test_a_memory_with_many_or_deep_fields_is_shown_in_part(superuser: Client, api: Api) -> None:
     deep: list[Any] = [0] * 40_000
     for _ in range(24):
