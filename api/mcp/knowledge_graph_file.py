@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -50,7 +51,7 @@ def load(lines: Iterable[bytes], send: Send) -> Report:
 
 def _parsed(number: int, line: bytes) -> tuple[str, dict[str, Any]]:
     try:
-        item = orjson.loads(line)
+        item = orjson.loads(line.removeprefix(BOM_UTF8))
         kind = item["type"]
         return kind, {name: item[name] for name in _FIELDS[kind]}
     except (orjson.JSONDecodeError, KeyError, TypeError):

@@ -545,6 +545,15 @@ def test_an_imported_memory_keeps_its_id_and_a_repeated_import_adds_nothing(
         call_command("import_mem0", str(tmp_path / "export"), tenant="acme")
 
 
+@pytest.mark.parametrize("content", [json.dumps(EXPORT), "\n".join(map(json.dumps, EXPORT))])
+def test_an_imported_file_may_begin_with_a_byte_order_mark(api: Api, tmp_path: Path, content: str) -> None:
+    (tmp_path / "export").write_text(content, encoding="utf-8-sig")
+
+    call_command("import_mem0", str(tmp_path / "export"), tenant="acme")
+
+    assert texts(api, {"user_id": "ada"}) == ["Ada sits at the window"]
+
+
 def test_a_file_that_is_not_an_export_is_rejected_and_an_invalid_memory_is_named(
     api: Api, tmp_path: Path, capsys: Any
 ) -> None:

@@ -7,6 +7,7 @@ A memory keeps its id, owners, metadata, categories and times. Importing the fil
 from __future__ import annotations
 
 import hashlib
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
@@ -94,7 +95,7 @@ def load(caller: Caller, file: BinaryIO, wait: Callable[[SomaError], None]) -> R
     Raises InvalidInput if the file is not an export.
     """
     report, sent, stored = Report(), set[str](), set[str]()
-    for batch in _batches(_parsed(_items(file.read()), report)):
+    for batch in _batches(_parsed(_items(file.read().removeprefix(BOM_UTF8)), report)):
         _store(caller, batch, report, wait)
         sent |= {_hash(_content(item)) for item in batch}
         stored |= {_hash(_stored_content(memory)) for memory in _found(caller, [item.key for item in batch]) if memory}

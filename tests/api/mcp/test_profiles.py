@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from time import sleep
 from typing import Any
 
@@ -359,6 +360,14 @@ def test_a_memory_file_can_be_imported_twice(api: Api) -> None:
     assert sorted(names_in(graph)) == ["Acme", "Ada"]
     assert graph["relations"] == [relation("Ada", "Acme")]
     assert call(api, "open_nodes", GRAPH, names=["Ada"])["entities"][0]["observations"] == ["sings", "plays chess"]
+
+
+def test_a_memory_file_may_begin_with_a_byte_order_mark(api: Api) -> None:
+    first, *others = FILE
+
+    report = knowledge_graph_file.load([BOM_UTF8 + first, *others], sender(api))
+
+    assert (report.entities, report.relations, report.errors) == (2, 1, [])
 
 
 @pytest.mark.parametrize("line", [b"x", b"[]", b'{"type":"entity"}', b'{"type":"thing","name":"a"}'])
