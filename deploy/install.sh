@@ -18,6 +18,7 @@
 # settings are in /etc/somamemory/environment (mode 600), which is created once and never changed by later runs. The data
 # is in /var/lib/somamemory. For the next steps, see docs/operations/systemd.md.
 set -euo pipefail
+umask 022  # the services' user must be able to read the program
 
 source="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 dry='' port=9595 start=1 finish='' uninstall='' purge='' root='' venv=''
@@ -84,8 +85,10 @@ copy_program() { # copies the program to a new folder, then replaces the old fol
     run rm -rf "$new"
     run mkdir -p "$new"
     for part in $PARTS; do
-        [ ! -e "$source/$part" ] || run cp -a "$source/$part" "$new/"
+        [ ! -e "$source/$part" ] || run cp -a --no-preserve=ownership "$source/$part" "$new/"
     done
+    # The owner and the group of the checkout must not be able to change the program.
+    run chmod -R u=rwX,go=rX "$new"
     [ -n "$dry" ] || find "$new" -name __pycache__ -type d -prune -exec rm -rf {} +
     if [ -n "$venv" ]; then
         run ln -s "$venv" "$new/.venv"

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import re
 import shutil
 import socket
 import stat
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.client import HTTPConnection
@@ -146,6 +148,30 @@ def test_the_program_is_what_the_image_holds_and_no_file_of_the_owner(fresh: Tre
     there = {path.name for path in (fresh.root / "opt/somamemory").iterdir()}
 
     assert copied | {".venv", "deploy", "docs", "requirements", "LICENSE"} == there
+
+
+def test_only_the_installing_user_can_change_the_program_and_everyone_can_read_it(tmp_path: Path) -> None:
+    """Whoever owns the checkout could otherwise change the code that the services run."""
+    source, root = tmp_path / "checkout", tmp_path / "root"
+    shutil.copytree(HOME / "deploy", source / "deploy")
+    for name in ("Dockerfile", "manage.py"):
+        shutil.copy(HOME / name, source)
+    for path in [source, *source.rglob("*")]:
+        path.chmod(0o770 if path.is_dir() or path.suffix == ".sh" else 0o660)
+        if os.getuid() == 0:
+            os.chown(path, 12345, 12345)
+
+    command = [str(source / "deploy/install.sh"), "--root", str(root), "--venv", sys.prefix]
+    subprocess.run(command, check=True, capture_output=True, umask=0o077, timeout=60)
+
+    program = root / "opt/somamemory"
+    for path in [
+        program,
+        *(path for path in program.rglob("*") if not path.is_symlink() and ".venv" not in path.parts),
+    ]:
+        about = path.stat()
+        assert (about.st_uid, about.st_mode & 0o022) == (os.getuid(), 0), path
+        assert about.st_mode & 0o005 == (0o005 if path.is_dir() or path.suffix == ".sh" else 0o004), path
 
 
 # --- verification of the units by systemd ------------------------------------------------------------------------
