@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from conversations.transfer.formats.base import Broken
+from somamemory import deadline
 
 CHUNK_BYTES = 1 << 18
 MAX_ELEMENT_BYTES = 32 * 1024 * 1024  # maximum per conversation; ChatGPT's longest conversations are a few megabytes
@@ -35,6 +36,7 @@ def elements(file: BinaryIO) -> Iterator[Element | Broken]:
     """Yield the items of a JSON array, or of a sequence of JSON objects."""
     scan = _Scan()
     while chunk := file.read(CHUNK_BYTES):
+        deadline.check()  # scanning one item of an archive of 30 kB can take 12 s
         yield from scan.feed(chunk)
     yield from scan.end()
 

@@ -18,6 +18,8 @@ from conversations.transfer import formats
 from conversations.transfer.formats import simple, splitting, text
 from conversations.transfer.formats.base import Broken, Imported
 from conversations.transfer.formats.splitting import Element
+from somamemory import deadline
+from somamemory.errors import DeadlineExceeded
 from tests.support.conversation_files import chatgpt, claude, file_of, grown, node
 
 
@@ -540,3 +542,12 @@ def test_long_lines_are_reported_and_skipped(monkeypatch: pytest.MonkeyPatch) ->
     raw = b'{"a": 1}\n{"b": "' + b"x" * 5_000 + b'"}\n{"c": 3}\n'
 
     assert [type(piece) for piece in splitting.lines(io.BytesIO(raw))] == [Element, Broken, Element]
+
+
+def test_reading_an_item_that_unpacks_to_many_bytes_ends_at_the_deadline() -> None:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("conversations.json", "[[" + "[]," * 1_000_000 + "0]]")
+
+    with deadline.within(0.05), pytest.raises(DeadlineExceeded):
+        read(archive.getvalue())
