@@ -51,6 +51,13 @@ async def test_a_session_that_is_added_again_adds_what_is_new_and_not_what_was_d
     assert sorted(stored) == ["I cook on Sundays", "I like Bern"]
 
 
+async def test_events_that_are_larger_than_a_request_are_added(connected: AsyncClient, place: str) -> None:
+    events = [_said("tea " * 600_000) for _ in range(3)]
+    memory = SomaMemoryService(connected, place)
+    await memory.add_session_to_memory(Session(id="1", app_name=APP, user_id="ada", events=events))
+    assert len([kept async for kept in connected.memories.list(namespace=f"{place}/{APP}")]) == 3
+
+
 async def test_memories_are_added_directly(connected: AsyncClient, place: str) -> None:
     memory = SomaMemoryService(connected, place)
     entry = MemoryEntry(content=Content(parts=[Part(text="Ada is a vegetarian")]), custom_metadata={"sure": True})

@@ -59,6 +59,11 @@ def test_a_search_refuses_a_filter_that_the_service_cannot_apply(document_store:
         document_store.search("coffee", filters=later)
 
 
+def test_documents_with_more_numbers_than_a_request_may_have_are_stored(document_store: SomaDocumentStore) -> None:
+    documents = [Document(id=str(number), content="tea", embedding=[0.5] * 1536) for number in range(400)]
+    assert document_store.write_documents(documents) == 400
+
+
 @pytest.mark.parametrize("excess", ["length", "depth"])
 def test_a_filter_that_is_too_large_for_the_service_selects_documents(
     document_store: SomaDocumentStore, excess: str

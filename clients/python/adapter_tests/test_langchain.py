@@ -11,6 +11,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langchain_tests.integration_tests import RetrieversIntegrationTests, VectorStoreIntegrationTests
 
 from somamemory_client import Client, InvalidArgument
+from somamemory_client.adapters._namespaces import segment
 from somamemory_client.adapters.langchain import SomaChatHistory, SomaRetriever, SomaVectorStore
 
 
@@ -39,6 +40,12 @@ class TestRetriever(RetrieversIntegrationTests):
     @property
     def retriever_query_example(self) -> str:
         return "What does Ada drink?"
+
+
+def test_texts_that_are_larger_than_a_request_are_stored(client: Client, place: str) -> None:
+    store = SomaVectorStore(client, place)
+    store.add_texts(["tea " * 1_000_000] * 3, ids=["1", "2", "3"])
+    assert [document.id for document in store.get_by_ids(["1", "2", "3"])] == ["1", "2", "3"]
 
 
 def test_a_search_of_a_vector_store_applies_a_filter_and_returns_scores(client: Client, place: str) -> None:
@@ -97,6 +104,12 @@ def test_a_chat_history_contains_messages_without_text(client: Client, session: 
 def test_a_chat_history_contains_the_messages_of_other_programs(client: Client, session: str) -> None:
     client.conversations.create(external_id=session, messages=[{"role": "user", "content": "Hello"}])
     assert SomaChatHistory(client, session).messages == [HumanMessage("Hello")]
+
+
+def test_any_number_of_messages_can_be_added_to_a_history(client: Client, place: str) -> None:
+    history = SomaChatHistory(client, segment(place))
+    history.add_messages([HumanMessage(str(number)) for number in range(1001)])
+    assert [message.content for message in history.messages] == [str(number) for number in range(1001)]
 
 
 def test_no_messages_can_be_added_to_a_history(client: Client, place: str) -> None:

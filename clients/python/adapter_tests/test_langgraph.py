@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from langgraph.store.base import PutOp
 
 from somamemory_client import Client, InvalidArgument
 from somamemory_client.adapters.langgraph import SomaStore
@@ -26,6 +27,12 @@ def test_an_object_in_a_filter_is_compared_field_by_field(store: SomaStore) -> N
     assert found(store, {"limits": {"gt": 5}}) == ["object"]
     assert found(store, {"limits": {"gt": {"$lt": 6}, "unit": {"name": "km"}}}) == ["object"]
     assert found(store, {"limits": {"$gt": 5}}) == ["number"]
+
+
+def test_items_that_are_larger_than_a_request_are_stored(store: SomaStore) -> None:
+    store.batch([PutOp(("users",), key, {"text": "tea " * 1_000_000}) for key in ("a", "b", "c")])
+
+    assert found(store, {}) == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("filter", [{"a.b": 1}, {"a": {"b.c": 1}}, {"": 1}, {"a": {}}, {"a": {"$gt": 1, "lt": 5}}])

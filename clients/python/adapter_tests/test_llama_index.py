@@ -42,6 +42,13 @@ async def test_messages_without_text_are_not_stored(connected: AsyncClient, plac
     assert stored == ["My cat is called Miezi."]
 
 
+async def test_messages_that_are_larger_than_a_request_are_stored(connected: AsyncClient, place: str) -> None:
+    messages = [ChatMessage(role="user", content="é" * 60_000) for _ in range(100)]
+    await SomaMemoryBlock(client=connected).aput(messages, session_id=place)
+    stored = [message async for message in connected.conversations.messages(external_id=segment(place))]
+    assert len(stored) == 100
+
+
 async def test_a_message_that_is_too_long_for_a_query_recalls_messages(connected: AsyncClient, place: str) -> None:
     block = SomaMemoryBlock(client=connected.user(place))
     await block.aput([ChatMessage(role="user", content="My cat is called Miezi.")], session_id=place)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from agents import SessionSettings, TResponseInputItem
 from agents.memory import Session
@@ -28,6 +29,14 @@ async def test_items_are_returned_in_order_and_unchanged(connected: AsyncClient,
     assert await SomaSession("thread/1 é", connected, namespace=place).get_items() == ITEMS
     assert await session.get_items(limit=2) == ITEMS[-2:]
     assert await session.get_items(limit=0) == []
+
+
+async def test_items_that_are_larger_than_a_request_are_stored(connected: AsyncClient, place: str) -> None:
+    session = SomaSession("1", connected, namespace=place)
+    image = {"type": "input_image", "image_url": "data:image/png;base64," + "A" * 4_000_000, "detail": "auto"}
+    items: list[Any] = [{"role": "user", "content": [image]} for _ in range(3)]
+    await session.add_items(items)
+    assert await session.get_items() == items
 
 
 async def test_the_settings_limit_the_items(connected: AsyncClient, place: str) -> None:

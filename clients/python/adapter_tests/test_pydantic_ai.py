@@ -50,6 +50,14 @@ async def test_messages_are_returned_unchanged(connected: AsyncClient, place: st
     assert loaded.messages == messages
 
 
+async def test_messages_that_are_larger_than_a_request_are_stored(connected: AsyncClient, place: str) -> None:
+    messages = [_asked("tea " * 600_000) for _ in range(3)]
+    await SomaConversationStore(connected, place).save(Conversation(conversation_id="1", messages=messages))
+    loaded = await SomaConversationStore(connected, place).load("1")
+    assert loaded is not None
+    assert len(loaded.messages) == 3
+
+
 async def test_one_of_several_concurrent_writers_wins_completely(connected: AsyncClient, place: str) -> None:
     store = SomaConversationStore(connected, place)
     await store.save(Conversation(conversation_id="1", messages=[_asked("Hello")]))

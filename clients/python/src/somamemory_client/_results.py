@@ -105,7 +105,7 @@ def several(field: str, items: Iterable[T]) -> Iterable[T]:
     return items
 
 
-def batches(items: Iterable[Mapping[str, Any]], size: int) -> Iterator[list[Mapping[str, Any]]]:
+def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
     """Yield lists of at most `size` items, MAX_BATCH_BYTES bytes and MAX_BATCH_VALUES values.
 
     The number of values is estimated from the commas, including those in text. An item that exceeds these limits is
@@ -113,7 +113,7 @@ def batches(items: Iterable[Mapping[str, Any]], size: int) -> Iterator[list[Mapp
     """
     if size not in range(1, MAX_BATCH + 1):
         raise InvalidArgument("batch_size", f"must be a whole number from 1 to {MAX_BATCH}")
-    batch: list[Mapping[str, Any]] = []
+    batch: list[T] = []
     held = held_values = 0
     for item in items:
         body = encode(item, "items")

@@ -5,10 +5,11 @@ An adapter is written once, as generators that yield calls. For each call, they 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from somamemory_client import AsyncClient, Client, SomaError
+from somamemory_client._results import batches
 
 T = TypeVar("T")
 MOST = 1000  # names per request, and items per page
@@ -83,6 +84,11 @@ def memories(kind: str, names: Sequence[str], namespace: str | None = None) -> C
     return found
 
 
-def slices(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Yield slices that fit in a bulk request."""
-    return (items[start : start + MOST] for start in range(0, len(items), MOST))
+def slices(names: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Yield slices of names that fit in a bulk request."""
+    return (names[start : start + MOST] for start in range(0, len(names), MOST))
+
+
+def requests(items: Iterable[T]) -> Iterator[list[T]]:
+    """Yield lists of memories or messages that fit in a bulk request."""
+    return batches(items, MOST)

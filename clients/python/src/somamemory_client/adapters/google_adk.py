@@ -24,7 +24,7 @@ from google.adk.sessions.base_session_service import BaseSessionService, GetSess
 from google.genai.types import Content
 
 from somamemory_client import AsyncClient, NotFound, PreconditionFailed
-from somamemory_client.adapters._calls import memories, pages, run_async, slices
+from somamemory_client.adapters._calls import memories, pages, requests, run_async
 from somamemory_client.adapters._namespaces import label, namespace, segment
 
 _Object = Mapping[str, Any]
@@ -97,7 +97,7 @@ class SomaMemoryService(BaseMemoryService):
     async def _store(self, app: str, user: str, session: str | None, items: Sequence[_Object]) -> None:
         place: dict[str, Any] = {"namespace": namespace(self._root, [app]), "user_id": user, "session_id": session}
         bodies: list[Any] = [{**item, **place, "key": _key(user, item["metadata"]["id"])} for item in items]
-        for some in slices(bodies):
+        for some in requests(bodies):
             await self._client.memories.store_many(some, atomic=True)
 
 

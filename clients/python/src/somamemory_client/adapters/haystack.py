@@ -19,7 +19,7 @@ from haystack.errors import FilterError
 from haystack.utils.filters import document_matches_filter
 
 from somamemory_client import Client, InvalidInput, UriTooLong, types
-from somamemory_client.adapters._calls import memories, run, slices
+from somamemory_client.adapters._calls import memories, requests, run, slices
 
 Filter = dict[str, Any]
 Mode = Literal["hybrid", "semantic", "keyword"]
@@ -68,7 +68,7 @@ class SomaDocumentStore:
         return [document for document in documents if not filters or document_matches_filter(filters, document)]
 
     def write_documents(self, documents: list[Document], policy: DuplicatePolicy = DuplicatePolicy.NONE) -> int:
-        """Store documents, up to 1,000 in one transaction.
+        """Store documents. Documents that fit in a request, at most 1,000, are stored in one transaction.
 
         With the policies `NONE` and `FAIL`, nothing is stored if any of the ids already exists.
         """
@@ -84,7 +84,7 @@ class SomaDocumentStore:
                     else "several of the documents have the same id; use another policy"
                 )
             given = {id: document for id, document in given.items() if id not in known}
-        for some in slices([self._memory(document) for document in given.values()]):
+        for some in requests(self._memory(document) for document in given.values()):
             self.client.memories.store_many(some, atomic=True)
         return len(documents) if policy == DuplicatePolicy.OVERWRITE else len(given)
 

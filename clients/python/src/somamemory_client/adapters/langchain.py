@@ -20,7 +20,7 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.vectorstores import VectorStore
 
 from somamemory_client import Client, InvalidArgument, NotFound, types
-from somamemory_client.adapters._calls import memories, run, slices
+from somamemory_client.adapters._calls import memories, requests, run, slices
 
 Mode = Literal["hybrid", "semantic", "keyword"]
 Filter = Mapping[str, Any]  # conditions, as in the API, such as {"metadata.color": "red"}
@@ -79,7 +79,7 @@ class SomaVectorStore(VectorStore):
             {"namespace": self._namespace, "key": key, "payload": {"text": text}, "metadata": metadata}
             for key, text, metadata in zip(keys, given, metadatas or [{}] * len(given), strict=True)
         ]
-        for some in slices(items):
+        for some in requests(items):
             self._client.memories.store_many(some, atomic=True)
         return keys
 
@@ -154,12 +154,13 @@ class SomaChatHistory(BaseChatMessageHistory):
         return messages_from_dict([_message(message) for message in stored])
 
     def add_messages(self, messages: Sequence[BaseMessage]) -> None:
-        """Append all of the messages, or none."""
+        """Append messages. Messages that fit in a request, at most 1,000, are stored in one transaction."""
         if not messages:
             return
         bodies = [_body(message) for message in messages]
         self._client.conversations.create(external_id=self._id, **self._options)
-        self._client.conversations.append(bodies, external_id=self._id)
+        for some in requests(bodies):
+            self._client.conversations.append(some, external_id=self._id)
 
     def clear(self) -> None:
         """Delete the conversation. The service can restore it during the retention period."""

@@ -36,7 +36,7 @@ from langgraph.store.base import (
 from langgraph.store.base.batch import AsyncBatchedBaseStore
 
 from somamemory_client import AsyncClient, Client, InvalidArgument
-from somamemory_client.adapters._calls import MOST, Call, Calls, call, memories, pages, run, run_async, slices
+from somamemory_client.adapters._calls import MOST, Call, Calls, call, memories, pages, requests, run, run_async, slices
 from somamemory_client.adapters._namespaces import labels, namespace
 
 PAGE = 200  # hits in one response
@@ -143,7 +143,7 @@ class _Translation:
 
     def _puts(self, ops: Sequence[PutOp]) -> Calls[None]:
         last = {(op.namespace, op.key): op for op in ops}.values()
-        for some in slices([self._memory(op) for op in last if op.value is not None]):
+        for some in requests(self._memory(op) for op in last if op.value is not None):
             yield call("memories.store_many", items=some, atomic=True)
         for place, keys in _grouped((op.namespace, op.key) for op in last if op.value is None):
             for names in slices(keys):

@@ -17,7 +17,7 @@ from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.memory import BaseMemoryBlock
 
 from somamemory_client import AsyncClient, types
-from somamemory_client.adapters._calls import slices
+from somamemory_client.adapters._calls import requests
 from somamemory_client.adapters._namespaces import segment
 
 MAX_QUERY = 2000  # characters
@@ -62,7 +62,7 @@ class SomaMemoryBlock(BaseMemoryBlock[str]):
     async def _append(self, session: str, bodies: Sequence[types.MessageBody]) -> None:
         name = segment(session)
         await self.client.conversations.create(external_id=name)
-        for some in slices(bodies):
+        for some in requests(bodies):
             await self.client.conversations.append(some, external_id=name)
 
     async def atruncate(self, content: str, tokens_to_truncate: int) -> str | None:

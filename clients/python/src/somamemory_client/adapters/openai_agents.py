@@ -13,7 +13,7 @@ from agents import SessionSettings, TResponseInputItem
 from agents.memory.session import SessionABC
 
 from somamemory_client import AsyncClient
-from somamemory_client.adapters._calls import Calls, pages, run_async, slices
+from somamemory_client.adapters._calls import Calls, pages, requests, run_async
 from somamemory_client.adapters._namespaces import namespace
 
 
@@ -51,9 +51,9 @@ class SomaSession(SessionABC):
         return [_item(memory) for memory in reversed(found)]
 
     async def add_items(self, items: list[TResponseInputItem]) -> None:
-        """Append items, up to 1,000 in one transaction."""
+        """Append items. Items that fit in a request, at most 1,000, are stored in one transaction."""
         bodies = [{"namespace": self._place, "payload": _payload(item), "metadata": {"item": item}} for item in items]
-        for some in slices(bodies):
+        for some in requests(bodies):
             await self._client.memories.store_many(some, atomic=True)
 
     async def pop_item(self) -> TResponseInputItem | None:

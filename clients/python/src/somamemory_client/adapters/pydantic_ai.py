@@ -31,7 +31,7 @@ from pydantic_ai.messages import (
 )
 
 from somamemory_client import AsyncClient, NotFound, PreconditionFailed, types
-from somamemory_client.adapters._calls import MOST, slices
+from somamemory_client.adapters._calls import MOST, requests, slices
 
 _RECORDS = TypeAdapter(ConversationRecord)
 
@@ -173,7 +173,7 @@ class SomaConversationStore(ConversationStore):
             }
             for entry in entries
         ]
-        for some in slices(items):
+        for some in requests(items):
             await self._memories.store_many(some, atomic=True)
 
 
