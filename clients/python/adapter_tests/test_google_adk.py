@@ -58,6 +58,16 @@ async def test_events_that_are_larger_than_a_request_are_added(connected: AsyncC
     assert len([kept async for kept in connected.memories.list(namespace=f"{place}/{APP}")]) == 3
 
 
+@pytest.mark.parametrize(("query", "expected"), [("coffee " * 2000, ["I drink coffee"]), ("", []), (" ", [])])
+async def test_a_model_may_search_with_any_text(
+    connected: AsyncClient, place: str, query: str, expected: list[str]
+) -> None:
+    memory = SomaMemoryService(connected, place)
+    await memory.add_session_to_memory(Session(id="1", app_name=APP, user_id="ada", events=[_said("I drink coffee")]))
+    found = (await memory.search_memory(app_name=APP, user_id="ada", query=query)).memories
+    assert [_text(entry) for entry in found] == expected
+
+
 async def test_memories_are_added_directly(connected: AsyncClient, place: str) -> None:
     memory = SomaMemoryService(connected, place)
     entry = MemoryEntry(content=Content(parts=[Part(text="Ada is a vegetarian")]), custom_metadata={"sure": True})

@@ -53,6 +53,12 @@ def test_a_pipeline_finds_documents_by_meaning_and_filter(document_store: SomaDo
         assert found.score > 0
 
 
+def test_a_query_may_be_longer_than_the_service_accepts(document_store: SomaDocumentStore) -> None:
+    document_store.write_documents([Document(content="Ada drinks coffee")])
+    found = SomaDocumentRetriever(document_store).run("coffee " * 2000)["documents"]
+    assert [document.content for document in found] == ["Ada drinks coffee"]
+
+
 def test_a_search_refuses_a_filter_that_the_service_cannot_apply(document_store: SomaDocumentStore) -> None:
     later = {"field": "meta.date", "operator": ">", "value": "2026-01-01"}
     with pytest.raises(FilterError):

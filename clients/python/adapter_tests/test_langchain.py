@@ -48,6 +48,14 @@ def test_texts_that_are_larger_than_a_request_are_stored(client: Client, place: 
     assert [document.id for document in store.get_by_ids(["1", "2", "3"])] == ["1", "2", "3"]
 
 
+@pytest.mark.parametrize(("query", "count"), [("coffee " * 2000, 1), ("", 0), (" ", 0)])
+def test_any_text_can_be_a_query(client: Client, place: str, query: str, count: int) -> None:
+    store = SomaVectorStore(client, place)
+    store.add_texts(["Ada drinks coffee"])
+    assert len(store.similarity_search(query)) == count
+    assert len(SomaRetriever(client=client, options={"namespace": place}).invoke(query)) == count
+
+
 def test_a_search_of_a_vector_store_applies_a_filter_and_returns_scores(client: Client, place: str) -> None:
     colors = [{"color": "red"}, {"color": "blue"}]
     store = SomaVectorStore.from_texts(["apple", "apple"], None, colors, client=client, namespace=place)

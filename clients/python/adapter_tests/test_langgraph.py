@@ -35,6 +35,18 @@ def test_items_that_are_larger_than_a_request_are_stored(store: SomaStore) -> No
     assert found(store, {}) == ["a", "b", "c"]
 
 
+def test_a_query_may_be_longer_than_the_service_accepts(store: SomaStore) -> None:
+    store.put(("users",), "drink", {"text": "Ada drinks coffee"})
+
+    assert [item.key for item in store.search(("users",), query="What does Ada drink? " * 500)] == ["drink"]
+
+
+def test_a_blank_query_selects_like_no_query(store: SomaStore) -> None:
+    store.put(("users",), "drink", {"text": "Ada drinks coffee"})
+
+    assert [item.key for item in store.search(("users",), query=" ")] == ["drink"]
+
+
 @pytest.mark.parametrize("filter", [{"a.b": 1}, {"a": {"b.c": 1}}, {"": 1}, {"a": {}}, {"a": {"$gt": 1, "lt": 5}}])
 def test_a_filter_that_cannot_be_applied_is_rejected(store: SomaStore, filter: dict[str, Any]) -> None:
     store.put(("users",), "nested", {"a": {"b": 1}})

@@ -13,6 +13,7 @@ from somamemory_client._results import batches
 
 T = TypeVar("T")
 MOST = 1000  # names per request, and items per page
+MAX_QUERY = 8192  # characters
 
 
 class Call(NamedTuple):
@@ -82,6 +83,11 @@ def memories(kind: str, names: Sequence[str], namespace: str | None = None) -> C
         body = yield call("memories.get_many", namespace=namespace, **{kind: some})
         found += [item["memory"] for item in body["items"]]
     return found
+
+
+def as_query(text: str | None) -> str:
+    """Return the beginning of a text as a search query, or "" for a blank text, which the service rejects."""
+    return (text or "").strip()[:MAX_QUERY]
 
 
 def slices(names: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -24,7 +24,7 @@ from google.adk.sessions.base_session_service import BaseSessionService, GetSess
 from google.genai.types import Content
 
 from somamemory_client import AsyncClient, NotFound, PreconditionFailed
-from somamemory_client.adapters._calls import memories, pages, requests, run_async
+from somamemory_client.adapters._calls import as_query, memories, pages, requests, run_async
 from somamemory_client.adapters._namespaces import label, namespace, segment
 
 _Object = Mapping[str, Any]
@@ -68,8 +68,11 @@ class SomaMemoryService(BaseMemoryService):
         await self._store(app_name, user_id, None, items)
 
     async def search_memory(self, *, app_name: str, user_id: str, query: str) -> SearchMemoryResponse:
+        text = as_query(query)
+        if not text:
+            return SearchMemoryResponse()
         place = namespace(self._root, [app_name])
-        hits = await self._client.memories.search(query, namespace=place, user_id=user_id, **self._options)
+        hits = await self._client.memories.search(text, namespace=place, user_id=user_id, **self._options)
         return SearchMemoryResponse(memories=[_entry(hit) for hit in hits])
 
     async def delete_memory(self, *, app_name: str, user_id: str, memory_id: str | None = None) -> None:

@@ -19,7 +19,7 @@ from haystack.errors import FilterError
 from haystack.utils.filters import document_matches_filter
 
 from somamemory_client import Client, InvalidInput, UriTooLong, types
-from somamemory_client.adapters._calls import memories, requests, run, slices
+from somamemory_client.adapters._calls import as_query, memories, requests, run, slices
 
 Filter = dict[str, Any]
 Mode = Literal["hybrid", "semantic", "keyword"]
@@ -119,7 +119,8 @@ class SomaDocumentStore:
                 "a search can filter only on `meta` fields, compared with numbers or strings, and cannot order dates; "
                 "use filter_documents for other filters"
             )
-        hits = self.client.memories.search(query, namespace=self.namespace, filters=conditions, top_k=top_k, mode=mode)
+        text, place = as_query(query), self.namespace
+        hits = self.client.memories.search(text, namespace=place, filters=conditions, top_k=top_k, mode=mode)
         return [replace(_document(hit), score=hit["score"]) for hit in hits]
 
     def _read(self, ids: list[str]) -> list[Document]:

@@ -20,7 +20,7 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.vectorstores import VectorStore
 
 from somamemory_client import Client, InvalidArgument, NotFound, types
-from somamemory_client.adapters._calls import memories, requests, run, slices
+from somamemory_client.adapters._calls import as_query, memories, requests, run, slices
 
 Mode = Literal["hybrid", "semantic", "keyword"]
 Filter = Mapping[str, Any]  # conditions, as in the API, such as {"metadata.color": "red"}
@@ -49,8 +49,11 @@ class SomaRetriever(BaseRetriever):
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None
     ) -> list[Document]:
+        text = as_query(query)
+        if not text:
+            return []
         options = cast(types.MemoriesSearchOptions, {**self.options, "top_k": k or self.k})
-        return [_document(hit) for hit in self.client.memories.search(query, **options)]
+        return [_document(hit) for hit in self.client.memories.search(text, **options)]
 
 
 class SomaVectorStore(VectorStore):
@@ -105,8 +108,11 @@ class SomaVectorStore(VectorStore):
         self, query: str, k: int = 4, filter: Filter | None = None
     ) -> list[tuple[Document, float]]:
         """Return the `k` best documents with their scores, from 0 to 1."""
+        text = as_query(query)
+        if not text:
+            return []
         place, mode = self._namespace, self._mode
-        hits = self._client.memories.search(query, namespace=place, mode=mode, top_k=k, filters=filter)
+        hits = self._client.memories.search(text, namespace=place, mode=mode, top_k=k, filters=filter)
         return [(_document(hit), hit["score"]) for hit in hits]
 
     def _similarity_search_with_relevance_scores(

@@ -36,7 +36,19 @@ from langgraph.store.base import (
 from langgraph.store.base.batch import AsyncBatchedBaseStore
 
 from somamemory_client import AsyncClient, Client, InvalidArgument
-from somamemory_client.adapters._calls import MOST, Call, Calls, call, memories, pages, requests, run, run_async, slices
+from somamemory_client.adapters._calls import (
+    MOST,
+    Call,
+    Calls,
+    as_query,
+    call,
+    memories,
+    pages,
+    requests,
+    run,
+    run_async,
+    slices,
+)
 from somamemory_client.adapters._namespaces import labels, namespace
 
 PAGE = 200  # hits in one response
@@ -80,12 +92,13 @@ class _Translation:
         return results
 
     def _search(self, op: SearchOp) -> Calls[list[SearchItem]]:
-        found = yield from (self._found(op) if op.query else self._listed(op))
+        query = as_query(op.query)
+        found = yield from (self._found(op, query) if query else self._listed(op))
         if op.refresh_ttl:
             yield from _refreshed(memory for memory, _ in found)
         return [SearchItem(**self._fields(memory), score=score) for memory, score in found]
 
-    def _found(self, op: SearchOp) -> Calls[list[tuple[Memory, float | None]]]:
+    def _found(self, op: SearchOp, query: str) -> Calls[list[tuple[Memory, float | None]]]:
         """Return the hits of a query.
 
         Hits do not contain the time of the last change, so the memories are read as well.
@@ -94,7 +107,7 @@ class _Translation:
         while len(scores) < op.limit:
             body = yield call(
                 "memories.search",
-                query=op.query,
+                query=query,
                 namespace_prefix=self._namespace(op.namespace_prefix),
                 filters=_filters(op.filter),
                 mode=self.mode,
