@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import secrets
+import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -182,8 +184,27 @@ def _opened(output: Path | None) -> AbstractContextManager[IO[str]]:
     """Open the output. A file appears only once it is complete; a device such as /dev/null is written to directly."""
     if output is not None and not output.parent.is_dir():
         raise CliError(f"--output: there is no folder {output.parent}; create it", USAGE, field="output")
-    is_file = output is not None and (output.is_file() or not output.exists())
-    return click.open_file(str(output or "-"), "w", encoding="utf-8", atomic=is_file)
+    if output is not None and (output.is_file() or not output.exists()):
+        return _replacing(output.resolve())
+    return click.open_file(str(output or "-"), "w", encoding="utf-8")
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[IO[str]]:
+    """Open a new file that replaces `path` at the end. After an error, `path` is as before.
+
+    Click's atomic files cannot be used, because they replace the file even after an error.
+    """
+    partial = path.with_name(f".{secrets.token_hex(8)}.partial")
+    try:
+        with partial.open("x", encoding="utf-8") as file:
+            if path.exists():
+                shutil.copymode(path, partial)
+            yield file
+        partial.replace(path)
+    except BaseException:  # such as KeyboardInterrupt
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def _write_memories(target: Target, out: Any, namespace: str | None, scope: dict[str, Any]) -> int:

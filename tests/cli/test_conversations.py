@@ -83,6 +83,29 @@ def test_conversations_are_exported_and_imported(soma: Soma, conversation: str, 
     assert imported.json[0]["failed"] == 0
 
 
+def test_an_export_that_fails_leaves_the_earlier_file(soma: Soma, tmp_path: Path) -> None:
+    file = tmp_path / "exports" / "memories.jsonl"
+    file.parent.mkdir()
+    file.write_text("the earlier export")
+
+    assert soma("export", "--memories", "--namespace", "no namespace", "--output", str(file)).code != 0
+
+    assert file.read_text() == "the earlier export"
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_an_export_keeps_the_permissions_and_the_link_of_the_file_that_it_replaces(soma: Soma, tmp_path: Path) -> None:
+    file, link = tmp_path / "private.jsonl", tmp_path / "link.jsonl"
+    file.touch(0o600)
+    link.symlink_to(file)
+    soma("store", "Ada drinks coffee")
+
+    assert soma("export", "--memories", "--output", str(link)).code == 0
+
+    assert "Ada drinks coffee" in file.read_text()
+    assert (link.is_symlink(), file.stat().st_mode & 0o777) == (True, 0o600)
+
+
 def test_an_export_is_written_to_standard_output_by_default(soma: Soma, conversation: str) -> None:
     assert "no sugar" in soma("export").out
     assert json.loads(soma("export", "--json").out)
