@@ -70,12 +70,18 @@ export function memoryMiddleware(client: Client, options: MemoryMiddlewareOption
     wrapStream: async ({ doStream, params }) => {
       const { stream, ...rest } = await doStream();
       let answer = "";
+      let isFinished = false;
+      let hasFailed = false;
       const storing = new TransformStream<StreamPart, StreamPart>({
         transform(part, controller) {
           if (part.type === "text-delta") answer += part.delta;
+          if (part.type === "finish") isFinished = true;
+          if (part.type === "error") hasFailed = true;
           controller.enqueue(part);
         },
-        flush: () => guarded(() => store(params.prompt, answer), undefined),
+        flush: async () => {
+          if (isFinished && !hasFailed) await guarded(() => store(params.prompt, answer), undefined);
+        },
       });
       return { stream: stream.pipeThrough(storing), ...rest };
     },

@@ -82,6 +82,18 @@ test("a streamed answer is stored when it is complete", async () => {
   assert.deepEqual(await messagesOf(ada, conversation), [["user", "What is for breakfast?"], ["assistant", "Porridge"]]);
 });
 
+test("a streamed answer that ends with an error is not stored", async () => {
+  const finish = { type: "finish", finishReason: { unified: "error", raw: undefined }, usage };
+  for (const end of [[{ type: "error", error: new Error("overloaded") }, finish], []]) {
+    const [ada, conversation] = [newUser(), randomUUID()];
+    const chunks = [{ type: "text-start", id: "1" }, { type: "text-delta", id: "1", delta: "Por" }, ...end];
+    const model = new MockLanguageModelV3({ doStream: async () => ({ stream: simulateReadableStream({ chunks }) }) });
+    const answer = streamText({ model: remembering(model, ada, { conversation }), prompt: "Breakfast?", onError: () => {} });
+    await answer.consumeStream();
+    await assert.rejects(messagesOf(ada, conversation), { name: "NotFound" });
+  }
+});
+
 test("a model stores, finds and deletes memories with tools", async () => {
   const ada = newUser();
   const store = scripted(calls("memory_store", { content: "Ada prefers a window seat.", key: "ada/seat" }), says("Done."));
