@@ -1,3 +1,4 @@
+import { encoded } from "./arguments.js";
 import { InvalidArgument } from "./errors.js";
 
 export type Coordinate = string | readonly number[];
@@ -16,8 +17,8 @@ export const coordinateText = (coord: Coordinate): string => (typeof coord === "
 export function pathOf(address: Address): string {
   const given = NAMES.filter((name) => (address as Record<string, unknown>)[name] !== undefined);
   if (given.length !== 1) throw new InvalidArgument("address", "must contain exactly one of key, id and coord");
-  if ("id" in address && address.id !== undefined) return `/memories/by-id/${encodeURIComponent(address.id)}`;
-  if ("coord" in address && address.coord !== undefined) return `/memories/${encodeURIComponent(coordinateText(address.coord))}`;
+  if ("id" in address && address.id !== undefined) return `/memories/by-id/${encoded("id", address.id)}`;
+  if ("coord" in address && address.coord !== undefined) return `/memories/${encoded("coord", coordinateText(address.coord))}`;
   return `/memories/by-key/${keyPath((address as { key: string }).key)}`;
 }
 
@@ -27,5 +28,5 @@ function keyPath(key: string): string {
   if (segments.includes(".") || segments.includes("..")) {
     throw new InvalidArgument("key", "must not contain the segments '.' and '..'");
   }
-  return segments.map(encodeURIComponent).join("/");
+  return segments.map((segment) => encoded("key", segment)).join("/");
 }

@@ -1,3 +1,4 @@
+import { encoded } from "./arguments.js";
 import { Pages } from "./pages.js";
 import type {
   AuditOut, AuditPageOut, DeleteNamespaceBody, ErasedOut, IssuedKeyOut, JobOut, KeyBody, KeyOut, KeysOut,
@@ -57,12 +58,12 @@ export class Proposals extends Resource {
   }
 
   async #decide(id: string, verb: "accept" | "reject" | "undo"): Promise<ProposalOut> {
-    return this.transport.json("POST", `/proposals/${encodeURIComponent(id)}/${verb}`, { once: true });
+    return this.transport.json("POST", `/proposals/${encoded("id", id)}/${verb}`, { once: true });
   }
 }
 
-const tenantPath = (slug: string): string => `/tenants/${encodeURIComponent(slug)}`;
-const keyPath = (slug: string, prefix: string): string => `${tenantPath(slug)}/keys/${encodeURIComponent(prefix)}`;
+const tenantPath = (slug: string): string => `/tenants/${encoded("tenant", slug)}`;
+const keyPath = (slug: string, prefix: string): string => `${tenantPath(slug)}/keys/${encoded("prefix", prefix)}`;
 
 /** Manage tenants, and read their usage and audit logs. */
 export class Tenants extends Resource {
@@ -138,7 +139,7 @@ export class Keys extends Resource {
 export class Jobs extends Resource {
   /** Return the state of a job. Throws NotFound if it does not exist. */
   async get(id: string): Promise<JobOut> {
-    return this.transport.json("GET", `/jobs/${encodeURIComponent(id)}`);
+    return this.transport.json("GET", `/jobs/${encoded("id", id)}`);
   }
 }
 

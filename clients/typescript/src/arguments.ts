@@ -31,11 +31,21 @@ function checkHeader(field: string, value: string | undefined): void {
 }
 
 /** Return a server's URL without a trailing slash or `/api/v1`. Throws InvalidArgument if the URL is invalid. */
-export function urlOf(text: string): string {
+export function urlOf(given: string): string {
+  const text = given.trim();
   const url = /^https?:\/\//.test(text) && URL.canParse(text) ? new URL(text) : undefined;
   if (!url || url.search || url.hash) throw new InvalidArgument("baseUrl", `must be a URL such as http://127.0.0.1:9595, not '${text}'`);
   if (url.username || url.password) throw new InvalidArgument("baseUrl", "must not contain a password; use apiKey");
   return text.replace(/\/+$/, "").replace(/\/api\/v1$/, "");
+}
+
+/** Return a text encoded for a URL. Throws InvalidArgument if it contains half of a surrogate pair. */
+export function encoded(field: string, text: string): string {
+  try {
+    return encodeURIComponent(text);
+  } catch {
+    throw new InvalidArgument(field, "must not contain half of a surrogate pair");
+  }
 }
 
 /** Return the headers that have a value. Throws InvalidArgument if one of the values is invalid. */

@@ -1,3 +1,4 @@
+import { encoded } from "./arguments.js";
 import { InvalidArgument } from "./errors.js";
 import { Pages } from "./pages.js";
 import type {
@@ -13,12 +14,12 @@ export type ConversationName = string | { readonly external_id: string };
 const MESSAGES = 1000; // in one request
 
 function pathOf(conversation: ConversationName): string {
-  if (typeof conversation === "string") return `/conversations/${encodeURIComponent(conversation)}`;
+  if (typeof conversation === "string") return `/conversations/${encoded("id", conversation)}`;
   const { external_id } = conversation;
   if (!external_id) throw new InvalidArgument("external_id", "must not be empty");
   if (external_id === "." || external_id === "..") throw new InvalidArgument("external_id", "must not be '.' or '..'");
   if (external_id.includes("/")) throw new InvalidArgument("external_id", "must not contain a slash");
-  return `/conversations/by-external-id/${encodeURIComponent(external_id)}`;
+  return `/conversations/by-external-id/${encoded("external_id", external_id)}`;
 }
 
 /** Record and search conversations and their messages. */

@@ -1,4 +1,4 @@
-import { environment, headersOf, jsonText, randomKey, urlOf, validated } from "./arguments.js";
+import { encoded, environment, headersOf, jsonText, randomKey, urlOf, validated } from "./arguments.js";
 import {
   ApiError, ConnectionLost, ERRORS, IncompatibleServer, InvalidResponse, RequestQuotaExceeded, ResponseTimeout, ServerError,
   TransportError,
@@ -176,12 +176,12 @@ interface Prepared {
 }
 
 function queryString(query: Record<string, QueryValue> = {}): string {
-  const parameters = new URLSearchParams();
+  const parameters: string[] = [];
   for (const [name, value] of Object.entries(query)) {
-    if (value !== undefined && value !== null) parameters.set(name, Array.isArray(value) ? value.join(",") : String(value));
+    if (value === undefined || value === null) continue;
+    parameters.push(`${encoded(name, name)}=${encoded(name, Array.isArray(value) ? value.join(",") : String(value))}`);
   }
-  const text = parameters.toString();
-  return text && `?${text}`;
+  return parameters.length === 0 ? "" : `?${parameters.join("&")}`;
 }
 
 /** Return the parsed JSON. Throws InvalidResponse if the text is not JSON. */

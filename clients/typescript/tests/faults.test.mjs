@@ -130,9 +130,19 @@ test("an invalid argument is refused before a request is sent", async (t) => {
   for (const external_id of ["..", "a/b"]) {
     await assert.rejects(client.conversations.get({ external_id }), InvalidArgument);
   }
+  const half = "\ud800"; // of a surrogate pair
+  await assert.rejects(client.memories.get({ key: half }), InvalidArgument);
+  await assert.rejects(client.conversations.get({ external_id: half }), InvalidArgument);
+  await assert.rejects(client.memories.list({ user_id: half }).all(), InvalidArgument);
   await assert.rejects(client.memories.get({}), (error) => error.field === "address");
   await assert.rejects(client.memories.store("x", { if_absent: true, if_version: 1 }), InvalidArgument);
   assert.equal(requests.length, 0);
+});
+
+test("spaces around the URL are ignored", async (t) => {
+  const [client, requests] = await serving(t, [ok]);
+  await new Client({ ...client.options, baseUrl: ` ${client.options.baseUrl} ` }).memories.search("x");
+  assert.equal(requests.length, 1);
 });
 
 test("an option that no request could have is refused", async (t) => {
