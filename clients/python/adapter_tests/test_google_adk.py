@@ -15,7 +15,7 @@ from google.adk.sessions import InMemorySessionService, Session
 from google.adk.sessions.base_session_service import BaseSessionService, GetSessionConfig
 from google.genai.types import Content, FunctionCall, Part
 
-from somamemory_client import AsyncClient
+from somamemory_client import AsyncClient, ConnectionLost
 from somamemory_client.adapters.google_adk import SomaMemoryService, SomaSessionService
 
 APP = "kitchen"
@@ -23,6 +23,10 @@ APP = "kitchen"
 
 def _said(text: str, **fields: Any) -> Event:
     return Event(author="user", invocation_id="1", content=Content(role="user", parts=[Part(text=text)]), **fields)
+
+
+async def _lost(*args: object, **fields: object) -> None:
+    raise ConnectionLost("the connection was lost")
 
 
 async def test_a_user_finds_their_own_events_only(connected: AsyncClient, place: str) -> None:
@@ -92,6 +96,23 @@ async def test_an_event_of_a_missing_session_is_refused_and_not_stored(connected
     with pytest.raises(SessionNotFoundError, match="Session café 1 not found"):
         await sessions.append_event(session, _said("Hello"))
     assert [event async for event in connected.memories.list(namespace=f"{place}/{APP}/events")] == []
+
+
+async def test_an_event_that_is_appended_again_after_a_failure_changes_the_state(
+    connected: AsyncClient, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = SomaSessionService(connected, place)
+    session = await service.create_session(app_name=APP, user_id="ada", session_id="1")
+    event = _said("Dark, please", actions=EventActions(state_delta={"app:theme": "dark", "user:name": "Ada"}))
+    with monkeypatch.context() as patch:
+        patch.setattr(connected.memories, "store", _lost)
+        with pytest.raises(ConnectionLost):
+            await service.append_event(session, event)
+    await service.append_event(session, event)
+    stored = await service.get_session(app_name=APP, user_id="ada", session_id="1")
+    assert stored is not None
+    assert stored.state == {"app:theme": "dark", "user:name": "Ada"}
+    assert [found.id for found in stored.events] == [found.id for found in session.events] == [event.id]
 
 
 async def test_processes_that_append_at_the_same_time_lose_nothing(connected: AsyncClient, place: str) -> None:
