@@ -13,10 +13,13 @@ import statistics
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from unittest.mock import patch
+
+import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.embedded import progress
 from benchmarks.evaluation import data, measures, run, service
@@ -40,9 +43,18 @@ def without() -> Without:
         "first person": patch(f"{PLACE}.wording.FIRST_PERSON", 0.0),
         "fraction of questions": patch(f"{PLACE}.scoring.QUESTION", 0.0),
         "length of memories": patch(f"{PLACE}.scoring.length_normalisation", lambda average_length: 0.4),
+        "best passage": patch(f"{PLACE}.scoring.evidence", _without_passages),
         "frequent words left out": patch(f"{PLACE}.scoring.dense_query", lambda query, stats: query),
         "relevance": patch(f"{PLACE}.relevance.signals", lambda *arguments: Signals()),
     }
+
+
+def _without_passages(
+    memories: Sequence[str], weights: Mapping[str, float], average_length: float
+) -> NDArray[np.float64]:
+    from memories.search import scoring
+
+    return scoring.saturations(memories, list(weights), average_length)
 
 
 def measure(store: Store, tasks: Sequence[run.Task], name: str, deadline: float) -> dict[str, tuple[float, float]]:

@@ -137,7 +137,7 @@ def _candidates(arms: Arms, query: Search, term_weights: dict[str, float], stats
         raise RowBudgetExceeded(
             f"more than {MAX_CHANGED:,} memories have changed since as_of; use narrower filters or a prefix"
         )
-    matched = scoring.saturations([row[5] for row in rows], list(term_weights), stats.average_length)
+    matched = scoring.evidence([row[5] for row in rows], term_weights, stats.average_length)
     scores = scoring.weighted(matched, term_weights).tolist()
     return [
         Candidate(

@@ -41,7 +41,7 @@ class Candidate:
     graph: float = 0.0  # the score from an expansion
     neighbours: float = 0.0  # the BM25 score that adjacent memories add
     mark: Mark = term_marks.NONE
-    matched: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0), repr=False)  # `scoring.saturations`
+    matched: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0), repr=False)  # `scoring.evidence`
     user_id: str | None = None
 
     @property
@@ -104,7 +104,7 @@ class Confirmation:
 
     def _candidates(self, rows: Sequence[Row]) -> list[Candidate]:
         texts = [row[5] for row in rows]
-        matched = scoring.saturations(texts, list(self.weights), self.average_length)
+        matched = scoring.evidence(texts, self.weights, self.average_length)
         scores = scoring.weighted(matched, self.weights).tolist()
         marks = [term_marks.read(terms) for terms in texts]
         return [

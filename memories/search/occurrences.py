@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 from ahocorasick_rs import BytesAhoCorasick, Implementation
 from numpy.typing import NDArray
 
 from memories.search.term_marks import SIGN
+from somamemory import deadline
 
 # The maximum number of characters to search together. A longer text is searched alone.
 _TOGETHER = 100_000
@@ -22,24 +24,51 @@ _TOGETHER = 100_000
 # repeats a term thousands of times would take 25 times as long.
 _MANY = 5_000
 
+# A text of at least LONG bytes is divided into passages of PASSAGE bytes, or about 40 terms. Each passage overlaps half
+# of the next one. If a text has more than DIVIDED bytes, the rest of it is not divided.
+LONG, PASSAGE, DIVIDED = 384, 256, 8_192
+
 Counts = NDArray[np.int64]
 
 
-def count(memories: Sequence[str], terms: Sequence[str]) -> tuple[Counts, Counts]:
-    """Return how often each memory (row) contains each term (column): in its own text, and in its context.
+class Occurrences(NamedTuple):
+    """How often each memory (row) contains each term (column).
 
-    memories: the `terms` column of each memory.
+    own: how often the memory's own text contains the term.
+    context: how often its context contains the term.
+    passages: how often each passage of a long text contains the term. Passages without any term are left out.
+    owners: the memory of each passage, in the order of the memories.
+    """
+
+    own: Counts
+    context: Counts
+    passages: Counts
+    owners: Counts
+
+
+def count(memories: Sequence[str], terms: Sequence[str], *, in_passages: bool = False) -> Occurrences:
+    """Count the terms in the `terms` columns of memories.
+
+    in_passages: whether to count them in the passages of long texts as well.
     """
     own, context = (np.zeros((len(memories), len(terms)), np.int64) for _ in range(2))
+    passages, owners = [np.zeros((0, len(terms)), np.int64)], [np.zeros(0, np.int64)]
     one_by_one = False
     for rows in _blocks(memories) if terms else ():
         if one_by_one or len(memories[rows.start]) > _TOGETHER:
             for row in range(rows.start, rows.stop):
                 own[row], context[row] = _in_text(memories[row], terms)
+            found = _find([text[: 2 * DIVIDED] for text in memories[rows]], tuple(terms)) if in_passages else None
         else:
-            own[rows], context[rows] = _in_texts(memories[rows], tuple(terms))
+            found = _find(memories[rows], tuple(terms))
+            own[rows], context[rows] = found.counts()
             one_by_one = bool(own[rows].sum() + context[rows].sum() > _MANY)
-    return own, context
+        if in_passages and found and found.lengths.max() >= LONG:
+            deadline.check()
+            of_passages, of = found.in_passages()
+            passages.append(of_passages)
+            owners.append(of + rows.start)
+    return Occurrences(own, context, np.concatenate(passages), np.concatenate(owners))
 
 
 def _blocks(memories: Sequence[str]) -> Iterator[slice]:
@@ -54,23 +83,60 @@ def _blocks(memories: Sequence[str]) -> Iterator[slice]:
         yield slice(start, len(memories))
 
 
-def _in_texts(memories: Sequence[str], terms: tuple[str, ...]) -> tuple[Counts, Counts]:
+class _Found(NamedTuple):
+    """The occurrences of terms in texts that have been searched together.
+
+    rows, columns, places: the text and the term of each occurrence, and the position in the text at which it begins.
+    lengths: the length of each text in bytes, without its context.
+    terms: the number of terms.
+    """
+
+    rows: Counts
+    columns: Counts
+    places: Counts
+    lengths: Counts
+    terms: int
+
+    def counts(self) -> tuple[Counts, Counts]:
+        """Return how often each text, and each context, contains each term."""
+        shape, cells = (len(self.lengths), self.terms), self.rows * self.terms + self.columns
+        in_context = self.places > self.lengths[self.rows]
+        if not in_context.any():
+            return _counted(cells, *shape), np.zeros(shape, np.int64)
+        return _counted(cells[~in_context], *shape), _counted(cells[in_context], *shape)
+
+    def in_passages(self) -> tuple[Counts, Counts]:
+        """Return how often each passage contains each term, and the text of each passage."""
+        lengths = self.lengths[self.rows]
+        chosen = np.flatnonzero((lengths >= LONG) & (self.places < np.minimum(lengths, DIVIDED)))
+        rows, columns, half = self.rows[chosen], self.columns[chosen], self.places[chosen] * 2 // PASSAGE
+        # An occurrence is in two passages: one begins in the same half, the other in the half before it.
+        in_row = 2 * DIVIDED // PASSAGE + 1
+        numbers = rows * in_row + half
+        distinct, positions = np.unique(np.concatenate((numbers, numbers + 1)), return_inverse=True)
+        cells = positions * self.terms + np.concatenate((columns, columns))
+        return _counted(cells, len(distinct), self.terms), distinct // in_row
+
+
+def _find(memories: Sequence[str], terms: tuple[str, ...]) -> _Found:
     texts = [text.encode() for text in memories]
     # Every term has a space on both sides. Occurrences of two adjacent terms overlap, because they share a space.
     together = b" " + b"  ".join(texts) + b" "
     found = _automaton(terms).find_matches_as_indexes(together, overlapping=True)
     columns, places = np.fromiter(chain.from_iterable(found), np.int64, 3 * len(found)).reshape(-1, 3).T[:2]
-    rows = np.searchsorted(np.cumsum([len(text) + 2 for text in texts]), places, "right")
+    lengths = np.array([len(text) for text in texts])
+    ends = np.cumsum(lengths + 2)
+    rows = np.searchsorted(ends, places, "right")
+    places -= (ends - lengths - 2)[rows]
     is_mark = columns == len(terms)
-    marks = np.full(len(texts), len(together))
-    marks[rows[is_mark]] = places[is_mark]
-    cells = rows * len(terms) + columns
-    after_mark = places > marks[rows]
-    return _counted(cells[~(after_mark | is_mark)], terms, texts), _counted(cells[after_mark], terms, texts)
+    if is_mark.any():
+        lengths[rows[is_mark]] = places[is_mark] - 1  # without the space before the mark
+        rows, columns, places = rows[~is_mark], columns[~is_mark], places[~is_mark]
+    return _Found(rows, columns, places, lengths, len(terms))
 
 
-def _counted(cells: Counts, terms: Sequence[str], texts: Sequence[bytes]) -> Counts:
-    return np.bincount(cells, minlength=len(texts) * len(terms)).reshape(len(texts), len(terms))
+def _counted(cells: Counts, rows: int, columns: int) -> Counts:
+    return np.bincount(cells, minlength=rows * columns).reshape(rows, columns)
 
 
 @lru_cache(maxsize=16)  # with a query of the maximum length, an automaton takes 1 MB

@@ -24,8 +24,8 @@ from memories.search.wording import REQUESTS, Wording
 
 # The intercept, and the weights of `Signals.match`, `missing`, `length` and `absent`. The second tuple applies if no
 # candidate has a similarity.
-WITH_SIMILARITY = (-2.29, 6.06, -7.41, -1.01, -2.53)
-WITHOUT = (-1.43, 8.02, -8.51, -1.62, -2.86)
+WITH_SIMILARITY = (-2.36, 6.4, -7.45, -1.79, -2.2)
+WITHOUT = (-1.28, 7.83, -8.54, -0.97, -3.09)
 # The number of absent words at which `Signals.absent` is one half.
 HALF_ABSENT = 2
 # The number of best hits that are considered. It is fixed, so that the probability hardly depends on the page size.
@@ -67,7 +67,7 @@ class Signals:
 
     similarity: the cosine similarity of the candidate that matches best, or None if no candidate has a similarity.
     coverage: the fraction of the query's words that this candidate contains, weighted by how well it matches each word
-      (`scoring.saturations`).
+      (`scoring.evidence`).
     other_speaker: if the query is in the first person, and the user wrote another candidate but not this one, the
       amount that ranking adds to memories written by the user (`search.wording`); otherwise 0.
     missing: the fraction of the names in the query that no candidate contains.

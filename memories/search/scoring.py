@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from memories.search import occurrences, term_marks
 from memories.search.analyzer import content_terms
+from memories.search.occurrences import Occurrences
 from memories.search.wording import REQUESTS
 
 # k1 and b are Anserini's defaults, which were chosen for short passages. On dialogue turns without context, recall
@@ -150,19 +151,40 @@ def saturations(memories: Sequence[str], query: Sequence[str], average_length: f
     The formula is tf / (tf + k1 · (1 - b + b · length / average length)), see Robertson et al., Okapi at TREC-3, 1994.
     For a term that occurs only in the context, the value is multiplied by `CONTEXT` or `ANSWER`.
     """
+    return _saturations(occurrences.count(memories, query), memories, average_length)
+
+
+def evidence(memories: Sequence[str], weights: Mapping[str, float], average_length: float) -> NDArray[np.float64]:
+    """Return the `saturations` of memories, averaged for each long memory with those of its best passage.
+
+    Words that occur close together are more likely to answer a query than the same words scattered over a long text.
+    """
+    found = occurrences.count(memories, list(weights), in_passages=True)
+    matched = _saturations(found, memories, average_length)
+    if not len(found.passages):
+        return matched
+    passages = found.passages / (found.passages + K1)
+    order = np.lexsort((weighted(passages, weights), found.owners))
+    best = order[np.flatnonzero(np.diff(found.owners[order], append=-1))]  # the last passage of each memory
+    of = found.owners[best]
+    matched[of] = (matched[of] + passages[best]) / 2
+    return matched
+
+
+def _saturations(found: Occurrences, memories: Sequence[str], average_length: float) -> NDArray[np.float64]:
     b = length_normalisation(average_length)
     shortest, per_term = K1 * (1 - b), K1 * b / max(average_length, 1.0)
-    own, context = occurrences.count(memories, query)
-    found = np.flatnonzero(own.any(axis=1) | context.any(axis=1))
-    texts = [memories[row] for row in found.tolist()]
+    own, context = found.own, found.context
+    rows = np.flatnonzero(own.any(axis=1) | context.any(axis=1))
+    texts = [memories[row] for row in rows.tolist()]
     lengths = np.array([text.count(" ") + 1 for text in texts])
     dampening = (shortest + per_term * lengths).reshape(-1, 1)
     matched = np.zeros(own.shape)
-    matched[found] = own[found] / (own[found] + dampening)
+    matched[rows] = own[rows] / (own[rows] + dampening)
     if context.any():
         shares = np.array([_context_share(text) for text in texts]).reshape(-1, 1)
-        in_context = context[found] / (context[found] + dampening)
-        matched[found] = np.maximum(matched[found], shares * in_context)
+        in_context = context[rows] / (context[rows] + dampening)
+        matched[rows] = np.maximum(matched[rows], shares * in_context)
     return matched
 
 

@@ -36,7 +36,7 @@ def test_counts_are_the_same_as_by_hand_whether_texts_are_searched_together_or_a
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(occurrences, "_TOGETHER", together)
         patch.setattr(occurrences, "_MANY", many)
-        own, context = occurrences.count(memories, terms)
+        own, context, *_ = occurrences.count(memories, terms)
     wanted = [[counted_by_hand(column, term) for term in terms] for column in memories]
     assert own.tolist() == [[both[0] for both in row] for row in wanted]
     assert context.tolist() == [[both[1] for both in row] for row in wanted]
@@ -44,6 +44,43 @@ def test_counts_are_the_same_as_by_hand_whether_texts_are_searched_together_or_a
 
 def test_texts_with_many_occurrences_are_counted_correctly() -> None:
     long = f"{'a ' * 20_000}§01 {'a b ' * 20_000}"
-    own, context = occurrences.count(["b", long, "a", "a " * 9_000, "b a"], ["a", "b"])
+    own, context, *_ = occurrences.count(["b", long, "a", "a " * 9_000, "b a"], ["a", "b"])
     assert own.tolist() == [[0, 1], [20_000, 0], [1, 0], [9_000, 0], [1, 1]]
     assert context.tolist() == [[0, 0], [20_000, 20_000], [0, 0], [0, 0], [0, 0]]
+
+
+def passages_by_hand(column: str, terms: list[str]) -> list[list[int]]:
+    """Return the counts for each passage of a text that contains a term, in reading order."""
+    own = column.partition("§")[0].rstrip().encode()
+    counts: dict[int, list[int]] = {}
+    at = 0
+    for word in own.decode().split(" ") if len(own) >= occurrences.LONG else ():
+        if word in terms and at < occurrences.DIVIDED:
+            for passage in (half := at * 2 // occurrences.PASSAGE, half + 1):
+                counts.setdefault(passage, [0] * len(terms))[terms.index(word)] += 1
+        at += len(word.encode()) + 1
+    return [counts[passage] for passage in sorted(counts)]
+
+
+@given(
+    st.lists(columns(), max_size=8),
+    st.lists(WORDS, unique=True, max_size=4),
+    st.sampled_from([1, 60, 100_000]),
+    st.sampled_from([0, 3, 5_000]),
+)
+def test_passages_are_counted_as_by_hand_whether_texts_are_searched_together_or_alone(
+    memories: list[str], terms: list[str], together: int, many: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(occurrences, "_TOGETHER", together)
+        patch.setattr(occurrences, "_MANY", many)
+        patch.setattr(occurrences, "LONG", 12)
+        patch.setattr(occurrences, "PASSAGE", 8)
+        patch.setattr(occurrences, "DIVIDED", 24)
+        found = occurrences.count(memories, terms, in_passages=True)
+        wanted = [(owner, counts) for owner, text in enumerate(memories) for counts in passages_by_hand(text, terms)]
+    assert list(zip(found.owners.tolist(), found.passages.tolist(), strict=True)) == wanted
+
+
+def test_passages_are_counted_only_on_request() -> None:
+    assert len(occurrences.count(["walrus " * 1_000], ["walrus"]).passages) == 0

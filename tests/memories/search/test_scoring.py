@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from memories.search import scoring
 from memories.search.scoring import (
     FREQUENT_FLOOR,
     LONG,
@@ -56,6 +57,29 @@ def test_idf_follows_the_formula() -> None:
 def test_a_rarer_term_never_weighs_less(one: int, other: int) -> None:
     rarer, commoner = sorted((one, other))
     assert idf(1000, rarer) >= idf(1000, commoner)
+
+
+def test_words_that_occur_close_together_in_a_long_memory_are_better_evidence() -> None:
+    weights, filler = {"anna": 1.0, "boat": 1.0}, " ".join(["rope"] * 100)
+    close, scattered = f"{filler} anna boat {filler}", f"anna {filler} {filler} boat"
+    one, other = scoring.evidence([close, scattered], weights, LONG)
+    assert one.sum() > other.sum()
+
+
+def test_short_memories_have_no_passages() -> None:
+    weights, memories = {"anna": 1.0, "boat": 2.0}, ["anna", "boat rope anna", "", "rope"]
+    wanted = scoring.saturations(memories, list(weights), 3.0)
+    assert (scoring.evidence(memories, weights, 3.0) == wanted).all()
+
+
+@given(st.lists(st.lists(TERM, max_size=200).map(" ".join), min_size=1, max_size=5), weights(), LENGTH)
+def test_evidence_does_not_depend_on_the_other_memories(
+    memories: list[str], weights: dict[str, float], average_length: float
+) -> None:
+    together = scoring.evidence(memories, weights, average_length)
+    for memory, row in zip(memories, together, strict=True):
+        assert (scoring.evidence([memory], weights, average_length)[0] == row).all()
+        assert ((row >= 0) & (row < 1)).all()
 
 
 @given(MEMORY, weights(), LENGTH)
