@@ -34,7 +34,7 @@ SomaError
     ├── EmbedderUnavailable
     │   └── EmbedderRefused     the provider rejects this text permanently
     ├── IndexUnavailable
-    ├── ColdUnavailable         cold storage is not responding
+    ├── ColdUnavailable         cold storage cannot be used
     │   └── ColdFileDamaged     a file is missing or damaged
     └── LlmUnavailable
         ├── LlmRefused          the provider rejects this prompt permanently

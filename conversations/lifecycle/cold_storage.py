@@ -153,7 +153,8 @@ def translating_errors() -> Iterator[None]:
     except FileNotFoundError as error:
         raise ColdFileDamaged("the file for a cold conversation is missing from cold storage") from error
     except _vendor_errors() as error:
-        raise ColdUnavailable(f"cold storage is not responding ({type(error).__name__}); retry later") from error
+        reason = getattr(error, "strerror", None) or type(error).__name__  # str(error) may contain a path
+        raise ColdUnavailable(f"cold storage cannot be used ({reason}); retry later") from error
 
 
 def _vendor_errors() -> tuple[type[Exception], ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import json
@@ -46,6 +47,13 @@ def cold_folder(tmp_path: Path, settings: Any) -> Iterator[Path]:
     settings.STORAGES = {**settings.STORAGES, "cold": settings.STORAGES["cold"] | {"OPTIONS": {"location": folder}}}
     yield folder
     thaw_queue.clear()
+
+
+def test_an_error_of_cold_storage_contains_its_reason_but_no_path() -> None:
+    with pytest.raises(ColdUnavailable) as caught, cold_storage.translating_errors():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/srv/cold/file")
+    assert "(No space left on device)" in str(caught.value)
+    assert "/srv" not in str(caught.value)
 
 
 def scheduler_caller(tenant: Tenant) -> Caller:
