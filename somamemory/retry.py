@@ -14,6 +14,11 @@ from tenacity import RetryCallState, Retrying, retry_if_exception
 Result = TypeVar("Result")
 
 
+def retry_after_s(header: str) -> float:
+    """Return the seconds in a Retry-After header, or 0 if it contains no number, so that our own delays apply."""
+    return float(header) if header.isascii() and header.isdigit() and len(header) < 6 else 0.0
+
+
 def _no_minimum(error: BaseException) -> float:
     return 0.0
 

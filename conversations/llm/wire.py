@@ -14,7 +14,7 @@ import orjson
 from somamemory import failpoints
 from somamemory.breaker import Breaker
 from somamemory.errors import ConfigurationError, LlmAnswerInvalid, LlmRefused, LlmUnavailable
-from somamemory.retry import RetryPolicy
+from somamemory.retry import RetryPolicy, retry_after_s
 
 log = logging.getLogger("soma.llm")
 
@@ -139,7 +139,8 @@ def _parse(response: httpx2.Response, raw: bytes) -> Any:
     """Return the parsed response. Error messages never quote the provider's text, which may contain keys or content."""
     status = response.status_code
     if status in _TRANSIENT:
-        raise _Transient(f"the language model provider returned HTTP {status}", _retry_after_s(response))
+        pause_s = retry_after_s(response.headers.get("Retry-After", ""))
+        raise _Transient(f"the language model provider returned HTTP {status}", pause_s)
     if status in _INVALID_REQUEST:
         raise LlmRefused(f"the language model provider rejected the request: HTTP {status}")
     if status != 200:
@@ -148,9 +149,3 @@ def _parse(response: httpx2.Response, raw: bytes) -> Any:
         return orjson.loads(raw)
     except orjson.JSONDecodeError:
         raise LlmAnswerInvalid("the language model provider did not return JSON") from None
-
-
-def _retry_after_s(response: httpx2.Response) -> float:
-    """Return the seconds in the Retry-After header, or 0 if it contains no number, so that our own delays apply."""
-    text = response.headers.get("Retry-After", "")
-    return float(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0.0

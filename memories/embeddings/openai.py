@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,10 +12,12 @@ import openai
 
 from memories.embeddings.base import Vectors
 from somamemory.errors import ConfigurationError, EmbedderRefused, EmbedderUnavailable
+from somamemory.retry import RetryPolicy, retry_after_s
 from somamemory.telemetry import metrics
 
 BATCH = 128
-RETRIES = 2  # made by the client library, with exponential backoff and jitter; it also respects Retry-After
+RETRY = RetryPolicy(attempts=3, first_pause_s=0.5)
+_TRANSIENT = frozenset((408, 409, 429, 500, 502, 503, 504))
 
 
 class OpenAIEmbedder:
@@ -29,11 +31,11 @@ class OpenAIEmbedder:
             )
         self.model = model
         self.dimension = dimension
+        self._timeout_s = timeout_s
         self._client = openai.OpenAI(
             base_url=base_url or None,
             api_key=api_key or "none",
-            timeout=timeout_s,
-            max_retries=RETRIES,
+            max_retries=0,  # the library would retry without a deadline, and wait for up to a minute each time
             # Do not follow redirects, which could send the key and the input to an address that is not in the settings.
             http_client=openai.DefaultHttpxClient(follow_redirects=False),
         )
@@ -49,9 +51,8 @@ class OpenAIEmbedder:
 
     def _embed_batch(self, texts: list[str]) -> Vectors:
         with translating_errors():
-            answer = self._client.embeddings.create(model=self.model, input=texts, encoding_format="float")
-        usage = getattr(answer, "usage", None)
-        metrics.embedding_tokens.labels(self.provider).inc(getattr(usage, "total_tokens", None) or 0)
+            answer = self._request(texts)
+        metrics.embedding_tokens.labels(self.provider).inc(_tokens(answer))
         rows = _rows(answer)
         if len(rows) != len(texts):
             raise EmbedderUnavailable(
@@ -67,6 +68,29 @@ class OpenAIEmbedder:
         if not np.isfinite(vectors).all():
             raise EmbedderRefused("the embedding provider returned numbers that are not finite, such as NaN")
         return vectors
+
+    def _request(self, texts: list[str]) -> Any:
+        """Send a request, and retry it within the timeout."""
+        ends_at = time.monotonic() + self._timeout_s
+
+        def attempt() -> Any:
+            left_s = max(0.001, ends_at - time.monotonic())
+            return self._client.embeddings.create(
+                model=self.model, input=texts, encoding_format="float", timeout=left_s
+            )
+
+        return RETRY.run(attempt, _is_transient, deadline=lambda: ends_at, min_pause_s=_pause_s)
+
+
+def _is_transient(error: BaseException) -> bool:
+    if isinstance(error, openai.APIStatusError):
+        return error.status_code in _TRANSIENT
+    return isinstance(error, openai.APIConnectionError)
+
+
+def _pause_s(error: BaseException) -> float:
+    headers = error.response.headers if isinstance(error, openai.APIStatusError) else {}
+    return retry_after_s(headers.get("Retry-After", ""))
 
 
 def _rows(answer: Any) -> list[Vectors]:
@@ -84,6 +108,12 @@ def _rows(answer: Any) -> list[Vectors]:
         ) from error
 
 
+def _tokens(answer: Any) -> int:
+    """Return the number of tokens that the provider reports, or 0 if it reports none or the number makes no sense."""
+    tokens = getattr(getattr(answer, "usage", None), "total_tokens", None)
+    return tokens if isinstance(tokens, int) and tokens > 0 else 0
+
+
 @contextmanager
 def translating_errors() -> Iterator[None]:
     try:
@@ -97,7 +127,8 @@ def translating_errors() -> Iterator[None]:
         raise refused(f"the embedding provider rejected the request: HTTP {error.status_code}") from error
     except openai.OpenAIError as error:
         raise EmbedderUnavailable(f"the embedding provider failed: {type(error).__name__}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:  # the client library does not translate these errors
+    # The client library does not translate these errors, such as for a number with too many digits.
+    except (ValueError, OverflowError, RecursionError) as error:
         raise EmbedderUnavailable(
             "the embedding provider's response is not valid JSON; check SOMA_EMBEDDING_BASE_URL"
         ) from error

@@ -18,6 +18,7 @@ from memories.embeddings.cache import CachedEmbedder
 from memories.embeddings.openai import BATCH, OpenAIEmbedder
 from memories.models import EmbeddingGeneration, VectorEmbedding
 from somamemory.errors import ConfigurationError, EmbedderRefused, EmbedderUnavailable
+from somamemory.telemetry import metrics
 from tests.conftest import Api, drain
 
 DIMENSION = 8
@@ -50,6 +51,7 @@ class Provider:
         self.headers: list[dict[str, str]] = []
         self.script: list[Callable[[dict[str, Any]], Answer]] = []
         self.default: Callable[[dict[str, Any]], Answer] = embedded
+        self.retry_after = ""
         provider = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -67,6 +69,8 @@ class Provider:
                     self.send_header("Content-Type", "text/html" if isinstance(content, str) else "application/json")
                     if status == 307:
                         self.send_header("Location", f"{provider.url}/elsewhere")
+                    if provider.retry_after:
+                        self.send_header("Retry-After", provider.retry_after)
                     self.send_header("Content-Length", str(len(raw)))
                     self.end_headers()
                     self.wfile.write(raw)
@@ -186,6 +190,21 @@ def test_a_provider_that_does_not_answer_in_time_is_unavailable(
         make(timeout_s=0.15).embed(["one"])
 
 
+def test_no_attempt_begins_after_the_timeout(make: Callable[..., OpenAIEmbedder], provider: Provider) -> None:
+    provider.default, provider.retry_after = failing(429), "60"
+    with pytest.raises(EmbedderUnavailable, match="RateLimitError"):
+        make(timeout_s=5).embed(["one"])
+    assert len(provider.requests) == 1
+
+
+@pytest.mark.parametrize("retry_after", ["-1", "soon", "Wed, 01 Jan 2270 00:00:00 GMT", "1e9"])
+def test_a_retry_after_that_is_not_a_number_of_seconds_is_ignored(
+    make: Callable[..., OpenAIEmbedder], provider: Provider, retry_after: str
+) -> None:
+    provider.script, provider.retry_after = [failing(503)], retry_after
+    assert np.allclose(make().embed(["one"]), [vector_of("one")])
+
+
 def test_a_provider_that_is_not_there_is_unavailable(make: Callable[..., OpenAIEmbedder]) -> None:
     with pytest.raises(EmbedderUnavailable, match="APIConnectionError"):
         make(base_url="http://127.0.0.1:9/v1").embed(["one"])
@@ -243,6 +262,9 @@ def test_vectors_of_another_dimension_are_an_error_that_says_what_to_set(
         {"data": [{"index": 0}]},
         {"data": [{"index": 0, "embedding": None}]},
         {"data": [{"index": 0, "embedding": ["x"] * 8}]},
+        {"data": [{"index": 0, "embedding": [10**400] * 8}]},
+        b'{"data": [{"index": 0, "embedding": [%s]}]}' % (b"1" * 5_000),
+        b"[" * 100_000,
         {"data": ["x"]},
         [],
     ],
@@ -253,6 +275,18 @@ def test_an_answer_that_makes_no_sense_is_an_error_of_ours(
     provider.default = lambda body: (200, content)
     with pytest.raises(EmbedderUnavailable):
         embedder.embed(["one"])
+
+
+@pytest.mark.parametrize("tokens", [-1, "12", [1], float("nan")])
+def test_a_token_count_that_makes_no_sense_is_not_counted(
+    embedder: OpenAIEmbedder, provider: Provider, tokens: Any
+) -> None:
+    counted = metrics.embedding_tokens.labels("openai")._value
+    before = counted.get()
+    provider.default = lambda body: (200, embedded(body)[1] | {"usage": {"total_tokens": tokens}})
+
+    assert np.allclose(embedder.embed(["one"]), [vector_of("one")])
+    assert counted.get() == before
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), 1e300])
