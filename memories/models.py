@@ -72,7 +72,7 @@ def has_passed(expires_at: datetime | None, now: datetime) -> bool:
 
 
 class UserOwned(TenantOwned):
-    """A row that may belong to a user, an agent and a session of the tenant. None means that it belongs to none.
+    """A row that may belong to a user, an agent and a session of the tenant. An id of None means that there is none.
 
     A missing id is null instead of an empty string, so that indexes can leave out rows without an id, and both
     databases can tell from a condition such as `user_id = …` that such an index can be used.

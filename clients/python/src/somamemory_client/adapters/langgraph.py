@@ -256,7 +256,7 @@ class AsyncSomaStore(AsyncBatchedBaseStore):
 
 
 def _refreshed(read: Iterable[Memory]) -> Calls[None]:
-    """Restart the time to live of the memories that have one."""
+    """Reset the time to live of the memories that have one."""
     for memory in read:
         if (ttl_s := memory["metadata"].get("ttl_s")) is not None:
             expires_at = datetime.now(UTC) + timedelta(seconds=ttl_s)
