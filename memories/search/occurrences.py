@@ -1,4 +1,4 @@
-"""Count the occurrences of terms in the `terms` columns of many memories. This module is pure.
+"""Count the occurrences of terms in the `terms` columns of many memories.
 
 Many memories are searched together, for all terms at once, by the Aho-Corasick algorithm in native code. Searching each
 memory for each term in Python takes twice as long.
@@ -27,6 +27,7 @@ _MANY = 5_000
 # A text of at least LONG bytes is divided into passages of PASSAGE bytes, or about 40 terms. Each passage overlaps half
 # of the next one. If a text has more than DIVIDED bytes, the rest of it is not divided.
 LONG, PASSAGE, DIVIDED = 384, 256, 8_192
+_SEARCHED = DIVIDED + 100  # characters; a term that begins before DIVIDED may end after it
 
 Counts = NDArray[np.int64]
 
@@ -36,12 +37,14 @@ class Occurrences(NamedTuple):
 
     own: how often the memory's own text contains the term.
     context: how often its context contains the term.
-    passages: how often each passage of a long text contains the term. Passages without any term are left out.
+    long: whether the memory's own text is divided into passages.
+    passages: how often each of these passages contains the term. Passages without any term are left out.
     owners: the memory of each passage, in the order of the memories.
     """
 
     own: Counts
     context: Counts
+    long: NDArray[np.bool_]
     passages: Counts
     owners: Counts
 
@@ -52,23 +55,25 @@ def count(memories: Sequence[str], terms: Sequence[str], *, in_passages: bool = 
     in_passages: whether to count them in the passages of long texts as well.
     """
     own, context = (np.zeros((len(memories), len(terms)), np.int64) for _ in range(2))
+    long = np.zeros(len(memories), bool)
     passages, owners = [np.zeros((0, len(terms)), np.int64)], [np.zeros(0, np.int64)]
     one_by_one = False
     for rows in _blocks(memories) if terms else ():
         if one_by_one or len(memories[rows.start]) > _TOGETHER:
             for row in range(rows.start, rows.stop):
                 own[row], context[row] = _in_text(memories[row], terms)
-            found = _find([text[: 2 * DIVIDED] for text in memories[rows]], tuple(terms)) if in_passages else None
+            found = _find([text[:_SEARCHED] for text in memories[rows]], tuple(terms)) if in_passages else None
         else:
             found = _find(memories[rows], tuple(terms))
             own[rows], context[rows] = found.counts()
             one_by_one = bool(own[rows].sum() + context[rows].sum() > _MANY)
         if in_passages and found and found.lengths.max() >= LONG:
             deadline.check()
+            long[rows] = found.lengths >= LONG
             of_passages, of = found.in_passages()
             passages.append(of_passages)
             owners.append(of + rows.start)
-    return Occurrences(own, context, np.concatenate(passages), np.concatenate(owners))
+    return Occurrences(own, context, long, np.concatenate(passages), np.concatenate(owners))
 
 
 def _blocks(memories: Sequence[str]) -> Iterator[slice]:

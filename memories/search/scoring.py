@@ -155,23 +155,24 @@ def saturations(memories: Sequence[str], query: Sequence[str], average_length: f
 
 
 def evidence(memories: Sequence[str], weights: Mapping[str, float], average_length: float) -> NDArray[np.float64]:
-    """Return the `saturations` of memories, averaged for each long memory with those of its best passage.
+    """Return the same as `saturations`, but averaged with the best passage of each long memory.
 
     Words that occur close together are more likely to answer a query than the same words scattered over a long text.
+    Contexts have no passages.
     """
     found = occurrences.count(memories, list(weights), in_passages=True)
-    matched = _saturations(found, memories, average_length)
-    if not len(found.passages):
-        return matched
     passages = found.passages / (found.passages + K1)
     order = np.lexsort((weighted(passages, weights), found.owners))
     best = order[np.flatnonzero(np.diff(found.owners[order], append=-1))]  # the last passage of each memory
-    of = found.owners[best]
-    matched[of] = (matched[of] + passages[best]) / 2
-    return matched
+    of_best = np.zeros(found.own.shape)
+    of_best[found.owners[best]] = passages[best]
+    return _saturations(found, memories, average_length, of_best)
 
 
-def _saturations(found: Occurrences, memories: Sequence[str], average_length: float) -> NDArray[np.float64]:
+def _saturations(
+    found: Occurrences, memories: Sequence[str], average_length: float, of_best: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """Return the saturations of memories, averaged with those of the best passages if these are given."""
     b = length_normalisation(average_length)
     shortest, per_term = K1 * (1 - b), K1 * b / max(average_length, 1.0)
     own, context = found.own, found.context
@@ -181,6 +182,8 @@ def _saturations(found: Occurrences, memories: Sequence[str], average_length: fl
     dampening = (shortest + per_term * lengths).reshape(-1, 1)
     matched = np.zeros(own.shape)
     matched[rows] = own[rows] / (own[rows] + dampening)
+    if of_best is not None:
+        matched[found.long] = (matched[found.long] + of_best[found.long]) / 2
     if context.any():
         shares = np.array([_context_share(text) for text in texts]).reshape(-1, 1)
         in_context = context[rows] / (context[rows] + dampening)
@@ -252,10 +255,10 @@ def dense_query(query: str, stats: Stats) -> str:
     - hybrid recall from 64 to 66% without context, and from 74 to 76% with context
 
     A name is too frequent if more than a quarter of the memories contain it. Any threshold from 15 to 50% has this
-    effect. Other words have a higher limit if memories are long, because a long memory contains many words by chance:
-    see `length_share`. A word that occurs in at most `FREQUENT_FLOOR` memories is never too frequent. Stop words are
-    kept because they hold the sentence together. A query that would lose all of its content words is embedded
-    unchanged.
+    effect. For other words, the limit rises with the average length of the memories (`length_share`), because a long
+    memory contains many words by chance. If memories have `LONG` terms or more, there is no limit. A word that occurs
+    in at most `FREQUENT_FLOOR` memories is never too frequent. Stop words are kept because they hold the sentence
+    together. A query that would lose all of its content words is embedded unchanged.
     """
     name_limit = max(stats.documents * FREQUENT_SHARE, FREQUENT_FLOOR)
     share = FREQUENT_SHARE + (1 - FREQUENT_SHARE) * length_share(stats.average_length)
@@ -265,7 +268,8 @@ def dense_query(query: str, stats: Stats) -> str:
     for word in query.split():
         word_terms = content_terms(word)
         most = name_limit if _may_be_name(word, word_terms) else limit
-        rare = any(stats.frequency.get(term, 0) <= most for term in word_terms)
+        # clipped, because a frequency can be an estimate
+        rare = any(min(stats.frequency.get(term, 0), stats.documents) <= most for term in word_terms)
         has_content = has_content or rare
         if rare or not word_terms:
             kept.append(word)

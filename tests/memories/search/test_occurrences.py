@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,18 +19,22 @@ def columns(draw: st.DrawFn) -> str:
     return " ".join([*own, *mark, *(context if mark else [])])
 
 
+# Texts, terms, and limits that determine which texts are searched together: _TOGETHER and _MANY.
+searches = given(
+    st.lists(columns(), max_size=8),
+    st.lists(WORDS, unique=True, max_size=4),
+    st.sampled_from([1, 60, 100_000]),
+    st.sampled_from([0, 3, 5_000]),
+)
+
+
 def counted_by_hand(column: str, term: str) -> tuple[int, int]:
     words = column.split(" ")
     mark = next((at for at, word in enumerate(words) if word.startswith("§")), len(words))
     return words[:mark].count(term), words[mark:].count(term)
 
 
-@given(
-    st.lists(columns(), max_size=8),
-    st.lists(WORDS, unique=True, max_size=4),
-    st.sampled_from([1, 60, 100_000]),
-    st.sampled_from([0, 3, 5_000]),
-)
+@searches
 def test_counts_are_the_same_as_by_hand_whether_texts_are_searched_together_or_alone(
     memories: list[str], terms: list[str], together: int, many: int
 ) -> None:
@@ -62,12 +67,7 @@ def passages_by_hand(column: str, terms: list[str]) -> list[list[int]]:
     return [counts[passage] for passage in sorted(counts)]
 
 
-@given(
-    st.lists(columns(), max_size=8),
-    st.lists(WORDS, unique=True, max_size=4),
-    st.sampled_from([1, 60, 100_000]),
-    st.sampled_from([0, 3, 5_000]),
-)
+@searches
 def test_passages_are_counted_as_by_hand_whether_texts_are_searched_together_or_alone(
     memories: list[str], terms: list[str], together: int, many: int
 ) -> None:
@@ -77,9 +77,11 @@ def test_passages_are_counted_as_by_hand_whether_texts_are_searched_together_or_
         patch.setattr(occurrences, "LONG", 12)
         patch.setattr(occurrences, "PASSAGE", 8)
         patch.setattr(occurrences, "DIVIDED", 24)
+        patch.setattr(occurrences, "_SEARCHED", 40)
         found = occurrences.count(memories, terms, in_passages=True)
         wanted = [(owner, counts) for owner, text in enumerate(memories) for counts in passages_by_hand(text, terms)]
     assert list(zip(found.owners.tolist(), found.passages.tolist(), strict=True)) == wanted
+    assert set(found.owners.tolist()) <= set(np.flatnonzero(found.long).tolist())
 
 
 def test_passages_are_counted_only_on_request() -> None:

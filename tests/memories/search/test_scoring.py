@@ -66,6 +66,15 @@ def test_words_that_occur_close_together_in_a_long_memory_are_better_evidence() 
     assert one.sum() > other.sum()
 
 
+@pytest.mark.parametrize("context", ["", " §00 boat sail"])
+def test_another_match_never_makes_the_evidence_weaker(context: str) -> None:
+    weights, filler = {"anna": 1.0, "boat": 1.0, "sail": 1.0}, " ".join(["rope"] * 2_000)
+    late = f"{filler} anna boat sail{context}"
+    memories = [late, late.replace("rope", "anna", 1), late.replace("rope", "boat", 1)]
+    fewer, *more = scoring.evidence(memories, weights, 2_000.0).sum(axis=1)
+    assert min(more) > fewer
+
+
 def test_short_memories_have_no_passages() -> None:
     weights, memories = {"anna": 1.0, "boat": 2.0}, ["anna", "boat rope anna", "", "rope"]
     wanted = scoring.saturations(memories, list(weights), 3.0)
@@ -224,7 +233,7 @@ def test_a_query_of_frequent_words_only_is_embedded_whole() -> None:
 
 
 def test_a_frequent_word_of_long_memories_is_embedded() -> None:
-    memories = replace(NAMESPACE, average_length=LONG)
+    memories = Stats(documents=100, average_length=LONG, frequency={"anna": 120, "sail": 5})  # 120 is an estimate
     assert dense_query("When did the anna sail?", memories) == "When did the anna sail?"
 
 
