@@ -1,4 +1,4 @@
-"""Send the worst requests that the schema allows to a server: `python -m benchmarks.worst_requests --requests 200`.
+"""Send a server the worst requests that the schema allows: `python -m benchmarks.worst_requests --requests 200`.
 
 The benchmark starts its own server, fills it with small memories, a hub of links, conversations and ten linked memories
 of 9.8 MB each, and then sends random large requests: filters with 100 conditions, prefixes, boxes, maps, traversals,

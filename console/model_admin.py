@@ -75,7 +75,7 @@ class Listed(ModelAdmin):  # type: ignore[misc]
         """Allow only the parameters of the list's own filters.
 
         Django also allows conditions on any column, such as `label__regex`. On SQLite, a pattern can take forever to
-        match, and neither the deadline nor another thread could stop it.
+        match, and neither the deadline nor another thread can stop it.
         """
         own = {name if isinstance(name, str) else name.parameter_name for name in self.get_list_filter(request)}
         return lookup.removesuffix("__exact").removesuffix("__isnull") in own

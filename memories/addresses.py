@@ -38,7 +38,7 @@ def key(text: str) -> Key:
         raise ValueError("must not contain control characters")
     if {".", ".."}.intersection(text.split(SEPARATOR)):
         # Clients and proxies resolve these segments in a URL path, so a request would reach a different memory.
-        raise ValueError("must not contain the segments '.' and '..'")
+        raise ValueError("must not contain the segment '.' or '..'")
     return Key(text)
 
 

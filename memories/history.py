@@ -92,7 +92,7 @@ def forget_subtree(caller: Caller, namespace: str, root: Coordinate) -> None:
 
 
 def _versions(caller: Caller) -> QuerySet[MemoryVersion]:
-    """Return all users' earlier versions, because a memory may have belonged to another user."""
+    """Return the earlier versions of all users' memories, because a memory may have belonged to another user."""
     versions: QuerySet[MemoryVersion] = MemoryVersion.objects.for_tenant(caller.unlimited().tenant)
     return versions
 

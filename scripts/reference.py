@@ -65,7 +65,7 @@ TAGS = {
     "health": (
         "health",
         "Health and metrics",
-        "Check the service's health and read its metrics ([guide](../../operations/monitoring.md)), without a key.",
+        "Check the service's health and read its metrics ([guide](../../operations/monitoring.md)). No key is needed.",
     ),
 }
 WORDS = tomllib.loads((ROOT / "api" / "contract" / "texts.toml").read_text(encoding="utf-8"))
@@ -213,7 +213,8 @@ class Page:
                 kinds = [self.kind(part) for part in schema[several]]
                 return either(list(dict.fromkeys(kinds)))
         if "enum" in schema:
-            return " or ".join(f"`{value}`" for value in schema["enum"])
+            *values, last = (f"`{value}`" for value in schema["enum"])
+            return f"{', '.join(values)} or {last}" if values else last
         return self.simple(schema)
 
     def simple(self, schema: Mapping[str, Any]) -> str:

@@ -125,7 +125,7 @@ class StatusBody(Body):
 
 
 class ConversationPatch(OwnerIds, Patch):
-    """Absent fields stay unchanged. Null resets a field to its default."""
+    """Omitted fields are left unchanged. Null resets a field to its default."""
 
     label: Label | None = None
     folder: Folder | None = None

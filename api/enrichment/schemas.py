@@ -226,7 +226,7 @@ class PruningBody(Body):
 
 
 class UpkeepPatch(Patch):
-    """Absent fields stay unchanged. Null resets a field to the installation's default."""
+    """Omitted fields are left unchanged. Null resets a field to the installation's default."""
 
     active_days: TierDays | None = None
     archived_days: TierDays | None = None

@@ -96,7 +96,7 @@ class StoreBody(KeyedBody):
 
 
 class PatchBody(OwnerIds, Patch):
-    """A JSON merge patch (RFC 7396). Absent fields stay unchanged. Null removes an optional value."""
+    """A JSON merge patch (RFC 7396). Omitted fields are left unchanged. Null removes an optional value."""
 
     payload: JsonObject | None = None
     metadata: JsonObject | None = None

@@ -31,7 +31,7 @@ def ping(request: HttpRequest) -> HttpResponse:
 
 @router.get("/healthz", out=HealthzOut, problems=[500])
 def healthz(request: HttpRequest) -> HttpResponse:
-    """Confirm that the process responds, and report the last check result of each store."""
+    """Confirm that the process responds, and report the result of each store's most recent check."""
     checks = health.report().checks
     database = checks["database"].healthy
     return reply(

@@ -52,7 +52,7 @@ class HealthOut(BaseModel):
 
 
 class RebuildBody(Body):
-    """The embedder to use. An empty body rebuilds with the current embedder."""
+    """The embedder to use. If the body is empty, the current embedder is used."""
 
     provider: Annotated[str, Field(max_length=64)] = ""
     model: Annotated[str, Field(max_length=255)] = ""

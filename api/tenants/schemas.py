@@ -13,7 +13,7 @@ Quota = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Quotas(Patch):
-    """Null means no limit. Absent fields stay unchanged."""
+    """Null means no limit. Omitted fields are left unchanged."""
 
     memories: Quota | None = None
     bytes: Quota | None = None
@@ -25,7 +25,7 @@ class Quotas(Patch):
 
 
 class Policies(Patch):
-    """A tenant's policies. Absent fields stay unchanged."""
+    """A tenant's policies. Omitted fields are left unchanged."""
 
     auto_label: Fraction | None = None
     extract_facts: bool = False
@@ -57,7 +57,7 @@ class TenantBody(Body):
 
 
 class TenantPatch(Body):
-    """Absent fields stay unchanged."""
+    """Omitted fields are left unchanged."""
 
     name: Annotated[Text, Field(max_length=255)] | None = None
     tier: Tier | None = None

@@ -134,7 +134,7 @@ TASKS: dict[str, Callable[[SimulatedUser], None]] = {
 
 
 def report(browser: Browser) -> int:
-    """Perform each task once, and print its clicks and seconds."""
+    """Perform each task once, and print how many clicks and seconds it takes."""
     for name, do in TASKS.items():
         browser.visit("dashboard", "/admin/")
         user = SimulatedUser(browser)

@@ -86,7 +86,7 @@ def rows(tenant: Tenant, since: datetime) -> Iterator[Model]:
     """Yield the messages in a tenant's cold files as database rows, including those of deleted conversations.
 
     Includes conversations restored after `since`, because a concurrent reader of the database may or may not have seen
-    their rows. A row can therefore occur twice in an export.
+    their rows. A row can therefore occur twice in an export, possibly in two versions.
     """
     caller = Caller(tenant, "export", frozenset(("read",)))
     files = ColdFile.objects.for_tenant(tenant).filter(_needed(since)).order_by("id")

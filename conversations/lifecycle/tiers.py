@@ -230,7 +230,7 @@ def _replace_rows(caller: Caller, file: ColdFile, rows: Sequence[Memory], deadli
 
 
 def _has_changed(caller: Caller, conversation: Conversation, rows: Sequence[Memory]) -> bool:
-    """Return whether a message was written or read since the rows were loaded. Locks the rows."""
+    """Return whether any message has been written or read since the rows were loaded. Locks the rows."""
     current = _rows(caller, conversation).order_by("coordinate_key").select_for_update()
     columns = list(current.values_list("id", "version", "last_accessed_at", "access_count"))
     return columns != [(row.id, row.version, row.last_accessed_at, row.access_count) for row in rows]

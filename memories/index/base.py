@@ -195,7 +195,7 @@ def unit_vectors(vectors: Sequence[Vector], dimension: int) -> Vector:
     for vector in vectors:
         if vector.shape != (dimension,):
             raise DimensionMismatch(
-                "vector", f"must have {dimension} dimensions, as in the index; its shape is {vector.shape}"
+                "vector", f"must have {dimension} dimensions to match the index; its shape is {vector.shape}"
             )
     wide = np.array(vectors, dtype=np.float64).reshape(-1, dimension)
     largest = np.abs(wide).max(axis=1, keepdims=True)  # NaN if one of the numbers is NaN

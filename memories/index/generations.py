@@ -62,7 +62,7 @@ def alike(one: EmbeddingGeneration, other: EmbeddingGeneration | Embedder) -> bo
 
 
 def begin(embedder: Embedder) -> EmbeddingGeneration:
-    """Create a generation in the state `building`."""
+    """Create a generation in the `building` state."""
     made = _new(embedder, State.BUILDING)
     made.save(force_insert=True)
     forget_cached()

@@ -47,8 +47,8 @@ def _refuse_missing_file() -> None:
     path = settings.DATABASES["default"]["NAME"]
     if settings.DATABASES["default"]["ENGINE"] == "somamemory.db.sqlite" and not Path(path).exists():
         raise ConfigurationError(
-            f"there is no database at {path}; set SOMA_DATA_DIR (now {settings.DATA_DIR}) or SOMA_DATABASE_URL to the "
-            f"server's value, {_CREATE_ONE}"
+            f"there is no database at {path}; set SOMA_DATA_DIR (currently {settings.DATA_DIR}) or SOMA_DATABASE_URL "
+            f"to the server's value, {_CREATE_ONE}"
         )
 
 
@@ -63,6 +63,6 @@ def _refuse_missing_tables() -> None:
     if "sfm_tenants" not in tables:
         name = connection.settings_dict["NAME"]
         raise ConfigurationError(
-            f"the database {name} is empty; set SOMA_DATA_DIR (now {settings.DATA_DIR}) or SOMA_DATABASE_URL to the "
-            f"server's value, {_CREATE_ONE}"
+            f"the database {name} is empty; set SOMA_DATA_DIR (currently {settings.DATA_DIR}) or SOMA_DATABASE_URL "
+            f"to the server's value, {_CREATE_ONE}"
         )

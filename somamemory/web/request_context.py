@@ -93,7 +93,7 @@ def _record(request: HttpRequest, method: str | None, status: int, duration_s: f
 
 
 def _set_length(response: HttpResponseBase) -> None:
-    """Set Content-Length if it is known. Otherwise, gunicorn sends chunks, which costs more on both sides."""
+    """Set Content-Length if it is known. Otherwise, gunicorn uses chunked encoding, which costs more on both sides."""
     if isinstance(response, HttpResponse) and response.status_code not in _WITHOUT_BODY:
         response.headers.setdefault("Content-Length", str(len(response.content)))
 

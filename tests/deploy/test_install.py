@@ -151,7 +151,7 @@ def test_the_program_is_what_the_image_holds_and_no_file_of_the_owner(fresh: Tre
 
 
 def test_only_the_installing_user_can_change_the_program_and_everyone_can_read_it(tmp_path: Path) -> None:
-    """Whoever owns the checkout could otherwise change the code that the services run."""
+    """Otherwise, the owner of the checkout could change the code that the services run."""
     source, root = tmp_path / "checkout", tmp_path / "root"
     shutil.copytree(HOME / "deploy", source / "deploy")
     for name in ("Dockerfile", "manage.py"):

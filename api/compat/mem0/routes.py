@@ -85,7 +85,7 @@ def update(request: Request, memory_id: str, query: Query[SourceParams], body: U
 
 @router.delete("/v1/memories/{memory_id}/", out=None, limited=True)
 def delete(request: Request, memory_id: str, query: Query[MemoryParams]) -> HttpResponse:
-    """Delete a memory. It can be restored during the retention period, with our own routes."""
+    """Delete a memory. Until the retention period ends, it can be restored through our own routes."""
     changing.delete(request.caller, names.parsed(memory_id), with_superseded=query.delete_linked)
     return reply({"message": "Memory deleted successfully!"})
 

@@ -26,7 +26,7 @@ function keyPath(key: string): string {
   if (key.length === 0) throw new InvalidArgument("key", "must not be empty");
   const segments = key.split("/");
   if (segments.includes(".") || segments.includes("..")) {
-    throw new InvalidArgument("key", "must not contain the segments '.' and '..'");
+    throw new InvalidArgument("key", "must not contain the segment '.' or '..'");
   }
   return segments.map((segment) => encoded("key", segment)).join("/");
 }

@@ -8,7 +8,7 @@ export interface components {
       conversation_ids: string[];
     };
     AuditOut: {
-      /** @description type of the change, such as `memory.store` */
+      /** @description type of change, such as `memory.store` */
       action: string;
       /** @description who made the change, such as `key:PREFIX` */
       actor: string;
@@ -503,7 +503,7 @@ export interface components {
       /** @description number of words */
       word_count: number;
     };
-    /** @description Absent fields stay unchanged. Null resets a field to its default. */
+    /** @description Omitted fields are left unchanged. Null resets a field to its default. */
     ConversationPatch: {
       /** @description agent to which the conversation belongs */
       agent_id?: string | null;
@@ -1183,7 +1183,7 @@ export interface components {
       comparison: {
         [key: string]: unknown;
       } | null;
-      /** @description number of finished items */
+      /** @description number of items processed so far */
       done: number;
       /** @description reason for the failure */
       error: string | null;
@@ -1216,7 +1216,7 @@ export interface components {
       scopes?: ("read" | "write" | "delete" | "admin")[];
       /** @description existing secret to import; at least 32 characters */
       secret?: string | null;
-      /** @description limit the key to this user's data */
+      /** @description the only user whose data the key can access; null: all users */
       user_id?: string | null;
     };
     /** @description A memory to store under the key in the path. */
@@ -1928,7 +1928,7 @@ export interface components {
       /** @description cursor for the next page; null on the last page */
       next_cursor: string | null;
     };
-    /** @description A JSON merge patch (RFC 7396). Absent fields stay unchanged. Null removes an optional value. */
+    /** @description A JSON merge patch (RFC 7396). Omitted fields are left unchanged. Null removes an optional value. */
     PatchBody: {
       /** @description agent to which the memory belongs */
       agent_id?: string | null;
@@ -1987,7 +1987,7 @@ export interface components {
       /** @description `ok` */
       status: string;
     };
-    /** @description A tenant's policies. Absent fields stay unchanged. */
+    /** @description A tenant's policies. Omitted fields are left unchanged. */
     Policies: {
       /** @description minimum confidence at which a suggested label is set automatically; null: never */
       auto_label?: number | null;
@@ -2205,7 +2205,7 @@ export interface components {
       /** @description time at which the message was sent */
       timestamp: string;
     };
-    /** @description Null means no limit. Absent fields stay unchanged. */
+    /** @description Null means no limit. Omitted fields are left unchanged. */
     Quotas: {
       /** @description size of payloads, metadata and contexts in bytes */
       bytes?: number | null;
@@ -2252,7 +2252,7 @@ export interface components {
       /** @description reason why the server is not ready */
       reason?: string | null;
     };
-    /** @description The embedder to use. An empty body rebuilds with the current embedder. */
+    /** @description The embedder to use. If the body is empty, the current embedder is used. */
     RebuildBody: {
       /** @description number of dimensions; 0: the model's default */
       dimension?: number;
@@ -2616,7 +2616,7 @@ export interface components {
        */
       tier: "free" | "standard" | "premium";
     };
-    /** @description Absent fields stay unchanged. */
+    /** @description Omitted fields are left unchanged. */
     TenantPatch: {
       /** @description false: suspend the tenant; true: reactivate it */
       active?: boolean | null;
@@ -2630,7 +2630,7 @@ export interface components {
       tier?: ("free" | "standard" | "premium") | null;
     };
     TenantsListAuditQuery: {
-      /** @description type of the change, such as `memory.store` */
+      /** @description type of change, such as `memory.store` */
       action?: string;
       /** @description who made the change, such as `key:PREFIX` */
       actor?: string;
@@ -2678,7 +2678,7 @@ export interface components {
         [key: string]: unknown;
       };
     };
-    /** @description Absent fields stay unchanged. Null resets a field to the installation's default. */
+    /** @description Omitted fields are left unchanged. Null resets a field to the installation's default. */
     UpkeepPatch: {
       /** @description number of days without use after which a conversation is archived; 0: never */
       active_days?: number | null;

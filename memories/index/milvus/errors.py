@@ -30,7 +30,7 @@ def translating_errors(action: str) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """Return the reason for an error in one line, without the connection traces that follow it in a gRPC message."""
+    """Return an error's reason as a single line, without the connection traces that follow it in a gRPC message."""
     details = getattr(error, "details", None)  # a grpc.RpcError has this method instead of a message
     text = details() if details else getattr(error, "message", "")
     return (text or str(error) or type(error).__name__).splitlines()[0][:300]

@@ -52,7 +52,7 @@ def maintain(table: Table, should_stop: Callable[[], bool]) -> None:
 
 
 def _sizes(connection: BaseDatabaseWrapper, table: Table) -> dict[str, tuple[UUID, bytes, int]]:
-    """Return (tenant, namespace, rows) for each namespace that may have an index, by the name of that index.
+    """Return (tenant, namespace, rows) for each namespace that may have an index, keyed by index name.
 
     An index is kept until its namespace has shrunk to half the number of rows at which an index is created.
     """

@@ -180,7 +180,7 @@ def test_stats_list_only_the_largest_of_many_namespaces(api: Api) -> None:
         ("memory_get", {}, "Give either the id or the key"),
         ("memory_get", {"id": "1/history"}, "must be a UUID"),
         ("memory_get", {"id": "1", "key": "a"}, "Give either the id or the key"),
-        ("memory_get", {"key": "a/../b"}, "must not contain the segments"),
+        ("memory_get", {"key": "a/../b"}, "must not contain the segment"),
         ("memory_get", {"key": "a\nb"}, "control characters"),
         ("memory_store", {"content": ""}, "length >= 1"),
         ("memory_update", {"key": "a"}, "must contain at least one field"),

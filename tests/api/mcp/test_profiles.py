@@ -385,7 +385,7 @@ def test_an_item_that_is_refused_does_not_stop_the_others(api: Api) -> None:
     report = knowledge_graph_file.load([lost, bad, *FILE], sender(api))
 
     assert (report.entities, report.relations) == (2, 1)
-    assert ["segments" in report.errors[0], "'Nobody' not found" in report.errors[1]] == [True, True]
+    assert ["segment" in report.errors[0], "'Nobody' not found" in report.errors[1]] == [True, True]
     assert len(report.errors) == 2
     graph = call(api, "read_graph", GRAPH)
     assert (sorted(names_in(graph)), graph["relations"]) == (["Acme", "Ada"], [relation("Ada", "Acme")])

@@ -120,7 +120,7 @@ def _in_path(field: str, text: str) -> str:
     Servers decode an escaped slash before they look for a route, and proxies resolve the segments '.' and '..'.
     """
     if not {".", ".."}.isdisjoint(text.split("/")):
-        raise InvalidArgument(field, "must not contain the segments '.' and '..'")
+        raise InvalidArgument(field, "must not contain the segment '.' or '..'")
     if "/" in text and field != "key":
         raise InvalidArgument(field, "must not contain a slash")
     return quote(encodable(field, text))

@@ -101,7 +101,7 @@ def memory_fields(memory: Memory) -> dict[str, Any]:
 def several(field: str, items: Iterable[T]) -> Iterable[T]:
     """Return the items. Raises InvalidArgument for a single text or object, which must be in a list."""
     if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
-        raise InvalidArgument(field, f"must be a list or another iterable, not {type(items).__name__}")
+        raise InvalidArgument(field, f"must be a list or other iterable, not {type(items).__name__}")
     return items
 
 

@@ -53,7 +53,7 @@ class PruningBody(TypedDict):
 
 
 class Quotas(TypedDict):
-    """Null means no limit. Absent fields stay unchanged."""
+    """Null means no limit. Omitted fields are left unchanged."""
 
     memories: NotRequired[int | None]
     bytes: NotRequired[int | None]
@@ -65,7 +65,7 @@ class Quotas(TypedDict):
 
 
 class Policies(TypedDict):
-    """A tenant's policies. Absent fields stay unchanged."""
+    """A tenant's policies. Omitted fields are left unchanged."""
 
     auto_label: NotRequired[float | None]
     extract_facts: NotRequired[bool]
