@@ -6,17 +6,20 @@ from its `updated_at` to `until`. The links of purged memories are also removed 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Max, Q, QuerySet
 
-from graph.models import Link, LinkVersion
+from graph.models import IDENTITY, Key, Link, LinkVersion
+from graph.query_conditions import RowAmong
 from memories import history, point_in_time
 from somamemory.db.collisions import retrying
+from tenants import usage
 from tenants.caller import Caller
 
+Period = tuple[datetime, datetime]  # the second time is not in the period
 BATCH = 500
 _COLUMNS = [field.attname for field in Link._meta.concrete_fields if not field.primary_key]
 
@@ -26,9 +29,7 @@ def keep(links: Iterable[tuple[Link, datetime]]) -> None:
 
     Must be called in the transaction that replaces or removes the links.
     """
-    LinkVersion.all_tenants.bulk_create(
-        [LinkVersion(**{name: getattr(link, name) for name in _COLUMNS}, until=until) for link, until in links]
-    )
+    LinkVersion.all_tenants.bulk_create([_version(link, until=until) for link, until in links])
 
 
 def at(caller: Caller, namespace: str, moment: datetime) -> list[QuerySet[Any]]:
@@ -43,11 +44,21 @@ def at(caller: Caller, namespace: str, moment: datetime) -> list[QuerySet[Any]]:
 
 
 def move_batch(caller: Caller, old: str, new: str) -> int:
-    """Move up to 500 earlier link versions to another namespace, and return how many were moved."""
-    ids = _first_ids(caller, old)
-    versions = LinkVersion.objects.for_tenant(caller.tenant).filter(id__among=ids)
-    retrying(lambda: versions.update(namespace=new))
-    return len(ids)
+    """Move up to 500 earlier link versions to another namespace, and return how many were moved.
+
+    If both namespaces had the same link at the same time, the one in `new` stays in the history. Of the moved version,
+    only the times before, between and after remain.
+    """
+    return retrying(lambda: _move(caller, old, new))
+
+
+def last_ends(caller: Caller, namespace: str, keys: Collection[Key]) -> dict[Key, datetime]:
+    """Return when the last earlier version of each of these links ended. Links without one are left out."""
+    versions = _versions(caller, namespace).filter(RowAmong(IDENTITY, keys)).values_list(*IDENTITY)
+    return {
+        (start, target, link_type): last
+        for start, target, link_type, last in versions.annotate(last=Max("until")).order_by()
+    }
 
 
 def forget_batch(caller: Caller, namespace: str) -> int:
@@ -60,6 +71,52 @@ def forget_batch(caller: Caller, namespace: str) -> int:
 def forget(caller: Caller, namespace: str, touching: Q) -> None:
     """Remove the earlier link versions that match a condition. Must be called in a transaction."""
     history.remove(caller.tenant, _versions(caller, namespace).filter(touching), "bytes")
+
+
+def _move(caller: Caller, old: str, new: str) -> int:
+    versions = _versions(caller, old)
+    batch = list(versions.order_by(*IDENTITY, "until").defer("metadata").select_for_update()[:BATCH])
+    if not batch:
+        return 0
+    taken = _periods(caller, new, batch)
+    free = {version: list(_outside(taken[version.key], version.updated_at, version.until)) for version in batch}
+    cut = [version for version in batch if free[version] != [(version.updated_at, version.until)]]
+    parts = [
+        _version(version, namespace=new, updated_at=begin, until=end) for version in cut for begin, end in free[version]
+    ]
+    history.remove(caller.tenant, versions.filter(id__among=[version.id for version in cut]), "bytes")
+    versions.filter(id__among=[version.id for version in batch]).update(namespace=new)
+    LinkVersion.all_tenants.bulk_create(parts)
+    usage.add(caller.tenant, 0, sum(part.bytes for part in parts), enforced=False)
+    return len(batch)
+
+
+def _periods(caller: Caller, namespace: str, batch: Sequence[LinkVersion]) -> dict[Key, list[Period]]:
+    """Return the periods, in order, in which a namespace had the links of these versions."""
+    begin, end = min(version.updated_at for version in batch), max(version.until for version in batch)
+    same = RowAmong(IDENTITY, {version.key for version in batch})
+    versions = _versions(caller, namespace).filter(same, updated_at__lt=end, until__gt=begin)
+    links = Link.objects.for_tenant(caller.tenant).filter(same, namespace=namespace, updated_at__lt=end)
+    periods: dict[Key, list[Period]] = {version.key: [] for version in batch}
+    for start, target, link_type, *period in versions.order_by("until").values_list(*IDENTITY, "updated_at", "until"):
+        periods[start, target, link_type].append((period[0], period[1]))
+    for start, target, link_type, since in links.values_list(*IDENTITY, "updated_at"):
+        periods[start, target, link_type].append((since, end))
+    return periods
+
+
+def _outside(periods: Iterable[Period], begin: datetime, end: datetime) -> Iterator[Period]:
+    """Yield the parts of the time from `begin` to `end` that are in none of the periods, which are in order."""
+    for other_begin, other_end in periods:
+        if begin < min(other_begin, end):
+            yield begin, min(other_begin, end)
+        begin = max(begin, other_end)
+    if begin < end:
+        yield begin, end
+
+
+def _version(link: Link | LinkVersion, **changes: Any) -> LinkVersion:
+    return LinkVersion(**{**{name: getattr(link, name) for name in _COLUMNS}, **changes})
 
 
 def _versions(caller: Caller, namespace: str) -> QuerySet[LinkVersion]:

@@ -19,6 +19,8 @@ VERSIONS_USAGE_SQL = (
     "SELECT 0 AS memories, COALESCE(SUM(bytes), 0) AS bytes FROM sfm_graph_link_versions WHERE tenant_id = %s"
 )
 _OF_A_WALK = ("link_type", "strength", "valid_from", "valid_to")
+IDENTITY = ("from_key", "to_key", "link_type")
+Key = tuple[str, str, str]  # (from, to, type)
 
 
 class LinkColumns(TenantOwned):
@@ -50,6 +52,10 @@ class LinkColumns(TenantOwned):
     def size(self) -> int:
         """Return the number of bytes that count towards a quota: both addresses, the type and the metadata."""
         return len(orjson.dumps([self.from_key, self.to_key, self.link_type, self.metadata]))
+
+    @property
+    def key(self) -> Key:
+        return self.from_key, self.to_key, self.link_type
 
     @property
     def start(self) -> Coordinate:

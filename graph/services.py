@@ -12,7 +12,7 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 
 from graph import audit_state, link_history
-from graph.models import Link
+from graph.models import IDENTITY, Key, Link
 from graph.query_conditions import RowAmong
 from memories import history, reserved_namespaces
 from memories.coordinates import Coordinate
@@ -26,8 +26,6 @@ from tenants.caller import Caller
 DEFAULT_TYPE = "related"
 MAX_METADATA_BYTES = 65_536  # as JSON; limited because traversals and exports read the metadata of many links
 _MOVED = 500
-_IDENTITY = ("from_key", "to_key", "link_type")
-Key = tuple[str, str, str]  # (from, to, type)
 
 
 @dataclass(frozen=True)
@@ -114,13 +112,14 @@ def move_batch(caller: Caller, old: str, new: str) -> int:
     caller.require("write", [old, new])
     for namespace in (old, new):
         reserved_namespaces.check_writable(caller, namespace)
-    links = Link.objects.for_tenant(caller.tenant).filter(namespace=old).order_by(*_IDENTITY)
+    links = Link.objects.for_tenant(caller.tenant).filter(namespace=old).order_by(*IDENTITY)
 
     def once() -> int:
-        ids = {tuple(key): id for id, *key in links.select_for_update().values_list("id", *_IDENTITY)[:_MOVED]}
+        ids = {tuple(key): id for id, *key in links.select_for_update().values_list("id", *IDENTITY)[:_MOVED]}
         if ids:
             for link in _rows(caller, old, _rows(caller, new, ids)).values():
                 _remove(caller, link)
+            _begin_after(caller, old, link_history.last_ends(caller, new, ids))
             # A move is not a change, so `updated_at` stays the same. `link_history.move_batch` moves the versions.
             links.order_by().filter(id__among=list(ids.values())).update(namespace=new)
             audit.record(caller, "namespace.rename", [f"{old} -> {new}: {len(ids)} links"], new)
@@ -181,6 +180,16 @@ def _remove(caller: Caller, link: Link) -> None:
     link.delete()
 
 
+def _begin_after(caller: Caller, namespace: str, ends: dict[Key, datetime]) -> None:
+    """Let each of these links begin at the given time, and keep what it was before as an earlier version."""
+    for link in _rows(caller, namespace, ends).values():
+        if link.updated_at < (begin := ends[link.key]):
+            link_history.keep([(link, begin)])
+            usage.add(caller.tenant, 0, link.bytes, enforced=False)
+            link.updated_at = begin
+            link.save(update_fields=["updated_at"])
+
+
 def _refuse_links_of_others(caller: Caller, namespace: str, keys: Iterable[Key]) -> None:
     """Raise Conflict if the caller is limited to a user and any of these links exists but is not that user's."""
     if caller.user_id is None:
@@ -193,12 +202,12 @@ def _refuse_links_of_others(caller: Caller, namespace: str, keys: Iterable[Key])
 def _rows(caller: Caller, namespace: str, keys: Iterable[Key]) -> dict[Key, Link]:
     """Return the existing links with these keys, locked in key order."""
     rows = _links(caller, namespace, keys).select_for_update()
-    return {(row.from_key, row.to_key, row.link_type): row for row in rows}
+    return {row.key: row for row in rows}
 
 
 def _links(caller: Caller, namespace: str, keys: Iterable[Key]) -> QuerySet[Link]:
     links: QuerySet[Link] = Link.objects.for_tenant(caller.tenant).filter(namespace=namespace)
-    return links.filter(RowAmong(_IDENTITY, sorted(keys))).order_by(*_IDENTITY)
+    return links.filter(RowAmong(IDENTITY, sorted(keys))).order_by(*IDENTITY)
 
 
 def _row(caller: Caller, item: NewLink, before: Link | None) -> Link:

@@ -120,6 +120,79 @@ def test_renaming_a_namespace_keeps_the_history_of_its_links(api: Api) -> None:
     assert neighbours_of_1(api, namespace="b", as_of=then) == [("2.0", 1.0)]
 
 
+def merge(api: Api, old: str, new: str) -> None:
+    assert api.post("/api/v1/namespaces/rename", {"namespace": old, "to": new, "merge": True}).status_code == 200
+
+
+def test_a_merge_never_changes_what_the_new_namespace_had_at_a_past_time(api: Api) -> None:
+    link(api, "1", "2", strength=0.9, namespace="a")
+    only_old = now()
+    link(api, "1", "2", strength=0.25, namespace="b")
+    both = now()
+    link(api, "1", "2", strength=0.8, namespace="a")
+    link(api, "1", "2", strength=0.5, namespace="b")
+    after = now()
+
+    merge(api, "a", "b")
+
+    assert neighbours_of_1(api, namespace="b", as_of=only_old) == [("2.0", 0.9)]
+    assert neighbours_of_1(api, namespace="b", as_of=both) == [("2.0", 0.25)]
+    assert neighbours_of_1(api, namespace="b", as_of=after) == neighbours_of_1(api, namespace="b") == [("2.0", 0.5)]
+
+
+def test_a_moved_link_and_a_removed_one_are_followed_at_their_own_times(api: Api) -> None:
+    link(api, "1", "2", strength=0.9, namespace="a")
+    before = now()
+    link(api, "1", "2", strength=0.25, namespace="b")
+    both = now()
+    api.delete("/graph/link?from_coord=1&to_coord=2&namespace=b")
+    after = now()
+
+    merge(api, "a", "b")
+
+    strengths = [neighbours_of_1(api, namespace="b", as_of=moment) for moment in (before, both, after)]
+    assert strengths == [[("2.0", 0.9)], [("2.0", 0.25)], [("2.0", 0.9)]]
+    assert neighbours_of_1(api, namespace="b") == [("2.0", 0.9)]
+
+
+def test_a_moved_version_is_split_around_the_times_at_which_the_new_namespace_had_the_link(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graph.link_history.BATCH", 1)
+    moments = []
+    link(api, "1", "2", strength=0.9, namespace="a")
+    for strength in (0.25, 0.5):
+        moments.append(now())
+        link(api, "1", "2", strength=strength, namespace="b")
+        moments.append(now())
+        api.delete("/graph/link?from_coord=1&to_coord=2&namespace=b")
+    moments.append(now())
+    api.delete("/graph/link?from_coord=1&to_coord=2&namespace=a")
+
+    merge(api, "a", "b")
+
+    strengths = [neighbours_of_1(api, namespace="b", as_of=moment) for moment in moments]
+    assert strengths == [[("2.0", strength)] for strength in (0.9, 0.25, 0.9, 0.5, 0.9)]
+    assert neighbours_of_1(api, namespace="b") == []
+
+
+def test_the_usage_is_exact_after_a_merge_of_histories(api: Api) -> None:
+    Tenant.objects.filter(id=api.tenant.id).update(quota_bytes=1_000_000)
+    keys.forget_cached()
+    api.tenant.refresh_from_db()
+    usage.forget(api.tenant)
+    link(api, "1", "2", namespace="a")
+    link(api, "1", "2", namespace="b")
+    for namespace in ("a", "b", "a"):
+        api.delete(f"/graph/link?from_coord=1&to_coord=2&namespace={namespace}")
+        link(api, "1", "2", namespace="a")
+
+    merge(api, "a", "b")
+
+    _, stored, _, noted = storage_usage.count(api.tenant)
+    assert stored == noted > 0
+
+
 def test_a_purged_namespace_leaves_no_past_links(api: Api) -> None:
     link(api, "1", "2", namespace="a")
     link(api, "1", "2", namespace="a")
