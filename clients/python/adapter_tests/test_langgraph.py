@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 from langgraph.store.base import PutOp
 
-from somamemory_client import Client, InvalidArgument
-from somamemory_client.adapters.langgraph import SomaStore
+from somamemory_client import AsyncClient, Client, InvalidArgument, InvalidInput
+from somamemory_client.adapters.langgraph import AsyncSomaStore, SomaStore
 
 
 @pytest.fixture
@@ -53,3 +54,47 @@ def test_a_filter_that_cannot_be_applied_is_rejected(store: SomaStore, filter: d
 
     with pytest.raises(InvalidArgument):
         store.search(("users",), filter=filter)
+
+
+async def test_an_operation_that_is_rejected_fails_only_its_own_task(connected: AsyncClient, place: str) -> None:
+    store = AsyncSomaStore(connected, namespace=place)
+    await store.aput(("users",), "drink", {"text": "coffee"})
+
+    outcomes = await asyncio.gather(
+        store.aget(("users",), "drink"),
+        store.asearch(("users",), filter={"a.b": 1}),
+        store.asearch(("users",), filter={"text": "coffee"}),
+        *(store.aput(("users",), f"number {number}", {"number": number}) for number in range(10)),
+        store.aput(("users",), "too long " * 100, {}),
+        store.aput(("users",), "same", {"number": 1}),
+        store.aput(("users",), "same", {"number": {1}}),
+        return_exceptions=True,
+    )
+
+    errors = {at: type(outcome) for at, outcome in enumerate(outcomes) if isinstance(outcome, Exception)}
+    assert errors == {1: InvalidArgument, 13: InvalidInput, 15: InvalidArgument}
+    assert outcomes[0].value == {"text": "coffee"}
+    assert [item.key for item in outcomes[2]] == ["drink"]
+    assert {item.key for item in await store.asearch(("users",), limit=100)} == {
+        "drink",
+        "same",
+        *(f"number {number}" for number in range(10)),
+    }
+
+
+async def test_equal_concurrent_searches_are_sent_once(
+    connected: AsyncClient, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+    raw = connected.raw
+
+    async def recorded(operation: str, **fields: object) -> Any:
+        sent.append(operation)
+        return await raw(operation, **fields)
+
+    monkeypatch.setattr(connected, "raw", recorded)
+    store = AsyncSomaStore(connected, namespace=place)
+
+    await asyncio.gather(*(store.asearch(("users",), query="coffee", filter={"kind": "drink"}) for _ in range(5)))
+
+    assert sent.count("memories.search") == 1

@@ -59,11 +59,12 @@ def _is_transient(request: Request, error: SomaError) -> bool:
     if isinstance(error, TransportError):
         return request.repeatable
     if isinstance(error, ApiError):
-        return _may_pass(error) and (request.repeatable or error.code in WITHOUT_EFFECT)
+        return may_pass(error) and (request.repeatable or error.code in WITHOUT_EFFECT)
     return isinstance(error, GatewayError) and request.repeatable
 
 
-def _may_pass(error: ApiError) -> bool:
+def may_pass(error: ApiError) -> bool:
+    """Return whether another attempt could get another response."""
     if error.code in PERMANENT:
         return False
     return error.status in TRANSIENT or error.code == STILL_RUNNING

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import weakref
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -35,7 +36,8 @@ from langgraph.store.base import (
 )
 from langgraph.store.base.batch import AsyncBatchedBaseStore
 
-from somamemory_client import AsyncClient, Client, InvalidArgument
+from somamemory_client import ApiError, AsyncClient, Client, InvalidArgument, SomaError
+from somamemory_client._retries import may_pass
 from somamemory_client.adapters._calls import (
     MOST,
     Call,
@@ -56,6 +58,7 @@ T = TypeVar("T")
 Mode = Literal["hybrid", "semantic", "keyword"]
 Consistency = Literal["eventual", "strong"]
 Memory = Mapping[str, Any]
+_Waiting = tuple[asyncio.Future[Result], Op]
 _OPERATORS = {"$eq": "eq", "$ne": "ne", "$gt": "gt", "$gte": "gte", "$lt": "lt", "$lte": "lte"}
 
 
@@ -69,25 +72,29 @@ class _Translation:
         self.consistency = consistency
 
     def batch(self, ops: Sequence[Op]) -> Calls[list[Result]]:
-        """Return the results of operations. As in LangGraph's stores, reads precede writes, and the last write wins."""
-        results: dict[int, Result] = {}
-        results |= yield from self._gets([(at, op) for at, op in enumerate(ops) if isinstance(op, GetOp)])
-        for at, op in enumerate(ops):
+        """Return the results of operations. As in LangGraph's stores, reads precede writes, and the last write wins.
+
+        Equal reads are sent once.
+        """
+        reads = {repr(op): op for op in ops if not isinstance(op, PutOp)}  # a filter cannot be hashed
+        results: dict[str, Result] = {}
+        results |= yield from self._gets([(name, op) for name, op in reads.items() if isinstance(op, GetOp)])
+        for name, op in reads.items():
             if isinstance(op, SearchOp):
-                results[at] = yield from self._search(op)
+                results[name] = yield from self._search(op)
             elif isinstance(op, ListNamespacesOp):
-                results[at] = yield from self._list_namespaces(op)
+                results[name] = yield from self._list_namespaces(op)
         yield from self._puts([op for op in ops if isinstance(op, PutOp)])
-        return [results.get(at) for at in range(len(ops))]
+        return [None if isinstance(op, PutOp) else results.get(repr(op)) for op in ops]
 
     # --- Reads ---------------------------------------------------------------------------------------------------
 
-    def _gets(self, ops: Sequence[tuple[int, GetOp]]) -> Calls[dict[int, Result]]:
-        results: dict[int, Result] = {}
-        for place, group in _grouped((op.namespace, (at, op)) for at, op in ops):
+    def _gets(self, ops: Sequence[tuple[str, GetOp]]) -> Calls[dict[str, Result]]:
+        results: dict[str, Result] = {}
+        for place, group in _grouped((op.namespace, (name, op)) for name, op in ops):
             found = yield from memories("keys", [op.key for _, op in group], self._namespace(place))
-            pairs = [(at, op, memory) for (at, op), memory in zip(group, found, strict=True) if memory]
-            results |= {at: self._item(memory) for at, _, memory in pairs}
+            pairs = [(name, op, memory) for (name, op), memory in zip(group, found, strict=True) if memory]
+            results |= {name: self._item(memory) for name, _, memory in pairs}
             yield from _refreshed(memory for _, op, memory in pairs if op.refresh_ttl)
         return results
 
@@ -231,7 +238,10 @@ class SomaStore(BaseStore):
 
 
 class AsyncSomaStore(AsyncBatchedBaseStore):
-    """LangGraph's store, with the asynchronous client. Concurrent operations are sent together. See SomaStore."""
+    """LangGraph's store, with the asynchronous client. Concurrent operations are sent together. See SomaStore.
+
+    If an operation is rejected, only its own task gets the error.
+    """
 
     supports_ttl = True
     __slots__ = ("_client", "_translation", "ttl_config")
@@ -253,6 +263,54 @@ class AsyncSomaStore(AsyncBatchedBaseStore):
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         return await run_async(self._client, self._translation.batch(list(ops)))
+
+    def _ensure_task(self) -> None:
+        """Start our own task, because LangGraph's task gives the error of one operation to all of them."""
+        if self._task is None or self._task.done():
+            self._task = self._loop.create_task(_send_queue(self._aqueue, weakref.ref(self)))
+
+    async def _send(self, waiting: Sequence[_Waiting]) -> None:
+        """Send each kind of operation together, reads first."""
+        for kind in (GetOp, SearchOp, ListNamespacesOp, PutOp):
+            await self._settle([(future, op) for future, op in waiting if isinstance(op, kind)])
+
+    async def _settle(self, waiting: Sequence[_Waiting]) -> None:
+        """Send operations in one batch. If it is rejected, send each half of it until the rejected ones are alone."""
+        waiting = [(future, op) for future, op in waiting if not future.done()]  # some tasks may have been cancelled
+        try:
+            results = await self.abatch(op for _, op in waiting)
+        except Exception as error:  # noqa: BLE001 - the tasks get every error
+            if len(waiting) > 1 and _is_rejection(error):
+                half = len(waiting) // 2
+                await self._settle(waiting[:half])
+                await self._settle(waiting[half:])
+                return
+            for future, _ in waiting:
+                if not future.done():
+                    future.set_exception(error)
+        else:
+            for (future, _), result in zip(waiting, results, strict=True):
+                if not future.done():
+                    future.set_result(result)
+
+
+async def _send_queue(queue: asyncio.Queue[_Waiting], store: weakref.ref[AsyncSomaStore]) -> None:
+    """Send waiting operations until the store has been deleted."""
+    while True:
+        waiting = [await queue.get()]
+        while not queue.empty():
+            waiting.append(queue.get_nowait())
+        if (alive := store()) is None:
+            return
+        await alive._send(waiting)
+        del alive
+
+
+def _is_rejection(error: Exception) -> bool:
+    """Return whether an error can concern one operation of a batch, rather than the key or the server."""
+    if isinstance(error, ApiError):
+        return error.status not in (401, 429) and not may_pass(error)
+    return isinstance(error, InvalidArgument) or not isinstance(error, SomaError)
 
 
 def _refreshed(read: Iterable[Memory]) -> Calls[None]:
