@@ -104,6 +104,16 @@ class _Source:
         items = [part.fingerprint for part in self.parts] or [str(turn.number) for turn in self.turns]
         return hashlib.sha256("".join(f"{item}\n" for item in items).encode()).hexdigest()
 
+    def is_covered_by(self, current: Memory, seen: Memory | None) -> bool:
+        """Return whether another process has stored this summary, or one that covers later messages, in the meantime.
+
+        seen: the stored summary when the source was read.
+        """
+        if current.metadata["fingerprint"] == self.fingerprint:
+            return True
+        is_new = seen is None or seen.version != current.version
+        return is_new and bool(current.metadata["covers"]["last_turn"] > max(turn.number for turn in self.turns))
+
     def addresses(self, conversation: Conversation) -> Iterator[Coordinate]:
         if self.parts:
             return (part.coordinate for part in self.parts)
@@ -182,6 +192,7 @@ class _RollUp:
     ) -> None:
         self.caller, self.conversation, self.model = caller, conversation, model
         self.days, self.stored = days, stored
+        self.summaries: dict[Period, Summary] = {}
         self.written = 0
 
     @classmethod
@@ -198,6 +209,11 @@ class _RollUp:
 
         If necessary, generates this summary and the lower-level summaries on which it is based.
         """
+        if period not in self.summaries:
+            self.summaries[period] = self._current(period)
+        return self.summaries[period]
+
+    def _current(self, period: Period) -> Summary:
         parts = [] if period.level == DAILY else [self.summary(part) for part in periods.parts(period, self.days)]
         turns = [turn for day, turns in self.days.items() if period.first <= day < period.end for turn in turns]
         source = _Source(turns, parts)
@@ -236,10 +252,9 @@ class _RollUp:
             # twice. Use the locked row, because the conversation's user may have changed since it was read.
             conversation = lock(self.caller, self.conversation.id)
             current = memories.live(self.caller, [SUMMARIES]).filter(coordinate_key=at.key).first()
-            if current is not None and current.metadata.get("fingerprint") == source.fingerprint:
-                return current  # another process has stored it in the meantime
+            if current is not None and source.is_covered_by(current, self.stored.get(at.key)):
+                return current
             memory = self._write(_new_memory(conversation, period, source, text), source)
-        self.stored[at.key] = memory
         self.written += 1
         return memory
 

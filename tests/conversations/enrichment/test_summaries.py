@@ -322,6 +322,26 @@ def test_a_message_that_comes_while_a_conversation_is_summarised_is_not_forgotte
     assert row.summarise_at is not None
 
 
+def test_an_outdated_summary_does_not_replace_one_that_covers_more_messages(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversation = talk(api, month()[:1])
+    message = {"role": "user", "content": "one more thing", "timestamp": "2026-10-01T10:00:00Z"}
+    real, left = summaries._extract, [message]
+
+    def append_and_summarize_first(*arguments: Any) -> str:
+        while left:
+            api.post(f"/api/v1/conversations/{conversation['id']}/messages", {"messages": [left.pop()]})
+            assert schedule.run() == 3
+        return real(*arguments)
+
+    monkeypatch.setattr(summaries, "_extract", append_and_summarize_first)
+    assert schedule.run() == 0
+
+    assert [memory.metadata["covers"]["messages"] for memory in stored(api)] == [4, 4, 4]
+    assert [memory.version for memory in stored(api)] == [1, 1, 1]
+
+
 # --- With a language model ---------------------------------------------------------------------------------------
 
 
