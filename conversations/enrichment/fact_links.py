@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import partial
 
-from conversations.enrichment import entities
+from conversations.enrichment import entities, proposals
 from conversations.messages import message_address
 from conversations.models import Conversation
 from graph import services as graph
@@ -60,6 +60,7 @@ def recreate(caller: Caller, conversation: Conversation) -> None:
             caller, {entities.address(name): name for fact in page for name in fact.payload.get("entities") or ()}
         )
         graph.link_many(caller, [link for fact in page for link in of(fact, conversation.user_id)])
+    proposals.relink(caller, conversation)
 
 
 def _restore_entities(caller: Caller, names: dict[Coordinate, str]) -> None:

@@ -28,6 +28,7 @@ from tenants import audit, usage
 from tenants.caller import Caller
 
 State = Proposal.State
+_BATCH = 500
 
 
 @dataclass(frozen=True)
@@ -105,10 +106,24 @@ def record(caller: Caller, newer: Memory, older: Memory, reason: str, confidence
 
 def set_user(caller: Caller, conversation: Conversation) -> None:
     """Set the user of the proposals whose newer facts are in a conversation. Must be called in a transaction."""
-    low, high = conversation.root.subtree
-    facts = Memory.objects.for_tenant(caller.tenant).filter(namespace=FACTS)
-    newer = facts.filter(coordinate_key__gte=low, coordinate_key__lt=high).values("id")
+    newer = _facts_of(caller, conversation).values("id")
     _rows(caller).filter(newer_id__in=newer).update(user_id=conversation.user_id)
+
+
+def relink(caller: Caller, conversation: Conversation) -> None:
+    """Recreate the links between a conversation's restored facts and the facts that they supersede, or vice versa.
+
+    Must be called in a transaction.
+    """
+    of_conversation = _facts_of(caller, conversation).values("id")
+    either = Q(newer_id__in=of_conversation) | Q(older_id__in=of_conversation)
+    accepted = list(_rows(caller).filter(either, state=State.ACCEPTED).order_by("id"))
+    for start in range(0, len(accepted), _BATCH):
+        proposed = _with_facts(caller, accepted[start : start + _BATCH])
+        replacements = [
+            Replacement(pair.newer, pair.older, pair.proposal.reason) for pair in proposed if pair.newer and pair.older
+        ]
+        supersession_links.link(caller, replacements)
 
 
 def forget(caller: Caller, purged: Sequence[Memory]) -> None:
@@ -179,6 +194,13 @@ def _with_facts(caller: Caller, rows: Sequence[Proposal]) -> list[Proposed]:
     facts = selectors.live(with_derived(caller), [FACTS]).filter(id__among=ids).defer("terms")
     by_id = {fact.id: fact for fact in facts.order_by()}
     return [Proposed(row, by_id.get(row.newer_id), by_id.get(row.older_id)) for row in rows]
+
+
+def _facts_of(caller: Caller, conversation: Conversation) -> QuerySet[Memory]:
+    """Return the facts of a conversation, including deleted ones."""
+    low, high = conversation.root.subtree
+    facts: QuerySet[Memory] = Memory.objects.for_tenant(caller.tenant).filter(namespace=FACTS)
+    return facts.filter(coordinate_key__gte=low, coordinate_key__lt=high)
 
 
 def _rows(caller: Caller) -> QuerySet[Proposal]:

@@ -24,6 +24,7 @@ from tenants.caller import Caller
 from tenants.models import AuditEvent, Tenant
 from testing.chat_provider import ChatProvider
 from tests.conftest import Api, drain, issue_key, problem_of
+from tests.conversations.enrichment.test_fact_changes import create_conversation_with_facts, facts_from_messages
 from tests.conversations.enrichment.test_facts import a_fact_of_each, ask, facts_of, names
 from tests.conversations.enrichment.test_summaries import provider  # noqa: F401 - a fixture
 from tests.conversations.lifecycle.test_tiers import cold, cold_folder, files, row_of  # noqa: F401 - a fixture
@@ -106,6 +107,25 @@ def test_facts_are_restored_with_their_links_and_entities_and_not_extracted_agai
     asked = len(provider.requests)
     worker.run()
     assert len(provider.requests) == asked
+
+
+@pytest.mark.parametrize("deleted", [0, 1])
+def test_a_restored_fact_is_linked_to_the_facts_that_supersede_it_or_that_it_supersedes(
+    api: Api, provider: ChatProvider, deleted: int
+) -> None:
+    provider.default = facts_from_messages(1.0)
+    older = create_conversation_with_facts(api, "Ada lives in Zurich", day=1)
+    newer = create_conversation_with_facts(api, "Ada moved to Bern", day=2)
+    links = Link.objects.for_tenant(api.tenant).filter(link_type="supersedes")
+    content = links.values_list("from_key", "to_key", "metadata", "user_id")
+    before = content.get()
+    id = (older, newer)[deleted]
+
+    delete(api, id)
+    assert not links.exists()
+    restore(api, id)
+
+    assert content.get() == before
 
 
 def test_a_purged_entity_is_restored_without_its_kind(api: Api, provider: ChatProvider) -> None:
