@@ -12,6 +12,8 @@ from pydantic import BaseModel
 # A low estimate. For nearly every text, real tokenizers produce fewer tokens than this number implies, so the estimated
 # number of tokens is an upper bound.
 _BYTES_PER_TOKEN = 3
+# Far more than any model reads or writes. A larger count is an error, and may not fit in the database.
+_MAX_COUNT = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -30,9 +32,9 @@ class Completion:
 
 
 def completed(text: str, prompt_tokens: object, completion_tokens: object) -> Completion:
-    """Return a completion with the provider's counts. A count that is not a non-negative integer becomes None."""
+    """Return a completion with the provider's counts. A count that is not a plausible integer becomes None."""
     counts = (
-        count if isinstance(count, int) and not isinstance(count, bool) and count >= 0 else None
+        count if isinstance(count, int) and not isinstance(count, bool) and 0 <= count <= _MAX_COUNT else None
         for count in (prompt_tokens, completion_tokens)
     )
     return Completion(text, *counts)

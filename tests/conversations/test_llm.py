@@ -318,6 +318,17 @@ def test_without_counts_of_the_provider_tokens_are_estimated(
     assert answer.tokens == sum(spent(caller.tenant)) > estimated_tokens(json.dumps(GOOD))
 
 
+@pytest.mark.parametrize("counted", [2**62, 2**63, 10**30])
+def test_an_implausible_count_of_the_provider_is_replaced_by_an_estimate(
+    caller: Caller, model: OpenAIChat, provider: ChatProvider, counted: int
+) -> None:
+    provider.default = says(GOOD, tokens=(counted, counted))
+
+    answer = ask(caller, model)
+
+    assert answer.tokens == sum(spent(caller.tenant)) < 10_000
+
+
 def test_a_call_that_failed_has_cost_nothing(caller: Caller, model: OpenAIChat, provider: ChatProvider) -> None:
     provider.default = fails(500)
 
