@@ -31,7 +31,7 @@ def placed(caller: Caller, namespace: str, items: Sequence[Prepared]) -> list[Pr
 
 
 def without_conflicts(caller: Caller, items: Sequence[NewMemory | SomaError]) -> list[NewMemory | SomaError]:
-    """Return the items, each replaced by a Conflict if its key or coordinate cannot be used.
+    """Return the items, with a Conflict in place of each item whose key or coordinate cannot be used.
 
     This applies to items that `placed` or `refuse_coordinates_of_others` would reject. The others can then be stored.
     Reads the database only if an item has a key or the caller is limited to a user.

@@ -31,7 +31,7 @@ _ALL_BITS = (1 << 64) - 1
 
 
 class RoundedFloat(float):
-    """A float that differs from the decimal number that it was read from: see `survives`."""
+    """A float that differs from the decimal number from which it was parsed: see `survives`."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -87,7 +87,7 @@ def from_key(key: str) -> Coordinate:
 
 
 def survives(digits: str, number: float) -> bool:
-    """Return whether a decimal number keeps its value when it becomes the float64 `number`.
+    """Return whether a decimal number keeps its value when it is converted to the float64 `number`.
 
     A whole number without an exponent must be exact, since programs use such numbers as ids. Any other number must
     equal the shortest decimal that identifies the float64, which is how JSON and Python write it.

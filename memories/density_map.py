@@ -33,7 +33,7 @@ TEXT_LENGTH = 200
 _CHUNK = 5_000
 # With SQLite, if a region has more memories than this, all memories in the namespace are read.
 FEW = 20_000
-# The maximum number of memories that one map counts. With SQLite, they are counted in this process, which takes 60
+# The maximum number of memories that one map can count. With SQLite, they are counted in this process, which takes 60
 # bytes per memory.
 MAX_COUNTED = 2_000_000
 
@@ -60,7 +60,7 @@ class Grid:
     resolution: int
     cells: Sequence[Cell] = ()
     total: int = 0  # the number of memories in the region
-    elsewhere: int | None = None  # the number of memories without a number on one of the axes; None if not counted
+    elsewhere: int | None = None  # the number of memories that have no number on one of the axes; None if not counted
     memories: Sequence[Memory] | None = None  # the memories in the region; None if there are more than SINGLE
 
 

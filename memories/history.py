@@ -1,4 +1,4 @@
-"""Earlier versions of memories and links: their periods, storage usage and retention.
+"""Earlier versions of memories and links: when each was current, their storage usage and their retention.
 
 `version_trigger` writes the memory versions. A version was current from its `updated_at` until that of the next
 version.
@@ -38,7 +38,7 @@ class Versioned(Protocol):
 
 @dataclass(frozen=True)
 class Versions:
-    """A table of earlier versions. `size` names the column for the number of bytes that count towards a quota."""
+    """A table of earlier versions. `size` names the column with the number of bytes that count towards quotas."""
 
     model: type[TenantOwned]
     size: str
@@ -123,7 +123,7 @@ def _prune_batch(versions: Versions, tenant: Tenant, batch: QuerySet[Any], befor
 def remove(tenant: Tenant, versions: QuerySet[Any], size: str) -> int:
     """Remove earlier versions, and return how many were removed. Must be called in a transaction.
 
-    size: the column that contains each version's number of bytes. These are subtracted from the tenant's usage.
+    size: the column that contains each version's size in bytes. The sizes are subtracted from the tenant's usage.
     """
     if usage.is_limited(tenant):
         # Locked, so that no other process removes the same versions and subtracts their bytes again.

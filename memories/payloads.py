@@ -61,7 +61,7 @@ _decoder = Decoder()
 
 
 def text_of(payload: Json) -> str:
-    """Return the text of a payload to index, at most MAX_TEXT_LENGTH characters.
+    """Return the text to index for a payload, at most MAX_TEXT_LENGTH characters.
 
     The text consists of `title`, `summary`, `text` and `content` if any of them is present, otherwise of all strings in
     the payload. In a message, which is a payload with `role` and `content`, other strings are ignored even if the

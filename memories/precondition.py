@@ -1,4 +1,4 @@
-"""Preconditions for a write to a memory."""
+"""Preconditions for writing to a memory."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Places:
 
 @dataclass(frozen=True)
 class Narrowing:
-    """The conditions that a read applies in addition to tenant and namespace. A memory must meet all conditions."""
+    """The conditions that a read applies in addition to tenant and namespace, all of which a memory must meet."""
 
     memory_type: str | None = None
     filters: Filter | None = None
@@ -74,7 +74,7 @@ class Narrowing:
 
     @property
     def is_empty(self) -> bool:
-        """Return whether every memory meets the conditions, for example because there are none or only an empty AND."""
+        """Return whether every memory meets the conditions, as when there are none or only an empty AND."""
         return replace(self, filters=None) == Narrowing() and (self.filters is None or constant(self.filters) is True)
 
     def of(self, caller: Caller) -> Narrowing:

@@ -50,7 +50,7 @@ class Stored:
 def store(caller: Caller, new: NewMemory, precondition: Precondition | None = None) -> Stored:
     """Store a memory at its coordinate, replacing any memory that is already there.
 
-    Raises PreconditionFailed if the precondition does not hold, and the same errors as `new_memory.checked`.
+    Raises PreconditionFailed if the precondition is not met, and the same errors as `new_memory.checked`.
     """
     return store_many(caller, [new], precondition)[0]
 
@@ -276,7 +276,8 @@ def _store(caller: Caller, items: Sequence[Prepared], precondition: Precondition
     superseding = [(result.memory, new.item.supersedes) for result, new in zip(results, items, strict=True)]
     if not (ended := supersession.supersede(caller, superseding)):
         return results
-    # An item can supersede a memory that another item of the batch has stored, and so change its version again.
+    # An item can supersede a memory that another item of the batch has stored, which changes that memory's version
+    # again.
     latest = {(memory.id, memory.version - 1): memory for memory in ended}
     return [
         replace(result, memory=latest.get((result.memory.id, result.memory.version), result.memory))

@@ -1,7 +1,7 @@
 """Run a sentence-embedding model in ONNX format from a local folder, such as an exported Sentence Transformers model.
 
-The folder needs `model.onnx` or `onnx/model.onnx`, `tokenizer.json` and `config.json`. Pooling, normalisation and the
-maximum length come from the files that Sentence Transformers writes (`1_Pooling/config.json`, `modules.json`,
+The folder must contain `model.onnx` or `onnx/model.onnx`, `tokenizer.json` and `config.json`. Pooling, normalisation
+and the maximum length come from the files that Sentence Transformers writes (`1_Pooling/config.json`, `modules.json`,
 `sentence_bert_config.json`). The `onnx` extra installs the runtime.
 """
 

@@ -1,8 +1,8 @@
 """Terms that SQLite's full-text index uses to find the memories that may pass a filter.
 
-The index contains a term for each top-level field of a payload or metadata whose key is simple and whose value is a
-short string, a number, true, false or null. The triggers of migration 0014_indexed_fields write these terms, in the
-same form that `term` returns. A document that is too large has a single term instead. PostgreSQL has indexes on the
+For each top-level field of the payload and the metadata, the index contains a term if the key is simple and the value
+is a short string, a number, true, false or null. The triggers of migration 0014_indexed_fields write these terms, in
+the same form that `term` returns. A document that is too large has a single term instead. PostgreSQL has indexes on the
 documents themselves (see `filters.postgresql`).
 """
 

@@ -135,7 +135,7 @@ def _indexable(filter: Filter, documents: Mapping[str, Sql]) -> Sql | None:
 
 
 def _found_by_index(document: Sql, path: Sequence[str], operands: Sequence[object]) -> Sql | None:
-    """Return a condition that is true if the value at the path equals any of the operands. It can use an index.
+    """Return an indexable condition that is true if the value at the path equals any of the operands.
 
     The condition is not sufficient, because it is also true if the value is a list that contains one of the operands.
     """

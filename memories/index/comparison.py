@@ -27,7 +27,7 @@ def of(old: EmbeddingGeneration, new: EmbeddingGeneration, renew: Callable[[], o
     questions: the number of questions that were compared.
     k: the number of hits that were compared for each question.
     agreement: the fraction of the new generation's first `k` hits that the old generation also finds.
-    known_item_old, known_item_new: how often the memory itself is among the first `k` hits in its namespace.
+    known_item_old, known_item_new: the fraction of questions for which the first `k` hits include the memory itself.
 
     The last three values are from 0 to 1, or None if there are no questions. If the `old` index is lost, it counts as
     having found nothing. `renew` is called after each question, to extend a lease.

@@ -48,7 +48,7 @@ def in_use() -> list[EmbeddingGeneration]:
     """Return the same generations as `written`, but always from the database. Empty before the first start.
 
     Also closes the indexes of generations that have been removed. Otherwise, this process would keep their deleted
-    files open, and these would occupy descriptors and disk space.
+    files open, which would use up file descriptors and disk space.
     """
     rows = list(EmbeddingGeneration.objects.order_by("created_at"))
     index.close_all_but(row.collection for row in rows)

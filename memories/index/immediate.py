@@ -70,7 +70,7 @@ class StoredVector:
 
 
 Buffer = bytes | memoryview
-Unsettled = dict[tuple[UUID, UUID, UUID], int]  # versions by the ids of generation, tenant and memory
+Unsettled = dict[tuple[UUID, UUID, UUID], int]  # the version by (generation id, tenant id, memory id)
 
 
 class _Pending:

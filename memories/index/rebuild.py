@@ -239,8 +239,8 @@ def _count(job: Job, new: EmbeddingGeneration) -> QuerySet[VectorEmbedding]:
     waiting = rows.filter(Q(due_at__lte=timezone.now()) | Q(due_at__isnull=False, attempts__gt=0))
     there = rows.count()
     job.total = max(there, job.data.get("memories", 0) if job.data["phase"] == ROWS else 0)
-    # Each count reads only its own database index. A row that is committed in between is included only in the second
-    # count.
+    # Each count reads only its own database index. A row that is committed between the two counts is included only in
+    # the second.
     job.done = max(there - waiting.count(), 0)
     return waiting
 

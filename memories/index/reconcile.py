@@ -105,7 +105,7 @@ def repair_all(*, only_lost: bool = False) -> Report:
     only_lost: leave out tenants whose points cannot have been lost. Comparing a million memories takes half a minute.
 
     Draining the outbox does not detect losses in the index itself. They can occur after a power cut, because the local
-    engine does not sync each write to disk, or if its folder has been deleted or replaced with an older one. Unknown
+    engine does not sync each write to disk, or if its folder has been deleted or replaced with an older copy. Unknown
     collections may belong to another installation with the same prefix, so only an operator's `reconcile --repair`
     deletes them.
 
@@ -157,7 +157,8 @@ def step(job: Job) -> bool:
 def _step_of_tenant(job: Job, generation: EmbeddingGeneration, tenant: UUID, report: Report, until: float) -> bool:
     """Continue comparing a tenant, and return whether it has finished.
 
-    A comparison that restores lost points is not interrupted, because only a complete one makes the tenant intact.
+    A comparison that restores lost points is not interrupted, because only a complete one marks the tenant's points as
+    intact.
     """
     target = index.of(generation)
     can_pause = target.remote or target.is_intact(tenant)

@@ -1,8 +1,8 @@
 """Estimate the relevance of hits: the probability that the hits answer the query, scaled by the score of each hit.
 
 The probability depends on the best candidates. It does not depend on the weights of a score's components, and hardly
-depends on the query's length. Its constants were fitted by logistic regression on questions about three kinds of
-conversations. Half of the questions cannot be answered from the conversation. To fit the constants again:
+depends on the query's length. The constants in its formula were fitted by logistic regression on questions about three
+kinds of conversations. Half of the questions cannot be answered from the conversation. To fit the constants again:
 `python -m benchmarks.relevance FOLDER --fit`.
 """
 

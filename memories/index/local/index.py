@@ -253,7 +253,7 @@ class LocalIndex:
             dimension = self._described_dimension()
         if dimension != self._dimension:
             raise ConfigurationError(
-                f"the vector index in {self._folder} contains vectors with {dimension} dimensions, but the embedder "
+                f"the vector index in {self._folder} contains {dimension}-dimensional vectors, but the embedder "
                 f"creates {self._dimension}. Restore the previous embedder settings, or run {COMMAND} reembed"
             )
         self._is_checked = True

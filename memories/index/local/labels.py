@@ -1,7 +1,7 @@
 """The labels of a tenant's rows: a number for each pair of namespace and memory type.
 
 With labels, a search compares only one number per row. Each pair is a line in an append-only file, and its label is the
-number of that line, counted from 1.
+line number, starting from 1.
 """
 
 from __future__ import annotations

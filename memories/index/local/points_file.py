@@ -178,7 +178,7 @@ class PointsFile:
         self._header[layout.COMPARED_AT] = _BOOT if value else 0
 
     def kill_torn(self) -> int:
-        """Mark as dead the rows that do not match their checksum or have an unknown label, and return their number."""
+        """Mark rows with a wrong checksum or an unknown label as dead, and return how many there are."""
         torn: list[int] = []
         for chunk, places in self.parts(0, self.count):
             rows = chunk.columns[places]

@@ -1,4 +1,4 @@
-"""The float32 vectors of a large chunk, read from the file and written to it without mapping them into memory.
+"""The float32 vectors of a large chunk, which are read from and written to the file without being mapped into memory.
 
 A search reads about 60 vectors from all over the file. If they were mapped, the operating system would also map the
 pages around them: on Linux 6.18, hundreds of MiB after a few searches of a file with 1,000,000 vectors.

@@ -90,7 +90,7 @@ class Collection:
         held = int(fields["vector"]["params"]["dim"])
         if held != self.dimension:
             raise ConfigurationError(
-                f"the Milvus collection {self.name} contains vectors with {held} dimensions, but the embedder creates "
+                f"the Milvus collection {self.name} contains {held}-dimensional vectors, but the embedder creates "
                 f"{self.dimension}. Restore the previous embedder settings, or run {COMMAND} reembed"
             )
 

@@ -55,8 +55,9 @@ class Table:
     def __post_init__(self) -> None:
         if not re.fullmatch(rf"\w{{1,{_MAX_COLLECTION}}}", self.collection, re.ASCII):
             raise ConfigurationError(
-                f"collection {self.collection} must consist of at most {_MAX_COLLECTION} letters, digits and "
-                f"underscores to be used as a table name; shorten the collection prefix"
+                f"collection name '{self.collection}' cannot be used as a table name: it must be 1 to "
+                f"{_MAX_COLLECTION} characters long and contain only letters, digits and underscores; "
+                "change SOMA_MILVUS_PREFIX"
             )
 
     @property
@@ -107,7 +108,7 @@ class Table:
             raise ConfigurationError(f"table {self.name} was not created by SomaMemory; rename or remove it")
         if row[0] != self.dimension:
             raise ConfigurationError(
-                f"table {self.name} contains vectors with {row[0]} dimensions, but the embedder creates "
+                f"table {self.name} contains {row[0]}-dimensional vectors, but the embedder creates "
                 f"{self.dimension}. Restore the previous embedder settings, or run {COMMAND} reembed"
             )
 

@@ -22,8 +22,8 @@ log = logging.getLogger("soma.index")
 MIN_ROWS = 30_000
 MAX_DIMENSION = 4_000  # the maximum dimension of a pgvector index
 LINKS, BUILD_BREADTH = 16, 200  # links per node in the graph; candidates considered for each new node
-# A graph takes 1 KB per row of 256 dimensions. If it does not fit into maintenance_work_mem, building it takes several
-# times as long.
+# A graph takes up 1 KB per 256-dimensional vector. If it does not fit into maintenance_work_mem, building it takes
+# several times as long.
 _SETTINGS = {"statement_timeout": "0", "maintenance_work_mem": "'512MB'"}
 
 
@@ -35,7 +35,7 @@ def maintain(table: Table, should_stop: Callable[[], bool]) -> None:
     if databases.is_pooled(connection):
         raise ConfigurationError(
             f"indexes for large namespaces cannot be built through a connection pooler; run {COMMAND} "
-            "maintain_index regularly, with SOMA_DATABASE_URL set to the PostgreSQL server itself"
+            "maintain_index regularly, with SOMA_DATABASE_URL pointing directly to the PostgreSQL server"
         )
     with _alone(connection, table) as alone:
         if not alone:  # another process is maintaining the indexes

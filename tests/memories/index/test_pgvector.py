@@ -187,7 +187,7 @@ def test_processes_may_create_the_table_at_the_same_time(index: PgvectorIndex) -
 
 @pytest.mark.parametrize("name", ["", "a" * 31, 'quo"te', "semi;colon", "ümlaut"])
 def test_a_name_that_cannot_be_a_table_is_refused(name: str) -> None:
-    with pytest.raises(ConfigurationError, match="shorten the collection prefix"):
+    with pytest.raises(ConfigurationError, match="change SOMA_MILVUS_PREFIX"):
         PgvectorIndex(name, DIMENSION)
 
 
