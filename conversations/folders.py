@@ -10,7 +10,7 @@ import unicodedata
 
 MAX_LENGTH = 500
 MAX_DEPTH = 32
-_LONGEST_DECOMPOSITION = 4  # the number of characters that NFC combines into one, at most
+_LONGEST_DECOMPOSITION = 4  # the maximum number of characters that NFC combines into one
 ROOT = "/"
 # Allows letters and digits of any script (their combining marks are removed first), spaces between other characters,
 # and some punctuation, but no character with a special meaning in shells, URLs or patterns.

@@ -74,6 +74,6 @@ def _cached(tenant: Tenant, subject: str, query: str, read: Callable[[], Any], l
 
 
 def _sees_all_writes() -> bool:
-    """Return whether this cache sees writes by every process. Without Redis, it sees only its own process's writes."""
+    """Return whether this cache sees writes by every process. Without Redis, it sees only this process's writes."""
     one_process = settings.WORKERS == 1 and settings.INDEXER != "celery"
     return caching.shared() or one_process

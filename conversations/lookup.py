@@ -72,7 +72,7 @@ def by_key(tenant: Tenant, rows: Iterable[Memory]) -> Mapping[str, Conversation]
 
 
 def with_derived(caller: Caller) -> Caller:
-    """Return the caller. If the key can access conversations, it can now also access their summaries and facts."""
+    """Return the caller, with access to summaries and facts as well if its key can access conversations."""
     if CONVERSATIONS not in caller.namespaces:
         return caller
     return replace(caller, namespaces=caller.namespaces | {SUMMARIES, FACTS})

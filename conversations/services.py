@@ -335,7 +335,7 @@ def _last_text(caller: Caller, conversation: Conversation) -> str:
 
 
 def _count(caller: Caller, conversation: Conversation) -> None:
-    """Add the change in a conversation's size to the tenant's usage. Raises QuotaExceeded if the quota is too small."""
+    """Add the change in a conversation's size to the tenant's usage. Raises QuotaExceeded if that exceeds a quota."""
     before, conversation.bytes = conversation.bytes, conversation.size()
     usage.add(caller.tenant, 0, conversation.bytes - before)
 

@@ -46,8 +46,8 @@ def at(caller: Caller, namespace: str, moment: datetime) -> list[QuerySet[Any]]:
 def move_batch(caller: Caller, old: str, new: str) -> int:
     """Move up to 500 earlier link versions to another namespace, and return how many were moved.
 
-    If both namespaces had the same link at the same time, the one in `new` stays in the history. Of the moved version,
-    only the times before, between and after remain.
+    If both namespaces had the same link at the same time, the one in `new` stays in the history, and the moved version
+    keeps only the parts of its period in which `new` did not have the link.
     """
     return retrying(lambda: _move(caller, old, new))
 

@@ -39,7 +39,7 @@ def rename(caller: Caller, old: str, new: str, *, merge: bool = False, progress:
     """Move a namespace's memories, with their history and links, to another namespace.
 
     merge: allow `new` to contain links, and memories at other addresses. If both namespaces have the same link,
-        the one in `new` is kept. The same applies to earlier versions of a link from the same time.
+        the one in `new` is kept. The same applies to earlier versions of a link that were current at the same time.
     Raises Conflict if a memory's address is already taken in `new`. Without `merge`, also raises Conflict if `new` is
     not empty, and NotFound if `old` is empty.
     """

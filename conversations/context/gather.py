@@ -121,7 +121,7 @@ def gather(caller: Caller, request: ContextRequest, as_of: datetime) -> Gathered
 
 
 def gather_memories(caller: Caller, request: ContextRequest, as_of: datetime) -> Gathered:
-    """Return the memories in `request.namespaces`, for a caller who cannot read conversations."""
+    """Return the memories in `request.namespaces`, for a caller that cannot read conversations."""
     pool = Pool(caller, request, as_of)
     results = _search_memories(caller, request)
     candidates = rules.best_first(pool.add(_searched(request, _relevant(request, results))))

@@ -46,7 +46,7 @@ class Messages:
 def prompt(context: Context) -> Prompt:
     """Return the context as a single string that, including its tags, fits the budget.
 
-    The tags need tokens as well, so the items with the lowest scores are left out until the text fits. The text is
+    The tags use tokens as well, so the items with the lowest scores are left out until the text fits. The text is
     empty if the context has no items.
     """
     tagged = [_tagged(number, item) for number, item in enumerate(context.items, start=1)]

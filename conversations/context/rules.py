@@ -34,7 +34,8 @@ ITEM_TOKENS = 80
 # Do not cut a message below this size, so that the remainder is worth reading.
 MIN_CUT_TOKENS = 32
 _WORD = re.compile(r"[^\W_]+")
-# Thirty characters that may be combining marks: no letters, digits or ASCII characters, but two halfwidth kana marks.
+# Thirty characters that may be combining marks: no letters, digits or ASCII characters, but including two halfwidth
+# kana marks.
 _MARKS = re.compile(r"(?:[^\w\x00-\x7f]|[\uff9e\uff9f]){30}")
 
 

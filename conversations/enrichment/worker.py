@@ -39,7 +39,8 @@ STEPS: Mapping[str, Callable[[Caller, Chore], object]] = {
 MIN_PAUSE = timedelta(minutes=1)
 MAX_PAUSE = timedelta(hours=1)
 MAX_ATTEMPTS = 5  # number of attempts if the model rejects the request, its answer is invalid, or a bug ends the step
-_LIMITED = {LlmRefused.code, LlmAnswerInvalid.code, SomaError.code}  # the errors with at most `MAX_ATTEMPTS` attempts
+# The errors after which a task is attempted at most `MAX_ATTEMPTS` times.
+_LIMITED = {LlmRefused.code, LlmAnswerInvalid.code, SomaError.code}
 
 
 @periodic("conversations.work", every_s=lambda: settings.CHORE_INTERVAL_S, thread="enrichment")

@@ -20,7 +20,7 @@ class FolderCommand(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("folder", help="folder to process, including its subfolders; / for all conversations")
-        parser.add_argument("--tenant", default=DEFAULT_TENANT_SLUG, help="slug of the tenant")
+        parser.add_argument("--tenant", default=DEFAULT_TENANT_SLUG, help="tenant slug")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if problem := folders.problem(options["folder"]):

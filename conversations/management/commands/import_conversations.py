@@ -43,7 +43,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("path", type=_path, help="file to import, or a folder of files to import")
-        parser.add_argument("--tenant", default=DEFAULT_TENANT_SLUG, help="slug of the tenant")
+        parser.add_argument("--tenant", default=DEFAULT_TENANT_SLUG, help="tenant slug")
         parser.add_argument("--source", default=formats.AUTO, choices=formats.SOURCES)
         parser.add_argument("--dry-run", action="store_true", help="only report what would be imported")
         parser.add_argument(

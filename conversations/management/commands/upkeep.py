@@ -24,7 +24,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--tenant", default=DEFAULT_TENANT_SLUG, help="slug of the tenant")
+        parser.add_argument("--tenant", default=DEFAULT_TENANT_SLUG, help="tenant slug")
         parser.add_argument("--dry-run", action="store_true", help="only report what would be done")
         parser.add_argument("--verify", action="store_true", help="only verify the files in cold storage")
 
