@@ -4,8 +4,8 @@ Without SOMA_REDIS_URL, the cache is local to this process. While Redis is down,
 fails. After a failure, no request contacts Redis for a few seconds, so that one timeout does not turn into one per
 request. The cache recovers automatically.
 
-If the source data has a version, include it in `parts`. A reader that is slower than a concurrent write then cannot
-store an outdated result under the new key, and entries need no invalidation.
+If the source data has a version, include it in `parts`. That way, a reader that is slower than a concurrent write
+cannot store an outdated result under the new key, and entries never have to be invalidated.
 """
 
 from __future__ import annotations

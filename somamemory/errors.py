@@ -17,7 +17,7 @@ SomaError
 │   ├── LlmMissing              the request needs a language model, and none is configured
 │   └── ConversationIsCold      the messages are in cold storage and were not restored in time
 ├── HistoryGone (410)           earlier versions are no longer kept; the message says when the history begins
-├── PreconditionFailed (412)    the condition in If-Match or If-None-Match failed
+├── PreconditionFailed (412)    the condition in If-Match or If-None-Match was not met
 ├── PayloadTooLarge (413)
 ├── UnsupportedMediaType (415)
 ├── BudgetExceeded (422)        the request needs too much work

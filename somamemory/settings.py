@@ -94,7 +94,7 @@ def _made_key(path: Path, content: str) -> str:
         key = ""
     if len(key) < 32:
         raise ConfigurationError(
-            f"the key file {path} is damaged, because it does not contain a key of at least 32 characters; restore it "
+            f"the key file {path} is damaged: it does not contain a key of at least 32 characters; restore it "
             "from a copy, or remove it so that another key is generated"
         )
     return key
@@ -778,8 +778,8 @@ UNFOLD: dict[str, Any] = {
 TRUSTED_PROXIES = _networks("SOMA_TRUSTED_PROXIES")
 MAX_BODY_BYTES = 10 * 1024 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
-# A page of a list ends early when its memories reach this many bytes; the response contains the position to continue
-# from.
+# A page of a list ends early when its memories reach this many bytes; the response contains the position from which to
+# continue.
 MAX_RESPONSE_BYTES = _bounded("SOMA_MAX_RESPONSE_MIB", 16, 1, 1024) * 1024 * 1024
 # Networks or addresses that may read /metrics. The alias adds a second name for each metric: with `sekha`, soma_… is
 # also available as sekha_….
@@ -794,7 +794,7 @@ if WORKER_METRICS_PORT and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
 METRICS_ARE_SHARED = "PROMETHEUS_MULTIPROC_DIR" in os.environ
 METRICS_ALIAS = env.str("SOMA_METRICS_ALIAS", "")
 if METRICS_ALIAS and not re.fullmatch(r"[a-z][a-z0-9]{0,31}", METRICS_ALIAS):
-    raise ConfigurationError("SOMA_METRICS_ALIAS must consist of 1 to 32 characters from a-z and 0-9")
+    raise ConfigurationError("SOMA_METRICS_ALIAS must be 1 to 32 characters long and contain only a-z and 0-9")
 # The trace collector (OTLP over HTTP), for example `http://collector:4318/v1/traces`, and its headers. Empty: no
 # traces.
 TRACING_ENDPOINT = _endpoint("SOMA_TRACING_ENDPOINT", "http://collector:4318/v1/traces")

@@ -191,7 +191,7 @@ def _opened(output: Path | None) -> AbstractContextManager[IO[str]]:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[IO[str]]:
-    """Open a new file that replaces `path` at the end. After an error, `path` is as before.
+    """Open a new file that replaces `path` at the end. After an error, `path` is unchanged.
 
     Click's atomic files cannot be used, because they replace the file even after an error.
     """

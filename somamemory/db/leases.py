@@ -1,4 +1,4 @@
-"""Leases: each row is processed by one process at a time, even if that process is killed."""
+"""Leases: each row is processed by one process at a time, and by another one if that process is killed."""
 
 from __future__ import annotations
 

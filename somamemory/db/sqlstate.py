@@ -20,7 +20,7 @@ _SERVER_STAYS_UP = (SERIALIZATION_FAILURE, DEADLOCK_DETECTED, LOCK_NOT_AVAILABLE
 
 
 def of(error: DatabaseError | InterfaceError) -> str | None:
-    """Return the code, or None if the error did not come from a PostgreSQL server, such as a lost connection."""
+    """Return the code, or None for an error that did not come from a PostgreSQL server, such as a lost connection."""
     return getattr(error.__cause__, "sqlstate", None)
 
 

@@ -1,7 +1,7 @@
 """The audit chain: digests of rows, hashes of blocks, and signatures.
 
 A block covers rows of one tenant in id order and contains the previous block's hash. Changing a row would require
-changing the hashes of all later blocks, and these cannot be signed without the key. All functions are pure, except that
+changing the hashes of all later blocks, which cannot be signed without the key. All functions are pure, except that
 signing reads the key.
 """
 

@@ -31,8 +31,8 @@ def record_chain(tenant: Tenant) -> None:
     """Record whether an erased tenant has a chain. Must be called before the blocks are deleted.
 
     Only a chain that this installation has signed counts, and only if the record is signed as well. Otherwise, someone
-    with access to the database could delete another tenant's chain and add blocks for an erased tenant, so that the
-    number of chains would stay the same.
+    with access to the database could delete another tenant's chain and add blocks for an erased tenant, which would
+    leave the number of chains unchanged.
     """
     with transaction.atomic():
         AuditSealer.objects.select_for_update().first()  # afterwards, the sealer adds no block for this tenant

@@ -63,7 +63,7 @@ def _prune(tenant: UUID, before: datetime, accepted_to: int, should_stop: Should
         except Tampered as error:
             if last_checkpoint(tenant) != checkpoint or erasures.has_begun(tenant):
                 continue  # the service itself has removed rows in the meantime
-            log.error("the audit log of tenant %s is not pruned: %s; run verify_audit", tenant, error)
+            log.error("the audit log for tenant %s was not pruned: %s; run verify_audit", tenant, error)
             break
         if last is None:
             break

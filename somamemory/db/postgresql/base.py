@@ -1,7 +1,7 @@
 """The database backend; Django requires this module name. The only file that imports psycopg.
 
-It prepares statements whose plan can be reused. Through row-level security, it limits each statement to the rows of the
-tenant that the current request serves (`somamemory.db.tenant_scope`).
+It prepares statements whose plans can be reused. Through row-level security, it limits each statement to the rows of
+the tenant that the current request serves (`somamemory.db.tenant_scope`).
 """
 
 from __future__ import annotations

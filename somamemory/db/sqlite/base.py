@@ -39,7 +39,7 @@ _making = threading.Lock()
 
 
 class Cursor(base.SQLiteCursorWrapper):
-    """Caches the statements that it has converted to SQLite's placeholders."""
+    """Caches statements whose placeholders it has converted to SQLite's style."""
 
     def convert_query(self, query: str, *, param_names: list[str] | None = None) -> str:
         if param_names is None and len(query) <= MAX_KEPT_LENGTH:  # batch statements are long, and many of them differ

@@ -26,7 +26,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", type=FileType("rb"), help="path to the file, or - for standard input")
-        parser.add_argument("--tenant", default=DEFAULT_TENANT_SLUG, help="slug of the tenant")
+        parser.add_argument("--tenant", default=DEFAULT_TENANT_SLUG, help="tenant slug")
 
     def handle(self, *args: Any, file: BinaryIO, tenant: str, **options: Any) -> None:
         with file, errors_as_one_line():

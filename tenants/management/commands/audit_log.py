@@ -17,7 +17,7 @@ class Command(BaseCommand):
     help = "Show a tenant's audit log, newest entries first."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("slug", help="slug of the tenant")
+        parser.add_argument("slug", help="tenant slug")
         parser.add_argument("--action", default="", help='show only entries with this action, such as "memory.store"')
         parser.add_argument("--actor", default="", help='show only entries by this actor, such as "key:PREFIX"')
         parser.add_argument(

@@ -18,7 +18,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         whose = parser.add_mutually_exclusive_group(required=True)
-        whose.add_argument("slug", nargs="?", help="slug of the tenant; omit it with --operator")
+        whose.add_argument("slug", nargs="?", help="tenant slug; omit it with --operator")
         whose.add_argument(
             "--operator", action="store_true", help="create an operator key, which can act for all tenants"
         )

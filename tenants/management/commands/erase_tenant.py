@@ -18,7 +18,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("slug", help="slug of the tenant")
+        parser.add_argument("slug", help="tenant slug")
         parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
     def handle(self, *args: Any, slug: str, yes: bool, **options: Any) -> None:
@@ -37,4 +37,6 @@ def _answer(question: str) -> str:
     try:
         return input(question)
     except EOFError:
-        raise CommandError("there is no input to confirm with; to erase without confirmation, use --yes") from None
+        raise CommandError(
+            "standard input ended without a confirmation; to erase without confirmation, use --yes"
+        ) from None

@@ -17,7 +17,7 @@ class Command(BaseCommand):
     help = "Export all of a tenant's data as JSON lines. The last line contains the counts."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("slug", help="slug of the tenant")
+        parser.add_argument("slug", help="tenant slug")
         parser.add_argument("--to", type=Path, metavar="FILE", help="file to create; default: standard output")
 
     def handle(self, *args: Any, slug: str, to: Path | None, **options: Any) -> None:

@@ -17,7 +17,7 @@ class Command(BaseCommand):
     help = "List a tenant's keys or, without a slug, the operator keys. Secrets are not stored, so they are not shown."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("slug", nargs="?", help="slug of the tenant; omit it to list operator keys")
+        parser.add_argument("slug", nargs="?", help="tenant slug; omit it to list operator keys")
 
     def handle(self, *args: Any, slug: str | None, **options: Any) -> None:
         with errors_as_one_line():

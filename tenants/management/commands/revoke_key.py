@@ -15,8 +15,8 @@ class Command(BaseCommand):
     help = "Revoke a key permanently."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("prefix", help="prefix of the key, from list_keys")
-        parser.add_argument("--tenant", help="slug of the tenant; omit it for an operator key")
+        parser.add_argument("prefix", help="key prefix, as shown by list_keys")
+        parser.add_argument("--tenant", help="tenant slug; omit it for an operator key")
 
     def handle(self, *args: Any, prefix: str, tenant: str | None, **options: Any) -> None:
         with errors_as_one_line():

@@ -17,8 +17,8 @@ class Command(BaseCommand):
     help = "Replace a key with a new one that has the same permissions. The old key expires after --overlap-hours."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("prefix", help="prefix of the old key, from list_keys")
-        parser.add_argument("--tenant", help="slug of the tenant; omit it for an operator key")
+        parser.add_argument("prefix", help="prefix of the old key, as shown by list_keys")
+        parser.add_argument("--tenant", help="tenant slug; omit it for an operator key")
         parser.add_argument(
             "--overlap-hours",
             type=whole_number(0, MAX_HOURS),

@@ -14,7 +14,7 @@ class Command(BaseCommand):
     help = "Show a tenant's usage and quotas. Requests and daily tokens are counted for the current day (UTC)."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("slug", help="slug of the tenant")
+        parser.add_argument("slug", help="tenant slug")
 
     def handle(self, *args: Any, slug: str, **options: Any) -> None:
         with errors_as_one_line():

@@ -15,7 +15,7 @@ class Command(BaseCommand):
     help = "Rename, suspend or resume a tenant, or change its tier, quotas and policies."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("slug", help="slug of the tenant")
+        parser.add_argument("slug", help="tenant slug")
         parser.add_argument("--name", help="display name")
         parser.add_argument("--tier", choices=Tenant.Tier.values)
         state = parser.add_mutually_exclusive_group()
