@@ -58,7 +58,7 @@ def compare(name: str, plain: Callable[[], object], client: Callable[[], object]
     pairs = [(microseconds(plain), microseconds(client)) for _ in range(blocks)]
     first = statistics.median(pair[0] for pair in pairs)
     added = statistics.median(pair[1] - pair[0] for pair in pairs)
-    print(f"{name}: {first:.0f} µs a call; the client adds {added:.0f} µs ({1 + added / first:.2f} times)")
+    print(f"{name}: {first:.0f} µs per call; the client adds {added:.0f} µs ({1 + added / first:.2f} times)")
 
 
 def microseconds(block: Callable[[], object]) -> float:

@@ -2,7 +2,7 @@
 
 A single local client sends requests to a real server (SQLite and the local vector index), one at a time. For each size,
 the benchmark measures the latency of store, fetch and search requests, the server's CPU time per request, bulk loading,
-the time that the index takes to catch up, the memory of the server, and how long a restarted server needs to answer its
+the time that the index takes to catch up, the server's memory, and how long a restarted server needs to answer its
 first search. The last column compares the largest with the smallest size of the same run. `--save FILE` saves the
 results, and `--compare FILE` compares the results with saved ones.
 """
@@ -139,7 +139,7 @@ def main() -> None:
     results: dict[int, dict[str, float]] = {}
     with tempfile.TemporaryDirectory(prefix="soma-bench-") as folder, Server(pathlib.Path(folder)) as server:
         source, start = texts(seed=1), 0
-        print(f"{'memory of an empty server, MiB':42}{server.rss_mb():>10,.1f}")
+        print(f"{'empty server memory, MiB':42}{server.rss_mb():>10,.1f}")
         for size in sorted(options.sizes):
             results[size] = run(size, start, server, source, options.repeats)
             start = size

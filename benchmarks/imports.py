@@ -163,7 +163,7 @@ def main() -> None:
             index = server.client().get("/stats")["index"]
             print(f"index: {index['ready']:,} ready {time.monotonic() - began:.0f} s later, {index['failed']} failed")
             peaks = ", ".join(f"{peak:.0f}" for peak in group_peaks_mb(server))
-            print(f"peak memory of the server's processes: {peaks} MiB")
+            print(f"peak memory per server process: {peaks} MiB")
 
 
 def _both(path: pathlib.Path, server: Server, messages: int) -> None:

@@ -2,11 +2,11 @@
 
 The benchmark starts a server (embedded or, with --database and --redis, on a new database), fills it with memories, and
 sends requests of each kind (or of those in --kinds) in rounds: first from one client, then from eight with keep-alive
-connections. It prints the median response time, the CPU time per request of all server processes (until the index is up
-to date again), and the rate. The CPU time hardly depends on the machine's load; the other results do. `--save FILE`
-saves the results, and `--compare FILE` compares the results with saved ones. On a busy machine, `--against CHECKOUT`
-gives more accurate results: it also runs the server from another checkout, and measures both servers in turn. The CPU
-time includes PostgreSQL and Redis only if they run on this machine.
+connections. It prints the median response time, the CPU time that all server processes use per request (until the index
+is up to date again), and the rate. The CPU time hardly depends on the machine's load; the other results do. `--save
+FILE` saves the results, and `--compare FILE` compares the results with saved ones. On a busy machine, `--against
+CHECKOUT` gives more accurate results: it also runs the server from another checkout, and measures both servers in turn.
+The CPU time includes PostgreSQL and Redis only if they run on this machine.
 """
 
 from __future__ import annotations

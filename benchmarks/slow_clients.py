@@ -207,7 +207,7 @@ def main() -> int:
             memory_mb = server.rss_mb() - before_mb
     print(quiet.line("without attack"))
     print(attacked.line("with attack"))
-    print(f"{options.sockets} slow sockets; memory of the server grew by {memory_mb:.0f} MiB")
+    print(f"{options.sockets} slow sockets; the server's memory grew by {memory_mb:.0f} MiB")
     for failure in (quiet.failures + attacked.failures)[:10]:
         print(failure)
     failed = quiet.failures or attacked.failures or percentiles(attacked.fetches_ms)[1] >= LIMIT_MS

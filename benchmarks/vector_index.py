@@ -152,9 +152,9 @@ def report(filled: Filled) -> None:
     filtered = milliseconds(filled.queries(), lambda q: filled.index.search(TENANT, q, ONE, 10))
     print(f"  with a filter, limit 10  {filtered}")
     print(f"  numpy, limit 10          {milliseconds(filled.queries(), lambda q: exact(filled.vectors, q))}")
-    print(f"  memory                   {(resident() - before) / filled.count:8.0f} bytes a point")
+    print(f"  memory                   {(resident() - before) / filled.count:8.0f} bytes per point")
     files = sum(file.stat().st_blocks * 512 for file in filled.folder.rglob("*"))
-    print(f"  disk                     {files / filled.count:8.0f} bytes a point")
+    print(f"  disk                     {files / filled.count:8.0f} bytes per point")
     print(f"  recall of 10 and 200     {filled.recall(10):.4f} {filled.recall(200):.4f}")
     store = filled.index._opened(TENANT)
     assert store is not None

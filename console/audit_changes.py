@@ -30,7 +30,7 @@ VERBS = {
     "conversation.label": "labelled the conversation", "key.issue": "created the API key",
     "key.rotate": "rotated the API key", "key.renew": "renewed the API key", "key.revoke": "revoked the API key",
     "tenant.create": "created the tenant", "tenant.update": "changed the tenant",
-    "job.start": "started the job", "job.cancel": "cancelled the job", "staff.sign_in": "signed in, user",
+    "job.start": "started the job", "job.cancel": "cancelled the job", "staff.sign_in": "signed in as user",
 }  # fmt: skip
 ACTORS = {"key": "API key", "staff": "staff user", "command": "the command line", "retention": "the retention period"}
 
@@ -76,7 +76,7 @@ def verify(request: HttpRequest, tenant: Tenant) -> None:
     except DeadlineExceeded:
         messages.warning(
             request,
-            f"The log of {tenant.slug} is too long to verify here. Run somamemory verify_audit on the server.",
+            f"The audit log for {tenant.slug} is too long to verify here. Run somamemory verify_audit on the server.",
         )
         return
     problems = _visible(request, report, tenant)
@@ -85,7 +85,7 @@ def verify(request: HttpRequest, tenant: Tenant) -> None:
         return
     more = f" Further problems: {len(problems) - MAX_PROBLEMS}." if len(problems) > MAX_PROBLEMS else ""
     details = "; ".join(f"{problem.kind}: {problem.detail}" for problem in problems[:MAX_PROBLEMS])
-    messages.error(request, f"The log of {tenant.slug} has been changed outside the service. {details}.{more}")
+    messages.error(request, f"The audit log for {tenant.slug} has been changed outside the service. {details}.{more}")
 
 
 def _visible(request: HttpRequest, report: Report, tenant: Tenant) -> list[Problem]:
@@ -98,7 +98,7 @@ def _visible(request: HttpRequest, report: Report, tenant: Tenant) -> list[Probl
 def _intact(report: Report, tenant: Tenant) -> str:
     events = f"{report.events:,} event{pluralize(report.events)}"
     blocks = f"{report.blocks:,} block{pluralize(report.blocks)}"
-    verified = f"The log of {tenant.slug} is intact: verified {events} in {blocks}."
+    verified = f"The audit log for {tenant.slug} is intact: verified {events} in {blocks}."
     if not report.unsealed:
         return verified
     unsealed = f"{report.unsealed:,} event{pluralize(report.unsealed)}"

@@ -60,7 +60,7 @@ def map_cells(request: HttpRequest, caller: Caller) -> Any:
 def search(request: HttpRequest, caller: Caller) -> Any:
     words = request.GET.get("q", "").strip()
     if not 1 <= len(words) <= 8192 or "\0" in words:
-        raise InvalidInput("q", "must have 1 to 8192 characters, none of them NUL")
+        raise InvalidInput("q", "must be 1 to 8192 characters long and must not contain NUL")
     namespace = request.GET.get("namespace", "default")
     query = hybrid.Search(words, namespaces=(namespace,), top_k=HITS, explain=True, shown=False)
     results = hybrid.search(caller, query)

@@ -108,7 +108,7 @@ def measure(browser: Browser, server: Server, options: argparse.Namespace) -> in
     browser.sign_in(NAME, PASSWORD)
     if options.explorer:
         explorer.measure(browser, "default", NAMESPACE)
-        print(f"memory of the server: {server.rss_mb():.0f} MB")
+        print(f"server memory: {server.rss_mb():.0f} MB")
         return 0
     if options.tasks:
         return tasks.report(browser)
@@ -193,8 +193,8 @@ def report(visits: list[Visit], times: dict[str, Times]) -> int:
         print(line, *visit.complaints)
         worst |= bool(visit.complaints) or visit.ready_s >= LIMIT_S
     print(f"slowest first paint: {max(visit.painted_s for visit in visits) * 1000:.0f} ms")
-    print(f"slowest p95 of the server: {max(figures.p95_ms for figures in times.values()):.0f} ms")
-    print(f"most script: {max(visit.script_bytes for visit in visits) / 1000:.0f} kB")
+    print(f"slowest server p95: {max(figures.p95_ms for figures in times.values()):.0f} ms")
+    print(f"largest script size: {max(visit.script_bytes for visit in visits) / 1000:.0f} kB")
     print(
         "every page took less than a second, without errors"
         if not worst

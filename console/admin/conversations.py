@@ -24,7 +24,7 @@ from conversations.query import ConversationQuery, in_folder
 from conversations.search.semantic import search_messages
 from memories.search.relevance import FLOOR
 
-FOUND = 50  # a search lists the conversations of at most this many messages
+FOUND = 50  # the maximum number of matching messages whose conversations a search lists
 LABELS = {"active": "success", "pinned": "info", "archived": "warning"}
 
 

@@ -93,7 +93,7 @@ def test_summaries_and_facts_are_shown_with_the_messages_they_come_from(
     text = shown(superuser, talk["id"])
 
     assert text.index("Daily summary, 2026-03-01") < text.index("turn-1") < text.index("Daily summary, 2026-03-02")
-    notes = text[text.index("Facts and links of turn 1") :]
+    notes = text[text.index("Facts and links for turn 1") :]
     assert "James keeps one." in notes
     assert re.search(r'class="chat-entity" href="/admin/memories/memory/acme/[^"]+">James<', notes)
 

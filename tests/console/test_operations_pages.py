@@ -144,7 +144,7 @@ def test_an_intact_log_is_reported(superuser: Client, api: Api) -> None:
     api.store("1")
     sealing.seal()
 
-    assert re.search(r"The log of acme is intact: verified \d+ events in 1 block\.", verify(superuser))
+    assert re.search(r"The audit log for acme is intact: verified \d+ events in 1 block\.", verify(superuser))
 
 
 def test_a_changed_log_is_reported(superuser: Client, api: Api) -> None:
@@ -152,7 +152,7 @@ def test_a_changed_log_is_reported(superuser: Client, api: Api) -> None:
     sealing.seal()
     tampered()
 
-    assert "The log of acme has been changed outside the service" in verify(superuser)
+    assert "The audit log for acme has been changed outside the service" in verify(superuser)
 
 
 def test_a_long_log_must_be_verified_on_the_server(
@@ -176,7 +176,7 @@ def test_staff_can_verify_only_the_logs_of_their_tenants(staff: Client, api: Api
     sealing.seal()
 
     assert "intact" in verify(staff)
-    assert "The log of stranger" not in verify(staff, "stranger")
+    assert "The audit log for stranger" not in verify(staff, "stranger")
 
 
 def test_a_user_without_permission_to_view_the_log_cannot_verify_it(api: Api) -> None:

@@ -116,7 +116,7 @@ class SomaDocumentStore:
         conditions, exact = _translated(filters) if filters else (None, True)
         if not exact:
             raise FilterError(
-                "a search can filter only on `meta` fields, compared with numbers or strings, and cannot order dates; "
+                "search filters can only compare `meta` fields with numbers or strings, and cannot order dates; "
                 "use filter_documents for other filters"
             )
         text, place = as_query(query), self.namespace
