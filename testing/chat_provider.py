@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -45,6 +46,9 @@ class ChatProvider:
                     provider.over.wait(hanging.seconds)
                     self.close_connection = True
                     return
+                except Dripping:
+                    self._drip()
+                    return
                 raw = content.encode() if isinstance(content, str) else json.dumps(content).encode()
                 try:
                     self.send_response(status)
@@ -56,6 +60,14 @@ class ChatProvider:
                     self.wfile.write(raw)
                 except OSError:
                     self.close_connection = True  # the client has given up
+
+            def _drip(self) -> None:
+                self.close_connection = True
+                with suppress(OSError):  # the client has given up
+                    self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Padding: ")
+                    for _ in range(200):
+                        self.wfile.write(b"x")
+                        provider.over.wait(0.05)
 
             def log_message(self, *_: Any) -> None:
                 pass
@@ -81,6 +93,10 @@ class ChatProvider:
 
 class Dead(Exception):
     """Raised by a behaviour to close the connection without a response."""
+
+
+class Dripping(Exception):
+    """Raised by a behaviour to send the headers of a response one byte at a time."""
 
 
 class Hanging(Exception):
@@ -129,3 +145,7 @@ def dies(body: Body) -> Answer:
 
 def hangs(body: Body) -> Answer:
     raise Hanging
+
+
+def drips(body: Body) -> Answer:
+    raise Dripping

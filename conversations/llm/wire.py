@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 import orjson
 
-from somamemory import failpoints
+from somamemory import failpoints, http_client
 from somamemory.breaker import Breaker
 from somamemory.errors import ConfigurationError, LlmAnswerInvalid, LlmRefused, LlmUnavailable
 from somamemory.retry import RetryPolicy, retry_after_s
@@ -38,8 +38,7 @@ class Wire:
         self.timeout_s = timeout_s
         self.breaker = Breaker("the language model", log, pause_s=BREAKER_PAUSE_S)
         self._url = base_url.rstrip("/")
-        # A redirect could send the key and the conversation to an address that is not in the settings.
-        self._client = httpx2.Client(headers=dict(headers), follow_redirects=False)
+        self._client = http_client.client(headers=dict(headers))
         self._stopped = threading.Event()
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
@@ -85,10 +84,13 @@ class Wire:
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         try:
             failpoints.reach("call.language_model")
-            with self._client.stream(
-                "POST", self._url + path, content=content, headers=headers, timeout=timeout
-            ) as response:
-                raw = _read(response, deadline)
+            with (
+                http_client.deadline(deadline),
+                self._client.stream(
+                    "POST", self._url + path, content=content, headers=headers, timeout=timeout
+                ) as response,
+            ):
+                raw = _read(response)
         except (httpx2.ConnectError, httpx2.ConnectTimeout, failpoints.InjectedError) as error:
             raise _Transient(f"cannot connect to the language model: {type(error).__name__}") from error
         except (httpx2.ReadTimeout, httpx2.WriteTimeout, httpx2.PoolTimeout) as error:
@@ -123,15 +125,13 @@ class _Transient(Exception):
         self.pause_s = pause_s
 
 
-def _read(response: httpx2.Response, deadline: float) -> bytes:
+def _read(response: httpx2.Response) -> bytes:
     chunks, size = [], 0
     for chunk in response.iter_bytes():
         chunks.append(chunk)
         size += len(chunk)
         if size > MAX_ANSWER_BYTES:
             raise LlmAnswerInvalid(f"the language model's response is longer than {MAX_ANSWER_BYTES} bytes")
-        if time.monotonic() > deadline:  # also ends a response that arrives one byte at a time
-            raise LlmUnavailable("the language model's response did not arrive in time", sent=True)
     return b"".join(chunks)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import openai
 
 from memories.embeddings.base import Vectors
+from somamemory import http_client
 from somamemory.errors import ConfigurationError, EmbedderRefused, EmbedderUnavailable
 from somamemory.retry import RetryPolicy, retry_after_s
 from somamemory.telemetry import metrics
@@ -36,8 +37,7 @@ class OpenAIEmbedder:
             base_url=base_url or None,
             api_key=api_key or "none",
             max_retries=0,  # the library would retry without a deadline, and wait for up to a minute each time
-            # Do not follow redirects, which could send the key and the input to an address that is not in the settings.
-            http_client=openai.DefaultHttpxClient(follow_redirects=False),
+            http_client=http_client.client(),  # type: ignore[arg-type]  # accepted, like `openai.DefaultHttpx2Client`
         )
 
     def embed(self, texts: Sequence[str]) -> Vectors:
@@ -70,14 +70,15 @@ class OpenAIEmbedder:
         return vectors
 
     def _request(self, texts: list[str]) -> Any:
-        """Send a request, and retry it within the timeout."""
+        """Send a request, and retry it within the timeout, which applies to all attempts together."""
         ends_at = time.monotonic() + self._timeout_s
 
         def attempt() -> Any:
             left_s = max(0.001, ends_at - time.monotonic())
-            return self._client.embeddings.create(
-                model=self.model, input=texts, encoding_format="float", timeout=left_s
-            )
+            with http_client.deadline(ends_at):
+                return self._client.embeddings.create(
+                    model=self.model, input=texts, encoding_format="float", timeout=left_s
+                )
 
         return RETRY.run(attempt, _is_transient, deadline=lambda: ends_at, min_pause_s=_pause_s)
 

@@ -30,7 +30,7 @@ from somamemory.errors import (
 from somamemory.retry import RetryPolicy
 from tenants.caller import Caller
 from tenants.models import Tenant
-from testing.chat_provider import ChatProvider, answers, claude_says, dies, fails, hangs, says
+from testing.chat_provider import ChatProvider, answers, claude_says, dies, drips, fails, hangs, says
 from tests.conftest import Api
 
 ASKED = [Message("system", "Be brief."), Message("user", "Hi")]
@@ -153,10 +153,11 @@ def test_a_pause_that_is_too_long_is_passed_on_to_the_caller(model: OpenAIChat, 
     assert len(provider.requests) == 1
 
 
+@pytest.mark.parametrize("behaviour", [hangs, drips])
 def test_one_that_hangs_is_waited_for_until_the_deadline_and_not_asked_again(
-    make: Callable[..., OpenAIChat], provider: ChatProvider
+    make: Callable[..., OpenAIChat], provider: ChatProvider, behaviour: Any
 ) -> None:
-    provider.default = hangs
+    provider.default = behaviour
 
     with pytest.raises(LlmUnavailable, match=r"within 0.2 s") as caught:
         make(timeout_s=0.2).complete(ASKED, 100)

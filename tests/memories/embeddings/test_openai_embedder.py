@@ -52,6 +52,7 @@ class Provider:
         self.script: list[Callable[[dict[str, Any]], Answer]] = []
         self.default: Callable[[dict[str, Any]], Answer] = embedded
         self.retry_after = ""
+        self.pause_s = 0.0  # after each byte of a response's body
         provider = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -60,7 +61,7 @@ class Provider:
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 provider.requests.append(body)
-                provider.headers.append(dict(self.headers.items()))
+                provider.headers.append({name.lower(): value for name, value in self.headers.items()})
                 answer = provider.script.pop(0) if provider.script else provider.default
                 status, content = answer(body)
                 raw = content if isinstance(content, bytes) else _encoded(content)
@@ -73,7 +74,9 @@ class Provider:
                         self.send_header("Retry-After", provider.retry_after)
                     self.send_header("Content-Length", str(len(raw)))
                     self.end_headers()
-                    self.wfile.write(raw)
+                    for piece in (bytes([byte]) for byte in raw) if provider.pause_s else [raw]:
+                        self.wfile.write(piece)
+                        time.sleep(provider.pause_s)
                 except OSError:
                     self.close_connection = True  # the client has given up
 
@@ -138,7 +141,7 @@ def test_each_text_gets_its_own_vector_in_any_order_of_the_response(embedder: Op
 def test_the_request_names_the_model_and_the_key(embedder: OpenAIEmbedder, provider: Provider) -> None:
     embedder.embed(["one"])
     assert provider.requests == [{"model": "tiny", "input": ["one"], "encoding_format": "float"}]
-    assert provider.headers[0]["Authorization"] == "Bearer sk-x"
+    assert provider.headers[0]["authorization"] == "Bearer sk-x"
 
 
 def test_many_texts_are_sent_in_batches(embedder: OpenAIEmbedder, provider: Provider) -> None:
@@ -188,6 +191,14 @@ def test_a_provider_that_does_not_answer_in_time_is_unavailable(
     provider.default = late
     with pytest.raises(EmbedderUnavailable, match="APITimeoutError"):
         make(timeout_s=0.15).embed(["one"])
+
+
+def test_a_response_that_arrives_one_byte_at_a_time_ends_at_the_timeout(
+    make: Callable[..., OpenAIEmbedder], provider: Provider
+) -> None:
+    provider.pause_s = 0.05
+    with pytest.raises(EmbedderUnavailable, match="APITimeoutError"):
+        make(timeout_s=0.5).embed(["one"])
 
 
 def test_no_attempt_begins_after_the_timeout(make: Callable[..., OpenAIEmbedder], provider: Provider) -> None:
