@@ -213,7 +213,7 @@ def step(caller: Caller, chore: Chore) -> int:
         chore.attempts += 1
         queue.give_back(chore, timezone.now(), error.code)
         return 0
-    return _store(caller, chore, window, facts, model.name)
+    return retrying(lambda: _store(caller, chore, window, facts, model.name))
 
 
 def _failures(chore: Chore) -> int:
@@ -274,9 +274,8 @@ def _ask(caller: Caller, model: ChatModel, conversation: Conversation, window: _
     return answer.value.facts
 
 
-@transaction.atomic
 def _store(caller: Caller, chore: Chore, window: _Window, answers: Sequence[FactAnswer], model: str) -> int:
-    """Store the facts, and advance the position to the end of the window.
+    """Store the facts, and advance the position to the end of the window. Must be called in a transaction.
 
     Return the number of facts stored, or 0 if another worker has already advanced the position.
     """

@@ -29,6 +29,7 @@ from conversations.models import Chore, Conversation, LlmCall
 from graph.models import Link
 from memories import large_rows, retention
 from memories.models import Memory
+from somamemory.db import sqlstate
 from somamemory.errors import LlmAnswerInvalid, LlmBudgetExceeded, LlmUnavailable, QuotaExceeded
 from tenants import keys
 from tenants.caller import Caller
@@ -36,6 +37,7 @@ from tenants.models import Tenant
 from testing.chat_provider import Behaviour, Body, ChatProvider, answers, dies, fails, hangs, says
 from tests.conftest import Api, problem_of
 from tests.conversations.enrichment.test_summaries import HOSTILE, provider  # noqa: F401 - a fixture
+from tests.operations.test_database_trouble import fail_first, failing_with
 from tests.support.conversations import ROOT, begin, said
 
 ADA = {"name": "Ada Lovelace", "kind": "person"}
@@ -574,6 +576,21 @@ def test_servers_that_work_side_by_side_read_each_message_once(api: Api, provide
     assert [facts_of(api, id)["facts"] for id in ids] == [2] * 6
     assert len([row for row in stored(api) if "text" in row.payload]) == 12
     assert names(api) == ["Ada Lovelace", "Bern"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_facts_that_lost_a_deadlock_are_stored_again_without_another_request(
+    api: Api, provider: ChatProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider.default = a_fact_of_each
+    id = begin(api, "one", "two")["id"]
+    ask(api, id)
+    fail_first(monkeypatch, 2, failing_with(sqlstate.DEADLOCK_DETECTED))
+
+    assert worker.run() == 1
+
+    assert (facts_of(api, id)["state"], facts_of(api, id)["facts"]) == ("done", 2)
+    assert len(provider.requests) == 1
 
 
 def during_first_request(monkeypatch: pytest.MonkeyPatch, room: Any, name: str, happens: Callable[[], object]) -> None:
