@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
@@ -23,6 +22,7 @@ from memories.models import Memory
 from memories.reserved_namespaces import CONVERSATIONS, FACTS
 from memories.supersession import Replacement
 from somamemory import cursors
+from somamemory.db.collisions import retrying
 from somamemory.errors import Conflict, NotFound
 from tenants import audit, usage
 from tenants.caller import Caller
@@ -137,12 +137,18 @@ def forget(caller: Caller, purged: Sequence[Memory]) -> None:
     usage.add(caller.tenant, 0, -sum(row.bytes for row in rows))
 
 
-@transaction.atomic
 def _decide(
     caller: Caller, id: UUID, before: set[str], after: str, act: Callable[[Caller, Proposed], None]
 ) -> Proposed:
     for scope in ("read", "write"):
         caller.require(scope, [CONVERSATIONS])
+    return retrying(lambda: _decided(caller, id, before, after, act))
+
+
+def _decided(
+    caller: Caller, id: UUID, before: set[str], after: str, act: Callable[[Caller, Proposed], None]
+) -> Proposed:
+    """Run the transaction of `_decide`."""
     proposal = _rows(caller).select_for_update().filter(id=id).first()
     if proposal is None:
         raise NotFound(f"there is no proposal with id '{id}'")
@@ -152,7 +158,7 @@ def _decide(
             if State.OPEN in before
             else "the proposal is open; there is no decision to undo"
         )
-    [proposed] = _with_facts(caller, [proposal])
+    [proposed] = _with_facts(caller, [proposal], locked=True)
     act(caller, proposed)
     _settle(caller, proposal, after)
     proposal.save()
@@ -175,8 +181,17 @@ def _supersede(caller: Caller, proposed: Proposed) -> None:
 def _reinstate(caller: Caller, proposed: Proposed) -> None:
     if proposed.proposal.state == State.ACCEPTED:
         newer, older = _both(proposed)
-        supersession.reinstate(_writer(caller), newer, older, proposed.proposal.former_valid_to)
+        supersession.reinstate(_writer(caller), newer, older, _end_without(caller, proposed.proposal, newer))
         supersession_links.unlink(_writer(caller), Replacement(newer, older))
+
+
+def _end_without(caller: Caller, undone: Proposal, newer: Memory) -> datetime | None:
+    """Return the end of the older fact's validity without a decision, as other decisions may have ended it, too."""
+    others = _rows(caller).filter(older_id=undone.older_id, state=State.ACCEPTED).exclude(id=undone.id)
+    others.filter(former_valid_to=newer.valid_from).update(former_valid_to=undone.former_valid_to)
+    superseding = Memory.objects.for_tenant(caller.tenant).filter(namespace=FACTS, id__in=others.values("newer_id"))
+    ends = [undone.former_valid_to, *superseding.values_list("valid_from", flat=True)]
+    return min((end for end in ends if end is not None), default=None)
 
 
 def _both(proposed: Proposed) -> tuple[Memory, Memory]:
@@ -189,10 +204,12 @@ def _writer(caller: Caller) -> Caller:
     return with_derived(caller).writing_reserved()
 
 
-def _with_facts(caller: Caller, rows: Sequence[Proposal]) -> list[Proposed]:
+def _with_facts(caller: Caller, rows: Sequence[Proposal], *, locked: bool = False) -> list[Proposed]:
     ids = {id for row in rows for id in (row.newer_id, row.older_id)}
-    facts = selectors.live(with_derived(caller), [FACTS]).filter(id__among=ids).defer("terms")
-    by_id = {fact.id: fact for fact in facts.order_by()}
+    facts = selectors.live(with_derived(caller), [FACTS]).filter(id__among=ids).defer("terms").order_by()
+    if locked:
+        facts = facts.select_for_update().order_by("coordinate_key")
+    by_id = {fact.id: fact for fact in facts}
     return [Proposed(row, by_id.get(row.newer_id), by_id.get(row.older_id)) for row in rows]
 
 

@@ -6,9 +6,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from threading import Thread
 from typing import Any
 
 import pytest
+from django.db import connection
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,14 +18,16 @@ from conversations.enrichment import fact_changes, worker
 from conversations.enrichment.fact_changes import CERTAIN, POSSIBLE
 from conversations.models import Conversation, Proposal
 from graph.models import Link
-from memories import coordinates, retention
+from memories import coordinates, retention, supersession
 from memories.models import Memory
+from somamemory.db import sqlstate
 from tenants.caller import Caller
 from tenants.models import AuditEvent
 from testing.chat_provider import Body, ChatProvider, says
 from tests.conftest import Api, issue_key, problem_of
 from tests.conversations.enrichment.test_facts import ADA, ask, one_fact
 from tests.conversations.enrichment.test_summaries import provider  # noqa: F401 - a fixture
+from tests.operations.test_database_trouble import fail_first, failing_with
 from tests.support.conversations import ROOT
 
 pytestmark = pytest.mark.django_db
@@ -206,6 +210,66 @@ def test_a_decided_proposal_cannot_be_decided_again(
     decide(api, first, proposed)
 
     problem_of(api.post(f"/api/v1/proposals/{proposed['id']}/{second}"), 409, "conflict")
+
+
+@pytest.mark.parametrize("undone", [(0, 1), (1, 0)])
+@pytest.mark.parametrize("accepted", [(0, 1), (1, 0)])
+def test_a_fact_is_valid_again_once_all_decisions_that_ended_it_are_undone(
+    api: Api, provider: ChatProvider, accepted: tuple[int, int], undone: tuple[int, int]
+) -> None:
+    provider.default = facts_from_messages(0.5)
+    create_conversation_with_facts(api, "Ada lives in Zurich", day=1)
+    provider.default = facts_from_messages(0.4)
+    begins = [datetime(2026, 1, day, tzinfo=UTC) for day in (2, 3)]
+    for text, day in (("Ada is often in Bern", 2), ("Ada is often in Basel", 3)):
+        create_conversation_with_facts(api, text, day=day)
+    by_newer = {p["newer"]["fact"]: p for p in list_proposals(api) if p["older"]["fact"] == "Ada lives in Zurich"}
+    both = [by_newer["Ada is often in Bern"], by_newer["Ada is often in Basel"]]
+    older = Memory.objects.for_tenant(api.tenant).filter(id=both[0]["older"]["id"])
+    for at in accepted:
+        decide(api, "accept", both[at])
+    first, last = undone
+
+    decide(api, "undo", both[first])
+    assert older.get().valid_to == begins[last]
+
+    decide(api, "undo", both[last])
+    assert older.get().valid_to is None
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("verb", ["accept", "reject"])
+def test_a_decision_that_lost_a_deadlock_is_made_again(
+    api: Api, proposed: dict[str, Any], monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    fail_first(monkeypatch, 1, failing_with(sqlstate.DEADLOCK_DETECTED))
+
+    assert decide(api, verb, proposed)["state"] == f"{verb}ed"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_fact_is_not_deleted_while_a_proposal_about_it_is_accepted(
+    api: Api, proposed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversation = Conversation.objects.for_tenant(api.tenant).order_by("number")[0]
+    supersede = supersession.supersede
+
+    def delete() -> None:
+        try:
+            api.delete(f"{ROOT}/{conversation.id}")
+        finally:
+            connection.close()
+
+    thread = Thread(target=delete)
+
+    def delete_first(*arguments: Any) -> Any:
+        thread.start()
+        thread.join(1)  # the deletion has to wait
+        return supersede(*arguments)
+
+    monkeypatch.setattr(supersession, "supersede", delete_first)
+    assert decide(api, "accept", proposed)["state"] == "accepted"
+    thread.join(60)
 
 
 def test_an_open_proposal_cannot_be_undone(api: Api, proposed: dict[str, Any]) -> None:
