@@ -53,6 +53,14 @@ def test_a_pipeline_finds_documents_by_meaning_and_filter(document_store: SomaDo
         assert found.score > 0
 
 
+def test_a_store_with_a_scope_counts_its_own_documents_only(client: Client, place: str) -> None:
+    ada, ben = (SomaDocumentStore(client.user(f"{place}/{user}"), place) for user in ("ada", "ben"))
+    ada.write_documents([Document(content="tea")])
+    ben.write_documents([Document(content="coffee"), Document(content="juice")])
+    assert (ada.count_documents(), ben.count_documents()) == (1, 2)
+    assert SomaDocumentStore(client.namespace("elsewhere"), place).count_documents() == 3
+
+
 def test_a_query_may_be_longer_than_the_service_accepts(document_store: SomaDocumentStore) -> None:
     document_store.write_documents([Document(content="Ada drinks coffee")])
     found = SomaDocumentRetriever(document_store).run("coffee " * 2000)["documents"]

@@ -48,6 +48,27 @@ def test_a_blank_query_selects_like_no_query(store: SomaStore) -> None:
     assert [item.key for item in store.search(("users",), query=" ")] == ["drink"]
 
 
+def test_a_store_with_a_scope_searches_and_lists_its_own_items_only(client: Client, place: str) -> None:
+    ada, ben = (SomaStore(client.user(f"{place}/{user}"), namespace=place) for user in ("ada", "ben"))
+    ada.put(("users",), "drink", {"text": "Ada drinks coffee"})
+    ben.put(("users",), "food", {"text": "Ben eats at the coffee house"})
+    ben.put(("projects",), "house", {"text": "a coffee house"})
+
+    assert [item.key for item in ada.search(("users",), query="coffee")] == ["drink"]
+    assert found(ada, {}) == ["drink"]
+    assert ada.list_namespaces() == [("users",)]
+    assert ben.list_namespaces() == [("projects",), ("users",)]
+
+
+def test_a_store_with_a_namespace_as_scope_uses_its_own_namespaces(client: Client, place: str) -> None:
+    store = SomaStore(client.namespace("elsewhere"), namespace=place)
+    store.put(("users",), "drink", {"text": "Ada drinks coffee"})
+
+    assert [item.key for item in store.search(("users",), query="coffee")] == ["drink"]
+    assert found(store, {}) == ["drink"]
+    assert store.list_namespaces() == [("users",)]
+
+
 @pytest.mark.parametrize("filter", [{"a.b": 1}, {"a": {"b.c": 1}}, {"": 1}, {"a": {}}, {"a": {"$gt": 1, "lt": 5}}])
 def test_a_filter_that_cannot_be_applied_is_rejected(store: SomaStore, filter: dict[str, Any]) -> None:
     store.put(("users",), "nested", {"a": {"b": 1}})

@@ -6,12 +6,14 @@ An adapter is written once, as generators that yield calls. For each call, they 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
 from somamemory_client import AsyncClient, Client, SomaError
 from somamemory_client._results import batches
 
 T = TypeVar("T")
+C = TypeVar("C", Client, AsyncClient)
 MOST = 1000  # names per request, and items per page
 MAX_QUERY = 8192  # characters
 
@@ -61,6 +63,15 @@ async def run_async(client: AsyncClient, calls: Calls[T]) -> T:
     except StopIteration as finished:
         result: T = finished.value
         return result
+
+
+def without_scope(client: C) -> tuple[C, dict[str, str]]:
+    """Return a client without a scope, and the ids of the client's scope, such as `user_id`."""
+    config = client._caller.config
+    if not config.scope:
+        return client, {}
+    ids = {name: value for name, value in config.scope.items() if name != "namespace"}
+    return client._copy(replace(config, scope={})), ids
 
 
 def pages(operation: str, *, items: str = "items", most: int | None = None, **fields: object) -> Calls[list[Any]]:

@@ -19,7 +19,7 @@ from haystack.errors import FilterError
 from haystack.utils.filters import document_matches_filter
 
 from somamemory_client import Client, InvalidInput, UriTooLong, types
-from somamemory_client.adapters._calls import as_query, memories, requests, run, slices
+from somamemory_client.adapters._calls import as_query, memories, requests, run, slices, without_scope
 
 Filter = dict[str, Any]
 Mode = Literal["hybrid", "semantic", "keyword"]
@@ -47,7 +47,10 @@ class SomaDocumentStore:
         return default_from_dict(cls, data)
 
     def count_documents(self) -> int:
-        listed = self.client.namespaces.list(prefix=self.namespace)
+        client, ids = without_scope(self.client)
+        if ids:  # the service counts all users' memories in a namespace
+            return sum(1 for _ in self._list(None))
+        listed = client.namespaces.list(prefix=self.namespace)
         count = next((item for item in listed if item["namespace"] == self.namespace), None)
         if count is None:
             return 0

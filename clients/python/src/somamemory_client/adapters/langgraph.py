@@ -50,6 +50,7 @@ from somamemory_client.adapters._calls import (
     run,
     run_async,
     slices,
+    without_scope,
 )
 from somamemory_client.adapters._namespaces import labels, namespace
 
@@ -63,9 +64,20 @@ _OPERATORS = {"$eq": "eq", "$ne": "ne", "$gt": "gt", "$gte": "gte", "$lt": "lt",
 
 
 class _Translation:
-    """Translates the store's operations into API calls."""
+    """Translates the store's operations into API calls, for a client without a scope.
 
-    def __init__(self, root: str, fields: Sequence[str] | None, mode: Mode, consistency: Consistency) -> None:
+    ids: stored with each item. Searches and lists are limited to these ids.
+    """
+
+    def __init__(
+        self,
+        ids: Mapping[str, str],
+        root: str,
+        fields: Sequence[str] | None,
+        mode: Mode,
+        consistency: Consistency,
+    ) -> None:
+        self.ids = ids
         self.root = root
         self.fields = fields
         self.mode = mode
@@ -121,6 +133,7 @@ class _Translation:
                 consistency=self.consistency,
                 top_k=min(op.limit - len(scores), PAGE),
                 offset=op.offset + len(scores),
+                **self.ids,
             )
             scores |= {hit["id"]: hit["score"] for hit in body["memories"]}
             if len(body["memories"]) < PAGE and body.get("next_offset") is None:
@@ -141,6 +154,7 @@ class _Translation:
                 filters=json.dumps(filters) if filters else None,
                 order="-updated_at",
                 limit=min(end, MOST),
+                **self.ids,
             )
         found.sort(key=lambda memory: str(memory["updated_at"]), reverse=True)
         return [(memory, None) for memory in found[op.offset : end]]
@@ -151,8 +165,17 @@ class _Translation:
         names = yield from self._names(tuple(first[: first.index("*")] if "*" in first else first))
         places = (labels(self.root, name) for name in names)
         matching = (place for place in places if all(_matches(place, condition) for condition in conditions))
-        distinct = sorted({place[: op.max_depth] for place in matching})
+        own = (yield from self._own(matching)) if self.ids else matching
+        distinct = sorted({place[: op.max_depth] for place in own})
         return distinct[op.offset : op.offset + op.limit]
+
+    def _own(self, places: Iterable[tuple[str, ...]]) -> Calls[list[tuple[str, ...]]]:
+        """Return the places that contain items with the store's ids. The service cannot limit namespaces to ids."""
+        own: list[tuple[str, ...]] = []
+        for place in places:
+            found = yield call("memories.list", namespace=self._namespace(place), limit=1, **self.ids)
+            own += [place] if found["items"] else []
+        return own
 
     def _names(self, prefix: tuple[str, ...]) -> Calls[list[str]]:
         """Return the namespaces at and under a prefix."""
@@ -173,7 +196,7 @@ class _Translation:
         ttl_s = None if op.ttl is None else max(1, math.ceil(op.ttl * 60))
         metadata = {"value": op.value} if ttl_s is None else {"value": op.value, "ttl_s": ttl_s}
         memory: dict[str, object] = {"namespace": self._namespace(op.namespace), "key": op.key, "metadata": metadata}
-        return memory | {"payload": self._payload(op), "ttl_seconds": ttl_s}
+        return memory | {"payload": self._payload(op), "ttl_seconds": ttl_s, **self.ids}
 
     def _payload(self, op: PutOp) -> Mapping[str, object]:
         """Return the searchable payload."""
@@ -206,6 +229,7 @@ class _Translation:
 class SomaStore(BaseStore):
     """LangGraph's store, with the synchronous client. Its asynchronous methods run in threads.
 
+    client: a client with a scope, such as `client.user("ada")`, searches, lists and stores only in that scope.
     namespace: the service's namespace that contains the store's namespaces.
     fields: the paths in a value that searches use; by default, all strings. The `index` argument of `put` overrides
     them.
@@ -226,8 +250,8 @@ class SomaStore(BaseStore):
         consistency: Consistency = "eventual",
         ttl: TTLConfig | None = None,
     ) -> None:
-        self._client = client
-        self._translation = _Translation(namespace, fields, mode, consistency)
+        self._client, ids = without_scope(client)
+        self._translation = _Translation(ids, namespace, fields, mode, consistency)
         self.ttl_config = TTLConfig(refresh_on_read=False) | (ttl or {})
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
@@ -257,8 +281,8 @@ class AsyncSomaStore(AsyncBatchedBaseStore):
         ttl: TTLConfig | None = None,
     ) -> None:
         super().__init__()
-        self._client = client
-        self._translation = _Translation(namespace, fields, mode, consistency)
+        self._client, ids = without_scope(client)
+        self._translation = _Translation(ids, namespace, fields, mode, consistency)
         self.ttl_config = TTLConfig(refresh_on_read=False) | (ttl or {})
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
