@@ -86,3 +86,9 @@ async def connected(running: Server) -> AsyncIterator[AsyncClient]:
 def place() -> str:
     """A namespace that no other test uses."""
     return f"test/{uuid4().hex}"
+
+
+@pytest.fixture(params=[".", "..", "a/../b", "é" * 60, "日" * 300, "x" * 300], ids=ascii)
+def unusual(request: pytest.FixtureRequest) -> str:
+    """A session id that the service does not accept unchanged."""
+    return str(request.param)

@@ -198,3 +198,18 @@ def _comparable(result: Any) -> Any:
 
 def _text(entry: MemoryEntry) -> str:
     return "".join(part.text or "" for part in entry.content.parts or ())
+
+
+@pytest.mark.parametrize("user", ["ada", "日" * 50])
+async def test_any_text_can_be_a_session_id(connected: AsyncClient, place: str, unusual: str, user: str) -> None:
+    sessions, memory = SomaSessionService(connected, place), SomaMemoryService(connected, f"{place}/memories")
+    for owner, id in ((user, unusual), (user, unusual + "x"), (user, "1"), (user + "x", "2")):
+        session = await sessions.create_session(app_name=APP, user_id=owner, session_id=id)
+        await sessions.append_event(session, _said(id))
+    stored = await sessions.get_session(app_name=APP, user_id=user, session_id=unusual)
+    assert stored is not None
+    assert [_text(event) for event in stored.events] == [unusual]
+    await memory.add_session_to_memory(stored)
+    await sessions.delete_session(app_name=APP, user_id=user, session_id=unusual)
+    listed = (await sessions.list_sessions(app_name=APP, user_id=user)).sessions
+    assert [session.id for session in listed] == [unusual + "x", "1"]

@@ -11,7 +11,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langchain_tests.integration_tests import RetrieversIntegrationTests, VectorStoreIntegrationTests
 
 from somamemory_client import Client, InvalidArgument
-from somamemory_client.adapters._namespaces import segment
+from somamemory_client.adapters._namespaces import external_id_of, segment
 from somamemory_client.adapters.langchain import SomaChatHistory, SomaRetriever, SomaVectorStore
 
 
@@ -124,3 +124,14 @@ def test_no_messages_can_be_added_to_a_history(client: Client, place: str) -> No
     history = SomaChatHistory(client, place.replace("/", "-"))
     history.add_messages([])
     assert history.messages == []
+
+
+def test_any_text_can_be_a_session_id(client: Client, unusual: str) -> None:
+    ids = {unusual, unusual + "x", external_id_of(unusual)}
+    histories = [SomaChatHistory(client, id) for id in ids]
+    for history in histories:
+        history.add_user_message("Hello")
+    assert [history.messages for history in histories] == [[HumanMessage("Hello")]] * len(ids)
+    for history in histories:
+        history.clear()
+        assert history.messages == []

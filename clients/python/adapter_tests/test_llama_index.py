@@ -66,3 +66,13 @@ async def test_a_blank_message_is_not_a_query(connected: AsyncClient, place: str
 async def test_an_empty_query_has_no_context(connected: AsyncClient) -> None:
     block = SomaMemoryBlock(client=connected)
     assert await block.aget([]) == await block.aget([ChatMessage(role="assistant", content="Hello")]) == ""
+
+
+async def test_any_text_can_be_a_session_id(connected: AsyncClient, place: str, unusual: str) -> None:
+    ada = connected.user(place)
+    for session in (unusual, unusual + "x", unusual):
+        await SomaMemoryBlock(client=ada).aput([ChatMessage(role="user", content="Hello")], session_id=session)
+    stored = [conversation async for conversation in ada.conversations.list()]
+    assert sorted(conversation["message_count"] for conversation in stored) == [1, 2]
+    for conversation in stored:
+        await ada.conversations.delete(conversation["id"])

@@ -68,3 +68,10 @@ async def test_concurrent_programs_lose_no_item_and_pop_none_twice(connected: As
     popped = await asyncio.gather(*(session.pop_item() for _ in texts))
     assert sorted(str(item and item.get("content")) for item in popped) == sorted(texts)
     assert await session.get_items() == []
+
+
+async def test_any_text_can_be_a_session_id(connected: AsyncClient, place: str, unusual: str) -> None:
+    session, similar = (SomaSession(id, connected, namespace=place) for id in (unusual, unusual + "x"))
+    await session.add_items(ITEMS)
+    assert await session.get_items() == ITEMS
+    assert await similar.get_items() == []

@@ -150,3 +150,15 @@ async def _called(store: ConversationStore, kind: str, given: dict[str, Any]) ->
 
 def _texts(messages: list[ModelMessage]) -> list[str]:
     return [str(part.content) for message in messages for part in message.parts if isinstance(part, UserPromptPart)]
+
+
+@pytest.mark.parametrize("id", [".", "a/../b", "x" * 600])
+async def test_any_text_can_be_a_conversation_id(connected: AsyncClient, place: str, id: str) -> None:
+    store = SomaConversationStore(connected, place)
+    await store.save(Conversation(conversation_id=id, messages=[_asked("Hello")]))
+    loaded = await store.load(id)
+    assert loaded is not None
+    assert loaded.conversation_id == id
+    assert await store.load(id + "x") is None
+    await store.delete(id)
+    assert await store.load(id) is None

@@ -25,7 +25,7 @@ from google.genai.types import Content
 
 from somamemory_client import AsyncClient, NotFound, PreconditionFailed
 from somamemory_client.adapters._calls import as_query, memories, pages, requests, run_async
-from somamemory_client.adapters._namespaces import label, namespace, segment
+from somamemory_client.adapters._namespaces import KEPT, MAX_ID, fitted, key_of, label, namespace
 
 _Object = Mapping[str, Any]
 
@@ -78,7 +78,7 @@ class SomaMemoryService(BaseMemoryService):
     async def delete_memory(self, *, app_name: str, user_id: str, memory_id: str | None = None) -> None:
         if memory_id is not None:
             place = namespace(self._root, [app_name])
-            await self._client.memories.delete_many(namespace=place, keys=[_key(user_id, memory_id)])
+            await self._client.memories.delete_many(namespace=place, keys=[key_of(user_id, memory_id)])
 
     async def _add_events(
         self, app: str, user: str, events: Sequence[Event], session: str | None, metadata: Mapping[str, object]
@@ -89,7 +89,7 @@ class SomaMemoryService(BaseMemoryService):
             async for memory in self._client.memories.list(
                 namespace=namespace(self._root, [app]),
                 user_id=user,
-                session_id=session,
+                session_id=_session_field(session),
                 include_deleted=True,
                 limit=1000,
             )
@@ -98,8 +98,9 @@ class SomaMemoryService(BaseMemoryService):
         await self._store(app, user, session, [_memory(_of_event(event), metadata) for event in new.values()])
 
     async def _store(self, app: str, user: str, session: str | None, items: Sequence[_Object]) -> None:
-        place: dict[str, Any] = {"namespace": namespace(self._root, [app]), "user_id": user, "session_id": session}
-        bodies: list[Any] = [{**item, **place, "key": _key(user, item["metadata"]["id"])} for item in items]
+        ids = {"user_id": user, "session_id": _session_field(session)}
+        place: dict[str, Any] = {"namespace": namespace(self._root, [app]), **ids}
+        bodies: list[Any] = [{**item, **place, "key": key_of(user, item["metadata"]["id"])} for item in items]
         for some in requests(bodies):
             await self._client.memories.store_many(some, atomic=True)
 
@@ -151,8 +152,11 @@ class SomaSessionService(BaseSessionService):
         return session
 
     async def list_sessions(self, *, app_name: str, user_id: str | None = None) -> ListSessionsResponse:
-        prefix = "session/" if user_id is None else _session_key(user_id, "")
-        listed = self._client.memories.list(namespace=self._states(app_name), key_prefix=prefix, limit=1000)
+        own = "session/" if user_id is None else _session_key(user_id, "")
+        # A long session id can shorten the user's segment of the key.
+        prefix = own if len(own) <= KEPT else "session/"
+        place: dict[str, Any] = {"namespace": self._states(app_name), "key_prefix": prefix, "user_id": user_id or None}
+        listed = self._client.memories.list(**place, limit=1000)
         stored = [memory async for memory in listed]
         users = sorted({str(memory["user_id"]) for memory in stored})
         keys = ["app", *map(_user_key, users)]
@@ -168,8 +172,8 @@ class SomaSessionService(BaseSessionService):
         deleted = await self._client.memories.delete_many(namespace=place, keys=[_session_key(user_id, name)])
         if not deleted["deleted"]:
             return
-        events, delete = self._events(app_name), self._client.memories.delete_matching
-        while not (await delete(namespace=events, user_id=user_id, session_id=name))["complete"]:
+        events, delete = self._place(app_name, user_id, name), self._client.memories.delete_matching
+        while not (await delete(**events))["complete"]:
             pass
 
     async def get_user_state(self, *, app_name: str, user_id: str) -> dict[str, Any]:
@@ -180,7 +184,7 @@ class SomaSessionService(BaseSessionService):
         """Append an event to the stored session and to `session`. Ignore partial and already stored events."""
         if event.partial:
             return event
-        place = {"namespace": self._events(session.app_name), "user_id": session.user_id, "session_id": session.id}
+        place = self._place(session.app_name, session.user_id, session.id)
         if await self._is_stored(event, place):
             return event
         delta = event.actions.state_delta if event.actions else None
@@ -203,7 +207,7 @@ class SomaSessionService(BaseSessionService):
         most = config.num_recent_events
         if most == 0:
             return []
-        place = {"namespace": self._events(session.app_name), "user_id": session.user_id, "session_id": session.id}
+        place = self._place(session.app_name, session.user_id, session.id)
         calls = pages("memories.list", most=most, order="-coordinate", limit=min(most or 1000, 1000), **place)
         events = [_load(memory) for memory in reversed(await run_async(self._client, calls))]
         if config.after_timestamp is None:
@@ -238,23 +242,25 @@ class SomaSessionService(BaseSessionService):
     def _states(self, app: str) -> str:
         return namespace(self._root, [app, "states"])
 
-    def _events(self, app: str) -> str:
-        return namespace(self._root, [app, "events"])
+    def _place(self, app: str, user: str, session: str) -> dict[str, Any]:
+        """Return the namespace and the ids of a session's events."""
+        ids = {"user_id": user, "session_id": _session_field(session)}
+        return {"namespace": namespace(self._root, [app, "events"]), **ids}
 
 
 # --- Keys and states ---------------------------------------------------------------------------------------------
 
 
-def _key(*names: str) -> str:
-    return "/".join(map(segment, names))
-
-
 def _user_key(user: str) -> str:
-    return _key("user", user)
+    return key_of("user", user)
 
 
 def _session_key(user: str, session: str) -> str:
-    return _key("session", user, session)
+    return key_of("session", user, session)
+
+
+def _session_field(session: str | None) -> str | None:
+    return session and fitted(session, MAX_ID)
 
 
 def _scopes(state: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:

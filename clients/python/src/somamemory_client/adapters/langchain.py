@@ -21,6 +21,7 @@ from langchain_core.vectorstores import VectorStore
 
 from somamemory_client import Client, InvalidArgument, NotFound, types
 from somamemory_client.adapters._calls import as_query, memories, requests, run, slices
+from somamemory_client.adapters._namespaces import external_id_of
 
 Mode = Literal["hybrid", "semantic", "keyword"]
 Filter = Mapping[str, Any]  # conditions, as in the API, such as {"metadata.color": "red"}
@@ -143,12 +144,13 @@ class SomaVectorStore(VectorStore):
 class SomaChatHistory(BaseChatMessageHistory):
     """The messages in a session, stored in the conversation whose `external_id` is the session's id.
 
+    A session id that the service does not accept, such as one with a slash, is replaced with its beginning and a hash.
     options: fields for creating the conversation, such as `user_id` or `label`.
     """
 
     def __init__(self, client: Client, session_id: str, **options: Any) -> None:
         self._client = client
-        self._id = session_id
+        self._id = external_id_of(session_id)
         self._options = options
 
     @property

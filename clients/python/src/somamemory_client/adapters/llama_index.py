@@ -4,7 +4,8 @@
     memory = Memory.from_defaults(session_id="thread-1", memory_blocks=[block])
 
 Messages that leave the short-term memory are appended to the conversation whose `external_id` is the session's id.
-In this id, characters other than letters, digits, `.`, `_` and `-` are escaped.
+In this id, characters other than letters, digits, `.`, `_` and `-` are escaped. The end of a long id is replaced with a
+hash.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from llama_index.core.memory import BaseMemoryBlock
 
 from somamemory_client import AsyncClient, types
 from somamemory_client.adapters._calls import requests
-from somamemory_client.adapters._namespaces import segment
+from somamemory_client.adapters._namespaces import MAX_ID, fitted, path_segment
 
 MAX_QUERY = 2000  # characters
 _ROLES: Mapping[str, Literal["user", "assistant", "system", "tool"]] = {
@@ -60,7 +61,7 @@ class SomaMemoryBlock(BaseMemoryBlock[str]):
             await self._append(session, bodies)
 
     async def _append(self, session: str, bodies: Sequence[types.MessageBody]) -> None:
-        name = segment(session)
+        name = fitted(path_segment(session), MAX_ID)
         await self.client.conversations.create(external_id=name)
         for some in requests(bodies):
             await self.client.conversations.append(some, external_id=name)

@@ -14,7 +14,7 @@ from agents.memory.session import SessionABC
 
 from somamemory_client import AsyncClient
 from somamemory_client.adapters._calls import Calls, pages, requests, run_async
-from somamemory_client.adapters._namespaces import namespace
+from somamemory_client.adapters._namespaces import MAX_NAMESPACE, fitted, segment
 
 
 class SomaSession(SessionABC):
@@ -39,7 +39,7 @@ class SomaSession(SessionABC):
 
     @property
     def _place(self) -> str:
-        return namespace(self._root, [self.session_id])
+        return f"{self._root}/{fitted(segment(self.session_id), MAX_NAMESPACE - len(self._root) - 1)}"
 
     async def get_items(self, limit: int | None = None) -> list[TResponseInputItem]:
         """Return all items, or the latest `limit` items, oldest first."""

@@ -32,6 +32,7 @@ from pydantic_ai.messages import (
 
 from somamemory_client import AsyncClient, NotFound, PreconditionFailed, types
 from somamemory_client.adapters._calls import MOST, requests, slices
+from somamemory_client.adapters._namespaces import MAX_KEY, fitted, hashed
 
 _RECORDS = TypeAdapter(ConversationRecord)
 
@@ -82,7 +83,7 @@ class SomaConversationStore(ConversationStore):
         try:
             await self._memories.store(
                 {},
-                key=record.conversation_id,
+                key=_key(record.conversation_id),
                 namespace=self._records,
                 session_id=history,
                 metadata={"record": _RECORDS.dump_python(record, mode="json")},
@@ -98,7 +99,7 @@ class SomaConversationStore(ConversationStore):
         if stored is None or _record(stored).revision != expected_revision:
             raise ConversationConflict(conversation_id)
         try:
-            await self._memories.delete(key=conversation_id, namespace=self._records, **_precondition(stored))
+            await self._memories.delete(key=_key(conversation_id), namespace=self._records, **_precondition(stored))
         except (NotFound, PreconditionFailed):
             raise ConversationConflict(conversation_id) from None
         history = stored["session_id"]
@@ -137,7 +138,7 @@ class SomaConversationStore(ConversationStore):
 
     async def _stored(self, conversation_id: str) -> types.MemoryOut | None:
         try:
-            return await self._memories.get(key=conversation_id, namespace=self._records)
+            return await self._memories.get(key=_key(conversation_id), namespace=self._records)
         except NotFound:
             return None
 
@@ -175,6 +176,12 @@ class SomaConversationStore(ConversationStore):
         ]
         for some in requests(items):
             await self._memories.store_many(some, atomic=True)
+
+
+def _key(conversation_id: str) -> str:
+    """Return the key for a conversation: its id, or the beginning and a hash of an id that cannot be a key."""
+    cannot_be_key = not conversation_id or not {".", ".."}.isdisjoint(conversation_id.split("/"))
+    return hashed(conversation_id, MAX_KEY) if cannot_be_key else fitted(conversation_id, MAX_KEY)
 
 
 def _precondition(stored: types.MemoryOut | None) -> Any:
