@@ -40,8 +40,8 @@ def parse(raw: bytes) -> Any:
 
     Raises MalformedRequest if it is not JSON in UTF-8, and InvalidInput for NaN and infinities, numbers outside the
     range of float64 and int64, duplicate keys, NUL, lone surrogates, nesting deeper than 32 levels, and more than
-    500,000 values. Each object in a list in the body, such as an item of a bulk request, may have up to 32 levels of
-    its own, because another route may accept the same object as its body.
+    500,000 values. Each object in a list in the body, such as an item of a bulk request, may itself have up to 32
+    levels, because another route may accept the same object as its body.
     """
     if _has_too_many_values(raw):
         raise InvalidInput("body", f"must not contain more than {MAX_VALUES:,} values; send several requests")

@@ -11,7 +11,7 @@ from typing import Any
 BATCH = 1_000
 LARGE_TOOL = "large tool"
 WORDS = ("alpha", "beta", "gamma", "delta", "lorem", "ipsum", "dolor", "sit", "amet", "漢字", "straße", "ΟΔΟΣ")
-# Texts that take 9.8 MB as JSON. Each is expensive for a different part of the service.
+# Texts that take up 9.8 MB as JSON. Each is expensive for a different part of the service.
 LARGE: tuple[Callable[[], Any], ...] = (
     lambda: "Lorem ipsum dolor sit amet " * 363_000,
     lambda: "漢字" * 1_630_000,

@@ -9,7 +9,7 @@ warm-up and is not measured: each connection to SQLite keeps its last 64 stateme
 caches hold thousands of entries. In a two-hour test, the last increase came in the 69th minute, so a shorter test
 may report growth that would have stopped. Growth is the slope of a straight line through the second half.
 
-The exit status is 0 if no request failed, the server's memory grew by at most 0.5% an hour after the warm-up, and
+The exit status is 0 if no request failed, the server's memory grew by at most 0.5% per hour after the warm-up, and
 the index matches the database at the end.
 """
 
@@ -142,7 +142,7 @@ def hourly_growth(samples: list[tuple[float, float]]) -> float:
 def use_all_threads(server: Server) -> None:
     """Send more simultaneous requests than the server has threads.
 
-    The server starts a thread when all others are busy, and a new thread takes 1.5 MiB, mostly for its connection.
+    The server starts a thread when all others are busy, and a new thread takes up 1.5 MiB, mostly for its connection.
     """
 
     def send(number: int) -> None:
@@ -199,7 +199,7 @@ def report(users: list[User], growth: float, equal: bool) -> int:
     failed = Counter(line for user in users for line in user.failed)
     print(f"requests: {sum(done.values()):,} ({', '.join(f'{name} {count:,}' for name, count in done.most_common())})")
     print(f"failed: {sum(failed.values())} {dict(failed) if failed else ''}")
-    print(f"memory growth after the warm-up: {growth:+.2%} an hour (at most {MAX_GROWTH:.1%})")
+    print(f"memory growth after the warm-up: {growth:+.2%} per hour (at most {MAX_GROWTH:.1%})")
     print(f"index equal to the database: {'yes' if equal else 'NO'}")
     return 0 if not failed and growth <= MAX_GROWTH and equal else 1
 

@@ -106,7 +106,7 @@ def _periods(caller: Caller, namespace: str, batch: Sequence[LinkVersion]) -> di
 
 
 def _outside(periods: Iterable[Period], begin: datetime, end: datetime) -> Iterator[Period]:
-    """Yield the parts of the time from `begin` to `end` that are in none of the periods, which are in order."""
+    """Yield the parts of the time from `begin` to `end` that are outside all of the periods, which must be sorted."""
     for other_begin, other_end in periods:
         if begin < min(other_begin, end):
             yield begin, min(other_begin, end)

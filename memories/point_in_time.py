@@ -34,7 +34,7 @@ _COLUMNS = [
     for field in MemoryVersion._meta.concrete_fields
     if field.name not in ("seq", "until", "terms", *DOCUMENTS)
 ]
-_MAX_NAMED = 500  # maximum rows named in one statement; SQLite nests these conditions, to a depth of at most 1,000
+_MAX_NAMED = 500  # the maximum number of rows in one statement; SQLite nests their conditions, at most 1,000 deep
 Arms = tuple[QuerySet[Any], QuerySet[Any]]  # queries for current rows and for earlier versions
 Row = dict[str, Any]
 

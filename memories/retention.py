@@ -19,7 +19,7 @@ from tenants.caller import Caller
 from tenants.models import Tenant
 
 BATCH = 500
-BATCH_BYTES = 32 * 1024 * 1024  # the maximum total size of the memories in a batch; a single memory can take 10 MiB
+BATCH_BYTES = 32 * 1024 * 1024  # the maximum total size of the memories in a batch; a single memory can take up 10 MiB
 Forget = Callable[[Caller, Sequence[Memory]], None]
 
 _others: list[Forget] = []

@@ -35,7 +35,7 @@ def at(caller: Caller, namespace: str, keys: Iterable[str]) -> dict[str, Memory]
 def outlines(caller: Caller, namespace: str, keys: Iterable[str]) -> dict[str, Memory]:
     """Return the same rows as `at`, but without their terms and, if they are large, without payload and metadata.
 
-    Use this for changes that replace or delete the rows, because their payloads may take gigabytes in total. To read
+    Use this for changes that replace or delete the rows, because their payloads may take up gigabytes in total. To read
     the payload and metadata of a large row, use `large_rows.documents_of`. Never save a row that this function returns.
     """
     where, parameters = _where(caller, namespace, keys)

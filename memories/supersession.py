@@ -81,7 +81,7 @@ def reinstate(caller: Caller, newer: Memory, older: Memory, valid_to: datetime |
 
 
 def without_problems(caller: Caller, items: Sequence[NewMemory | SomaError]) -> list[NewMemory | SomaError]:
-    """Return the items, each replaced by an InvalidInput if `supersede` would reject it.
+    """Return the items, with an InvalidInput in place of each item that `supersede` would reject.
 
     The others can then be stored. The superseded memories must already exist. Raises InvalidInput if more than
     `MAX_IN_BATCH` memories would be superseded.
@@ -206,7 +206,7 @@ def _save(
         memory.updated_at = history.moment_after([memory])
         memory.written_by = caller.actor
     row_locks.save([], memories, ["valid_to", *row_locks.VERSION])
-    outbox.enqueue(memories)  # without vectors, because they stay the same
+    outbox.enqueue(memories)  # without vectors, because the vectors stay the same
     usage.add(caller.tenant, 0, sum(memory.size for memory in memories))
     changes = [
         Change(memory.coordinate.text, before[memory.coordinate_key], audit_state.state(memory)) for memory in memories

@@ -5,8 +5,8 @@
     … --verify          then read the memories and links back, and compare the numbers and a hash of their content
 
 Reads `sfm_memories` and `sfm_graph_links` in the format of SomaFractalMemory's Django version (according to its source
-code in November 2026), and does not change them. If it is run again, it replaces what it copied before. If the target
-rejects any items, they are printed and the exit status is 1.
+code in November 2026), and does not change them. If the script is run again, it replaces what it copied before. If the
+target rejects any items, they are printed and the exit status is 1.
 """
 
 from __future__ import annotations

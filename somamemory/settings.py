@@ -283,7 +283,7 @@ PORT = _bounded("SOMA_PORT", 9595, 1, 65535)
 THREADS = _bounded("SOMA_THREADS", 8, 1, 256)
 BOOTSTRAP_KEY = env.str("SOMA_BOOTSTRAP_KEY", "")
 MAX_REQUESTS = _bounded("SOMA_MAX_REQUESTS", 0, 0, 100_000_000)
-# A web process that does not report for this long is killed and replaced. This does not limit the duration of requests.
+# A web process that does not report for this long is killed and replaced. Requests can take longer than this.
 WORKER_TIMEOUT_S = _bounded("SOMA_WORKER_TIMEOUT_S", 120, 10, 3600)
 # A request that takes longer is cancelled together with its database statement. Imports, exports, tenant
 # erasures and requests to a language model have the longer deadline.
@@ -855,7 +855,7 @@ LOGGING: dict[str, Any] = {
         # These libraries log every failed call with a traceback; we log the failure once.
         "pymilvus": {"level": "CRITICAL"},
         "opentelemetry": {"level": "CRITICAL"},
-        # Our own request log contains all of this.
+        # Our own request log contains the same information.
         "django.request": {"level": "CRITICAL"},
     },
 }

@@ -1,6 +1,6 @@
 """Call a server's MCP tools with the MCP inspector's command line: `python -m testing.mcp_inspector RELAY`.
 
-The environment variable INSPECTOR contains the command that runs the inspector. RELAY is the path of the program in the
+The environment variable INSPECTOR contains the command that runs the inspector. RELAY is the path to the program in the
 bundle for Claude Desktop. `scripts/test-plugins.sh` runs this module.
 """
 

@@ -65,7 +65,7 @@ def within(items: Sequence[dict[str, Any]], max_tokens: int) -> tuple[list[dict[
 def _countable(items: Sequence[dict[str, Any]], max_tokens: int) -> list[str]:
     """Return the first items as JSON, without those that would certainly exceed the budget.
 
-    Counting the tokens of 10 MB of JSON would take 735 MB of memory.
+    Counting the tokens in 10 MB of JSON would take up 735 MB of memory.
     """
     texts: list[str] = []
     left = max_tokens * tokens.LONGEST_TOKEN

@@ -25,7 +25,7 @@ _WORD = re.compile(" ( *[^ ]*)")
 _SPECIAL = re.compile("\u2581|</?s>|<unk>")
 # Longer texts are counted as a whole, because dividing them would make other threads wait.
 LONGEST_DIVIDED = 20_000
-# The counts of short words, which take up to 2 MB.
+# The counts of short words, which use up to 2 MB.
 MAX_WORDS, LONGEST_WORD = 10_000, 32
 _counts: dict[str, int] = {}
 _WORDS_IN_BATCH, _TEXTS_IN_BATCH = 512, 32

@@ -165,7 +165,7 @@ def _sample(caller: Caller, conversation: Conversation) -> list[str]:
 
 
 def _within(texts: Sequence[str], max_tokens: int) -> list[str]:
-    """Return as many of the first texts as fit."""
+    """Return the first texts, as many as fit."""
     fitting: list[str] = []
     for text in texts:
         max_tokens -= estimated_tokens(text) + 4

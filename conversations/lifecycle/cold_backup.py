@@ -1,7 +1,7 @@
 """Copies of cold conversations in backups and in tenant exports.
 
 A backup uses the folder structure of cold storage. Files with the same name always have the same content. A file that
-is already in the previous backup is therefore hard-linked instead of copied, and takes no additional space.
+is already in the previous backup is therefore hard-linked instead of copied, and takes up no additional space.
 """
 
 from __future__ import annotations

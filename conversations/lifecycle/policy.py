@@ -2,7 +2,7 @@
 
 A run archives idle conversations (`active_days`), moves conversations that have been archived for a long time to cold
 storage (`archived_days`), and applies the pruning rule once a day. Depending on the tenant's mode, the recommended
-conversations are only reported or also archived. First, it applies statuses that were set by older versions of the
+conversations are only reported or also archived. First, a run applies statuses that were set by older versions of the
 service. The report is stored in the tenant's row. The audit log gets an entry for each conversation moved and one for
 each pruning run.
 

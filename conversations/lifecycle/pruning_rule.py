@@ -40,7 +40,7 @@ class Verdict:
 
 
 def judge(facts: Facts, threshold_days: float, importance_threshold: float) -> Verdict:
-    """Decide whether to archive.
+    """Decide whether to archive a conversation.
 
     Conversations that are pinned, recently used or too important are never recommended.
     """

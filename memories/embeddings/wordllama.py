@@ -15,9 +15,9 @@ import numpy as np
 from memories.embeddings.base import Vectors
 from somamemory import deadline
 
-# The maximum number of characters tokenized at a time. Without a limit, a batch of long texts would take gigabytes.
+# The maximum number of characters tokenized at a time. Without a limit, a batch of long texts would take up gigabytes.
 MAX_TEXTS, MAX_CHARACTERS = 64, 65_536
-TOKENS = 4_096  # tokens whose vectors are summed at a time; the vectors take 4 MB
+TOKENS = 4_096  # tokens whose vectors are summed at a time; the vectors take up 4 MB
 
 
 class WordLlamaEmbedder:
@@ -48,7 +48,7 @@ _loading = threading.Lock()
 
 @cache
 def _model() -> Any:
-    """Return the model, which takes 33 MB and is shared by all embedders."""
+    """Return the model, which takes up 33 MB and is shared by all embedders."""
     with _logging_unchanged():
         import wordllama  # imported here because it takes half a second, and many commands do not embed anything
 

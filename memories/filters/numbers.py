@@ -43,7 +43,7 @@ def place_among_ints(number: Number) -> Number:
 
 
 def nearest_float(number: Number, *, up: bool) -> float:
-    """Return the nearest float whose decimal value is at least (if `up`) or at most (otherwise) that of the number."""
+    """Round a number up (if `up`) or down (otherwise) to the nearest float, comparing decimal values."""
     near = float(number)
     if up and decimal_of(near) < decimal_of(number):
         return math.nextafter(near, math.inf)

@@ -44,7 +44,7 @@ log = logging.getLogger("soma.index")
 BATCH = 256
 LEASE = timedelta(seconds=settings.INDEX_LEASE_S)
 MAX_BACKOFF_S = 300
-_MAX_ATTEMPTS = 30_000  # about the maximum that the column `attempts` can contain
+_MAX_ATTEMPTS = 30_000  # close to the maximum value of the column `attempts`
 _ERROR_LENGTH = 500
 
 
@@ -127,7 +127,7 @@ def _take(generation: EmbeddingGeneration, limit: int) -> list[VectorEmbedding]:
 
 
 def _read(generation: EmbeddingGeneration, rows: list[VectorEmbedding]) -> list[_Job]:
-    """Return a job per row, with the current state of its memory.
+    """Return one job per row, with the current state of the row's memory.
 
     Deleted and expired memories have no text and no vector. A single statement reads the memory and its row, so that
     both are consistent: a vector that a caller supplies after the row has been leased must not be overlooked.
@@ -144,7 +144,7 @@ def _job(generation: EmbeddingGeneration, row: VectorEmbedding, now: datetime) -
         kept = immediate.kept(row.own, row.vector, row.text_hash, job.text)
         if kept is not None and (row.own or len(kept) == generation.dimension):  # otherwise, embed the text again
             job.vector, job.is_kept = kept, True
-    row.memory.payload = {}  # frees it, because the payloads of a batch of large memories would take gigabytes
+    row.memory.payload = {}  # frees it, because the payloads of a batch of large memories would take up gigabytes
     return job
 
 

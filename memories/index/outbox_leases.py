@@ -19,7 +19,7 @@ from somamemory.db.rows import Columns, hexadecimal, id_parameter, one_of
 
 _ROWS = Columns(VectorEmbedding)
 _LEASED = Columns(VectorEmbedding, frozenset({"vector", "text_hash", "own"}))
-# The payload is read separately, because the payloads of a batch of large memories would take gigabytes.
+# The payload is read separately, because the payloads of a batch of large memories would take up gigabytes.
 _MEMORIES = Columns(Memory, frozenset({"payload", "metadata", "terms"}))
 
 

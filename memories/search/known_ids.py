@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from memories.index.base import IdHalves, halves
 
-SLOTS = 1 << 21  # an entry takes 24 bytes, so the cache takes at most 48 MiB
+SLOTS = 1 << 21  # an entry takes up 24 bytes, so the cache uses at most 48 MiB
 
 _IDS = "SELECT seq, id FROM sfm_memories WHERE seq IN (SELECT value FROM json_each(%s))"
 

@@ -87,7 +87,7 @@ def matches(
 
     few: about how many memories to rank.
     most: the maximum number of memories to rank.
-    clauses: rank memories that contain all terms of at least one of these; by default, the heaviest combinations.
+    clauses: rank memories that contain all terms of at least one clause; by default, the heaviest combinations.
     best: the maximum number of matches to return.
     """
     weights = scoring.term_weights(list(stats.frequency), stats)

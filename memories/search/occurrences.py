@@ -144,7 +144,7 @@ def _counted(cells: Counts, rows: int, columns: int) -> Counts:
     return np.bincount(cells, minlength=rows * columns).reshape(rows, columns)
 
 
-@lru_cache(maxsize=16)  # with a query of the maximum length, an automaton takes 1 MB
+@lru_cache(maxsize=16)  # with a query of the maximum length, an automaton takes up 1 MB
 def _automaton(terms: tuple[str, ...]) -> BytesAhoCorasick:
     """Return an automaton that finds the terms and, as the last pattern, the beginning of a mark."""
     patterns = [*(f" {term} ".encode() for term in terms), f" {SIGN}".encode()]

@@ -63,7 +63,7 @@ class Weights:
     """The weight of each component of the combined score. Only their ratios matter.
 
     The defaults are in the middle of a plateau: semantic weights between 0.2 and 0.3 change recall by less than 0.5
-    percentage points. With context, a semantic weight of 0.4 lowers it by 1 percentage point.
+    percentage points. With context, a semantic weight of 0.4 lowers recall by 1 percentage point.
     """
 
     semantic: float = 0.25
@@ -172,7 +172,7 @@ def evidence(memories: Sequence[str], weights: Mapping[str, float], average_leng
 def _saturations(
     found: Occurrences, memories: Sequence[str], average_length: float, of_best: NDArray[np.float64] | None = None
 ) -> NDArray[np.float64]:
-    """Return the saturations of memories, averaged with those of the best passages if these are given."""
+    """Return the saturations of memories, averaged with those of the best passages if they are given."""
     b = length_normalisation(average_length)
     shortest, per_term = K1 * (1 - b), K1 * b / max(average_length, 1.0)
     own, context = found.own, found.context

@@ -104,7 +104,7 @@ class SemanticLeg:
 
     @property
     def reads_vectors(self) -> bool:
-        """Return whether the few memories are compared here, with vectors from the database, and not by the index."""
+        """Return whether the few memories are compared here, with vectors from the database, not by the index."""
         try:
             return self.search.include_archived or not isinstance(index.of(self.generation), ComparesPoints)
         except ConfigurationError:  # will be raised again when the leg runs

@@ -1,6 +1,6 @@
 """Check every method of mem0's Python clients, synchronous and asynchronous. Runs in the client's environment.
 
-SOMA_DOCS: the path of a document whose Python blocks are run as well.
+SOMA_DOCS: the path to a document whose Python blocks are run as well.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Check the commands of mem0-cli. The first argument is the path of `mem0`, which reads MEM0_… variables."""
+"""Check the commands of mem0-cli. The first argument is the path to `mem0`, which reads MEM0_… variables."""
 
 from __future__ import annotations
 

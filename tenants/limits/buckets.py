@@ -127,7 +127,7 @@ class SharedBuckets:
         return decision_of(True, limits, [debt_s - elapsed_s for debt_s in lease.debts], held=lease.tokens)
 
     def _buckets(self) -> _RedisBuckets:
-        if self._redis is None:  # the client takes 20 MB, so import it only if Redis is configured
+        if self._redis is None:  # the client takes up 20 MB, so import it only if Redis is configured
             self._redis = import_string("tenants.limits.redis_buckets.RedisBuckets")()
         return self._redis
 

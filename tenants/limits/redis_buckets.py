@@ -1,4 +1,4 @@
-"""Buckets in Redis, shared by all processes. Imported only if Redis is configured, because the client takes 20 MB."""
+"""Buckets in Redis, shared by all processes. Imported only if Redis is configured, because the client uses 20 MB."""
 
 from __future__ import annotations
 
