@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,13 +23,15 @@ from django.utils import timezone
 import somamemory
 from operations.backup import manifest as manifests
 from operations.backup.engines import engine_of
-from operations.backup.manifest import Manifest, silent
+from operations.backup.manifest import Manifest, Tables, silent
 from somamemory import failpoints, files
 from somamemory.db.databases import remove_timeouts
 from somamemory.errors import Conflict, InvalidInput
 from somamemory.files import Progress, checksum
 
 SECRET_KEY = "secret-key"  # noqa: S105 - a file name
+# Tables that a restore changes, so that the index is filled again.
+RENEWED = frozenset({"sfm_vector_embeddings", "sfm_embedding_generations"})
 _UNFINISHED = "restore-unfinished"  # a file that exists while a backup is being restored
 _NAME = re.compile(r"soma-(\d{8}T\d{6}Z)")
 
@@ -81,11 +83,18 @@ def verify(folder: Path, progress: Progress = silent, connection: Any = default)
     return manifest
 
 
-def restore(folder: Path, progress: Progress = silent, connection: Any = default) -> Manifest:
+def restore(
+    folder: Path,
+    progress: Progress = silent,
+    connection: Any = default,
+    migrate: Callable[[], object] = lambda: None,
+) -> Manifest:
     """Restore a backup into an empty database.
 
     The next drain fills new collections of the vector index from the vectors in the database. An interrupted restore
     can be repeated. Raises InvalidInput if the backup is damaged, and Conflict if the database is not empty.
+
+    migrate: applies the migrations that have been added since the backup.
     """
     manifest = manifests.read(folder, progress)
     _require_engine(manifest, connection)
@@ -96,8 +105,14 @@ def restore(folder: Path, progress: Progress = silent, connection: Any = default
         )
     engine = engine_of(connection)
     unfinished, is_loaded = Path(settings.DATA_DIR) / _UNFINISHED, is_used(connection)
-    if is_loaded and not (unfinished.exists() and engine.tables(connection, progress) == manifest.tables):
-        raise Conflict("the database is not empty; restore the backup into an empty database")
+    if is_loaded:
+        if unfinished.exists() and _applied(connection) > set(manifest.migrations):
+            raise Conflict(
+                "the backup has been restored, but not all migrations have been applied; start the service, which "
+                "applies them"
+            )
+        if not (unfinished.exists() and _unchanged(engine.tables(connection, progress)) == _unchanged(manifest.tables)):
+            raise Conflict("the database is not empty; restore the backup into an empty database")
     _check_files(folder, manifest, progress)
     for name, copier in _copiers.items():  # restore the files before anything in the database refers to them
         copier.bring_back(folder / name, manifest.elsewhere.get(name, {}), progress)
@@ -107,7 +122,8 @@ def restore(folder: Path, progress: Progress = silent, connection: Any = default
         manifests.compare(manifest.tables, engine.tables(connection, progress))
     if (folder / SECRET_KEY).is_file() and settings.SECRET_KEY_IS_MADE:
         shutil.copy2(folder / SECRET_KEY, Path(settings.DATA_DIR) / SECRET_KEY)
-    _use_new_collections(connection)  # last: afterwards, the tables differ from the backup
+    _use_new_collections(connection)
+    migrate()  # last: afterwards, the tables differ from the backup
     unfinished.unlink()
     return manifest
 
@@ -221,6 +237,10 @@ def _require_engine(manifest: Manifest, connection: BaseDatabaseWrapper) -> None
         )
 
 
+def _unchanged(tables: Tables) -> Tables:
+    return {name: content for name, content in tables.items() if name not in RENEWED}
+
+
 def _check_files(folder: Path, manifest: Manifest, progress: Progress) -> None:
     for name, copier in _copiers.items():
         copier.check(folder / name, manifest.elsewhere.get(name, {}), progress)
@@ -242,6 +262,12 @@ def _use_new_collections(connection: BaseDatabaseWrapper) -> None:
             [now],
         )
         cursor.execute("COMMIT")
+
+
+def _applied(connection: BaseDatabaseWrapper) -> set[str]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT app, name FROM django_migrations")
+        return {f"{app}.{name}" for app, name in cursor.fetchall()}
 
 
 def _known_migrations() -> set[str]:

@@ -39,9 +39,6 @@ from tests.conftest import drain
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-# Tables that a restore changes, so that the index is filled again.
-RENEWED = {"sfm_vector_embeddings", "sfm_embedding_generations"}
-
 
 @pytest.fixture
 def filled(generation: Any) -> Caller:
@@ -73,7 +70,7 @@ def empty(tmp_path: Path) -> Iterator[BaseDatabaseWrapper]:
 
 def tables(of: BaseDatabaseWrapper) -> dict[str, Any]:
     found = engines.engine_of(of).tables(of, manifests.silent)
-    return {name: content for name, content in found.items() if name not in RENEWED}
+    return {name: content for name, content in found.items() if name not in backups.RENEWED}
 
 
 def rows(of: BaseDatabaseWrapper, question: str) -> list[Any]:
@@ -148,7 +145,7 @@ def test_a_backup_during_writes_is_a_snapshot(filled: Caller, empty: BaseDatabas
     assert kept == noted == manifest.tables["sfm_memories"]["rows"]
     assert kept % 2 == 0
     assert 40 + 10 <= kept <= 40 + 2 * stored[0]
-    assert tables(empty) == {name: content for name, content in manifest.tables.items() if name not in RENEWED}
+    assert tables(empty) == {name: content for name, content in manifest.tables.items() if name not in backups.RENEWED}
 
 
 def test_the_index_is_to_be_filled_from_the_vectors_in_the_database(
@@ -290,6 +287,37 @@ def test_an_interrupted_restore_can_be_repeated(
     assert rows(empty, "SELECT COUNT(*) FROM sfm_vector_embeddings WHERE due_at IS NOT NULL") == [(40,)]
     assert (tmp_path / "secret-key").read_text() == "the old one"
     with pytest.raises(Conflict, match="not empty"):
+        backups.restore(folder, connection=empty)
+
+
+def interrupt_migration() -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_restore_that_is_interrupted_before_the_first_migration_can_be_repeated(
+    filled: Caller, empty: BaseDatabaseWrapper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = backup_with_secret_key(tmp_path, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        backups.restore(folder, connection=empty, migrate=interrupt_migration)
+
+    backups.restore(folder, connection=empty)
+
+    assert tables(empty) == tables(connection)
+
+
+def test_a_repeated_restore_says_that_an_interrupted_migration_has_to_be_completed(
+    filled: Caller, empty: BaseDatabaseWrapper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = backup_with_secret_key(tmp_path, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        backups.restore(folder, connection=empty, migrate=interrupt_migration)
+    with empty.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO django_migrations (app, name, applied) VALUES ('memories', '9999_new', CURRENT_TIMESTAMP)"
+        )
+
+    with pytest.raises(Conflict, match="start the service"):
         backups.restore(folder, connection=empty)
 
 

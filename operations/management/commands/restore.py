@@ -23,9 +23,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, folder: Path, **options: Any) -> None:
         bar = ProgressBar(self.stdout)
         with errors_as_one_line():
-            restored = backups.restore(folder, bar)
+            restored = backups.restore(
+                folder, bar, migrate=lambda: call_command("migrate", verbosity=0, interactive=False)
+            )
         bar.clear()
-        call_command("migrate", verbosity=0, interactive=False)
         memories = restored.tables["sfm_memories"]["rows"]
         self.stdout.write(
             self.style.SUCCESS(f"Restored {memories:,} memories as of {restored.created_at}.")
