@@ -35,7 +35,7 @@ from conversations.models import ColdFile, Conversation
 from memories import archiving, large_rows, retention
 from memories import selectors as memories
 from memories.archiving import Taken
-from memories.models import Memory
+from memories.models import IDS, Memory
 from memories.reserved_namespaces import CONVERSATIONS
 from somamemory import failpoints
 from somamemory.errors import ColdFileDamaged, ColdUnavailable, ConversationIsCold
@@ -232,8 +232,8 @@ def _replace_rows(caller: Caller, file: ColdFile, rows: Sequence[Memory], deadli
 def _has_changed(caller: Caller, conversation: Conversation, rows: Sequence[Memory]) -> bool:
     """Return whether any message has been written or read since the rows were loaded. Locks the rows."""
     current = _rows(caller, conversation).order_by("coordinate_key").select_for_update()
-    columns = list(current.values_list("id", "version", "last_accessed_at", "access_count"))
-    return columns != [(row.id, row.version, row.last_accessed_at, row.access_count) for row in rows]
+    names = ("id", "version", "last_accessed_at", "access_count", *IDS)  # a change of the ids is not a new version
+    return list(current.values_list(*names)) != [tuple(getattr(row, name) for name in names) for row in rows]
 
 
 def thaw(caller: Caller, id: UUID) -> bool:

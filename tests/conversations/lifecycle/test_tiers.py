@@ -422,7 +422,7 @@ def touched(monkeypatch: pytest.MonkeyPatch, touch: Callable[[], object]) -> Non
     monkeypatch.setattr(cold_storage, "write", lambda packed: (write(packed), touch()))
 
 
-@pytest.mark.parametrize("what", ["said", "read", "deleted", "unarchived"])
+@pytest.mark.parametrize("what", ["said", "read", "moved to another user", "deleted", "unarchived"])
 def test_a_conversation_used_while_its_file_is_written_stays_archived(
     api: Api, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
@@ -434,6 +434,8 @@ def test_a_conversation_used_while_its_file_is_written_stays_archived(
         elif what == "read":
             read_counts.count(Memory.objects.for_tenant(api.tenant)[:1])
             read_counts.write_back()
+        elif what == "moved to another user":
+            api.patch(f"{ROOT}/{id}", {"user_id": "ada"})
         elif what == "deleted":
             api.delete(f"{ROOT}/{id}")
         else:
