@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -298,6 +299,24 @@ def test_the_command_writes_the_same(planted: Api, operator: Api, tmp_path: Path
     lines = (tmp_path / "acme.jsonl").read_bytes().splitlines()
     assert json.loads(lines[-1]) == exported(operator)[-1]
     assert VectorEmbedding._meta.db_table in json.loads(lines[-1])["end"]
+
+
+def test_the_file_of_the_command_appears_once_it_is_complete(
+    planted: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that is killed therefore leaves no file that would make the next attempt fail."""
+    existed = []
+
+    def lines(*_: Any) -> Iterator[bytes]:
+        for number in range(3):
+            existed.append((tmp_path / "acme.jsonl").exists())
+            yield b"%d\n" % number
+
+    monkeypatch.setattr("tenants.export.lines", lines)
+    call_command("export_tenant", "acme", to=tmp_path / "acme.jsonl")
+
+    assert not any(existed)
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("acme.jsonl", "0\n1\n2\n")]
 
 
 def test_the_head_of_an_export_has_no_body(planted: Api, operator: Api) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import secrets
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from somamemory import files
 from tenants import export
 from tenants.management.command_line import errors_as_one_line, operator
 
@@ -27,11 +32,26 @@ class Command(BaseCommand):
                 for line in lines:
                     sys.stdout.buffer.write(line)
                 return
-            descriptor = os.open(to, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    count = sum(1 for line in lines if file.write(line))
-            except BaseException:  # such as KeyboardInterrupt; an incomplete file would make the next attempt fail
-                to.unlink(missing_ok=True)
-                raise
+            with _created(to) as file:
+                count = sum(1 for line in lines if file.write(line))
         self.stdout.write(f"Wrote {count - 2:,} rows to {to}.")
+
+
+@contextmanager
+def _created(to: Path) -> Iterator[BinaryIO]:
+    """Create a file that appears only once it is complete, so that a retry after a crash does not find it."""
+    partial = to.with_name(f"{to.name}.{secrets.token_hex(4)}.partial")
+    _require_new(to)
+    try:
+        with partial.open("xb") as file:
+            yield file
+        files.sync(partial)
+        _require_new(to)
+        partial.rename(to)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _require_new(file: Path) -> None:
+    if file.exists():
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(file))
