@@ -301,6 +301,11 @@ class ColdFile(TenantOwned):
     def __str__(self) -> str:
         return self.name
 
+    @staticmethod
+    def needed(since: datetime) -> models.Q:
+        """Return the condition for files that were in use, or restorable, at `since` or later."""
+        return models.Q(dropped_at=None) | models.Q(dropped_at__gte=since)
+
 
 class DeletedConversation(TenantOwned):
     """A soft-deleted conversation, with the data to purge or restore it.

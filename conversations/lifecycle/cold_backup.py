@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Model, Q
+from django.db.models import Model
 from django.utils import timezone
 
 from conversations.lifecycle import cold_storage
@@ -36,7 +36,7 @@ def copy(to: Path, earlier: Path | None, since: datetime, progress: Progress) ->
 
     In the result, `missing` lists damaged files and files that were purged while the backup was running.
     """
-    rows = ColdFile.all_tenants.filter(_needed(since)).order_by("name")
+    rows = ColdFile.all_tenants.filter(ColdFile.needed(since)).order_by("name")
     names = list(rows.values_list("name", flat=True))
     copied, size, missing = 0, 0, []
     for number, name in enumerate(names, start=1):
@@ -89,7 +89,7 @@ def rows(tenant: Tenant, since: datetime) -> Iterator[Model]:
     their rows. A row can therefore occur twice in an export, possibly in two versions.
     """
     caller = Caller(tenant, "export", frozenset(("read",)))
-    files = ColdFile.objects.for_tenant(tenant).filter(_needed(since)).order_by("id")
+    files = ColdFile.objects.for_tenant(tenant).filter(ColdFile.needed(since)).order_by("id")
     page = list(files[:_PAGE])
     while page:
         for file in page:
@@ -97,16 +97,11 @@ def rows(tenant: Tenant, since: datetime) -> Iterator[Model]:
         page = list(files.filter(id__gt=page[-1].id)[:_PAGE])
 
 
-def _needed(since: datetime) -> Q:
-    """Return the condition for files that were in use, or restorable, at `since` or later."""
-    return Q(dropped_at=None) | Q(dropped_at__gte=since)
-
-
 def _messages(caller: Caller, file: ColdFile) -> Iterator[Memory]:
     try:
         taken = cold_storage.unpack(cold_storage.read(file.name), caller.tenant.id, file.conversation_id)
     except ColdFileDamaged:
-        if ColdFile.objects.for_tenant(caller.tenant).filter(_needed(timezone.now()), id=file.id).exists():
+        if ColdFile.objects.for_tenant(caller.tenant).filter(ColdFile.needed(timezone.now()), id=file.id).exists():
             raise
         return  # the file is still being written, or the conversation has just been purged
     deleted = DeletedConversation.objects.for_tenant(caller.tenant).filter(conversation_id=file.conversation_id)

@@ -26,7 +26,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, F, Q, QuerySet, Sum
+from django.db.models import Count, F, QuerySet, Sum
 from django.utils import timezone
 
 from conversations import list_cache
@@ -329,8 +329,7 @@ def sweep(limit: int = 1_000) -> int:
 
 def damaged(tenant: Tenant) -> Iterator[tuple[ColdFile, str]]:
     """Read every file in use or restorable. Yield each with its problem, or with "" if it is intact."""
-    needed = Q(dropped_at=None) | Q(dropped_at__gt=timezone.now())
-    rows = ColdFile.objects.for_tenant(tenant).filter(needed).order_by("id")
+    rows = ColdFile.objects.for_tenant(tenant).filter(ColdFile.needed(timezone.now())).order_by("id")
     for file in rows.iterator(chunk_size=_PAGE):
         try:
             cold_storage.unpack(cold_storage.read(file.name), tenant.id, file.conversation_id)
