@@ -21,7 +21,7 @@ from memories import payloads, retention
 from memories.coordinates import Coordinate
 from memories.index import notify, outbox
 from memories.models import IDS, Memory
-from memories.search import analyzer
+from memories.new_memory import terms_of
 from tenants.caller import Caller
 
 # Added to the version of a restored row, to skip the version that the outbox recorded when the row was removed.
@@ -103,9 +103,7 @@ def put_back(caller: Caller, memories: Sequence[Memory], archived_at: datetime) 
     for start in range(0, len(memories), retention.BATCH):
         batch = memories[start : start + retention.BATCH]
         for row in batch:
-            row.terms = analyzer.index_terms(
-                payloads.text_of(row.payload), row.context, payloads.speakers_of(row.payload)
-            )
+            row.terms = terms_of(row, payloads.text_of(row.payload))
             row.version += _BEYOND
             row.archived_at = archived_at
         Memory.objects.for_tenant(caller.tenant).bulk_create(batch)

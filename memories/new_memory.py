@@ -19,7 +19,7 @@ from memories.index.base import as_float32, usable
 from memories.index.immediate import StoredVector
 from memories.models import Memory
 from memories.payloads import Json
-from memories.search import analyzer
+from memories.search import analyzer, dates
 from somamemory import deadline
 from somamemory.errors import DimensionMismatch, InvalidInput, PayloadTooLarge
 from tenants.caller import Caller
@@ -113,9 +113,15 @@ def prepared(items: Sequence[NewMemory]) -> list[Prepared]:
     new = []
     for item, text, vector in zip(items, texts, vectors, strict=True):
         deadline.check()
-        terms = analyzer.index_terms(text, item.context, payloads.speakers_of(item.payload))
-        new.append(Prepared(item, terms, vector))
+        new.append(Prepared(item, terms_of(item, text), vector))
     return new
+
+
+def terms_of(memory: NewMemory | Memory, text: str) -> str:
+    """Return the `terms` column of a memory with this text."""
+    stored = memory.created_at or timezone.now()
+    dated = dates.of_memory(stored, payloads.dates_of(memory.metadata, memory.payload))
+    return analyzer.index_terms(text, memory.context, payloads.speakers_of(memory.payload), dated)
 
 
 def check_size(memory: Memory) -> None:

@@ -16,6 +16,7 @@ TEXT_FIELDS = ("title", "summary", "text", "content")
 MAX_TEXT_LENGTH = 32_768
 _SPEAKER_FIELDS = ("name", "speaker", "role")
 _MAX_SPEAKER_LENGTH = 100
+_DATE_FIELDS = ("date", "datetime", "timestamp", "time", "created_at", "sent_at", "occurred_at")
 _INT64 = 1 << 63
 _LONG_DIGITS = 19
 _LONG_NUMBER = re.compile(rf"\d{{{_LONG_DIGITS}}}", re.ASCII)
@@ -76,6 +77,11 @@ def speakers_of(payload: Json) -> list[str]:
     """Return the speakers of the text: the `name`, `speaker` and `role` of a payload, if they are short strings."""
     given = [payload.get(field) for field in _SPEAKER_FIELDS]
     return [name for name in given if isinstance(name, str) and 0 < len(name) <= _MAX_SPEAKER_LENGTH]
+
+
+def dates_of(metadata: Json, payload: Json) -> list[Any]:
+    """Return the fields that may contain the date of the memory, in the order in which they are considered."""
+    return [source[name] for source in (metadata, payload) for name in _DATE_FIELDS if name in source]
 
 
 def _first_strings(payload: Json) -> Iterator[str]:

@@ -26,10 +26,9 @@ from memories import (
 from memories.coordinates import Coordinate
 from memories.index import backpressure, notify, outbox
 from memories.models import Memory, VectorEmbedding
-from memories.new_memory import NewMemory, Prepared, check_expiry, check_size, checked, prepared
+from memories.new_memory import NewMemory, Prepared, check_expiry, check_size, checked, prepared, terms_of
 from memories.payloads import Json
 from memories.precondition import Precondition
-from memories.search import analyzer
 from somamemory.db import replicas, rows
 from somamemory.db.collisions import retrying
 from somamemory.errors import NotFound
@@ -38,7 +37,7 @@ from tenants import audit, usage
 from tenants.audit import Change
 from tenants.caller import Caller
 
-_TEXT_FIELDS = frozenset({"payload", "context"})  # the fields from which terms and vectors are computed
+_TERM_FIELDS = frozenset({"payload", "context", "metadata"})  # the fields from which terms are computed
 
 
 @dataclass(frozen=True)
@@ -119,8 +118,8 @@ def save_version(caller: Caller, memory: Memory, action: str, before: bytes | No
     changed: the fields that have been changed.
     """
     text = payloads.text_of(memory.payload)
-    if not _TEXT_FIELDS.isdisjoint(changed):
-        memory.terms = analyzer.index_terms(text, memory.context, payloads.speakers_of(memory.payload))
+    if not _TERM_FIELDS.isdisjoint(changed):
+        memory.terms = terms_of(memory, text)
     memory.size = storage_usage.size(memory)
     memory.version += 1
     memory.updated_at = history.moment_after([memory])

@@ -6,8 +6,9 @@ A JSON file is one of these:
 - a REALTALK chat as published: `session_1`, `session_2`, ... and `qa`
 - `{"conversations": [{"name": ..., "turns": [TURN, ...], "questions": [QUESTION, ...]}]}`
 
-A TURN has `id`, `text`, and optionally `speaker` and `session`. A QUESTION has `question` and `evidence`, a list of
-ids. A folder with `memories.jsonl` (one TURN per line) and `questions.jsonl` (one QUESTION per line) is a conversation.
+A TURN has `id`, `text`, and optionally `speaker`, `session` and `date`. A QUESTION has `question` and `evidence`, a
+list of ids. A folder with `memories.jsonl` (one TURN per line) and `questions.jsonl` (one QUESTION per line) is a
+conversation.
 
 A file with several conversations is a set, named after the file. Single conversations in the same folder form a set,
 named after the folder.
@@ -38,6 +39,7 @@ class Turn:
     text: str
     speaker: str = ""
     session: str = ""
+    date: str = ""
 
     @property
     def spoken(self) -> str:
@@ -99,7 +101,8 @@ def _lines(folder: Path) -> Conversation:
 
 def _plain(name: str, turns: Iterable[Json], questions: Iterable[Json]) -> Conversation:
     read = [
-        Turn(str(turn["id"]), turn["text"], turn.get("speaker", ""), str(turn.get("session", ""))) for turn in turns
+        Turn(str(turn["id"]), turn["text"], turn.get("speaker", ""), str(turn.get("session", "")), turn.get("date", ""))
+        for turn in turns
     ]
     return _conversation(name, read, ((item["question"], map(str, item["evidence"])) for item in questions))
 
@@ -112,8 +115,9 @@ def _locomo(sample: Json) -> Conversation:
             turn["text"] + (f" [image: {turn['blip_caption']}]" if turn.get("blip_caption") else ""),
             turn["speaker"],
             session,
+            date,
         )
-        for session, turns in _sessions(sample["conversation"])
+        for session, date, turns in _sessions(sample["conversation"])
         for turn in turns
     ]
     return _conversation(sample["sample_id"], turns, _asked(sample["qa"]))
@@ -121,18 +125,18 @@ def _locomo(sample: Json) -> Conversation:
 
 def _realtalk(name: str, chat: Json) -> Conversation:
     turns = [
-        Turn(turn["dia_id"], turn["clean_text"], turn["speaker"], session)
-        for session, turns in _sessions(chat)
+        Turn(turn["dia_id"], turn["clean_text"], turn["speaker"], session, turn.get("date_time") or date)
+        for session, date, turns in _sessions(chat)
         for turn in turns
     ]
     return _conversation(name, turns, _asked(chat["qa"]))
 
 
-def _sessions(content: Mapping[str, Any]) -> Iterator[tuple[str, list[Json]]]:
-    """Yield the sessions, ordered by their numbers."""
+def _sessions(content: Mapping[str, Any]) -> Iterator[tuple[str, str, list[Json]]]:
+    """Yield the sessions with their dates, ordered by their numbers."""
     matches = [match for key in content if (match := _SESSION.fullmatch(key))]
     for match in sorted(matches, key=lambda match: int(match[1])):
-        yield match[1], content[match[0]] or []
+        yield match[1], content.get(f"{match[0]}_date_time") or "", content[match[0]] or []
 
 
 def _asked(questions: Iterable[Json]) -> Iterator[tuple[str, Iterable[str]]]:

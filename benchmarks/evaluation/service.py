@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.evaluation.data import Conversation
+from benchmarks.evaluation.data import Conversation, Turn
 
 if TYPE_CHECKING:
     from memories.search.query import Search
@@ -85,7 +85,7 @@ class Store:
         for number, turn in enumerate(conversation.turns):
             context = previous.spoken if with_context and previous and previous.session == turn.session else ""
             coordinate, payload = coordinates.of([1, number]), {"text": turn.spoken}
-            metadata = {"turn": turn.id}
+            metadata = _metadata(turn)
             items.append(NewMemory(coordinate, payload, conversation.name, metadata=metadata, context=context))
             previous = turn
         for first in range(0, len(items), BATCH):
@@ -98,7 +98,7 @@ class Store:
 
         first_speaker = conversation.turns[0].speaker
         messages = [
-            NewMessage("user" if turn.speaker == first_speaker else "assistant", turn.spoken, {"turn": turn.id})
+            NewMessage("user" if turn.speaker == first_speaker else "assistant", turn.spoken, _metadata(turn))
             for turn in conversation.turns
         ]
         created = services.create(self.caller, services.NewConversation(folder=f"/{conversation.name}"))
@@ -153,3 +153,7 @@ class Store:
         ms = (time.perf_counter() - began) * 1000
         texts = [item.candidate.content for item in items]
         return Found([item.message.metadata["turn"] for item in items], texts, ms)
+
+
+def _metadata(turn: Turn) -> dict[str, str]:
+    return {"turn": turn.id} | ({"date": turn.date} if turn.date else {})

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain, islice, pairwise
 from threading import Lock
 
 import Stemmer
 
-from memories.search import term_marks
+from memories.search import dates, term_marks
 
 MAX_TERMS = 20_000  # the maximum number of terms per text
 MAX_TERM_LENGTH = (
@@ -117,10 +117,13 @@ def content_terms(text: str) -> list[str]:
     return _first_terms(text, STOP_WORDS)
 
 
-def index_terms(text: str, context: str = "", speakers: Iterable[str] = ()) -> str:
-    """Return a memory's `terms` column: the terms of its text, its mark (`term_marks`), and the terms of its context.
+def index_terms(text: str, context: str = "", speakers: Iterable[str] = (), date: Sequence[str] = ()) -> str:
+    """Return a memory's `terms` column.
+
+    It consists of the terms of its text, its mark (`term_marks`), its date terms, and the terms of its context.
 
     speakers: the speakers, in addition to any name at the beginning of the text.
+    date: the terms of the memory's date; see the module `dates`.
 
     The context is truncated to as many terms as the text has (but not to fewer than `MIN_CONTEXT_TERMS`), so that a
     short question does not match every word of the long reply before it.
@@ -128,7 +131,9 @@ def index_terms(text: str, context: str = "", speakers: Iterable[str] = ()) -> s
     own = terms(text)
     of_context = terms(context)[: max(len(own), MIN_CONTEXT_TERMS)]
     said_by = [term for name in (*speakers, term_marks.named_speaker(text)) for term in content_terms(name)[:1]]
-    mark = term_marks.written(text, context if of_context else "", list(dict.fromkeys(said_by)))
+    mentioned = [] if _DATE_TERMS.isdisjoint(own) else dates.of_text(text)
+    of_dates = list(dict.fromkeys([*date, *mentioned]))
+    mark = term_marks.written(text, context if of_context else "", list(dict.fromkeys(said_by)), of_dates)
     joined = " ".join([*own, *mark, *of_context])
     if len(joined) * 4 <= MAX_INDEXED_BYTES or len(encoded := joined.encode()) <= MAX_INDEXED_BYTES:
         return joined
@@ -235,3 +240,13 @@ def _stem(word: str) -> str:
     with _stemming:  # the stemmer stores its current word, so threads cannot share it
         stem: str = _stemmer.stemWord(word)
     return stem
+
+
+# A text that contains a date contains one of these terms.
+_DATE_TERMS = frozenset(
+    chain(
+        terms(" ".join(dates.MONTHS)),
+        terms(" ".join(month[:3] for month in dates.MONTHS) + " sept"),
+        map(str, range(1900, 2100)),
+    )
+)

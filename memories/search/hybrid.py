@@ -22,7 +22,7 @@ from django.utils import timezone
 
 from memories import read_counts
 from memories.namespaces import below
-from memories.search import analyzer, lexical, neighbours, relevance, scoring, semantic, slow_searches
+from memories.search import analyzer, dates, lexical, neighbours, relevance, scoring, semantic, slow_searches
 from memories.search.candidates import Candidates, Confirmation, ids_at
 from memories.search.expansion import MAX_SEEDS, Expansion, Seed
 from memories.search.page import page_of
@@ -71,17 +71,18 @@ def _search(caller: Caller, query: Search) -> Results:
     names = query.namespaces if query.namespace_prefix is None else below(caller, query.namespace_prefix)
     query = replace(query, namespaces=names, narrowing=query.narrowing.of(caller))
     selection = Selection.for_search(caller, query)
-    terms, all_terms = analyzer.query_terms(query.query)
-    stats = query.stats or statistics(caller.tenant, query.namespaces, terms)
+    words, all_words = analyzer.query_terms(query.query)
+    stats = query.stats or _statistics(caller, query, words)
+    terms = list(stats.frequency)
     term_weights = scoring.term_weights(terms, stats)
     confirmation = Confirmation(selection, query.narrowing, term_weights, stats.average_length)
     watch.step("statistics")
 
     leg = semantic.start(caller, query, stats, confirmation) if query.mode != KEYWORD else None
-    words = _lexical_leg(caller, query, selection, stats, all_terms=all_terms)
+    matches = _lexical_leg(caller, query, selection, stats, all_terms=all_words)
     watch.step("words")
-    degraded = [KEYWORD] if words.degraded else []
-    candidates, leg, weights = _confirm(query, confirmation, leg, words, query.effective_weights())
+    degraded = [KEYWORD] if matches.degraded else []
+    candidates, leg, weights = _confirm(query, confirmation, leg, matches, query.effective_weights())
     watch.step("candidates")
     if query.mode != KEYWORD and leg is None:
         degraded.append(SEMANTIC)
@@ -107,10 +108,26 @@ def _search(caller: Caller, query: Search) -> Results:
     page, next_offset = page_of(selection, ranking, good, query, signals)
     read_counts.count(hit.memory for hit in page if query.shown)
     watch.step("page")
-    matched = max(len(good), words.matched)
+    matched = max(len(good), matches.matched)
     sizes = {"words": len(terms), "matched": matched, "candidates": len(candidates)}
     slow_searches.record(caller, query, watch, **sizes, degraded=degraded)
-    return Results(page, degraded, watch.took_ms, matched, words.complete, stats, signals, next_offset, good)
+    return Results(page, degraded, watch.took_ms, matched, matches.complete, stats, signals, next_offset, good)
+
+
+def _statistics(caller: Caller, query: Search, words: Sequence[str]) -> Stats:
+    """Return the statistics on the words of the query and, in hybrid mode, on the dates in it.
+
+    A date that no memory has is left out. For other dates, their numbers are left out instead of the date.
+    """
+    in_query = dates.of_query(query.query, timezone.now().date()) if query.mode == HYBRID else []
+    named = [term for date in in_query for term in date.terms]
+    stats = statistics(caller.tenant, query.namespaces, list(dict.fromkeys([*words, *named])))
+    wanted, numbers = set(words), set[str]()
+    for date in in_query:
+        if stats.frequency[date.terms[0]]:
+            wanted.update(term for term in date.terms if stats.frequency[term])
+            numbers.update(term for term in analyzer.terms(date.text) if term[0].isdigit())
+    return stats.only(wanted - numbers) if named else stats
 
 
 def _good(ranked: list[Ranked], query: Search, signals: Signals) -> list[Ranked]:

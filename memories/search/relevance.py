@@ -18,7 +18,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from memories.search import analyzer, scoring
+from memories.search import analyzer, dates, scoring
 from memories.search.term_marks import Mark
 from memories.search.wording import REQUESTS, Wording
 
@@ -115,10 +115,10 @@ def signals(query: str, terms: Sequence[str], candidates: Iterable[Evidence], av
     average_length: the average number of terms in the searched memories.
     """
     length = scoring.length_share(average_length)
-    names, dates = _names_and_dates(query)
+    names, of_dates = _names_and_dates(query)
     named = np.array([term in names for term in terms], dtype=bool)
-    left_out = names | dates | REQUESTS
-    content = np.array([term not in left_out for term in terms], dtype=bool)
+    left_out = names | of_dates | REQUESTS
+    content = np.array([term not in left_out and not dates.is_date(term) for term in terms], dtype=bool)
     if not content.any():  # if the query consists only of names, dates or words that ask for an answer
         content = np.ones(len(terms), dtype=bool)
     known = [candidate for candidate in islice(candidates, BEST) if len(candidate.matched) == len(terms)]
@@ -162,12 +162,12 @@ def names(query: str) -> set[str]:
 def _names_and_dates(query: str) -> tuple[set[str], set[str]]:
     """Return the terms of a query that appear to be names, and the terms that are parts of dates."""
     names: set[str] = set()
-    dates: set[str] = set()
+    of_dates: set[str] = set()
     for sentence in _SENTENCE.split(query):
         for position, word in enumerate(_WORD.findall(sentence)):
             for term in analyzer.content_terms(word):
                 if term.isdigit() or (term in _CALENDAR and word[0].isupper()):
-                    dates.add(term)
+                    of_dates.add(term)
                 elif position and word[0].isupper() and not word.isupper():  # "CV" is not a name
                     names.add(term)
-    return names, dates
+    return names, of_dates

@@ -8,13 +8,13 @@ with the bundled embeddings, with or without the previous turn as context.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from memories.search import occurrences, term_marks
+from memories.search import dates, occurrences, term_marks
 from memories.search.analyzer import content_terms
 from memories.search.occurrences import Occurrences
 from memories.search.wording import REQUESTS
@@ -54,8 +54,8 @@ class Stats:
     average_length: float
     frequency: Mapping[str, int]
 
-    def only(self, term: str) -> Stats:
-        return replace(self, frequency={term: self.frequency[term]})
+    def only(self, terms: Collection[str]) -> Stats:
+        return replace(self, frequency={term: n for term, n in self.frequency.items() if term in terms})
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ def saturations(memories: Sequence[str], query: Sequence[str], average_length: f
     The formula is tf / (tf + k1 · (1 - b + b · length / average length)), see Robertson et al., Okapi at TREC-3, 1994.
     For a term that occurs only in the context, the value is multiplied by `CONTEXT` or `ANSWER`.
     """
-    return _saturations(occurrences.count(memories, query), memories, average_length)
+    return _saturations(occurrences.count(memories, query), memories, query, average_length)
 
 
 def evidence(memories: Sequence[str], weights: Mapping[str, float], average_length: float) -> NDArray[np.float64]:
@@ -160,17 +160,22 @@ def evidence(memories: Sequence[str], weights: Mapping[str, float], average_leng
     Words that occur close together are more likely to answer a query than the same words scattered over a long text.
     Contexts have no passages.
     """
-    found = occurrences.count(memories, list(weights), in_passages=True)
+    query = list(weights)
+    found = occurrences.count(memories, query, in_passages=True)
     passages = found.passages / (found.passages + K1)
     order = np.lexsort((weighted(passages, weights), found.owners))
     best = order[np.flatnonzero(np.diff(found.owners[order], append=-1))]  # the last passage of each memory
     of_best = np.zeros(found.own.shape)
     of_best[found.owners[best]] = passages[best]
-    return _saturations(found, memories, average_length, of_best)
+    return _saturations(found, memories, query, average_length, of_best)
 
 
 def _saturations(
-    found: Occurrences, memories: Sequence[str], average_length: float, of_best: NDArray[np.float64] | None = None
+    found: Occurrences,
+    memories: Sequence[str],
+    query: Sequence[str],
+    average_length: float,
+    of_best: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """Return the saturations of memories, averaged with those of the best passages if they are given."""
     b = length_normalisation(average_length)
@@ -186,6 +191,7 @@ def _saturations(
         matched[found.long] = (matched[found.long] + of_best[found.long]) / 2
     if context.any():
         shares = np.array([_context_share(text) for text in texts]).reshape(-1, 1)
+        shares = np.where([dates.is_date(term) for term in query], 1.0, shares)  # dates are stored with the context
         in_context = context[rows] / (context[rows] + dampening)
         matched[rows] = np.maximum(matched[rows], shares * in_context)
     return matched

@@ -3,8 +3,8 @@
 A mark is an additional word between the terms of the text and those of its context. It consists of `§`, the proportion
 of the text's sentences that are questions (in eighths, rounded up), 1 if its context asks a question and 0 if not, and
 each speaker, preceded by another `§`. For example, `§81§ada` marks a question that Ada asked after another question. No
-query contains `§`, so searches never match a mark. Memories without a speaker, a question or a context have no mark.
-Memories that were stored before marks existed have none either.
+query contains `§`, so searches never match a mark. The mark is followed by the terms of dates (see `dates`), which are
+not part of the text. Memories that were stored before marks existed have none.
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ def named_speaker(text: str) -> str:
     return found[1] if found else ""
 
 
-def written(text: str, context: str, speakers: Sequence[str]) -> list[str]:
-    """Return a memory's mark as a list with one word, or an empty list if there is nothing to mark.
+def written(text: str, context: str, speakers: Sequence[str], dates: Sequence[str] = ()) -> list[str]:
+    """Return a memory's mark, followed by its date terms, or an empty list if there is nothing to mark.
 
     speakers: the speakers of the text, as terms.
     """
     eighths = _question_eighths(text)
-    if not (eighths or speakers or context):
+    if not (eighths or speakers or context or dates):
         return []
     follows_question = int(any(sign in context for sign in _QUESTION_SIGNS))
-    return [SIGN.join(["", f"{eighths}{follows_question}", *speakers])]
+    return [SIGN.join(["", f"{eighths}{follows_question}", *speakers]), *dates]
 
 
 def own_terms(terms: str, has_context: bool) -> str | None:

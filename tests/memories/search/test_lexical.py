@@ -9,6 +9,7 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 
+from memories import coordinates
 from memories.models import Memory
 from memories.search import analyzer, lexical, scoring
 from memories.search.lexical import Match
@@ -301,7 +302,8 @@ STORIES = {
 def test_both_databases_rank_as_the_formula_says(api: Api, caller: Caller, query: str) -> None:
     for coord, story in STORIES.items():
         api.store(coord, story)
-    documents = {coord: analyzer.index_terms(story) for coord, story in STORIES.items()}
+    stored = Memory.objects.for_tenant(api.tenant).values_list("coordinate_key", "terms")
+    documents = {coordinates.from_key(key).text: terms for key, terms in stored}
     terms, _ = analyzer.query_terms(query)
     average = sum(len(words.split()) for words in documents.values()) / len(documents)
     stats = Stats(

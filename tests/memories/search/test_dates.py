@@ -1,0 +1,216 @@
+"""Dates in queries, texts and metadata."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memories.search import analyzer, dates, hybrid
+from memories.search.query import Search
+from tenants.caller import Caller
+from tests.conftest import Api
+
+TODAY = date(2024, 3, 15)  # a Friday
+FORMATS = ("%-d %B %Y", "%B %-d, %Y", "%d.%m.%Y", "%Y-%m-%d", "%Y/%m/%d", "%-d %b %Y", "%b. %-d, %Y", "%d-%b-%Y")
+
+
+def of_query(text: str) -> list[str]:
+    return [term for found in dates.of_query(text, TODAY) for term in found.terms]
+
+
+# --- Reading dates -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "terms"),
+    [
+        ("What did Ada paint on 4 July 2023?", ["¶202307", "¶0704", "¶0705"]),
+        ("on July 4th, 2023", ["¶202307", "¶0704", "¶0705"]),
+        ("on the 4th of July", ["¶07", "¶0704", "¶0705"]),
+        ("on 2023-07-04T13:56:00Z", ["¶202307", "¶0704", "¶0705"]),
+        ("31.12.2023, 22:42", ["¶202312", "¶1231", "¶0101"]),
+        ("12/31/2023", ["¶202312", "¶1231", "¶0101"]),
+        ("31/12/2023", ["¶202312", "¶1231", "¶0101"]),
+        ("March-15-2024", ["¶202403", "¶0315", "¶0316"]),
+        ("28 February", ["¶02", "¶0228", "¶0229"]),
+        ("in July of 2023", ["¶202307"]),
+        ("Sept. 2023", ["¶202309"]),
+        ("camping in july", ["¶07"]),
+        ("the camping trip in May", ["¶05"]),
+        ("the October concert", ["¶10"]),
+        ("the summer of 2022", ["¶2022"]),
+        ("between 3 May 2023 and 7 June 2023", ["¶202305", "¶0503", "¶0504", "¶202306", "¶0607", "¶0608"]),
+    ],
+)
+def test_dates_are_found(text: str, terms: list[str]) -> None:
+    assert of_query(text) == terms
+
+
+@pytest.mark.parametrize(
+    ("text", "terms"),
+    [
+        ("What did I buy today?", ["¶202403", "¶0315", "¶0316"]),
+        ("yesterday", ["¶202403", "¶0314", "¶0315"]),
+        ("20 days ago", ["¶202402", "¶0224", "¶0225"]),
+        ("on Monday", ["¶202403", "¶0311", "¶0312"]),
+        ("last Friday", ["¶202403", "¶0308", "¶0309"]),
+        ("this month", ["¶202403"]),
+        ("last month", ["¶202402"]),
+        ("this year", ["¶2024"]),
+        ("Last year", ["¶2023"]),
+    ],
+)
+def test_relative_dates_are_counted_from_today(text: str, terms: list[str]) -> None:
+    assert of_query(text) == terms
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "May I march with June in the parade?",
+        "31 June 2023",
+        "29 February 2023",
+        "version 3.2023.1",
+        "call 555-2023-19 about 20231 boxes",
+        "10 decades",
+        "1 mayor",
+        "Monday mornings",
+        "",
+    ],
+)
+def test_other_texts_contain_no_date(text: str) -> None:
+    assert of_query(text) == []
+
+
+def test_only_the_first_dates_of_a_query_count() -> None:
+    assert of_query("in 2021, 2022, 2023 and 2024") == ["¶2021", "¶2022", "¶2023"]
+
+
+@given(day=st.dates(date(1900, 1, 1), date(2099, 12, 30)), style=st.sampled_from(FORMATS))
+def test_a_day_in_a_query_matches_this_day_in_any_format(day: date, style: str) -> None:
+    in_query = set(of_query(f"What happened on {day.strftime('%-d %B %Y')}?"))
+    next_day = day + timedelta(days=1)
+    assert in_query - {f"¶{next_day:%m%d}"} <= set(dates.of_text(f"It is due on {day.strftime(style)}."))
+
+
+@given(text=st.text(st.sampled_from("0123456789./- ,JanMarchMay¶today"), max_size=60))
+def test_any_text_can_be_searched_for_dates(text: str) -> None:
+    terms = [*of_query(text), *dates.of_text(text), *dates.of_memory(TODAY, [text])]
+    assert all(map(dates.is_date, terms))
+
+
+# --- The date of a memory ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("field", "terms"),
+    [
+        ("1:56 pm on 8 May, 2023", ["¶2023", "¶202305", "¶05", "¶0508"]),
+        ("2023-05-08T23:56:00-08:00", ["¶2023", "¶202305", "¶05", "¶0508"]),
+        (1_683_554_160, ["¶2023", "¶202305", "¶05", "¶0508"]),
+        (1_683_554_160_000, ["¶2023", "¶202305", "¶05", "¶0508"]),
+        ("May 2023", ["¶2023", "¶202305", "¶05"]),
+        ("2023", ["¶2023"]),
+    ],
+)
+def test_a_field_determines_the_date_of_a_memory(field: Any, terms: list[str]) -> None:
+    assert dates.of_memory(TODAY, ["soon", None, field, "2021-01-01"]) == terms
+
+
+@pytest.mark.parametrize("field", [True, 12, -1e30, float("nan"), float("inf"), 10**400, "8 May", "x" * 200, {}, []])
+def test_a_field_without_a_date_is_ignored(field: Any) -> None:
+    assert dates.of_memory(TODAY, [field]) == ["¶2024", "¶202403", "¶03", "¶0315"]
+
+
+def test_dates_are_stored_between_the_text_and_the_context() -> None:
+    column = analyzer.index_terms("Ada paints on 4 July", "the blue boat", date=["¶2023"])
+    assert column == "ada paint 4 juli §00 ¶2023 ¶07 ¶0704 blue boat"
+
+
+# --- Search ------------------------------------------------------------------------------------------------------
+
+
+def found(api: Api, query: str, **more: Any) -> list[str]:
+    return [memory["coord"] for memory in api.search(query, **more)]
+
+
+@pytest.fixture
+def paintings(api: Api) -> Api:
+    for number, day in enumerate(("2023-05-08", "2023-07-04", "2023-10-13"), start=1):
+        api.store(str(10 * number), "Ada painted a boat", metadata={"date": day})
+    return api
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "query",
+    ["What did Ada paint on 4 July 2023?", "Ada's painting of July 2023", "what did ada paint in july", "07/04/2023"],
+)
+def test_a_memory_of_the_date_in_the_query_comes_first(paintings: Api, query: str) -> None:
+    assert found(paintings, query)[0] == "20.0"
+
+
+@pytest.mark.django_db
+def test_a_memory_without_a_date_field_has_the_date_on_which_it_was_stored(paintings: Api) -> None:
+    paintings.store("40", "Ada painted a boat")
+    assert found(paintings, "What did Ada paint today?")[0] == "40.0"
+    assert found(paintings, f"What did Ada paint on {timezone.now():%-d %B %Y}?")[0] == "40.0"
+
+
+@pytest.mark.django_db
+def test_a_date_in_the_text_counts_as_well(paintings: Api) -> None:
+    paintings.store("40", "Ada must paint a boat by 24/12/2025")
+    assert found(paintings, "What must Ada paint by December 24th?")[0] == "40.0"
+
+
+@pytest.mark.django_db
+def test_a_patched_date_counts_at_once(paintings: Api) -> None:
+    paintings.patch("/memories/10", {"metadata": {"date": "2022-11-11"}})
+    assert found(paintings, "What did Ada paint in November 2022?")[0] == "10.0"
+
+
+@pytest.mark.django_db
+def test_a_message_has_the_date_of_its_timestamp(api: Api) -> None:
+    messages = [
+        {"role": "user", "content": "I painted a boat", "timestamp": f"2023-{month}-04T10:00:00Z"}
+        for month in ("05", "07", "10")
+    ]
+    assert api.post("/api/v1/conversations", {"messages": messages}).status_code == 201
+    first, *_ = api.search("What did I paint in July 2023?", namespace="conversations")
+    assert first["created_at"].startswith("2023-07")
+
+
+@pytest.mark.django_db
+def test_numbers_in_a_date_are_words_only_if_no_memory_has_this_date(paintings: Api, caller: Caller) -> None:
+    def terms(query: str) -> list[str]:
+        stats = hybrid.search(caller, Search(query)).stats
+        return list(stats.frequency) if stats else []
+
+    assert terms("3 boats on 4 July 2023") == ["3", "boat", "juli", "¶202307", "¶0704"]
+    assert terms("3 boats on 4 July 1987") == ["3", "boat", "4", "juli", "1987"]
+
+
+@pytest.mark.django_db
+def test_keyword_searches_match_words_only(paintings: Api) -> None:
+    assert found(paintings, "4 July 2023", mode="keyword") == []
+
+
+@pytest.mark.django_db
+def test_a_search_of_the_past_uses_the_dates_as_well(paintings: Api) -> None:
+    then = timezone.now()
+    paintings.patch("/memories/20", {"metadata": {"date": "2022-11-11"}})
+    assert found(paintings, "What did Ada paint in July 2023?", as_of=then.isoformat())[0] == "20.0"
+
+
+@pytest.mark.django_db
+def test_other_tenants_dates_are_invisible(paintings: Api, stranger: Api) -> None:
+    stranger.store("1", "Ada painted a boat")
+    [alone] = [memory["score"] for memory in stranger.search("boat")]
+    [dated] = [memory["score"] for memory in stranger.search("boat in July 2023 ")]
+    assert found(stranger, "What did Ada paint in July 2023?") == ["1.0"]
+    assert alone >= dated
