@@ -95,6 +95,10 @@ class Inherited:
             times.parse_or_none(given.get("expires_at")),
         )
 
+    @property
+    def has_expired(self) -> bool:
+        return has_passed(self.expires_at, timezone.now())
+
 
 @dataclass(frozen=True)
 class _Excerpt:
@@ -204,9 +208,9 @@ def step(caller: Caller, chore: Chore) -> int:
     if conversation.tier == Conversation.Tier.COLD:
         tiers.thaw(caller, conversation.id)
     window = _next_window(caller, conversation, chore)
-    is_over = has_passed(Inherited.of(conversation).expires_at, timezone.now())
+    is_needed = window.messages and not Inherited.of(conversation).has_expired
     try:
-        facts = _ask(caller, model, conversation, window) if window.messages and not is_over else []
+        facts = _ask(caller, model, conversation, window) if is_needed else []
     except (LlmRefused, LlmAnswerInvalid) as error:
         if not _may_skip(chore, conversation, window):
             raise
@@ -280,8 +284,9 @@ def _store(caller: Caller, chore: Chore, window: _Window, answers: Sequence[Fact
     Return the number of facts stored, or 0 if another worker has already advanced the position.
     """
     by_turn = {excerpt.turn: excerpt for excerpt in window.messages}
-    facts = _distinct(answer for answer in answers if answer.turn in by_turn)
     conversation = lock(caller, chore.conversation_id)
+    has_expired = Inherited.of(conversation).has_expired  # perhaps since the model was asked
+    facts = [] if has_expired else _distinct(answer for answer in answers if answer.turn in by_turn)
     tiers.refuse_cold(conversation)  # if it is cold, messages may be missing from the window
     current = queue.of(caller.tenant, conversation.id).select_for_update().filter(id=chore.id).first()
     if current is None or current.turn != window.begin - window.refused:

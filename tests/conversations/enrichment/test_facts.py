@@ -615,6 +615,20 @@ def test_a_message_that_comes_while_the_model_thinks_is_not_forgotten(
     assert (facts_of(api, requested)["state"], facts_of(api, requested)["facts"]) == ("done", 2)
 
 
+def test_facts_that_expire_while_the_model_thinks_are_not_stored(
+    api: Api, provider: ChatProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider.default = one_fact()
+    id = begin(api, "one")["id"]
+    expired = {facts.INHERITED: {"expires_at": "2026-01-01T00:00:00Z"}}
+    during_first_request(monkeypatch, facts, "_ask", lambda: api.patch(f"{ROOT}/{id}", {"metadata": expired}))
+    ask(api, id)
+
+    worker.run()
+
+    assert (facts_of(api, id)["state"], facts_of(api, id)["facts"]) == ("done", 0)
+
+
 # --- Deleted sources ---------------------------------------------------------------------------------------------
 
 
