@@ -78,14 +78,15 @@ def test_documents_with_more_numbers_than_a_request_may_have_are_stored(document
     assert document_store.write_documents(documents) == 400
 
 
-@pytest.mark.parametrize("excess", ["length", "depth"])
+@pytest.mark.parametrize("excess", ["length", "depth", "size"])
 def test_a_filter_that_is_too_large_for_the_service_selects_documents(
     document_store: SomaDocumentStore, excess: str
 ) -> None:
     document_store.write_documents([Document(content=by, meta={"by": by}) for by in ("ada", "ben")])
     filters = {"field": "meta.by", "operator": "in", "value": ["ada"]}
-    if excess == "length":
-        filters["value"] = ["ada", *(f"another person {number}" for number in range(500))]
+    if excess in ("length", "size"):
+        count = 500 if excess == "length" else 5000
+        filters["value"] = ["ada", *(f"another person {number}" for number in range(count))]
     for _ in range(9 if excess == "depth" else 0):
         filters = {"operator": "AND", "conditions": [filters]}
     assert [document.content for document in document_store.filter_documents(filters)] == ["ada"]

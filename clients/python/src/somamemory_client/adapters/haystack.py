@@ -18,7 +18,7 @@ from haystack.document_stores.types import DuplicatePolicy
 from haystack.errors import FilterError
 from haystack.utils.filters import document_matches_filter
 
-from somamemory_client import Client, InvalidInput, UriTooLong, types
+from somamemory_client import Client, InvalidArgument, InvalidInput, UriTooLong, types
 from somamemory_client.adapters._calls import as_query, memories, requests, run, slices, without_scope
 
 Filter = dict[str, Any]
@@ -65,7 +65,7 @@ class SomaDocumentStore:
         conditions, _ = _translated(filters) if filters else (None, True)
         try:
             listed = list(self._list(conditions))
-        except (InvalidInput, UriTooLong):
+        except (InvalidArgument, InvalidInput, UriTooLong):
             listed = list(self._list(None))
         documents = map(_document, listed)
         return [document for document in documents if not filters or document_matches_filter(filters, document)]
