@@ -181,7 +181,7 @@ function queryString(query: Record<string, QueryValue> = {}): string {
     if (value === undefined || value === null) continue;
     parameters.push(`${encoded(name, name)}=${encoded(name, Array.isArray(value) ? value.join(",") : String(value))}`);
   }
-  return parameters.length === 0 ? "" : `?${parameters.join("&")}`;
+  return parameters.length === 0 ? "" : `?${parameters.join("&").replaceAll("%20", "+")}`;
 }
 
 /** Return the parsed JSON. Throws InvalidResponse if the text is not JSON. */
