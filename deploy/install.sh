@@ -93,6 +93,8 @@ copy_program() { # copies the program to a new folder, then replaces the old fol
     if [ -n "$venv" ]; then
         run ln -s "$venv" "$new/.venv"
     elif [ -e "$program/.venv" ]; then
+        # An environment that was created with another umask may be unreadable for the services' user.
+        [ -L "$program/.venv" ] || run chmod -R u=rwX,go=rX "$program/.venv"
         run mv "$program/.venv" "$new/.venv"  # works because its programs are run with `python -m`
     fi
     if [ -e "$program" ]; then

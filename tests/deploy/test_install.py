@@ -174,6 +174,27 @@ def test_only_the_installing_user_can_change_the_program_and_everyone_can_read_i
         assert about.st_mode & 0o005 == (0o005 if path.is_dir() or path.suffix == ".sh" else 0o004), path
 
 
+def test_an_update_makes_an_environment_readable_that_was_created_with_another_umask(tmp_path: Path) -> None:
+    root, python = tmp_path / "root", tmp_path / "bin/python3"
+    folder = root / "opt/somamemory/.venv/bin"
+    folder.mkdir(parents=True)
+    python.parent.mkdir()
+    for path in (folder / "python", python):
+        path.write_text("#!/bin/sh\n")
+        path.chmod(0o700)
+    packages = (HOME / "requirements/base.txt").read_bytes()
+    stamp = subprocess.run(["cksum"], input=packages, check=True, capture_output=True).stdout
+    (folder.parent / "base.installed").write_bytes(stamp)
+    folder.parent.chmod(0o700)
+
+    command = [str(HOME / "deploy/install.sh"), "--root", str(root)]
+    environment = {**os.environ, "PATH": f"{os.environ['PATH']}:{python.parent}"}
+    subprocess.run(command, check=True, capture_output=True, env=environment, timeout=60)
+
+    for path in (folder.parent, folder / "python"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o755
+
+
 # --- verification of the units by systemd ------------------------------------------------------------------------
 
 
