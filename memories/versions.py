@@ -7,7 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from django.db.models import QuerySet
+from django.utils import timezone
 
+from memories import history
 from memories.models import Memory, MemoryColumns, MemoryVersion
 from somamemory import cursors
 from somamemory.db.replicas import may_read_replica
@@ -54,7 +56,7 @@ def page(caller: Caller, rows: QuerySet[Memory], limit: int, cursor: str | None 
         return None
     of_list = cursors.list_id("history", current.id)
     before = _position(cursor, of_list) if cursor else current.version + 1
-    newest: list[MemoryColumns] = [current] if current.version < before else []
+    newest: list[Memory | MemoryVersion] = [current] if current.version < before else []
     older = MemoryVersion.objects.for_tenant(caller.tenant).filter(
         id=current.id, version__lt=min(before, current.version)
     )
@@ -63,7 +65,7 @@ def page(caller: Caller, rows: QuerySet[Memory], limit: int, cursor: str | None 
     count = max(fitting(sizes), min(2, len(sizes)))  # one more than shown, for comparison, unless the oldest is shown
     found = [*newest, *older.defer("terms").order_by("-version")[: count - len(newest)]]
     shown = count if count == len(sizes) <= limit else count - 1
-    items = [_version(row, before) for row, before in zip(found, [*found[1:], None], strict=True)][:shown]
+    items = [_version(caller, row, before) for row, before in zip(found, [*found[1:], None], strict=True)][:shown]
     return Versions(items, cursors.encode(of_list, items[-1].row.version) if shown < len(sizes) else None)
 
 
@@ -74,18 +76,28 @@ def _position(cursor: str, of_list: str) -> int:
     return int(version)
 
 
-def _version(row: MemoryColumns, before: MemoryColumns | None) -> Version:
+def _version(caller: Caller, row: Memory | MemoryVersion, before: MemoryColumns | None) -> Version:
     until = row.until if isinstance(row, MemoryVersion) else None
-    changed = [] if row.version == 1 else None if before is None else differences(before, row)
-    return Version(row, until, _action(row, before), changed)
+    is_first = row.version == 1 or (before is None and _is_oldest(caller, row))
+    changed = [] if is_first else None if before is None else differences(before, row)
+    return Version(row, until, _action(row, before, is_first), changed)
 
 
-def _action(row: MemoryColumns, before: MemoryColumns | None) -> str:
+def _is_oldest(caller: Caller, row: Memory | MemoryVersion) -> bool:
+    """Return whether there has never been an earlier version, not even one that was pruned or is another user's.
+
+    Moving a memory to another namespace or tier increments its version, but is not a change.
+    """
+    earlier = MemoryVersion.objects.for_tenant(caller.unlimited().tenant).filter(id=row.id, version__lt=row.version)
+    return row.updated_at > history.earliest(caller.tenant, timezone.now()) and not earlier.exists()
+
+
+def _action(row: MemoryColumns, before: MemoryColumns | None, is_first: bool) -> str:
     if row.deleted_at is not None:
         return "delete"
     if before is not None and before.deleted_at is not None:
         return "restore"
-    return "create" if row.version == 1 else "update"
+    return "create" if is_first else "update"
 
 
 def differences(before: MemoryColumns, after: MemoryColumns) -> list[str]:

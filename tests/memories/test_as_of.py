@@ -17,6 +17,7 @@ import graph.selectors
 import graph.services
 from graph.selectors import LinkFilter
 from graph.services import NewLink
+from memories import history as earlier_versions
 from memories import large_rows, lookup, point_in_time, restoring, selectors, services
 from memories.coordinates import Ball, Coordinate, parse
 from memories.models import Memory, MemoryVersion
@@ -407,6 +408,25 @@ def test_the_history_says_who_changed_what_and_when(api: Api) -> None:
     assert items[0]["by"].startswith("key:")
 
 
+def test_a_move_to_another_namespace_is_not_a_change_in_the_history(api: Api) -> None:
+    api.post("/memories", {"coord": "1", "payload": {"text": "one"}, "namespace": "a"})
+    api.post("/api/v1/namespaces/rename", {"namespace": "a", "to": "b"})
+
+    [item] = history(api, query="namespace=b")
+
+    assert (item["action"], item["changed"]) == ("create", [])
+
+
+def test_a_version_after_that_of_another_user_is_not_a_creation(api: Api) -> None:
+    ada = Api(issue_key(api.tenant, ("read",), user_id="ada"), api.tenant)
+    for user in ("bob", "ada"):
+        api.store("1", "one", user_id=user)
+
+    [item] = history(ada)
+
+    assert (item["action"], item["changed"]) == ("update", None)
+
+
 @pytest.mark.parametrize(
     ("before", "after", "changed"),
     [
@@ -486,7 +506,11 @@ def test_a_key_names_a_memory_of_the_past_too(api: Api) -> None:
 def test_a_version_after_a_pruned_one_lists_no_changes(api: Api) -> None:
     for text in ("one", "two", "three"):
         api.store("1", text)
-    MemoryVersion.objects.for_tenant(api.tenant).filter(version=1).delete()
+    past = timezone.now() - timedelta(days=400)
+    versions = MemoryVersion.objects.for_tenant(api.tenant)
+    versions.filter(version=1).update(until=past)
+    versions.filter(version=2).update(updated_at=past)
+    assert earlier_versions.prune() == 1
 
     assert [item["changed"] for item in history(api)] == [["payload.text"], None]
 
