@@ -34,7 +34,8 @@ from tenants.audit import Change
 from tenants.caller import Caller
 from tenants.models import Tenant
 
-_POSITION = ("kind", "turn", "found", "left_out", "cut")  # the fields that contain a chore's progress
+# The fields that contain a chore's progress. Snapshots from older releases lack the last three.
+_PROGRESS = ("kind", "turn", "found", "left_out", "cut", "due_at", "attempts", "error")
 _LIST = cursors.list_id("deleted conversations")
 
 
@@ -63,7 +64,7 @@ def record(conversation: Conversation, chores: Sequence[Chore], deleted_at: date
     Must be called in the transaction that deletes the conversation's row.
     """
     columns = {field.attname: _json_value(getattr(conversation, field.attname)) for field in _columns()}
-    positions = [{name: getattr(chore, name) for name in _POSITION} for chore in chores]
+    progress = [{name: _json_value(getattr(chore, name)) for name in _PROGRESS} for chore in chores]
     DeletedConversation(
         tenant=conversation.tenant,
         conversation_id=conversation.id,
@@ -71,7 +72,7 @@ def record(conversation: Conversation, chores: Sequence[Chore], deleted_at: date
         user_id=conversation.user_id,
         deleted_at=deleted_at,
         bytes=conversation.bytes,
-        snapshot={"columns": columns, "chores": positions},
+        snapshot={"columns": columns, "chores": progress},
     ).save(force_insert=True)
 
 
@@ -124,7 +125,7 @@ def _restored(caller: Caller, id: UUID) -> Conversation:
     conversation.updated_at = timezone.now()
     conversation.save(force_insert=True)
     _restore_memories(caller.unlimited(), conversation, row.deleted_at)
-    chores = [Chore(tenant=caller.tenant, conversation_id=id, **position) for position in row.snapshot["chores"]]
+    chores = [Chore(tenant=caller.tenant, conversation_id=id, **progress) for progress in row.snapshot["chores"]]
     queue.of(caller.tenant, id).bulk_create(chores)
     if conversation.message_count:
         queue.messages_added(conversation, 0)  # schedules the tasks that were due

@@ -22,10 +22,10 @@ from memories.models import Memory
 from tenants import usage
 from tenants.caller import Caller
 from tenants.models import AuditEvent, Tenant
-from testing.chat_provider import ChatProvider
+from testing.chat_provider import ChatProvider, fails
 from tests.conftest import Api, drain, issue_key, problem_of
 from tests.conversations.enrichment.test_fact_changes import create_conversation_with_facts, facts_from_messages
-from tests.conversations.enrichment.test_facts import a_fact_of_each, ask, facts_of, names
+from tests.conversations.enrichment.test_facts import a_fact_of_each, ask, due_now, facts_of, names
 from tests.conversations.enrichment.test_summaries import provider  # noqa: F401 - a fixture
 from tests.conversations.lifecycle.test_tiers import cold, cold_folder, files, row_of  # noqa: F401 - a fixture
 from tests.support.conversations import ROOT, begin, contents, link, query
@@ -107,6 +107,24 @@ def test_facts_are_restored_with_their_links_and_entities_and_not_extracted_agai
     asked = len(provider.requests)
     worker.run()
     assert len(provider.requests) == asked
+
+
+def test_a_requested_extraction_of_facts_continues_after_a_restore(api: Api, provider: ChatProvider) -> None:
+    provider.script = [fails(401)]
+    provider.default = a_fact_of_each
+    first, second = (ask(api, begin(api, *SAID)["id"])["conversation_id"] for _ in range(2))
+    worker.run()
+    before = [facts_of(api, id) for id in (first, second)]
+    assert [found["state"] for found in before] == ["waiting", "done"]
+
+    for id in (first, second):
+        delete(api, id)
+        restore(api, id)
+    assert [facts_of(api, id) for id in (first, second)] == before
+    due_now(api)
+    worker.run()
+
+    assert facts_of(api, first)["state"] == "done"
 
 
 @pytest.mark.parametrize("deleted", [0, 1])
