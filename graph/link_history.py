@@ -97,10 +97,12 @@ def _periods(caller: Caller, namespace: str, batch: Sequence[LinkVersion]) -> di
     same = RowAmong(IDENTITY, {version.key for version in batch})
     versions = _versions(caller, namespace).filter(same, updated_at__lt=end, until__gt=begin)
     links = Link.objects.for_tenant(caller.tenant).filter(same, namespace=namespace, updated_at__lt=end)
+    # Read first: if a link is replaced in the meantime, its period is read twice, rather than not at all.
+    current = list(links.values_list(*IDENTITY, "updated_at"))
     periods: dict[Key, list[Period]] = {version.key: [] for version in batch}
     for start, target, link_type, *period in versions.order_by("until").values_list(*IDENTITY, "updated_at", "until"):
         periods[start, target, link_type].append((period[0], period[1]))
-    for start, target, link_type, since in links.values_list(*IDENTITY, "updated_at"):
+    for start, target, link_type, since in current:
         periods[start, target, link_type].append((since, end))
     return periods
 

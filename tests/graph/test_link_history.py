@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
+from itertools import count
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from django.db import connection
 from django.db.models import F
 from django.utils import timezone
 
+from graph import link_history
 from graph.models import Link, LinkVersion
 from memories import history, storage_usage
 from somamemory.times import rfc3339
 from tenants import keys, usage
+from tenants.caller import Caller
 from tenants.models import Tenant
 from tests.conftest import Api, issue_key
 
@@ -174,6 +179,25 @@ def test_a_moved_version_is_split_around_the_times_at_which_the_new_namespace_ha
     strengths = [neighbours_of_1(api, namespace="b", as_of=moment) for moment in moments]
     assert strengths == [[("2.0", strength)] for strength in (0.9, 0.25, 0.9, 0.5, 0.9)]
     assert neighbours_of_1(api, namespace="b") == []
+
+
+def test_a_link_that_is_replaced_during_a_merge_keeps_its_own_history(api: Api) -> None:
+    link(api, "1", "2", strength=0.25, namespace="b")
+    link(api, "1", "2", strength=0.9, namespace="a")
+    then = now()
+    api.delete("/graph/link?from_coord=1&to_coord=2&namespace=a")
+    reads = count(1)
+
+    def replace_before_the_second_read(execute: Callable[..., Any], sql: str, *arguments: Any) -> Any:
+        if sql.startswith("SELECT") and '"updated_at" <' in sql and next(reads) == 2:
+            link(api, "1", "2", strength=0.5, namespace="b")
+        return execute(sql, *arguments)
+
+    with connection.execute_wrapper(replace_before_the_second_read):
+        assert link_history.move_batch(Caller.command(api.tenant), "a", "b") == 1
+
+    assert neighbours_of_1(api, namespace="b", as_of=then) == [("2.0", 0.25)]
+    assert next(reads) == 3
 
 
 def test_the_usage_is_exact_after_a_merge_of_histories(api: Api) -> None:
