@@ -122,11 +122,12 @@ def says(value: Any, tokens: tuple[int, int] | None = (100, 20)) -> Behaviour:
     )
 
 
-def claude_says(value: Any) -> Behaviour:
+def claude_says(value: Any, stop_reason: str = "tool_use") -> Behaviour:
     """Return a behaviour that responds like Anthropic's Messages API when the model has to use a tool."""
     block = {"type": "tool_use", "id": "toolu_1", "name": "answer", "input": value}
     usage = {"input_tokens": 90, "output_tokens": 10}
-    return lambda body: (200, {"type": "message", "role": "assistant", "content": [block], "usage": usage}, {})
+    answer = {"type": "message", "role": "assistant", "content": [block], "stop_reason": stop_reason, "usage": usage}
+    return lambda body: (200, answer, {})
 
 
 def fails(status: int, **headers: str) -> Behaviour:

@@ -16,6 +16,8 @@ from somamemory.errors import LlmAnswerInvalid
 BASE_URL = "https://api.anthropic.com"
 VERSION = "2023-06-01"
 _TOOL = "answer"
+# With these values of `stop_reason`, the tool's input may be incomplete but still match the schema.
+_CUT = ("max_tokens", "model_context_window_exceeded", "refusal")
 
 
 class AnthropicChat(HttpModel):
@@ -51,11 +53,10 @@ def _completion(answer: Any) -> Completion:
     try:
         blocks = answer["content"]
         used = [block["input"] for block in blocks if block["type"] == "tool_use"]
-        text = (
-            orjson.dumps(used[0]).decode()
-            if used
-            else "".join(block["text"] for block in blocks if block["type"] == "text")
-        )
+        if used:
+            text = "" if answer.get("stop_reason") in _CUT else orjson.dumps(used[0]).decode()
+        else:
+            text = "".join(block["text"] for block in blocks if block["type"] == "text")
         usage = answer.get("usage") or {}
         return completed(text, usage.get("input_tokens"), usage.get("output_tokens"))
     except (KeyError, IndexError, TypeError, AttributeError):

@@ -103,6 +103,18 @@ def test_anthropics_format_is_spoken(make: Callable[..., AnthropicChat], provide
     assert (completion.prompt_tokens, completion.completion_tokens) == (90, 10)
 
 
+@pytest.mark.parametrize("stop_reason", ["max_tokens", "model_context_window_exceeded", "refusal"])
+def test_an_answer_that_was_cut_off_is_not_used(
+    caller: Caller, make: Callable[..., AnthropicChat], provider: ChatProvider, stop_reason: str
+) -> None:
+    provider.script = [claude_says({"summary": "They talked ab"}, stop_reason), claude_says(GOOD)]
+
+    answer = ask(caller, make(AnthropicChat))
+
+    assert answer.value.summary == GOOD["summary"]
+    assert answer.tokens == sum(spent(caller.tenant)) == 2 * (90 + 10)
+
+
 def test_a_server_that_takes_no_schema_is_asked_without(model: OpenAIChat, provider: ChatProvider) -> None:
     provider.script = [fails(400)]
 
