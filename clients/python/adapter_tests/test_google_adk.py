@@ -115,6 +115,20 @@ async def test_an_event_that_is_appended_again_after_a_failure_changes_the_state
     assert [found.id for found in stored.events] == [found.id for found in session.events] == [event.id]
 
 
+async def test_an_event_that_is_appended_again_after_a_failure_is_in_the_session_once(
+    connected: AsyncClient, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = SomaSessionService(connected, place)
+    session = await service.create_session(app_name=APP, user_id="ada", session_id="1")
+    event = _said("Hello")
+    with monkeypatch.context() as patch:
+        patch.setattr(connected.memories, "store_many", _lost)
+        with pytest.raises(ConnectionLost):
+            await service.append_event(session, event)
+    await service.append_event(session, event)
+    assert [found.id for found in session.events] == [event.id]
+
+
 async def test_processes_that_append_at_the_same_time_lose_nothing(connected: AsyncClient, place: str) -> None:
     sessions = SomaSessionService(connected, place)
     await sessions.create_session(app_name=APP, user_id="ada", session_id="1")

@@ -193,7 +193,8 @@ class SomaSessionService(BaseSessionService):
         await self._patch(session.app_name, _session_key(session.user_id, session.id), change)
         await self._change_state(session.app_name, "app", of_app)
         await self._change_state(session.app_name, _user_key(session.user_id), of_user)
-        await super().append_event(session, event)
+        if event not in session.events:  # a failed attempt may have added it
+            await super().append_event(session, event)
         # A stored event is not appended again, so it is stored last.
         stored: Any = {**place, "payload": _payload(event.content, event.author), "metadata": {"event": _dump(event)}}
         await self._client.memories.store_many([stored], atomic=True)
