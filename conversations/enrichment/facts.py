@@ -212,7 +212,7 @@ def step(caller: Caller, chore: Chore) -> int:
     try:
         facts = _ask(caller, model, conversation, window) if is_needed else []
     except (LlmRefused, LlmAnswerInvalid) as error:
-        if not _may_skip(chore, conversation, window):
+        if not _may_skip(chore, find(caller, conversation.id), window):  # messages may have been appended since
             raise
         chore.attempts += 1
         queue.give_back(chore, timezone.now(), error.code)

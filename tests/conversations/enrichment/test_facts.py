@@ -615,6 +615,27 @@ def test_a_message_that_comes_while_the_model_thinks_is_not_forgotten(
     assert (facts_of(api, requested)["state"], facts_of(api, requested)["facts"]) == ("done", 2)
 
 
+def test_a_message_that_comes_while_the_model_refuses_for_the_last_time_is_read(
+    api: Api, provider: ChatProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Tenant.objects.filter(id=api.tenant.id).update(extract_facts=True)
+    id = begin(api, "one")["id"]
+    due_now(api)
+    provider.default = fails(400)
+    for _ in range(worker.MAX_ATTEMPTS - 1):
+        worker.run()
+        due_now(api)
+    more = {"messages": said("two")}
+    during_first_request(monkeypatch, facts, "_ask", lambda: api.post(f"{ROOT}/{id}/messages", more))
+    provider.script = [fails(400), fails(400)]  # with and without a schema
+    provider.default = one_fact(2)
+
+    worker.run()
+
+    found = facts_of(api, id)
+    assert (found["state"], found["cut"], found["facts"]) == ("done", 1, 1)
+
+
 def test_facts_that_expire_while_the_model_thinks_are_not_stored(
     api: Api, provider: ChatProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
