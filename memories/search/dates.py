@@ -50,14 +50,14 @@ _DATE = re.compile(
     | (?<!-) (?P<year9>{_YEAR}) (?![\w-])
     )
     """,
-    re.IGNORECASE | re.VERBOSE,
+    re.ASCII | re.IGNORECASE | re.VERBOSE,
 )
 _RELATIVE = re.compile(
     rf"""
     \b (?: (?P<today>today) | yesterday | (?P<ago>\d{{1,3}}) [ ] days? [ ] ago
     | (?P<which>this|last) [ ] (?P<period>month|year) | (?:on|last) [ ] (?P<weekday>{"|".join(WEEKDAYS)}) ) \b
     """,
-    re.IGNORECASE | re.VERBOSE,
+    re.ASCII | re.IGNORECASE | re.VERBOSE,
 )
 
 
@@ -82,12 +82,19 @@ class Mention(NamedTuple):
 class InQuery(NamedTuple):
     """A date in a query.
 
-    terms: its terms, beginning with the least specific one. If no memory contains that one, the others are irrelevant.
     text: the text that states the date.
+    period: the term of the month or, if the query states no month, of the year.
+    day: the term of the day, and `next_day` that of the day after it, if the query states a day.
     """
 
-    terms: list[str]
     text: str
+    period: str
+    day: str = ""
+    next_day: str = ""
+
+    @property
+    def terms(self) -> list[str]:
+        return [term for term in self[1:] if term]
 
 
 def of_memory(stored: date, fields: Iterable[object] = ()) -> list[str]:
@@ -106,12 +113,12 @@ def of_text(text: str) -> list[str]:
 def of_query(text: str, today: date) -> list[InQuery]:
     """Return the dates in a query.
 
-    The terms for a day include the term of the next day: people often talk about something on the day after it, and
-    the day may have begun earlier in UTC than in the caller's time zone.
+    The day after a stated day counts as well: people often talk about something on the day after it, and the day may
+    have begun earlier in UTC than in the caller's time zone.
     """
     searched = text[:MAX_SEARCHED]
     mentions = islice(chain(_relative(searched, today), _absolute(searched)), MAX_MENTIONS)
-    return [InQuery(list(_of_query(mention)), mention.text) for mention in mentions]
+    return [_in_query(mention) for mention in mentions]
 
 
 def is_date(term: str) -> bool:
@@ -128,16 +135,15 @@ def _terms(year: int | None, month: int | None, day: int | None) -> tuple[str, .
     return tuple(terms)
 
 
-def _of_query(mention: Mention) -> Iterator[str]:
-    year, month, day, _ = mention
+def _in_query(mention: Mention) -> InQuery:
+    year, month, day, text = mention
     if not month:
-        yield f"{SIGN}{year}"
-        return
-    yield f"{SIGN}{year or ''}{month:02}"
-    if day:
-        next_day = date(year or 2000, month, day) + timedelta(days=1)
-        yield f"{SIGN}{month:02}{day:02}"
-        yield f"{SIGN}{next_day.month:02}{next_day.day:02}"
+        return InQuery(text, f"{SIGN}{year}")
+    period = f"{SIGN}{year or ''}{month:02}"
+    if not day:
+        return InQuery(text, period)
+    next_day = date(year or 2000, month, day) + timedelta(days=1)
+    return InQuery(text, period, f"{SIGN}{month:02}{day:02}", f"{SIGN}{next_day.month:02}{next_day.day:02}")
 
 
 def _absolute(text: str) -> Iterator[Mention]:

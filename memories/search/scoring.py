@@ -8,8 +8,8 @@ with the bundled embeddings, with or without the previous turn as context.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,9 +53,6 @@ class Stats:
     documents: int
     average_length: float
     frequency: Mapping[str, int]
-
-    def only(self, terms: Collection[str]) -> Stats:
-        return replace(self, frequency={term: n for term, n in self.frequency.items() if term in terms})
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,8 @@ def test_relative_dates_are_counted_from_today(text: str, terms: list[str]) -> N
         "10 decades",
         "1 mayor",
         "Monday mornings",
+        "4 \N{LATIN SMALL LETTER LONG S}ept",
+        "\N{ARABIC-INDIC DIGIT FOUR} july",
         "",
     ],
 )
@@ -153,6 +155,15 @@ def paintings(api: Api) -> Api:
 )
 def test_a_memory_of_the_date_in_the_query_comes_first(paintings: Api, query: str) -> None:
     assert found(paintings, query)[0] == "20.0"
+
+
+@pytest.mark.django_db
+def test_a_day_counts_at_least_as_much_as_the_day_after_it(api: Api) -> None:
+    for number in range(5):
+        api.store(str(10 * number), "Ada painted a boat", metadata={"date": "2023-07-04"})
+    api.store("100", "Ada painted a boat", metadata={"date": "2023-07-05"})
+    scores = {memory["coord"]: memory["score"] for memory in api.search("Ada on 4 July 2023", top_k=10)}
+    assert scores["0.0"] >= scores["100.0"]
 
 
 @pytest.mark.django_db
