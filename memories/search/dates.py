@@ -62,12 +62,17 @@ _RELATIVE = re.compile(
 
 
 class Mention(NamedTuple):
-    """A date, of which the year, the month or the day may be missing, and the text that states it."""
+    """A date, of which the year, the month or the day may be missing.
+
+    text: the text that states the date.
+    relative: whether this text consists of words for the present or the past, such as "yesterday".
+    """
 
     year: int | None = None
     month: int | None = None
     day: int | None = None
     text: str = ""
+    relative: bool = False
 
     @property
     def possible(self) -> bool:
@@ -83,18 +88,20 @@ class InQuery(NamedTuple):
     """A date in a query.
 
     text: the text that states the date.
+    relative: see `Mention.relative`.
     period: the term of the month or, if the query states no month, of the year.
     day: the term of the day, and `next_day` that of the day after it, if the query states a day.
     """
 
     text: str
+    relative: bool
     period: str
     day: str = ""
     next_day: str = ""
 
     @property
     def terms(self) -> list[str]:
-        return [term for term in self[1:] if term]
+        return [term for term in (self.period, self.day, self.next_day) if term]
 
 
 def of_memory(stored: date, fields: Iterable[object] = ()) -> list[str]:
@@ -136,14 +143,14 @@ def _terms(year: int | None, month: int | None, day: int | None) -> tuple[str, .
 
 
 def _in_query(mention: Mention) -> InQuery:
-    year, month, day, text = mention
+    year, month, day, text, relative = mention
     if not month:
-        return InQuery(text, f"{SIGN}{year}")
+        return InQuery(text, relative, f"{SIGN}{year}")
     period = f"{SIGN}{year or ''}{month:02}"
     if not day:
-        return InQuery(text, period)
+        return InQuery(text, relative, period)
     next_day = date(year or 2000, month, day) + timedelta(days=1)
-    return InQuery(text, period, f"{SIGN}{month:02}{day:02}", f"{SIGN}{next_day.month:02}{next_day.day:02}")
+    return InQuery(text, relative, period, f"{SIGN}{month:02}{day:02}", f"{SIGN}{next_day.month:02}{next_day.day:02}")
 
 
 def _absolute(text: str) -> Iterator[Mention]:
@@ -170,14 +177,14 @@ def _relative(text: str, today: date) -> Iterator[Mention]:
             by_month, earlier = period.lower() == "month", found["which"].lower() == "last"
             first = today.replace(day=1) if by_month else today.replace(month=1, day=1)
             day = first - timedelta(days=earlier)
-            yield Mention(day.year, day.month if by_month else None, text=found[0])
+            yield Mention(day.year, day.month if by_month else None, None, found[0], relative=True)
             continue
         if weekday := found["weekday"]:
             days = (today.weekday() - WEEKDAYS.index(weekday.lower())) % 7 or 7
         else:
             days = 0 if found["today"] else int(found["ago"] or 1)
         day = today - timedelta(days)
-        yield Mention(day.year, day.month, day.day, found[0])
+        yield Mention(day.year, day.month, day.day, found[0], relative=not weekday)
 
 
 @lru_cache(maxsize=10_000)

@@ -117,21 +117,21 @@ def _search(caller: Caller, query: Search) -> Results:
 def _statistics(caller: Caller, query: Search, words: Sequence[str]) -> Stats:
     """Return the statistics on the words of the query and, in hybrid mode, on the dates in it.
 
-    A date that no memory has is left out. For other dates, their numbers are left out instead of the date. A day counts
-    at least as much as the day after it, even if more memories have it.
+    A date that no memory has is left out. For other dates, the numbers in them and words such as "yesterday" are left
+    out instead. A day counts at least as much as the day after it, even if more memories have it.
     """
     in_query = dates.of_query(query.query, timezone.now().date()) if query.mode == HYBRID else []
     named = [term for date in in_query for term in date.terms]
     stats = statistics(caller.tenant, query.namespaces, list(dict.fromkeys([*words, *named])))
     frequency = dict(stats.frequency)
-    wanted, numbers = set(words), set[str]()
+    wanted, stated = set(words), set[str]()
     for date in in_query:
         if frequency[date.period]:
             wanted.update(term for term in date.terms if frequency[term])
-            numbers.update(term for term in analyzer.terms(date.text) if term[0].isdigit())
+            stated.update(term for term in analyzer.terms(date.text) if date.relative or term[0].isdigit())
         if date.day:
             frequency[date.next_day] = max(frequency[date.next_day], frequency[date.day])
-    return replace(stats, frequency={term: frequency[term] for term in frequency if term in wanted - numbers})
+    return replace(stats, frequency={term: frequency[term] for term in frequency if term in wanted - stated})
 
 
 def _good(ranked: list[Ranked], query: Search, signals: Signals) -> list[Ranked]:

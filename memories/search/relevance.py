@@ -118,9 +118,10 @@ def signals(query: str, terms: Sequence[str], candidates: Iterable[Evidence], av
     names, of_dates = _names_and_dates(query)
     named = np.array([term in names for term in terms], dtype=bool)
     left_out = names | of_dates | REQUESTS
-    content = np.array([term not in left_out and not dates.is_date(term) for term in terms], dtype=bool)
+    of_date = np.array([dates.is_date(term) for term in terms], dtype=bool)
+    content = np.array([term not in left_out for term in terms], dtype=bool) & ~of_date
     if not content.any():  # if the query consists only of names, dates or words that ask for an answer
-        content = np.ones(len(terms), dtype=bool)
+        content = of_date if of_date.any() else np.ones(len(terms), dtype=bool)
     known = [candidate for candidate in islice(candidates, BEST) if len(candidate.matched) == len(terms)]
     if not known:
         return Signals(None, 0.0, float(named.any()), length, _absent(content))

@@ -225,3 +225,20 @@ def test_other_tenants_dates_are_invisible(paintings: Api, stranger: Api) -> Non
     [dated] = [memory["score"] for memory in stranger.search("boat in July 2023 ")]
     assert found(stranger, "What did Ada paint in July 2023?") == ["1.0"]
     assert alone >= dated
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "query", ["What did I say yesterday?", "What did we discuss 1 day ago?", "my messages of last year"]
+)
+def test_a_query_that_only_names_a_time_finds_what_was_said_then(api: Api, query: str) -> None:
+    now = timezone.now()
+    moments = (now - timedelta(days=500), now.replace(year=now.year - 1, month=6, day=5), now - timedelta(days=1), now)
+    messages = [
+        {"role": "user", "content": content, "timestamp": moment.isoformat()}
+        for content, moment in zip(("tulips", "a red boat", "the blue kettle", "two lemons"), moments, strict=True)
+    ]
+    assert api.post("/api/v1/conversations", {"messages": messages}).status_code == 201
+    wanted = "a red boat" if "year" in query else "the blue kettle"
+    response = api.post("/api/v1/context/assemble", {"query": query, "context_budget": 1000})
+    assert wanted in [message["content"] for message in response.json()]
