@@ -74,7 +74,7 @@ class Searches:
             if len(self.seen) > 20 and all(search[3] == degraded and search[0] > began for search in self.seen[-20:]):
                 return time.monotonic() - began
             time.sleep(0.05)
-        raise RuntimeError(f"the responses did not become degraded={degraded} within {timeout_s} s")
+        raise RuntimeError(f"no response with degraded={degraded} within {timeout_s} s")
 
 
 def main() -> int:

@@ -217,9 +217,9 @@ def _read(everything: Rows, length: int, axes: Sequence[int], region: Region | N
 
 
 def _columns(rows: Iterator[tuple[str, float]], length: int) -> _Columns:
-    """Return the digits and importance of the memories that have `length` digits, and the number of other memories.
+    """Return the digits and importances of the memories with exactly `length` digits, and a count of the rest.
 
-    rows: for each memory, the hex digits of its numbers on the axes, and its importance.
+    rows: for each memory, its position on the axes as hex digits, and its importance.
     """
     digits, importances, elsewhere = bytearray(), array("d"), 0
     while part := list(islice(rows, _CHUNK)):

@@ -1,4 +1,4 @@
-"""The scenarios of `testing.crossings`: work that reaches failpoints, and the invariants to check after a restart."""
+"""Scenarios for `testing.crossings`: operations that hit failpoints, and the invariants to check after a restart."""
 
 from __future__ import annotations
 

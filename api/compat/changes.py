@@ -13,7 +13,7 @@ _MAX_NAME_LENGTH = 100
 
 @dataclass
 class Changes:
-    """Notes such as `messages.0.timestamp: read as UTC`. The first twenty are sent."""
+    """Notes on how a request was interpreted, such as `messages.0.timestamp: read as UTC`. Twenty are sent at most."""
 
     notes: list[str] = field(default_factory=list)
     count: int = 0

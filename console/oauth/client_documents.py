@@ -124,7 +124,7 @@ def tls() -> ssl.SSLContext:
 
 
 def _get(parts: SplitResult, address: str) -> bytes:
-    """Return the body, truncated to one byte more than is allowed.
+    """Return the body, but at most one byte more than is allowed.
 
     Redirects are rejected, because they could lead to an address that was not checked.
 

@@ -75,7 +75,7 @@ def _compared(leaf: Leaf) -> Q:
 
 
 def _holds(kind: str, leaf: Leaf) -> bool:
-    """Return whether a memory type matches a leaf. There are only two types, so each is tested here, not in SQL."""
+    """Return whether a memory type matches a leaf. There are only two types, so they are tested here, not in SQL."""
     if isinstance(leaf.operand, tuple):
         return kind in leaf.operand
     needle = str(leaf.operand)

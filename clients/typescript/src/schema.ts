@@ -1179,7 +1179,7 @@ export interface components {
       user_id: string | null;
     };
     JobOut: {
-      /** @description how well the results of the two generations agree; null until they have been compared */
+      /** @description how closely the search results of the new vectors match those of the current vectors; null until they have been compared */
       comparison: {
         [key: string]: unknown;
       } | null;
