@@ -350,6 +350,8 @@ def _replaced(caller: Caller, current: Memory | None, created: bool, new: Prepar
         if not created:
             memory.created_at = current.created_at
             memory.access_count, memory.last_accessed_at = current.access_count, current.last_accessed_at
+            if memory.created_at.date() != (item.created_at or now).date():  # terms contain the date of creation
+                memory.terms = terms_of(memory, payloads.text_of(memory.payload))
     return memory
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
+from memories.models import Memory
 from memories.search import analyzer, dates, hybrid
 from memories.search.query import Search
 from tenants.caller import Caller
@@ -171,6 +172,16 @@ def test_a_memory_without_a_date_field_has_the_date_on_which_it_was_stored(paint
     paintings.store("40", "Ada painted a boat")
     assert found(paintings, "What did Ada paint today?")[0] == "40.0"
     assert found(paintings, f"What did Ada paint on {timezone.now():%-d %B %Y}?")[0] == "40.0"
+
+
+@pytest.mark.django_db
+def test_a_replaced_memory_keeps_the_date_on_which_it_was_created(api: Api) -> None:
+    api.store("10", "Ada painted a boat")
+    Memory.all_tenants.update(created_at=datetime(2023, 7, 4, 12, tzinfo=UTC))
+    api.store("10", "Ada painted a ship")
+    replaced = Memory.all_tenants.get().terms
+    api.patch("/memories/10", {"metadata": {"colour": "red"}})
+    assert replaced == Memory.all_tenants.get().terms == "ada paint ship §00 ¶2023 ¶202307 ¶07 ¶0704"
 
 
 @pytest.mark.django_db
