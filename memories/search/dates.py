@@ -45,7 +45,7 @@ _DATE = re.compile(
     | (?P<day4>{_DAY}) [ -] (?:of[ ])? (?P<month4>{_MONTH}) (?: [ ,-]{{1,2}} (?P<year4>{_YEAR}) \b )?
     | (?P<month5>{_MONTH}) [ -] (?:the[ ])? (?P<day5>{_DAY}) (?: [ ,-]{{1,2}} (?P<year5>{_YEAR}) \b )?
     | (?P<month6>{_MONTH}) (?: [ ,-]{{1,2}} | [ ]of[ ] ) (?P<year6>{_YEAR}) \b
-    | (?:{_BEFORE_MONTH}) (?P<month7>{"|".join(MONTHS)}) \b
+    | (?:{_BEFORE_MONTH}) (?! (?<=this[ ])(?-i:may) ) (?P<month7>{"|".join(MONTHS)}) \b
     | (?P<month8>(?-i:{_CLEAR})) \b
     | (?<!-) (?P<year9>{_YEAR}) (?![\w-])
     )

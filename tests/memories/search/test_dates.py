@@ -43,6 +43,7 @@ def of_query(text: str) -> list[str]:
         ("Sept. 2023", ["¶202309"]),
         ("camping in july", ["¶07"]),
         ("the camping trip in May", ["¶05"]),
+        ("this May", ["¶05"]),
         ("the October concert", ["¶10"]),
         ("the summer of 2022", ["¶2022"]),
         ("between 3 May 2023 and 7 June 2023", ["¶202305", "¶0503", "¶0504", "¶202306", "¶0607", "¶0608"]),
@@ -74,6 +75,7 @@ def test_relative_dates_are_counted_from_today(text: str, terms: list[str]) -> N
     "text",
     [
         "May I march with June in the parade?",
+        "What could this may cause?",
         "31 June 2023",
         "29 February 2023",
         "version 3.2023.1",
