@@ -38,7 +38,7 @@ _BEFORE_MONTH = "|".join(rf"(?<=\b{word}[ ])" for word in ("in", "last", "this",
 # The digit at the end of a group's name only makes the name unique.
 _DATE = re.compile(
     rf"""
-    (?<![\w.]) (?=[0-9JFMASOND]) (?:
+    (?<![\w.]) (?<!\d:) (?=[0-9JFMASOND]) (?:
     (?P<year1>{_YEAR}) (?P<sign>[-/.]) (?P<month1>\d{{1,2}}) (?P=sign) (?P<day1>\d{{1,2}}) (?!\d)
     | (?P<day2>\d{{1,2}}) \. (?P<month2>\d{{1,2}}) \. (?P<year2>{_YEAR}) (?!\d)
     | (?P<month3>\d{{1,2}}) / (?P<day3>\d{{1,2}}) / (?P<year3>{_YEAR}) \b
