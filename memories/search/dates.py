@@ -47,7 +47,8 @@ _DATE = re.compile(
     | (?P<month6>{_MONTH}) (?: [ ,-]{{1,2}} | [ ]of[ ] ) (?P<year6>{_YEAR}) \b
     | (?:{_BEFORE_MONTH}) (?! (?<=this[ ])(?-i:may) ) (?P<month7>{"|".join(MONTHS)}) \b
     | (?P<month8>(?-i:{_CLEAR})) \b
-    | (?<!-) (?P<year9>{_YEAR}) (?![\w-])
+    | (?P<year9>{_YEAR}) - (?P<month9>0[1-9]|1[0-2]) (?![\w-])
+    | (?<!-) (?P<year0>{_YEAR}) (?![\w-])
     )
     """,
     re.ASCII | re.IGNORECASE | re.VERBOSE,
