@@ -56,7 +56,9 @@ _DATE = re.compile(
 _RELATIVE = re.compile(
     rf"""
     \b (?: (?P<today>today) | yesterday | (?P<ago>\d{{1,3}}) [ ] days? [ ] ago
-    | (?P<which>this|last) [ ] (?P<period>month|year) | (?:on|last) [ ] (?P<weekday>{"|".join(WEEKDAYS)}) ) \b
+    | (?P<which>this|last) [ ] (?P<period>month|year)
+    | (?:on|last) [ ] (?P<weekday>{"|".join(WEEKDAYS)}) (?! ,?[ ](?:the[ ])? {_DATE.pattern})  # not "on Monday, 4 July"
+    ) \b
     """,
     re.ASCII | re.IGNORECASE | re.VERBOSE,
 )
