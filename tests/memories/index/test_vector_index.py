@@ -414,7 +414,7 @@ def test_two_indexes_of_one_process_share_the_engine(make):
 def test_another_dimension_than_the_collection_has_is_refused_in_one_clear_line(make):
     make().upsert(ANNA, [point(1)])
     with pytest.raises(
-        ConfigurationError, match=rf"contains vectors with {DIMENSION} dimensions.* creates {DIMENSION + 1}"
+        ConfigurationError, match=rf"contains {DIMENSION}-dimensional vectors.* creates {DIMENSION + 1}"
     ):
         make(dimension=DIMENSION + 1).ping()
 
