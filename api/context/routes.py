@@ -47,8 +47,8 @@ def full_text(request: Request, body: FullTextBody) -> HttpResponse:
     """Search messages by keyword.
 
     Words, `"quoted phrases"` and `prefixes*` can be combined with `AND`, `OR`, `NOT` and parentheses. Without
-    operators, all phrases must occur or, if there are no phrases, at least one word. Prefix a word with `-` to exclude
-    it.
+    operators, a message matches if it contains all phrases or, without phrases, at least one word. Put `-` before a
+    word to exclude it.
     """
     results = search_full_text(
         request.caller,

@@ -43,7 +43,7 @@ class MapParams(OwnerIds, NamespaceParams):
             raise InvalidInput("axes", "is required when box or resolution is given")
         if self.axes is not None:
             if self.depth or self.limit or self.cursor:
-                raise InvalidInput("axes", "cannot be combined with depth, limit or cursor; send one or the other")
+                raise InvalidInput("axes", "cannot be combined with depth, limit or cursor; omit axes or these fields")
             if self.box and len(self.box.low) != len(self.axes):
                 raise InvalidInput("box", "must have one number per axis in each corner")
 

@@ -1,7 +1,7 @@
 """The playground: run a search, or assemble the context for a prompt, with two sets of options side by side.
 
-It runs the same functions as the API's routes, with the same bodies, but nothing counts as a read. The page's URL
-contains all options, so they can be shared as a link.
+It calls the same functions as the API's routes, with the same request bodies, but counts nothing as a read. The
+page's URL contains all options, so they can be shared as a link.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Syntax of full-text queries. Pure functions.
 
 Words, "phrases" and prefixes* can be combined with AND, OR, NOT and parentheses. A `-` before a word excludes it.
-Without operators, all phrases must occur or, if there are no phrases, at least one word. The analyzer decides where
-words begin and end (`memories.search.analyzer`), so both databases give the same results. Stop words are dropped, even
-in quotation marks, if the query contains other words. All other characters are plain text.
+Without operators, a text matches if it contains all phrases or, without phrases, at least one word. The analyzer
+decides where words begin and end (`memories.search.analyzer`), so both databases give the same results. Stop words are
+dropped, even in quotation marks, if the query contains other words. All other characters are plain text.
 """
 
 from __future__ import annotations

@@ -178,7 +178,7 @@ export interface components {
       metadata: {
         [key: string]: unknown;
       };
-      /** @description number of the conversation, with which the coordinates of its messages begin */
+      /** @description number of the conversation, which is the first number in its messages' coordinates */
       number: number;
       /** @description session to which the conversation belongs */
       session_id: string | null;
@@ -482,7 +482,7 @@ export interface components {
       metadata: {
         [key: string]: unknown;
       };
-      /** @description number of the conversation, with which the coordinates of its messages begin */
+      /** @description number of the conversation, which is the first number in its messages' coordinates */
       number: number;
       /** @description session to which the conversation belongs */
       session_id: string | null;
@@ -1390,7 +1390,7 @@ export interface components {
       metadata: {
         [key: string]: unknown;
       };
-      /** @description number of the conversation, with which the coordinates of its messages begin */
+      /** @description number of the conversation, which is the first number in its messages' coordinates */
       number: number;
       /** @description score, 0 to 1; higher is better */
       score: number;
