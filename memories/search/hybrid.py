@@ -131,6 +131,8 @@ def _statistics(caller: Caller, query: Search, words: Sequence[str]) -> Stats:
             stated.update(term for term in analyzer.terms(date.text) if date.relative or term[0].isdigit())
         if date.day:
             frequency[date.next_day] = max(frequency[date.next_day], frequency[date.day])
+    # The year in "the budget for 2026" remains a word if texts contain it, because it may not be the date of a memory.
+    stated -= {word for word in words if frequency[word] and dates.SIGN + word in frequency}
     return replace(stats, frequency={term: frequency[term] for term in frequency if term in wanted - stated})
 
 

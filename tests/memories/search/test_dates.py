@@ -225,6 +225,13 @@ def test_numbers_in_a_date_are_words_only_if_no_memory_has_this_date(paintings: 
 
 
 @pytest.mark.django_db
+def test_a_year_without_a_month_remains_a_word_if_a_memory_contains_it(api: Api) -> None:
+    api.store("10", "The budget for 2025: four million", metadata={"date": "2026-01-10"})
+    api.store("20", "In 2026, the budget rises to five million because we hire ten", metadata={"date": "2026-01-10"})
+    assert found(api, "What is the budget for 2026?") == ["20.0", "10.0"]
+
+
+@pytest.mark.django_db
 def test_keyword_searches_match_words_only(paintings: Api) -> None:
     assert found(paintings, "4 July 2023", mode="keyword") == []
 
