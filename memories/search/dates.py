@@ -29,11 +29,21 @@ _NUMBERS = {name[:3]: number for number, name in enumerate(MONTHS, 1)}
 _MONTH = rf"(?:{'|'.join(MONTHS)}|sept|{'|'.join(_NUMBERS)})\b\.?"
 _DAY = r"\d{1,2}(?:st|nd|rd|th)?\b"
 _YEAR = r"(?:19|20)\d\d"
-# Without a number, the names of these months are only recognised after one of the words below, because they can also be
-# verbs or first names.
+# Some names of months are also first names, verbs or nouns. They need a day, a year or one of the words below.
 _AMBIGUOUS = {"march", "april", "may", "june", "august"}
 _CLEAR = "|".join(name.title() for name in MONTHS if name not in _AMBIGUOUS)
-_BEFORE_MONTH = "|".join(rf"(?<=\b{word}[ ])" for word in ("in", "last", "this", "since", "during", "until", "by"))
+_BEFORE = "in on of by since until till before after during from through between last next early mid late the this"
+_AFTER = "(?:" + "|".join(rf"(?<=\b{word}[ -])" for word in _BEFORE.split()) + ")"
+# Even then, some of them do not state a date.
+_NAME_OR_VERB = re.compile(
+    rf"""
+    (?: March | April | May | June | August ) [ ] [A-Z][a-z]      # "by June Carter"
+    | (?: (?<=\bthe[ ]) | (?<=\bthis[ ]) ) (?:may|march) \b (?! [ -]\d )  # "the march", "what this may cause"
+    | (?! {_AFTER} ) (?: \d{{1,2}}(?:st|nd|rd|th)? [ ] (?:may|march)   # "10 may be enough"
+                     | (?!\A) (?:may|march) [ ] \d{{1,2}} ) [ ] [a-z]  # "I march 10 miles", but not "march 10 meeting"
+    """,
+    re.ASCII | re.VERBOSE,
+)
 
 # The digit at the end of a group's name only makes the name unique.
 _DATE = re.compile(
@@ -45,8 +55,8 @@ _DATE = re.compile(
     | (?P<day4>{_DAY}) [ -] (?:of[ ])? (?P<month4>{_MONTH}) (?: [ ,-]{{1,2}} (?P<year4>{_YEAR}) \b )?
     | (?P<month5>{_MONTH}) [ -] (?:the[ ])? (?P<day5>{_DAY}) (?: [ ,-]{{1,2}} (?P<year5>{_YEAR}) \b )?
     | (?P<month6>{_MONTH}) (?: [ ,-]{{1,2}} | [ ]of[ ] ) (?P<year6>{_YEAR}) \b
-    | (?:{_BEFORE_MONTH}) (?! (?<=this[ ])(?-i:may) ) (?P<month7>{"|".join(MONTHS)}) \b
-    | (?P<month8>(?-i:{_CLEAR})) \b
+    | (?P<month7>(?-i:{_CLEAR})) \b
+    | {_AFTER} (?<!\bon[ ]) (?P<month8>{"|".join(MONTHS)}) \b
     | (?P<year9>{_YEAR}) - (?P<month9>0[1-9]|1[0-2]) (?![\w-])
     | (?<!-) (?P<year0>{_YEAR}) (?![\w-])
     )
@@ -158,6 +168,8 @@ def _in_query(mention: Mention) -> InQuery:
 
 def _absolute(text: str) -> Iterator[Mention]:
     for found in _DATE.finditer(text):
+        if _NAME_OR_VERB.match(text, found.start()):
+            continue
         parts = {name[:-1]: value for name, value in found.groupdict().items() if value and name != "sign"}
         year, month, day = (_number(parts.get(name)) for name in ("year", "month", "day"))
         if found["month3"] and month and month > 12:  # the day comes first in 31/12/2023
