@@ -29,37 +29,44 @@ _NUMBERS = {name[:3]: number for number, name in enumerate(MONTHS, 1)}
 _MONTH = rf"(?:{'|'.join(MONTHS)}|sept|{'|'.join(_NUMBERS)})\b\.?"
 _DAY = r"\d{1,2}(?:st|nd|rd|th)?\b"
 _YEAR = r"(?:19|20)\d\d"
-# Some names of months are also first names, verbs or nouns. They need a day, a year or one of the words below.
-_AMBIGUOUS = {"march", "april", "may", "june", "august"}
-_CLEAR = "|".join(name.title() for name in MONTHS if name not in _AMBIGUOUS)
-_BEFORE = "in on of by since until till before after during from through between last next early mid late the this"
-_AFTER = "(?:" + "|".join(rf"(?<=\b{word}[ -])" for word in _BEFORE.split()) + ")"
-# Even then, some of them do not state a date.
+
+
+def _after(words: str) -> str:
+    """Return a pattern that matches only after one of the words and a space or hyphen, which it does not consume."""
+    return "(?:" + "|".join(rf"(?<=\b{word}[ -])" for word in words.split()) + ")"
+
+
+# Some names of months are also first names, verbs or nouns. They need a day, a year or one of these words before them.
+_AMBIGUOUS = ("March", "April", "May", "June", "August")
+_CLEAR = "|".join(name.title() for name in MONTHS if name.title() not in _AMBIGUOUS)
+_CUE = _after("in on of by since until till before after during from through between last next early mid late the this")
+# Even then, they may not state a date.
 _NAME_OR_VERB = re.compile(
     rf"""
-    (?: March | April | May | June | August ) [ ] [A-Z][a-z]      # "by June Carter"
-    | (?: (?<=\bthe[ ]) | (?<=\bthis[ ]) ) (?:may|march) \b (?! [ -]\d )  # "the march", "what this may cause"
-    | (?! {_AFTER} ) (?: \d{{1,2}}(?:st|nd|rd|th)? [ ] (?:may|march)   # "10 may be enough"
-                     | (?!\A) (?:may|march) [ ] \d{{1,2}} ) [ ] [a-z]  # "I march 10 miles", but not "march 10 meeting"
+    (?:{"|".join(_AMBIGUOUS)}) [ ] [A-Z][a-z]  # "by June Carter"
+    | {_after("the this")} (?:may|march) \b (?![ -]\d)  # "the march", "what this may cause"
+    | (?!{_CUE}) \d{{1,2}}(?:st|nd|rd|th)? [ ] (?:may|march) [ ] [a-z]  # "10 may be enough"
+    | (?!{_CUE}) (?!\A) (?:may|march) [ ] \d{{1,2}} [ ] [a-z]  # "I march 10 miles", but not "march 10 meeting"
     """,
     re.ASCII | re.VERBOSE,
 )
+_NUMBERED = _after("page chapter room number version covid")
 
 # The digit at the end of a group's name only makes the name unique.
 _DATE = re.compile(
     rf"""
-    (?<![\w.]) (?<!\d:) (?=[0-9JFMASOND]) (?:
-    (?P<year1>{_YEAR}) (?P<sign>[-/.]) (?P<month1>\d{{1,2}}) (?P=sign) (?P<day1>\d{{1,2}}) (?!\d)
-    | (?P<day2>\d{{1,2}}) \. (?P<month2>\d{{1,2}}) \. (?P<year2>{_YEAR}) (?!\d)
+    (?<![\w.]) (?<!\d:) (?=[0-9JFMASOND]) (?!{_NUMBERED}) (?:
+    (?P<year1>{_YEAR}) (?P<sign>[-/.]) (?P<month1>\d{{1,2}}) (?P=sign) (?P<day1>\d{{1,2}})
+    | (?P<day2>\d{{1,2}}) \. (?P<month2>\d{{1,2}}) \. (?P<year2>{_YEAR})
     | (?P<month3>\d{{1,2}}) / (?P<day3>\d{{1,2}}) / (?P<year3>{_YEAR}) \b
     | (?P<day4>{_DAY}) [ -] (?:of[ ])? (?P<month4>{_MONTH}) (?: [ ,-]{{1,2}} (?P<year4>{_YEAR}) \b )?
     | (?P<month5>{_MONTH}) [ -] (?:the[ ])? (?P<day5>{_DAY}) (?: [ ,-]{{1,2}} (?P<year5>{_YEAR}) \b )?
     | (?P<month6>{_MONTH}) (?: [ ,-]{{1,2}} | [ ]of[ ] ) (?P<year6>{_YEAR}) \b
     | (?P<month7>(?-i:{_CLEAR})) \b
-    | {_AFTER} (?<!\bon[ ]) (?P<month8>{"|".join(MONTHS)}) \b
+    | {_CUE} (?<!\bon[ ]) (?P<month8>{"|".join(MONTHS)}) \b
     | (?P<year9>{_YEAR}) - (?P<month9>0[1-9]|1[0-2]) (?![\w-])
     | (?<!-) (?P<year0>{_YEAR}) (?![\w-])
-    )
+    ) (?! \.?\d )
     """,
     re.ASCII | re.IGNORECASE | re.VERBOSE,
 )

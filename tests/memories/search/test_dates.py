@@ -64,6 +64,7 @@ def of_query(text: str) -> list[str]:
         ("10 may 2023", ["¶202305", "¶0510", "¶0511"]),
         ("the October concert", ["¶10"]),
         ("the summer of 2022", ["¶2022"]),
+        ("In July 4.5 million came.", ["¶07"]),
         ("between 3 May 2023 and 7 June 2023", ["¶202305", "¶0503", "¶0504", "¶202306", "¶0607", "¶0608"]),
     ],
 )
@@ -104,6 +105,10 @@ def test_relative_dates_are_counted_from_today(text: str, terms: list[str]) -> N
         "29 February 2023",
         "the bus at 8:30 may be late",
         "version 3.2023.1",
+        "build 10.1.2019.4",
+        "build 2019.10.1.4",
+        "page 12 March",
+        "Covid-19 May",
         "call 555-2023-19 about 20231 boxes",
         "10 decades",
         "1 mayor",
