@@ -28,6 +28,7 @@ WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", 
 _NUMBERS = {name[:3]: number for number, name in enumerate(MONTHS, 1)}
 _MONTH = rf"(?:{'|'.join(MONTHS)}|sept|{'|'.join(_NUMBERS)})\b\.?"
 _DAY = r"\d{1,2}(?:st|nd|rd|th)?\b"
+_TO_DAY = rf"(?:[-\N{{EN DASH}}]{_DAY})?"  # the end of a range such as "July 4-6", of which only the beginning counts
 _YEAR = r"(?:19|20)\d\d"
 
 
@@ -59,11 +60,11 @@ _DATE = re.compile(
     (?P<year1>{_YEAR}) (?P<sign>[-/.]) (?P<month1>\d{{1,2}}) (?P=sign) (?P<day1>\d{{1,2}})
     | (?P<day2>\d{{1,2}}) \. (?P<month2>\d{{1,2}}) \. (?P<year2>{_YEAR})
     | (?P<month3>\d{{1,2}}) / (?P<day3>\d{{1,2}}) / (?P<year3>{_YEAR}) \b
-    | (?P<day4>{_DAY}) [ -] (?:of[ ])? (?P<month4>{_MONTH}) (?: [ ,-]{{1,2}} (?P<year4>{_YEAR}) \b )?
-    | (?P<month5>{_MONTH}) [ -] (?:the[ ])? (?P<day5>{_DAY}) (?: [ ,-]{{1,2}} (?P<year5>{_YEAR}) \b )?
+    | (?P<day4>{_DAY}) {_TO_DAY} [ -] (?:of[ ])? (?P<month4>{_MONTH}) (?: [ ,-]{{1,2}} (?P<year4>{_YEAR}) \b )?
+    | (?P<month5>{_MONTH}) [ -] (?:the[ ])? (?P<day5>{_DAY}) {_TO_DAY} (?: [ ,-]{{1,2}} (?P<year5>{_YEAR}) \b )?
     | (?P<month6>{_MONTH}) (?: [ ,-]{{1,2}} | [ ]of[ ] ) (?P<year6>{_YEAR}) \b
-    | (?P<month7>(?-i:{_CLEAR})) \b
-    | {_CUE} (?<!\bon[ ]) (?P<month8>{"|".join(MONTHS)}) \b
+    | (?P<month7>(?-i:{_CLEAR}) | {_CUE} (?<!\bon[ ]) (?:{"|".join(MONTHS)})) \b
+    | (?P<month8>0?[1-9]|1[0-2]) / (?P<year8>{_YEAR}) \b
     | (?P<year9>{_YEAR}) - (?P<month9>0[1-9]|1[0-2]) (?![\w-])
     | (?<!-) (?P<year0>{_YEAR}) (?![\w-])
     ) (?! \.?\d )
