@@ -118,18 +118,20 @@ def _statistics(caller: Caller, query: Search, words: Sequence[str]) -> Stats:
     """Return the statistics on the words of the query and, in hybrid mode, on the dates in it.
 
     A date that no memory has is left out. For other dates, the numbers in them and words such as "yesterday" are left
-    out instead. A day counts at least as much as the day after it, even if more memories have it.
+    out instead. A day counts at least as much as the day after it, even if more memories have it, unless the query
+    states both days.
     """
     in_query = dates.of_query(query.query, timezone.now().date()) if query.mode == HYBRID else []
     named = [term for date in in_query for term in date.terms]
     stats = statistics(caller.tenant, query.namespaces, list(dict.fromkeys([*words, *named])))
     frequency = dict(stats.frequency)
+    days = {date.day for date in in_query}
     wanted, stated = set(words), set[str]()
     for date in in_query:
         if frequency[date.period]:
             wanted.update(term for term in date.terms if frequency[term])
             stated.update(term for term in analyzer.terms(date.text) if date.relative or term[0].isdigit())
-        if date.day:
+        if date.day and date.next_day not in days:
             frequency[date.next_day] = max(frequency[date.next_day], frequency[date.day])
     # The year in "the budget for 2026" remains a word if texts contain it, because it may not be the date of a memory.
     stated -= {word for word in words if frequency[word] and dates.SIGN + word in frequency}

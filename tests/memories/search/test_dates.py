@@ -207,6 +207,15 @@ def test_a_day_counts_at_least_as_much_as_the_day_after_it(api: Api) -> None:
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("query", ["Ada on 4 July and 5 July 2023", "Ada on 5 July and 4 July 2023"])
+def test_the_later_of_two_days_counts_at_least_as_much_as_the_day_after_it(api: Api, query: str) -> None:
+    for number, day in enumerate(("04", "04", "04", "04", "05", "06")):
+        api.store(str(10 * number), "Ada painted a boat", metadata={"date": f"2023-07-{day}"})
+    scores = {memory["coord"]: memory["score"] for memory in api.search(query, top_k=10)}
+    assert scores["40.0"] >= scores["50.0"]
+
+
+@pytest.mark.django_db
 def test_a_memory_without_a_date_field_has_the_date_on_which_it_was_stored(paintings: Api) -> None:
     paintings.store("40", "Ada painted a boat")
     assert found(paintings, "What did Ada paint today?")[0] == "40.0"
