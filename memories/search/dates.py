@@ -73,7 +73,8 @@ _DATE = re.compile(
 )
 _RELATIVE = re.compile(
     rf"""
-    \b (?: (?P<today>today) | yesterday | (?P<ago>\d{{1,3}}) [ ] days? [ ] ago
+    \b (?! (?<=\w[ ])(?-i:Today|Yesterday) )  # not "USA Today"
+    (?: (?P<today>today) | yesterday | (?P<ago>\d{{1,3}}) [ ] days? [ ] ago
     | (?P<which>this|last) [ ] (?P<period>month|year)
     | (?:on|last) [ ] (?P<weekday>{"|".join(WEEKDAYS)}) (?! ,?[ ](?:the[ ])? {_DATE.pattern})  # not "on Monday, 4 July"
     ) \b

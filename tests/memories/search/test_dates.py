@@ -82,6 +82,7 @@ def test_dates_are_found(text: str, terms: list[str]) -> None:
     [
         ("What did I buy today?", ["¶202403", "¶0315", "¶0316"]),
         ("yesterday", ["¶202403", "¶0314", "¶0315"]),
+        ("Yesterday's plan", ["¶202403", "¶0314", "¶0315"]),
         ("20 days ago", ["¶202402", "¶0224", "¶0225"]),
         ("on Monday", ["¶202403", "¶0311", "¶0312"]),
         ("last Friday", ["¶202403", "¶0308", "¶0309"]),
@@ -118,6 +119,7 @@ def test_relative_dates_are_counted_from_today(text: str, terms: list[str]) -> N
         "10 decades",
         "1 mayor",
         "Monday mornings",
+        "an article in USA Today about the song Yesterday",
         "4 \N{LATIN SMALL LETTER LONG S}ept",
         "\N{ARABIC-INDIC DIGIT FOUR} july",
         "",
