@@ -71,6 +71,7 @@ _DATE = re.compile(
     """,
     re.ASCII | re.IGNORECASE | re.VERBOSE,
 )
+_TIMESTAMP = re.compile(r"\d{9,13}(?:\.\d*)?", re.ASCII)
 _RELATIVE = re.compile(
     rf"""
     \b (?! (?<=\w[ ])(?-i:Today|Yesterday) )  # not "USA Today"
@@ -129,7 +130,7 @@ class InQuery(NamedTuple):
 def of_memory(stored: date, fields: Iterable[object] = ()) -> list[str]:
     """Return the terms of a memory's date: of the first field that contains a date with a year, otherwise of `stored`.
 
-    fields: dates as strings, or as the numbers of seconds or milliseconds since 1970. Other fields are ignored.
+    fields: dates as strings, or the seconds or milliseconds since 1970 as numbers or strings. Other fields are ignored.
     """
     return list(_terms(*next(filter(None, map(_in_field, fields)), (stored.year, stored.month, stored.day))))
 
@@ -217,6 +218,8 @@ def _in_string(text: str) -> tuple[int | None, int | None, int | None] | None:
 
 
 def _in_field(field: object) -> tuple[int | None, int | None, int | None] | None:
+    if isinstance(field, str) and _TIMESTAMP.fullmatch(field):
+        field = float(field)
     if isinstance(field, str):
         return _in_string(field) if len(field) <= MAX_FIELD else None
     if isinstance(field, bool) or not isinstance(field, int | float):

@@ -156,6 +156,9 @@ def test_any_text_can_be_searched_for_dates(text: str) -> None:
         ("2023-05-08T23:56:00-08:00", ["¶2023", "¶202305", "¶05", "¶0508"]),
         (1_683_554_160, ["¶2023", "¶202305", "¶05", "¶0508"]),
         (1_683_554_160_000, ["¶2023", "¶202305", "¶05", "¶0508"]),
+        ("1683554160", ["¶2023", "¶202305", "¶05", "¶0508"]),
+        ("1683554160000", ["¶2023", "¶202305", "¶05", "¶0508"]),
+        ("1683554160.482319", ["¶2023", "¶202305", "¶05", "¶0508"]),
         ("May 2023", ["¶2023", "¶202305", "¶05"]),
         ("5/2023", ["¶2023", "¶202305", "¶05"]),
         ("2023-05", ["¶2023", "¶202305", "¶05"]),
@@ -166,7 +169,9 @@ def test_a_field_determines_the_date_of_a_memory(field: Any, terms: list[str]) -
     assert dates.of_memory(TODAY, ["soon", None, field, "2021-01-01"]) == terms
 
 
-@pytest.mark.parametrize("field", [True, 12, -1e30, float("nan"), float("inf"), 10**400, "8 May", "x" * 200, {}, []])
+@pytest.mark.parametrize(
+    "field", [True, 12, -1e30, float("nan"), float("inf"), 10**400, "8 May", "12", "1e9", "9" * 90, "x" * 200, {}, []]
+)
 def test_a_field_without_a_date_is_ignored(field: Any) -> None:
     assert dates.of_memory(TODAY, [field]) == ["¶2024", "¶202403", "¶03", "¶0315"]
 
