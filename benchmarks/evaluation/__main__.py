@@ -47,7 +47,10 @@ def in_this_process(options: argparse.Namespace) -> dict[str, Measured]:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="soma-eval-"))
         service.start(Path(folder), url)
         stack.callback(service.stop)
-        chosen = {name: run.tasks(conversations, options.share) for name, conversations in sources.items()}
+        chosen = {
+            name: run.tasks(conversations, options.share, typos=options.typos)
+            for name, conversations in sources.items()
+        }
         seconds = options.minutes * 60 / sum(map(len, chosen.values()))
         results = {}
         for name, asked in chosen.items():
@@ -96,6 +99,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--context", action="store_true", help="store each memory with the previous turn as its context"
     )
+    parser.add_argument("--typos", action="store_true", help="misspell one word in each question")
     parser.add_argument("--database", default="", help="postgres://... URL of a server, instead of SQLite")
     parser.add_argument("--provider", help=argparse.SUPPRESS)  # set only in the process of each model
     return parser

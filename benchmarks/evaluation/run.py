@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from benchmarks.embedded import progress
 from benchmarks.evaluation import measures
 from benchmarks.evaluation.data import Conversation, Question
 from benchmarks.evaluation.service import LONG_PAGE, Found, Store
+from benchmarks.evaluation.typos import misspelled
 
 KS = (5, 10, 20)
 BUDGETS = (500, 1_000, 2_000)
@@ -62,14 +63,20 @@ class Task:
     foreign: Question | None
 
 
-def tasks(conversations: Sequence[Conversation], share: float) -> list[Task]:
-    """Return the fraction `share` of the questions, in a random but reproducible order."""
+def tasks(conversations: Sequence[Conversation], share: float, *, typos: bool = False) -> list[Task]:
+    """Return the fraction `share` of the questions, in a random but reproducible order.
+
+    typos: whether to misspell one word in each question.
+    """
     every = []
     for at, conversation in enumerate(conversations):
         others = [question for other in (*conversations[at + 1 :], *conversations[:at]) for question in other.questions]
         random.Random(at).shuffle(others)
         for number, question in enumerate(conversation.questions):
             every.append(Task(conversation.name, question, others[number % len(others)] if others else None))
+    if typos:
+        chance = random.Random(len(every))
+        every = [replace(task, question=misspelled(task.question, chance)) for task in every]
     random.Random(len(every)).shuffle(every)
     return every[: max(1, round(len(every) * share))]
 

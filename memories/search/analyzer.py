@@ -235,6 +235,13 @@ def _term(word: str) -> str:
     return word[:MAX_TERM_LENGTH]
 
 
+def stems(words: Sequence[str]) -> list[str]:
+    """Return the terms of words in lower-case ASCII letters, up to 32 each. They are not cached."""
+    with _stemming:
+        found: list[str] = _stemmer.stemWords(words)
+    return found
+
+
 @lru_cache(maxsize=50_000)
 def _stem(word: str) -> str:
     with _stemming:  # the stemmer stores its current word, so threads cannot share it

@@ -102,6 +102,7 @@ def _changed(
     Returns them with their signals, the degraded legs, and the ranking.
     """
     stats = present.stats or Stats(0, 0.0, {})
+    query = hybrid.as_searched(query, stats.corrections)
     term_weights = scoring.term_weights(list(stats.frequency), stats)
     current, earlier = _arms(caller, query, moment)
     # Of the current rows, rank only those that have expired since, because `hybrid` ranks the others.

@@ -14,7 +14,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
@@ -22,7 +22,18 @@ from django.utils import timezone
 
 from memories import read_counts
 from memories.namespaces import below
-from memories.search import analyzer, dates, lexical, neighbours, relevance, scoring, semantic, slow_searches
+from memories.search import (
+    analyzer,
+    dates,
+    lexical,
+    neighbours,
+    phrases,
+    relevance,
+    scoring,
+    semantic,
+    slow_searches,
+    spelling,
+)
 from memories.search.candidates import Candidates, Confirmation, ids_at
 from memories.search.expansion import MAX_SEEDS, Expansion, Seed
 from memories.search.page import page_of
@@ -65,14 +76,26 @@ def search(caller: Caller, query: Search) -> Results:
     return results
 
 
+def as_searched(query: Search, corrections: Mapping[str, str] | None = None) -> Search:
+    """Return the query without phrases that only address the assistant, and with its spelling corrected.
+
+    Keyword mode is literal.
+    """
+    if query.mode == KEYWORD:
+        return query
+    return replace(query, query=spelling.corrected(phrases.stripped(query.query), corrections or {}))
+
+
 @replicas.may_read_replica
 def _search(caller: Caller, query: Search) -> Results:
     watch = Stopwatch()
     names = query.namespaces if query.namespace_prefix is None else below(caller, query.namespace_prefix)
     query = replace(query, namespaces=names, narrowing=query.narrowing.of(caller))
     selection = Selection.for_search(caller, query)
+    query = as_searched(query)
     words, all_words = analyzer.query_terms(query.query)
-    stats = query.stats or _statistics(caller, query, words)
+    stats = query.stats or _with_corrections(caller, query, _statistics(caller, query, words))
+    query = as_searched(query, stats.corrections)
     terms = list(stats.frequency)
     term_weights = scoring.term_weights(terms, stats)
     confirmation = Confirmation(selection, query.narrowing, term_weights, stats.average_length)
@@ -136,6 +159,25 @@ def _statistics(caller: Caller, query: Search, words: Sequence[str]) -> Stats:
     # The year in "the budget for 2026" remains a word if texts contain it, because it may not be the date of a memory.
     stated -= {word for word in words if frequency[word] and dates.SIGN + word in frequency}
     return replace(stats, frequency={term: frequency[term] for term in frequency if term in wanted - stated})
+
+
+def _with_corrections(caller: Caller, query: Search, stats: Stats) -> Stats:
+    """If the query contains misspelled words, return the statistics for the corrected query. Keyword mode is literal.
+
+    stats: the statistics for the query as it is.
+    """
+
+    def count(terms: Sequence[str]) -> Mapping[str, int]:
+        return statistics(caller.tenant, query.namespaces, terms).frequency
+
+    if query.mode == KEYWORD:
+        return stats
+    found = spelling.corrections(query.query, stats.frequency, count, len(query.namespaces))
+    if not found:
+        return stats
+    text = spelling.corrected(query.query, found)
+    corrected = _statistics(caller, replace(query, query=text), analyzer.query_terms(text)[0])
+    return replace(corrected, corrections=found)
 
 
 def _good(ranked: list[Ranked], query: Search, signals: Signals) -> list[Ranked]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,13 +46,15 @@ class Stats:
     documents: the number of memories.
     average_length: the average number of terms per memory.
     frequency: the number of memories that contain each term of the query.
+    corrections: the corrected spelling of words in the query; see the module `spelling`.
 
-    All of these can be estimates.
+    All of these numbers can be estimates.
     """
 
     documents: int
     average_length: float
     frequency: Mapping[str, int]
+    corrections: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

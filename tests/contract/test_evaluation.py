@@ -84,3 +84,18 @@ def test_measures_have_their_usual_meaning() -> None:
     assert measures.ndcg(["x", "a"], {"a"}) == pytest.approx(0.6309, abs=1e-4)
     assert measures.within(["a", "b", "c"], [3, 9, 4], 8) == ["a", "c"]
     assert measures.precision(answered=1.0, silent=0.8) == pytest.approx(0.8333, abs=1e-4)
+
+
+def test_typos_change_one_word_of_a_question_and_are_reproducible() -> None:
+    questions = tuple(
+        Question(f"Where does Caroline paint her pictures in {month}?", frozenset("1")) for month in "abcdef"
+    )
+    conversations = [Conversation("one", (), questions)]
+    asked = [task.question.text for task in run.tasks(conversations, 1.0, typos=True)]
+    right = [task.question.text for task in run.tasks(conversations, 1.0)]
+
+    for wrong, text in zip(asked, right, strict=True):
+        different = [(a, b) for a, b in zip(wrong.split(), text.split(), strict=True) if a != b]
+        assert [b for _, b in different] in (["paint"], ["pictures"], [])
+    assert asked != right
+    assert asked == [task.question.text for task in run.tasks(conversations, 1.0, typos=True)]
