@@ -77,6 +77,15 @@ def respond(connection: socket.socket) -> None:
         connection.sendall(RESPONSE)
 
 
+def respond_once(listener: socket.socket) -> None:
+    listener.settimeout(2 * LATEST_S)
+    with contextlib.suppress(TimeoutError):
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65_536)
+            connection.sendall(RESPONSE)
+
+
 def post(url: str, content: bytes, ends_at: float) -> None:
     with http_client.client() as client, http_client.deadline(ends_at):
         client.post(url, content=content)
@@ -124,6 +133,31 @@ def test_all_addresses_of_a_host_together_are_tried_until_the_deadline(monkeypat
             post(f"http://service.test:{address[1]}", b"{}", began + DEADLINE_S)
 
     assert time.monotonic() - began < LATEST_S
+
+
+def test_an_address_that_does_not_respond_leaves_time_for_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as full, socket.socket() as waiting, socket.socket() as working:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        port = full.getsockname()[1]
+        waiting.connect(full.getsockname())  # fills the queue, so that further connections get no response
+        working.bind(("127.0.0.2", port))
+        working.listen()
+        resolve = socket.getaddrinfo
+
+        def resolve_service(host: str, *args: Any, **options: Any) -> list[Any]:
+            hosts = ("127.0.0.1", "127.0.0.2") if host == "service.test" else (host,)
+            return [address for each in hosts for address in resolve(each, *args, **options)]
+
+        monkeypatch.setattr(socket, "getaddrinfo", resolve_service)
+        thread = threading.Thread(target=respond_once, args=(working,))
+        thread.start()
+        try:
+            with http_client.client() as client, http_client.deadline(time.monotonic() + LATEST_S):
+                response = client.post(f"http://service.test:{port}", content=b"{}", timeout=LATEST_S)
+        finally:
+            thread.join(60)
+    assert response.status_code == 200
 
 
 def test_a_later_call_on_the_same_connection_has_its_own_deadline(serve: Serve) -> None:
