@@ -47,7 +47,7 @@ _NAME_OR_VERB = re.compile(
     (?:{"|".join(_AMBIGUOUS)}) [ ] [A-Z][a-z]  # "by June Carter"
     | {_after("the this")} (?:may|march) \b (?![ -]\d)  # "the march", "what this may cause"
     | (?!{_CUE}) \d{{1,2}}(?:st|nd|rd|th)? [ ] (?:may|march) [ ] [a-z]  # "10 may be enough"
-    | (?!{_CUE}) (?!\A) (?:may|march) [ ] \d{{1,2}} [ ] [a-z]  # "I march 10 miles", but not "march 10 meeting"
+    | (?!{_CUE}) (?<=\w[ ]) (?<!day[ ]) (?:may|march) [ ] \d{{1,2}} [ ] [a-z]  # "I march 10 miles"
     """,
     re.ASCII | re.VERBOSE,
 )
