@@ -115,7 +115,7 @@ def _changed(
     ranking = Ranking.of(_weights(query, degraded), term_weights, timezone.now(), wording)
     ranked = ranking.rank(candidates)
     signals = relevance.signals(
-        query.query, list(term_weights), (hit.candidate for hit in ranked), stats.average_length
+        query.query, list(term_weights), (hit.candidate for hit in ranked), stats.average_length, stats.minor
     )
     return [hit for hit in ranked if hit.score >= query.min_score], signals, degraded, ranking
 

@@ -45,6 +45,7 @@ from memories.search.selection import Selection, StoredId
 from memories.search.semantic import SemanticLeg
 from memories.search.slow_searches import Stopwatch
 from memories.search.statistics import statistics
+from memories.search.wording import outside_questions
 from somamemory.db import replicas
 from somamemory.errors import Unavailable
 from somamemory.telemetry import metrics, tracing
@@ -126,7 +127,7 @@ def _search(caller: Caller, query: Search) -> Results:
         watch.step("expansion")
 
     best = (hit.candidate for hit in ranked)
-    signals = relevance.signals(query.query, terms, best, stats.average_length)
+    signals = relevance.signals(query.query, terms, best, stats.average_length, stats.minor)
     good = _good(ranked, query, signals)
     page, next_offset = page_of(selection, ranking, good, query, signals)
     read_counts.count(hit.memory for hit in page if query.shown)
@@ -158,7 +159,10 @@ def _statistics(caller: Caller, query: Search, words: Sequence[str]) -> Stats:
             frequency[date.next_day] = max(frequency[date.next_day], frequency[date.day])
     # The year in "the budget for 2026" remains a word if texts contain it, because it may not be the date of a memory.
     stated -= {word for word in words if frequency[word] and dates.SIGN + word in frequency}
-    return replace(stats, frequency={term: frequency[term] for term in frequency if term in wanted - stated})
+    minor = outside_questions(query.query, relevance.names(query.query)) if query.mode != KEYWORD else frozenset()
+    return replace(
+        stats, frequency={term: frequency[term] for term in frequency if term in wanted - stated}, minor=minor
+    )
 
 
 def _with_corrections(caller: Caller, query: Search, stats: Stats) -> Stats:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Protocol
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from memories.search import analyzer, dates, scoring
 from memories.search.term_marks import Mark
-from memories.search.wording import REQUESTS, Wording
+from memories.search.wording import REQUESTS, Wording, sentences
 
 # The intercept, and the weights of `Signals.match`, `missing`, `length` and `absent`. The second tuple applies if no
 # candidate has a similarity.
@@ -34,7 +34,6 @@ BEST = 40
 # docs/decisions/search.md.
 FLOOR = 0.3
 
-_SENTENCE = re.compile(r"(?<=[.?!])\s+")
 _WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
 _CALENDAR = frozenset(
     analyzer.terms(
@@ -108,11 +107,18 @@ class Signals:
         return round(self.probability * min(score / best_score, 1.0), 4) if best_score > 0 else 0.0
 
 
-def signals(query: str, terms: Sequence[str], candidates: Iterable[Evidence], average_length: float) -> Signals:
+def signals(
+    query: str,
+    terms: Sequence[str],
+    candidates: Iterable[Evidence],
+    average_length: float,
+    minor: Set[str] = frozenset(),
+) -> Signals:
     """Return the signals of the candidates for a query with these terms.
 
     candidates: the candidates, best first.
     average_length: the average number of terms in the searched memories.
+    minor: the terms that count less; see `scoring.Stats`.
     """
     length = scoring.length_share(average_length)
     names, of_dates = _names_and_dates(query)
@@ -124,10 +130,11 @@ def signals(query: str, terms: Sequence[str], candidates: Iterable[Evidence], av
         content = of_date if of_date.any() else np.ones(len(terms), dtype=bool)
     known = [candidate for candidate in islice(candidates, BEST) if len(candidate.matched) == len(terms)]
     if not known:
-        return Signals(None, 0.0, float(named.any()), length, _absent(content))
+        return Signals(None, 0.0, float(named.any()), length, _absent(content.astype(float)))
+    counts = content * np.array([scoring.MINOR if term in minor else 1.0 for term in terms])
     matched = np.concatenate([candidate.matched for candidate in known]).reshape(len(known), -1)
     nowhere: NDArray[np.bool_] = matched.max(axis=0) <= 0
-    coverage = matched @ content / max(content.sum(), 1)
+    coverage = matched @ counts / max(counts.sum(), scoring.MINOR)
     cosines = [candidate.similarity for candidate in known]
     similarities = np.maximum([cosine or 0.0 for cosine in cosines], 0.0)
     other_speaker = _other_speaker(query, known)
@@ -137,13 +144,13 @@ def signals(query: str, terms: Sequence[str], candidates: Iterable[Evidence], av
         float(coverage[best]),
         float(nowhere[named].mean()) if named.any() else 0.0,
         length,
-        _absent(content & nowhere),
+        _absent(counts * nowhere),
         float(other_speaker[best]),
     )
 
 
-def _absent(words: NDArray[np.bool_]) -> float:
-    count = int(words.sum())
+def _absent(words: NDArray[np.float64]) -> float:
+    count = float(words.sum())
     return count / (count + HALF_ABSENT)
 
 
@@ -164,7 +171,7 @@ def _names_and_dates(query: str) -> tuple[set[str], set[str]]:
     """Return the terms of a query that appear to be names, and the terms that are parts of dates."""
     names: set[str] = set()
     of_dates: set[str] = set()
-    for sentence in _SENTENCE.split(query):
+    for sentence in sentences(query):
         for position, word in enumerate(_WORD.findall(sentence)):
             for term in analyzer.content_terms(word):
                 if term.isdigit() or (term in _CALENDAR and word[0].isupper()):

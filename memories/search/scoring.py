@@ -31,6 +31,10 @@ CONTEXT, ANSWER = 0.4, 0.7
 # The amount subtracted from the score of a memory that consists of questions, which rarely answer another question.
 QUESTION = 0.08
 
+# The factor for words outside the questions of a query that also contains statements. If the statements have nothing to
+# do with the question, recall is much higher than with a factor of 1; if they have, it is hardly lower.
+MINOR = 0.5
+
 FREQUENT_SHARE = 0.25
 FREQUENT_FLOOR = 10
 
@@ -47,6 +51,7 @@ class Stats:
     average_length: the average number of terms per memory.
     frequency: the number of memories that contain each term of the query.
     corrections: the corrected spelling of words in the query; see the module `spelling`.
+    minor: the terms of the query that count less (`MINOR`), because they are not part of a question.
 
     All of these numbers can be estimates.
     """
@@ -55,6 +60,7 @@ class Stats:
     average_length: float
     frequency: Mapping[str, int]
     corrections: Mapping[str, str] = field(default_factory=dict)
+    minor: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +110,11 @@ def idf(documents: int, frequency: int) -> float:
 
 
 def term_weights(query: Sequence[str], stats: Stats) -> dict[str, float]:
-    """Return the maximum contribution of each query term to BM25, idf · (k1 + 1). Computed once per search."""
-    return {term: idf(stats.documents, stats.frequency.get(term, 0)) * (K1 + 1) for term in query}
+    """Return the maximum contribution of each query term to BM25, idf · (k1 + 1), or half of it for a minor term."""
+    return {
+        term: idf(stats.documents, stats.frequency.get(term, 0)) * (K1 + 1) * (MINOR if term in stats.minor else 1)
+        for term in query
+    }
 
 
 def length_share(average_length: float) -> float:
