@@ -47,9 +47,10 @@ class _Backend(httpcore2.SyncBackend):
     def connect_tcp(self, host: str, port: int, timeout: float | None = None, *args: Any, **options: Any) -> _Stream:
         *others, last = self._addresses(host, port)  # tried here because the timeout applies to each address
         for position, address in enumerate(others):
-            share_s = _left_s(timeout, httpcore2.ConnectTimeout) / (len(others) + 1 - position)
+            share_s = _left_s(None, httpcore2.ConnectTimeout) / (len(others) + 1 - position)
+            at_most_s = share_s if timeout is None else min(share_s, timeout)
             with suppress(httpcore2.ConnectError, httpcore2.ConnectTimeout):
-                return self._connected(address, port, share_s, *args, **options)
+                return self._connected(address, port, at_most_s, *args, **options)
         return self._connected(last, port, timeout, *args, **options)
 
     def _addresses(self, host: str, port: int) -> list[str]:

@@ -160,6 +160,24 @@ def test_an_address_that_does_not_respond_leaves_time_for_the_next_one(monkeypat
     assert response.status_code == 200
 
 
+def test_the_addresses_of_a_host_do_not_share_the_timeout_for_connecting(monkeypatch: pytest.MonkeyPatch) -> None:
+    timeouts: list[float] = []
+
+    def refuse(address: object, timeout: float, **options: object) -> None:
+        timeouts.append(timeout)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(http_client._Backend, "_addresses", lambda *args: ["192.0.2.1", "192.0.2.2", "192.0.2.3"])
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    with (
+        http_client.client() as client,
+        http_client.deadline(time.monotonic() + 60),
+        pytest.raises(httpx2.ConnectError),
+    ):
+        client.post("http://service.test", timeout=httpx2.Timeout(60, connect=5))
+    assert timeouts == [5, 5, 5]
+
+
 def test_a_later_call_on_the_same_connection_has_its_own_deadline(serve: Serve) -> None:
     url = serve(respond)
     with http_client.client() as client:
