@@ -145,7 +145,8 @@ def _statistics(caller: Caller, query: Search, words: Sequence[str]) -> Stats:
     out instead. A day counts at least as much as the day after it, even if more memories have it, unless the query
     states both days.
     """
-    in_query = dates.of_query(query.query, timezone.now().date()) if query.mode == HYBRID else []
+    today = (query.as_of or timezone.now()).date()
+    in_query = dates.of_query(query.query, today) if query.mode == HYBRID else []
     named = [term for date in in_query for term in date.terms]
     stats = statistics(caller.tenant, query.namespaces, list(dict.fromkeys([*words, *named])))
     frequency = dict(stats.frequency)

@@ -14,6 +14,7 @@ from memories.models import Memory
 from memories.search import analyzer, dates, hybrid
 from memories.search.query import Search
 from tenants.caller import Caller
+from tenants.models import Tenant
 from tests.conftest import Api
 
 TODAY = date(2024, 3, 15)  # a Friday
@@ -291,6 +292,19 @@ def test_a_search_of_the_past_uses_the_dates_as_well(paintings: Api) -> None:
     then = timezone.now()
     paintings.patch("/memories/20", {"metadata": {"date": "2022-11-11"}})
     assert found(paintings, "What did Ada paint in July 2023?", as_of=then.isoformat())[0] == "20.0"
+
+
+@pytest.mark.django_db
+def test_relative_dates_in_a_search_of_the_past_are_counted_from_that_time(api: Api) -> None:
+    now = timezone.now()
+    Tenant.objects.update(created_at=now - timedelta(days=20))
+    for number, days in enumerate((1, 11, 31), start=1):
+        day = now - timedelta(days=days)
+        api.store(str(10 * number), "Ada painted a boat", metadata={"date": f"{day:%Y-%m-%d}"})
+    Memory.all_tenants.update(updated_at=now - timedelta(days=20))
+    then = now - timedelta(days=10)
+    assert found(api, "What did Ada paint yesterday?")[0] == "10.0"
+    assert found(api, "What did Ada paint yesterday?", as_of=then.isoformat())[0] == "20.0"
 
 
 @pytest.mark.django_db
