@@ -97,15 +97,15 @@ def _similar(word: str) -> dict[str, str]:
 
 
 def _in_english(query: str) -> bool:
-    """Return whether most of the query's words are English, or the query is too short to tell.
+    """Return whether at least half of the query's words are English, or the query is too short to tell.
 
-    Names are not examined, nor are short words other than stop words, because several languages have them in common.
+    Names are not counted, nor are short words other than stop words, because several languages have them in common.
     """
     first, *others = _ANY_WORD.findall(query)
     words = [analyzer.fold(word) for word in (first, *(word for word in others if word.islower()))]
     telling = [word for word in words if len(word) >= 4 or word in analyzer.STOP_WORDS]
     english = [word for word in telling if word in analyzer.STOP_WORDS or _in_dictionary(word)]
-    return len(words) <= SHORT_QUERY or len(english) > len(telling) / 2
+    return len(words) <= SHORT_QUERY or len(english) >= len(telling) / 2
 
 
 def _in_dictionary(word: str) -> bool:

@@ -68,7 +68,8 @@ def _of_user(tenant: Tenant, namespaces: Sequence[str], terms: Sequence[str]) ->
     """
     rows = Memory.objects.for_tenant(tenant).filter(namespace__in=namespaces).order_by("-seq")
     documents = [text.split() for text in rows.values_list("terms", flat=True)[:_OF_USER]]
-    counts = Counter(term for words in documents for term in set(terms).intersection(words))
+    wanted = frozenset(terms)
+    counts = Counter(term for words in documents for term in wanted.intersection(words))
     at_least = 1 if len(documents) == _OF_USER else 0
     length = sum(map(len, documents)) / len(documents) if documents else 0.0
     return Stats(len(documents), length, {term: max(counts[term], at_least) for term in terms})
