@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from logging.handlers import SysLogHandler
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,7 +17,7 @@ from urllib.parse import urlsplit
 import httpx2
 from django.conf import settings
 
-from somamemory import files
+from somamemory import files, http_client
 from somamemory.errors import Unavailable
 from tenants.audit import chain
 from tenants.audit.chain import dump_heads
@@ -73,7 +74,12 @@ def _append(file: Path, lines: str) -> None:
 
 def _post(url: str, lines: str) -> None:
     headers = {"Content-Type": "application/x-ndjson"}
-    httpx2.post(url, content=lines, headers=headers, timeout=TIMEOUT_S, follow_redirects=False).raise_for_status()
+    with (
+        http_client.client(headers=headers, timeout=TIMEOUT_S) as client,
+        http_client.deadline(time.monotonic() + TIMEOUT_S),
+        client.stream("POST", url, content=lines) as response,
+    ):
+        response.raise_for_status()  # the body is not needed, and could be endless
 
 
 class _Syslog(SysLogHandler):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -331,6 +333,32 @@ def test_heads_that_a_collector_refused_are_sent_again(chained: Caller, settings
     assert len(bodies) == 2
     assert bodies[0] == bodies[1]
     assert len(bodies[1].splitlines()) == AuditBlock.all_tenants.count()
+
+
+@pytest.mark.parametrize("response", [b"HTTP/1.1 204 No Content\r\nX-Padding: ", b"HTTP/1.1 200 OK\r\n\r\n"])
+def test_a_collector_that_never_completes_its_response_does_not_delay_the_sealer(
+    chained: Caller, settings: Any, monkeypatch: pytest.MonkeyPatch, response: bytes
+) -> None:
+    monkeypatch.setattr(publishing, "TIMEOUT_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def drip() -> None:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):  # the service has given up
+                connection.sendall(response)
+                for _ in range(200):
+                    connection.sendall(b"x")
+                    time.sleep(0.05)
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        settings.AUDIT_HEADS = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        began = time.monotonic()
+        with contextlib.suppress(Unavailable):
+            publishing.publish()
+        took_s = time.monotonic() - began
+        thread.join(60)
+    assert took_s < 5
 
 
 def test_without_a_place_nothing_is_published(chained: Caller) -> None:
