@@ -151,6 +151,12 @@ def of_query(text: str, today: date) -> list[InQuery]:
     return [_in_query(mention) for mention in mentions]
 
 
+def stated(text: str) -> list[str]:
+    """Return the parts of a query that state a date, apart from words such as "yesterday"."""
+    any_day = date(2000, 1, 1)
+    return [found.text for found in of_query(text, any_day) if not found.relative]
+
+
 def is_date(term: str) -> bool:
     return term.startswith(SIGN)
 

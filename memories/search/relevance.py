@@ -170,7 +170,7 @@ def names(query: str) -> set[str]:
 def _names_and_dates(query: str) -> tuple[set[str], set[str]]:
     """Return the terms of a query that appear to be names, and the terms that are parts of dates."""
     names: set[str] = set()
-    of_dates: set[str] = set()
+    of_dates = set(analyzer.content_terms(" ".join(dates.stated(query))))
     for sentence in sentences(query):
         for position, word in enumerate(_WORD.findall(sentence)):
             for term in analyzer.content_terms(word):

@@ -283,6 +283,14 @@ def test_a_year_without_a_month_remains_a_word_if_a_memory_contains_it(api: Api)
 
 
 @pytest.mark.django_db
+def test_the_relevance_does_not_depend_on_capital_letters_in_a_date(paintings: Api) -> None:
+    for query in ("What did Ada paint in July 2023?", "What did Ada paint in July on Monday?"):
+        [known, *_] = paintings.search(query)
+        [lower, *_] = paintings.search(query.replace("July", "july").replace("Monday", "monday"))
+        assert known["relevance"] == lower["relevance"] > 0.9
+
+
+@pytest.mark.django_db
 def test_keyword_searches_match_words_only(paintings: Api) -> None:
     assert found(paintings, "4 July 2023", mode="keyword") == []
 
