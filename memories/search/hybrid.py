@@ -77,14 +77,14 @@ def search(caller: Caller, query: Search) -> Results:
     return results
 
 
-def as_searched(query: Search, corrections: Mapping[str, str] | None = None) -> Search:
+def as_searched(query: Search, corrections: Mapping[str, str]) -> Search:
     """Return the query without phrases that only address the assistant, and with its spelling corrected.
 
     Keyword mode is literal.
     """
     if query.mode == KEYWORD:
         return query
-    return replace(query, query=spelling.corrected(phrases.stripped(query.query), corrections or {}))
+    return replace(query, query=spelling.corrected(phrases.stripped(query.query), corrections))
 
 
 @replicas.may_read_replica
@@ -93,10 +93,10 @@ def _search(caller: Caller, query: Search) -> Results:
     names = query.namespaces if query.namespace_prefix is None else below(caller, query.namespace_prefix)
     query = replace(query, namespaces=names, narrowing=query.narrowing.of(caller))
     selection = Selection.for_search(caller, query)
-    query = as_searched(query)
+    query = as_searched(query, {})
     words, all_words = analyzer.query_terms(query.query)
     stats = query.stats or _with_corrections(caller, query, _statistics(caller, query, words))
-    query = as_searched(query, stats.corrections)
+    query = as_searched(query, stats.corrections) if stats.corrections else query
     terms = list(stats.frequency)
     term_weights = scoring.term_weights(terms, stats)
     confirmation = Confirmation(selection, query.narrowing, term_weights, stats.average_length)
@@ -160,7 +160,9 @@ def _statistics(caller: Caller, query: Search, words: Sequence[str]) -> Stats:
             frequency[date.next_day] = max(frequency[date.next_day], frequency[date.day])
     # The year in "the budget for 2026" remains a word if texts contain it, because it may not be the date of a memory.
     stated -= {word for word in words if frequency[word] and dates.SIGN + word in frequency}
-    minor = outside_questions(query.query, relevance.names(query.query)) if query.mode != KEYWORD else frozenset()
+    minor = outside_questions(query.query) if query.mode != KEYWORD else frozenset()
+    if minor:
+        minor -= relevance.names(query.query)
     return replace(
         stats, frequency={term: frequency[term] for term in frequency if term in wanted - stated}, minor=minor
     )

@@ -11,7 +11,7 @@ The quoted figures are recall@10 on LoCoMo, REALTALK and BEAM; see docs/decision
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Set
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from memories.search import analyzer
@@ -37,14 +37,14 @@ def sentences(text: str) -> list[str]:
     return _SENTENCE.split(text)
 
 
-def outside_questions(query: str, names: Set[str]) -> frozenset[str]:
-    """Return the terms, except names, that occur only outside the query's questions. Without a question: no terms."""
-    if "?" not in query:
+def outside_questions(query: str) -> frozenset[str]:
+    """Return the terms that occur only outside the query's questions. Without a question, return no terms."""
+    parts = sentences(query)
+    others = [part for part in parts if not part.rstrip("\"')\u201d").endswith("?")]
+    if not others or len(others) == len(parts):
         return frozenset()
-    others = {sentence for sentence in sentences(query) if not sentence.rstrip("\"')\u201d").endswith("?")}
-    questions = " ".join(sentence for sentence in sentences(query) if sentence not in others)
-    asked = analyzer.content_terms(questions)
-    return frozenset(analyzer.content_terms(" ".join(others))).difference(asked, names) if asked else frozenset()
+    asked = analyzer.content_terms(" ".join(part for part in parts if part not in others))
+    return frozenset(analyzer.content_terms(" ".join(others))).difference(asked) if asked else frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,8 +34,8 @@ def test_other_questions_do_not_prefer_the_user() -> None:
 # --- Statements and questions ------------------------------------------------------------------------------------
 
 
-def minor(query: str) -> set[str]:
-    return set(outside_questions(query, relevance.names(query)))
+def minor(query: str) -> frozenset[str]:
+    return outside_questions(query) - relevance.names(query)
 
 
 @pytest.mark.parametrize(
