@@ -21,7 +21,10 @@ from memories.search.term_marks import Mark
 NAMED = 0.06  # from 0.05 to 0.08, recall is the same to within 0.3 percentage points
 FIRST_PERSON = 0.2  # from 0.1 to 0.25, recall on BEAM is the same to within 0.6 percentage points
 _FIRST_PERSON = re.compile(r"\b(?:i|me|my|mine)\b", re.IGNORECASE)
-_SENTENCE = re.compile(r"(?<=[.?!])\s+")
+# A full stop after one of these words, or after a single letter or digit as in "p.m.", does not end a sentence.
+_ABBREVIATIONS = "mr mrs ms dr prof st vs approx incl jan feb mar apr jun jul aug sep sept oct nov dec"
+_NO_END = "".join(rf"(?<!\b{word}\.)" for word in (r"\w", *_ABBREVIATIONS.split()))
+_SENTENCE = re.compile(rf"(?<=[.?!]){_NO_END}\s+", re.IGNORECASE)
 _USER = frozenset(("user", "human"))
 # Words that ask for an answer or refer to the conversation, but that the answer itself rarely contains.
 REQUESTS = frozenset(
