@@ -114,9 +114,7 @@ def _changed(
     wording = query.wording(list(term_weights))
     ranking = Ranking.of(_weights(query, degraded), term_weights, timezone.now(), wording)
     ranked = ranking.rank(candidates)
-    signals = relevance.signals(
-        query.query, list(term_weights), (hit.candidate for hit in ranked), stats.average_length, stats.minor
-    )
+    signals = relevance.signals(query.query, (hit.candidate for hit in ranked), stats)
     return [hit for hit in ranked if hit.score >= query.min_score], signals, degraded, ranking
 
 

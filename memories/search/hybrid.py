@@ -127,7 +127,7 @@ def _search(caller: Caller, query: Search) -> Results:
         watch.step("expansion")
 
     best = (hit.candidate for hit in ranked)
-    signals = relevance.signals(query.query, terms, best, stats.average_length, stats.minor)
+    signals = relevance.signals(query.query, best, stats)
     good = _good(ranked, query, signals)
     page, next_offset = page_of(selection, ranking, good, query, signals)
     read_counts.count(hit.memory for hit in page if query.shown)
@@ -184,7 +184,9 @@ def _with_corrections(caller: Caller, query: Search, stats: Stats) -> Stats:
         return stats
     text = spelling.corrected(query.query, found)
     corrected = _statistics(caller, replace(query, query=text), analyzer.query_terms(text)[0])
-    return replace(corrected, corrections=found)
+    names = relevance.names(query.query)
+    of_names = (correct for wrong, correct in found.items() if not names.isdisjoint(analyzer.terms(wrong)))
+    return replace(corrected, corrections=found, uncertain=frozenset(analyzer.terms(" ".join(of_names))))
 
 
 def _good(ranked: list[Ranked], query: Search, signals: Signals) -> list[Ranked]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Protocol
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memories.search import analyzer, dates, scoring
+from memories.search.scoring import Stats
 from memories.search.term_marks import Mark
 from memories.search.wording import REQUESTS, Wording, sentences
 
@@ -107,20 +108,14 @@ class Signals:
         return round(self.probability * min(score / best_score, 1.0), 4) if best_score > 0 else 0.0
 
 
-def signals(
-    query: str,
-    terms: Sequence[str],
-    candidates: Iterable[Evidence],
-    average_length: float,
-    minor: Set[str] = frozenset(),
-) -> Signals:
-    """Return the signals of the candidates for a query with these terms.
+def signals(query: str, candidates: Iterable[Evidence], stats: Stats) -> Signals:
+    """Return the signals of the candidates for a query.
 
     candidates: the candidates, best first.
-    average_length: the average number of terms in the searched memories.
-    minor: the terms that count less; see `scoring.Stats`.
+    stats: the statistics on the terms of the query.
     """
-    length = scoring.length_share(average_length)
+    terms = list(stats.frequency)
+    length = scoring.length_share(stats.average_length)
     names, of_dates = _names_and_dates(query)
     named = np.array([term in names for term in terms], dtype=bool)
     left_out = names | of_dates | REQUESTS
@@ -131,9 +126,10 @@ def signals(
     known = [candidate for candidate in islice(candidates, BEST) if len(candidate.matched) == len(terms)]
     if not known:
         return Signals(None, 0.0, float(named.any()), length, _absent(content.astype(float)))
-    counts = content * np.array([scoring.MINOR if term in minor else 1.0 for term in terms])
+    counts = content * np.array([scoring.MINOR if term in stats.minor else 1.0 for term in terms])
     matched = np.concatenate([candidate.matched for candidate in known]).reshape(len(known), -1)
-    nowhere: NDArray[np.bool_] = matched.max(axis=0) <= 0
+    uncertain = np.array([term in stats.uncertain for term in terms], dtype=bool)
+    nowhere: NDArray[np.bool_] = (matched.max(axis=0) <= 0) | uncertain
     coverage = matched @ counts / max(counts.sum(), scoring.MINOR)
     cosines = [candidate.similarity for candidate in known]
     similarities = np.maximum([cosine or 0.0 for cosine in cosines], 0.0)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from memories.search import dates, occurrences, term_marks
 from memories.search.analyzer import content_terms
 from memories.search.occurrences import Occurrences
-from memories.search.wording import REQUESTS
+from memories.search.wording import REQUESTS, questions
 
 # k1 and b are Anserini's defaults, which were chosen for short passages. On dialogue turns without context, recall
 # is 1 percentage point higher than with Lucene's 1.2 and 0.75; with context, it is equal.
@@ -52,6 +52,7 @@ class Stats:
     frequency: the number of memories that contain each term of the query.
     corrections: the corrected spelling of words in the query; see the module `spelling`.
     minor: the terms of the query that count less (`MINOR`), because they are not part of a question.
+    uncertain: the terms of names whose spelling was corrected. They may be other people's names.
 
     All of these numbers can be estimates.
     """
@@ -61,6 +62,7 @@ class Stats:
     frequency: Mapping[str, int]
     corrections: Mapping[str, str] = field(default_factory=dict)
     minor: frozenset[str] = frozenset()
+    uncertain: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +275,11 @@ def dense_query(query: str, stats: Stats) -> str:
     memory contains many words by chance. If memories have `LONG` terms or more, there is no limit. A word that occurs
     in at most `FREQUENT_FLOOR` memories is never too frequent. Stop words are kept because they hold the sentence
     together. A query that would lose all of its content words is embedded unchanged.
+
+    If the query also contains statements, its questions are repeated, so they have more weight in the vector.
     """
+    if stats.minor:
+        query = f"{questions(query)} {query}"
     name_limit = max(stats.documents * FREQUENT_SHARE, FREQUENT_FLOOR)
     share = FREQUENT_SHARE + (1 - FREQUENT_SHARE) * length_share(stats.average_length)
     limit = max(stats.documents * share, FREQUENT_FLOOR)

@@ -42,12 +42,19 @@ def sentences(text: str) -> list[str]:
 
 def outside_questions(query: str) -> frozenset[str]:
     """Return the terms that occur only outside the query's questions. Without a question, return no terms."""
+    asked, stated = _questions_and_others(query)
+    terms = analyzer.content_terms(asked)
+    return frozenset(analyzer.content_terms(stated)).difference(terms) if terms else frozenset()
+
+
+def questions(query: str) -> str:
+    return _questions_and_others(query)[0]
+
+
+def _questions_and_others(query: str) -> tuple[str, str]:
     parts = sentences(query)
-    others = [part for part in parts if not part.rstrip("\"')\u201d").endswith("?")]
-    if not others or len(others) == len(parts):
-        return frozenset()
-    asked = analyzer.content_terms(" ".join(part for part in parts if part not in others))
-    return frozenset(analyzer.content_terms(" ".join(others))).difference(asked) if asked else frozenset()
+    asked = [part for part in parts if part.rstrip("\"')\u201d").endswith("?")]
+    return " ".join(asked), " ".join(part for part in parts if part not in asked)
 
 
 @dataclass(frozen=True, slots=True)

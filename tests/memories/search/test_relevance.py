@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from memories.search import relevance, term_marks
 from memories.search.relevance import Signals
+from memories.search.scoring import Stats
 from memories.search.term_marks import Mark
 from tests.conftest import Api, drain, problem_of
 
@@ -32,9 +34,13 @@ class FakeCandidate:
         return SATURATION * np.array(self.contained)
 
 
+def signals_of(query: str, terms: list[str], candidates: Sequence[FakeCandidate], average_length: float) -> Signals:
+    return relevance.signals(query, candidates, Stats(1, average_length, dict.fromkeys(terms, 1)))
+
+
 def test_a_perfect_hit_is_relevant_and_an_unrelated_one_is_not() -> None:
     assert Signals(0.8, 1.0, 0.0).probability > 0.9
-    assert relevance.signals("kitten", ["kitten"], [FakeCandidate(0.2, (0,))], SHORT).probability < 0.15
+    assert signals_of("kitten", ["kitten"], [FakeCandidate(0.2, (0,))], SHORT).probability < 0.15
     assert Signals(0.2, 0.0, 0.0).probability < relevance.FLOOR
     assert Signals(None, 1.0, 0.0).probability > 0.9
     assert Signals(None, 0.0, 0.0).probability < relevance.FLOOR
@@ -70,13 +76,13 @@ def test_the_best_hit_has_the_whole_probability_and_the_others_their_share() -> 
 def test_dates_do_not_lower_the_coverage(month: str) -> None:
     query = f"What did the kitten eat on 3 {month}, 2023?"
     terms = ["kitten", "eat", "3", month.lower(), "2023"]
-    assert relevance.signals(query, terms, [FakeCandidate(None, (1, 1, 0, 0, 0))], SHORT) == Signals(None, SATURATION)
+    assert signals_of(query, terms, [FakeCandidate(None, (1, 1, 0, 0, 0))], SHORT) == Signals(None, SATURATION)
 
 
 def test_words_about_the_conversation_do_not_lower_the_coverage() -> None:
     query = "Can you summarize what I mentioned about kittens in our conversations?"
     terms = ["can", "summar", "mention", "kitten", "convers"]
-    assert relevance.signals(query, terms, [FakeCandidate(None, (0, 0, 0, 1, 0))], SHORT) == Signals(None, SATURATION)
+    assert signals_of(query, terms, [FakeCandidate(None, (0, 0, 0, 1, 0))], SHORT) == Signals(None, SATURATION)
 
 
 def test_an_abbreviation_in_capital_letters_is_not_a_name() -> None:
@@ -87,20 +93,20 @@ def test_a_name_that_no_memory_contains_makes_every_hit_less_relevant() -> None:
     terms = ["carolin", "kitten"]
     unnamed, named = FakeCandidate(0.5, (0, 1)), FakeCandidate(0.1, (1, 0))
     query = "How is Caroline's kitten?"
-    assert relevance.signals(query, terms, [unnamed], SHORT).missing == 1.0
-    assert relevance.signals(query, terms, [unnamed, named], SHORT) == Signals(0.5, SATURATION, 0.0)
+    assert signals_of(query, terms, [unnamed], SHORT).missing == 1.0
+    assert signals_of(query, terms, [unnamed, named], SHORT) == Signals(0.5, SATURATION, 0.0)
 
 
 def test_similarity_and_words_count_only_together_in_one_memory() -> None:
     apart = [FakeCandidate(0.5, (0, 1)), FakeCandidate(0.1, (1, 1))]
-    assert relevance.signals("kitten eating", ["kitten", "eat"], apart, SHORT) == Signals(0.5, SATURATION / 2, 0.0)
+    assert signals_of("kitten eating", ["kitten", "eat"], apart, SHORT) == Signals(0.5, SATURATION / 2, 0.0)
 
 
 def test_words_that_no_hit_contains_make_every_hit_less_relevant() -> None:
     terms = ["kitten", "eat", "sleep"]
     one, other = FakeCandidate(0.5, (1, 0, 0)), FakeCandidate(0.1, (0, 1, 0))
     absent = [
-        relevance.signals("kitten eating and sleeping", terms, hits, SHORT).absent
+        signals_of("kitten eating and sleeping", terms, hits, SHORT).absent
         for hits in ([], [one], [one, other], [one, other, FakeCandidate(0.0, (0, 0, 1))])
     ]
     assert absent == sorted(absent, reverse=True)
@@ -113,22 +119,22 @@ def test_a_query_in_the_first_person_is_less_relevant_to_what_others_have_said()
     theirs = FakeCandidate(0.5, (1,), assistant)
     mine = FakeCandidate(0.4, (1,), user)
 
-    assert relevance.signals("my kitten", ["kitten"], [theirs, mine], SHORT).similarity == 0.4
-    assert relevance.signals("the kitten", ["kitten"], [theirs, mine], SHORT).similarity == 0.5
+    assert signals_of("my kitten", ["kitten"], [theirs, mine], SHORT).similarity == 0.4
+    assert signals_of("the kitten", ["kitten"], [theirs, mine], SHORT).similarity == 0.5
     unrelated = FakeCandidate(0.0, (0,), user)
-    reply = relevance.signals("my kitten", ["kitten"], [theirs, unrelated], SHORT)
+    reply = signals_of("my kitten", ["kitten"], [theirs, unrelated], SHORT)
     assert reply.other_speaker > 0
-    assert reply.probability < relevance.signals("my kitten", ["kitten"], [theirs], SHORT).probability
+    assert reply.probability < signals_of("my kitten", ["kitten"], [theirs], SHORT).probability
 
 
 def test_a_query_that_consists_of_a_name_is_judged_by_the_name() -> None:
-    assert relevance.signals("who is Caroline?", ["carolin"], [FakeCandidate(0.5, (1,))], SHORT).coverage == SATURATION
-    assert relevance.signals("who is Caroline?", ["carolin"], [FakeCandidate(0.5, (0,))], SHORT).coverage == 0.0
+    assert signals_of("who is Caroline?", ["carolin"], [FakeCandidate(0.5, (1,))], SHORT).coverage == SATURATION
+    assert signals_of("who is Caroline?", ["carolin"], [FakeCandidate(0.5, (0,))], SHORT).coverage == 0.0
 
 
 def test_the_same_match_is_less_relevant_among_long_memories() -> None:
     among_short, among_long = (
-        relevance.signals("kitten", ["kitten"], [FakeCandidate(0.3, (1,))], length) for length in (SHORT, LONG)
+        signals_of("kitten", ["kitten"], [FakeCandidate(0.3, (1,))], length) for length in (SHORT, LONG)
     )
     assert among_long.probability < among_short.probability
 
@@ -136,12 +142,12 @@ def test_the_same_match_is_less_relevant_among_long_memories() -> None:
 def test_only_the_best_hits_are_considered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relevance, "BEST", 1)
     hits = [FakeCandidate(0.2, (0,)), FakeCandidate(0.5, (1,))]
-    assert relevance.signals("kitten", ["kitten"], hits, SHORT) == Signals(0.2, 0.0, absent=1 / 3)
+    assert signals_of("kitten", ["kitten"], hits, SHORT) == Signals(0.2, 0.0, absent=1 / 3)
 
 
 def test_without_candidates_the_probability_is_low() -> None:
-    assert relevance.signals("kitten", ["kitten"], [], SHORT).probability < relevance.FLOOR
-    assert relevance.signals("", [], [], SHORT).probability < relevance.FLOOR
+    assert signals_of("kitten", ["kitten"], [], SHORT).probability < relevance.FLOOR
+    assert signals_of("", [], [], SHORT).probability < relevance.FLOOR
 
 
 def search(api: Api, query: str, **options: object) -> list[dict[str, float]]:
@@ -181,3 +187,10 @@ def test_a_relevance_outside_of_0_to_1_is_refused(api: Api, wrong: object) -> No
             continue  # null: the default
         response = api.post(f"/api/v1{path}", {"query": "tea", "min_relevance": wrong})
         assert "min_relevance" in problem_of(response, 422)["detail"]
+
+
+def test_a_corrected_name_makes_every_hit_less_relevant() -> None:
+    stats = Stats(1, SHORT, {"anita": 1, "like": 1}, uncertain=frozenset({"anita"}))
+    hits = [FakeCandidate(0.6, (1, 1))]
+    assert relevance.signals("What does Anita like?", hits, stats).probability < relevance.FLOOR
+    assert relevance.signals("What does Anita like?", hits, replace(stats, uncertain=frozenset())).probability > 0.9

@@ -147,6 +147,15 @@ def test_a_misspelled_query_has_the_same_results(festivals: Api, mode: str) -> N
 
 
 @pytest.mark.django_db
+def test_a_similar_name_is_found_but_not_relevant(api: Api) -> None:
+    api.store("1", "Anita likes tea")
+    api.store("2", "Ben has a garden")
+    [hit, *_] = api.search("What does Anika like?")
+    assert hit["coord"] == "1.0"
+    assert hit["relevance"] < 0.3 < api.search("What does Anita like?")[0]["relevance"]
+
+
+@pytest.mark.django_db
 def test_keyword_searches_are_literal(festivals: Api) -> None:
     assert found(festivals, "festival", mode="keyword") == ["1.0"]
     assert found(festivals, "fesetival", mode="keyword") == []
