@@ -279,16 +279,26 @@ def gathered(
 
     rows: row numbers in ascending order.
     """
+    return np.concatenate([read(columns, places) for columns, places in located(file, rows)])
+
+
+def located(file: PointsFile, rows: NDArray[np.intp]) -> list[tuple[Columns, NDArray[np.intp]]]:
+    """Return the columns of each chunk that contains some of the rows, with the positions of these rows in them.
+
+    If there are no rows, the result contains the first chunk without any positions.
+
+    rows: row numbers in ascending order.
+    """
     if not len(rows):
-        return read(file.chunk(0).columns, rows)
+        return [(file.chunk(0).columns, rows)]
     ends = np.searchsorted(rows, layout.FIRSTS[1 : layout.chunks_for(int(rows[-1]) + 1) + 1]).tolist()
     found, start = [], 0
     for number, end in enumerate(ends):
         if end > start:
             chunk = file.chunk(number)
-            found.append(read(chunk.columns, rows[start:end] - chunk.first))
+            found.append((chunk.columns, rows[start:end] - chunk.first))
             start = end
-    return np.concatenate(found)
+    return found
 
 
 def _boot() -> NDArray[np.uint64]:

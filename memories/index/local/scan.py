@@ -17,9 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memories.index.base import Vector
-from memories.index.local import layout
 from memories.index.local.codes import encode, products
-from memories.index.local.points_file import Chunk, PointsFile, gathered
+from memories.index.local.points_file import Chunk, PointsFile, gathered, located
 
 # The error of a dot product has a standard deviation of at most _SIGMA times the sum of both steps. With a bound of 4.3
 # standard deviations, a search misses one in 60,000 of the rows near its limit. With few dimensions, the maximum
@@ -139,27 +138,30 @@ def nearest_of(
 
 
 def _scan(query: _Query, parts: Sequence[Part], labels: NDArray[np.uint32], candidates: _Candidates) -> _Candidates:
-    for chunk, places in parts:
-        _compare(query, chunk.columns[places], chunk.first + places.start, labels, candidates)
+    for part in parts:
+        _compare(query, part, labels, candidates)
     return candidates
 
 
-def _compare(
-    query: _Query, rows: layout.Columns, first: int, labels: NDArray[np.uint32], candidates: _Candidates
-) -> None:
-    allowed = _allowed(rows.labels, labels)
+def _compare(query: _Query, part: Part, labels: NDArray[np.uint32], candidates: _Candidates) -> None:
+    chunk, rows = part
+    # Only these columns are sliced, because slicing all of them takes as long as comparing 500 rows.
+    codes, steps = chunk.columns.codes[rows], chunk.columns.scales[rows]
+    allowed = _allowed(chunk.columns.labels[rows], labels)
     count = int(np.count_nonzero(allowed))
     if not count:
         return
     places = np.flatnonzero(allowed) if count * _SPARSE < len(allowed) else None
-    codes, steps = (rows.codes, rows.scales) if places is None else (rows.codes[places], rows.scales[places])
+    if places is not None:
+        codes, steps = codes[places], steps[places]
     highest = _highest(query, codes, steps)
     good = highest >= candidates.floor
-    if places is None:
+    if places is None and count < len(allowed):
         good &= allowed
-    found = np.flatnonzero(good)
+    found = good.nonzero()[0]
     if len(found):
-        candidates.add((found if places is None else places[found]) + first, highest[found], steps[found])
+        numbers = found if places is None else places[found]
+        candidates.add(numbers + (chunk.first + rows.start), highest[found], steps[found])
 
 
 def _highest(query: _Query, codes: NDArray[np.int8], steps: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -173,8 +175,8 @@ def _highest(query: _Query, codes: NDArray[np.int8], steps: NDArray[np.float32])
 
 def _allowed(row_labels: NDArray[np.uint32], labels: NDArray[np.uint32]) -> NDArray[np.bool_]:
     if len(labels) <= 4:
-        allowed = np.zeros(len(row_labels), np.bool_)
-        for label in labels:
+        allowed: NDArray[np.bool_] = row_labels == labels[0]
+        for label in labels[1:]:
             allowed |= row_labels == label
         return allowed
     table = np.zeros(int(labels.max()) + 2, np.bool_)
@@ -208,13 +210,14 @@ def _ranked(file: PointsFile, query: Vector, rows: Rows, limit: int) -> tuple[ND
     """
     if not len(rows):
         return np.empty((0, 2), np.uint64), np.empty(0)
-    exact = gathered(file, rows, lambda columns, places: products(query, columns.vectors[places]))
-    live = gathered(file, rows, lambda columns, places: columns.labels[places]) != 0
+    parts = located(file, rows)
+    exact = np.concatenate([products(query, columns.vectors[places]) for columns, places in parts])
+    live = np.concatenate([columns.labels[places] for columns, places in parts]) != 0
     if not live.all():
         return _ranked(file, query, rows[live], limit)
     # Similarities are rounded to six digits, the precision of float32, so that rounding errors do not affect the order.
     similarities = np.asarray(np.round(np.clip(exact, -1.0, 1.0, dtype=np.float64), 6), np.float64)
-    ids = gathered(file, rows, lambda columns, places: columns.ids[places])
+    ids = np.concatenate([columns.ids[places] for columns, places in parts])
     order = np.lexsort((ids[:, 1], ids[:, 0], -similarities))
     order = order[_is_last(ids)[order]][:limit]
     return ids[order], similarities[order]
