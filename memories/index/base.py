@@ -59,10 +59,18 @@ class Where:
 
 
 class Hit(NamedTuple):
-    """A candidate. `similarity` is the cosine, from -1 to 1; higher means more similar."""
+    """A candidate.
 
-    id: UUID
+    digits: its id as a string of 32 hexadecimal digits. A search confirms many hits, and most of them need no UUID.
+    similarity: the cosine, from -1 to 1; higher means more similar.
+    """
+
+    digits: str
     similarity: float
+
+    @property
+    def id(self) -> UUID:
+        return UUID(self.digits)
 
 
 class VectorIndex(Protocol):

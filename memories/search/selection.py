@@ -92,7 +92,8 @@ class Selection:
         """Return the selection of the caller's live memories that the search may return."""
         connection, filters = replicas.connection(), search.narrowing.filters
         fields = clauses(filters) if filters and connection.vendor == "sqlite" else ()
-        if not search.namespaces or not replace(search.narrowing, filters=None).has_only_lookups:
+        others = search.narrowing if filters is None else replace(search.narrowing, filters=None)
+        if not search.namespaces or not others.has_only_lookups:
             return cls.of(_memories(caller, search), fields)
         caller.require("read", search.namespaces)
         now, values = timezone.now(), search.narrowing.lookups
@@ -115,8 +116,11 @@ class Selection:
         """Return the same memories as a queryset, for further queries."""
         return self.query()
 
-    def stored(self, id: UUID) -> StoredId:
-        return id.hex if self.connection.vendor == "sqlite" else id
+    def stored(self, id: UUID | str) -> StoredId:
+        """Convert an id, or its 32 hexadecimal digits, to the form in which the database returns it."""
+        if self.connection.vendor == "sqlite":
+            return id if isinstance(id, str) else id.hex
+        return as_uuid(id)
 
     def rows(self, columns: str, source: str, parameters: Sequence[Any], rest: str = "") -> list[Row]:
         """Return `columns` of the rows in `source` that meet the condition.

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager
@@ -206,26 +206,26 @@ class SemanticLeg:
                     return self._confirmed(self._nearest_of_few(self.few, vector)) | confirmed
             if limit == MAX_LIMIT:  # too few hits pass even with the maximum, so compare every vector
                 every = self._vectors(self.memories).iterator(chunk_size=EXACT)
-                return self._confirmed(vectors.nearest(every, vector, pool)) | confirmed
+                return self._confirmed(vectors.nearest(every, vector, pool).items()) | confirmed
             limit = min(max(limit * 4, wanted), MAX_LIMIT)
             metrics.refills.inc()
-            examined = {hit.id for hit in hits}
+            examined = {hit.digits for hit in hits}
             hits = self._ask_index(vector, limit)
-            more = self._confirmed({hit.id: hit.similarity for hit in hits if hit.id not in examined})
+            more = self._confirmed(hit for hit in hits if hit.digits not in examined)
             passed += len(more)
             confirmed |= more
         return confirmed
 
-    def _confirmed(self, similarities: Mapping[UUID, float]) -> Candidates:
-        return self.confirmation.of((), self._stored(similarities.items()))
+    def _confirmed(self, similarities: Iterable[tuple[UUID | str, float]]) -> Candidates:
+        return self.confirmation.of((), self._stored(similarities))
 
-    def _stored(self, similarities: Iterable[tuple[UUID, float]]) -> dict[StoredId, float]:
+    def _stored(self, similarities: Iterable[tuple[UUID | str, float]]) -> dict[StoredId, float]:
         stored = self.confirmation.selection.stored
         return {stored(id): similarity for id, similarity in similarities}
 
-    def _nearest_of_few(self, few: Few, vector: Vectors) -> dict[UUID, float]:
+    def _nearest_of_few(self, few: Few, vector: Vectors) -> list[tuple[UUID | str, float]]:
         compared = vectors.nearest(few.vectors or (), vector, self.search.pool)
-        return compared | {hit.id: hit.similarity for hit in self._nearest_of(few, vector)}
+        return [*compared.items(), *self._nearest_of(few, vector)]
 
     def _embed_and_ask(self) -> tuple[Vectors | None, list[Hit]]:
         """Embed the query, and query the index with its vector."""
@@ -233,9 +233,10 @@ class SemanticLeg:
             vector = self.search.vector
             if vector is None:
                 vector = embeddings.of(self.generation).embed([self.query])[0]
-            hits = self._first_hits(vector) if usable(vector) else []
+            is_usable = usable(vector)
+            hits = self._first_hits(vector) if is_usable else []
         metrics.candidates.labels(SEMANTIC).observe(len(hits))
-        return (vector, hits) if usable(vector) else (None, [])
+        return (vector, hits) if is_usable else (None, [])
 
     def _first_hits(self, vector: Vectors) -> list[Hit]:
         return self._ask_index(vector, self.limit) if self.few is None else self._nearest_of(self.few, vector)

@@ -26,6 +26,7 @@ POINTS, LABELS = "points", "labels"
 # Dead rows are removed when there are this many more of them than live rows.
 COMPACT_AFTER_ROWS = 4_096
 _LOW = (1 << 64) - 1
+_DIGITS = 32  # per id
 
 
 class Store:
@@ -180,7 +181,8 @@ class Store:
 
 
 def _hits(ids: NDArray[np.uint64], similarities: NDArray[np.float64]) -> list[Hit]:
+    digits = ids.astype(">u8").tobytes().hex()
     return [
-        Hit(UUID(int=high << 64 | low), similarity)
-        for (high, low), similarity in zip(ids.tolist(), similarities.tolist(), strict=True)
+        Hit(digits[at : at + _DIGITS], similarity)
+        for at, similarity in zip(range(0, len(digits), _DIGITS), similarities.tolist(), strict=True)
     ]

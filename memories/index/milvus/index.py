@@ -78,7 +78,7 @@ class MilvusIndex:
             ),
             hasty=hasty and not fresh,
         )
-        return sorted((hit_of(row) for row in found[0]), key=lambda hit: (-hit.similarity, hit.id.hex))
+        return sorted((hit_of(row) for row in found[0]), key=lambda hit: (-hit.similarity, hit.digits))
 
     def delete(self, tenant: UUID, ids: Sequence[UUID], versions: Sequence[int] | None = None) -> None:
         for batch in _batches([id_.hex for id_ in ids], ROWS_PER_CALL):

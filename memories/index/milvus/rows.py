@@ -48,4 +48,4 @@ def hit_of(row: Any) -> Hit:
     if math.isnan(similarity):
         raise IndexUnavailable("the vector index returned a similarity that is not a number")
     # Round to six digits, the precision of float32.
-    return Hit(UUID(row["id"]), round(min(1.0, max(-1.0, similarity)), 6))
+    return Hit(row["id"], round(min(1.0, max(-1.0, similarity)), 6))

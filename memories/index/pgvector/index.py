@@ -213,5 +213,5 @@ def _batches(items: Sequence[T], size: int) -> Iterator[list[T]]:
 
 def _hits(rows: Sequence[tuple[UUID, float]], limit: int) -> list[Hit]:
     # Round to six digits, the precision of float32.
-    hits = [Hit(id, round(min(1.0, max(-1.0, similarity)), 6)) for id, similarity in rows]
-    return sorted(hits, key=lambda hit: (-hit.similarity, hit.id.hex))[:limit]
+    hits = [Hit(id.hex, round(min(1.0, max(-1.0, similarity)), 6)) for id, similarity in rows]
+    return sorted(hits, key=lambda hit: (-hit.similarity, hit.digits))[:limit]

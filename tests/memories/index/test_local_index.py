@@ -223,7 +223,7 @@ def test_a_point_that_is_replaced_while_it_is_ranked_keeps_its_place(
     with monkeypatch.context() as patch:
         patch.setattr(scan, "_bounded", replaced_first)
         hits = index.search(ANNA, vector(1), EVERYWHERE, 5)
-    assert hits[0] == (nearest.id, 1.0)
+    assert hits[0] == (nearest.id.hex, 1.0)
 
 
 # -- damaged files -------------------------------------------------------------------------

@@ -145,8 +145,8 @@ def test_points_with_the_same_half_of_an_id_are_distinguished(index, comparing, 
     monkeypatch.setattr("memories.index.local.row_finder.SORT_AFTER_ROWS", 0)
     one, other = UUID(int=(1 << 64) + 5), UUID(int=(2 << 64) + 5)
     index.upsert(ANNA, [point(1, id=one), point(0, 1, id=other)])
-    assert comparing.nearest_of(ANNA, [other], vector(1), 10) == [Hit(other, 0.0)]
-    assert comparing.nearest_of(ANNA, [one], vector(1), 10) == [Hit(one, 1.0)]
+    assert comparing.nearest_of(ANNA, [other], vector(1), 10) == [Hit(other.hex, 0.0)]
+    assert comparing.nearest_of(ANNA, [one], vector(1), 10) == [Hit(one.hex, 1.0)]
 
 
 def test_an_empty_index_finds_nothing(index):
@@ -167,7 +167,7 @@ def test_a_second_upsert_replaces_the_first(index):
 def test_the_last_of_duplicate_ids_in_one_call_wins(index):
     id_ = uuid4()
     index.upsert(ANNA, [point(1, id=id_, version=1), point(-1, id=id_, version=2)])
-    assert index.search(ANNA, vector(-1), Where(("default",)), 5) == [Hit(id_, 1.0)]
+    assert index.search(ANNA, vector(-1), Where(("default",)), 5) == [Hit(id_.hex, 1.0)]
     assert list(index.scan(ANNA)) == [(id_, 2)]
 
 
@@ -179,7 +179,7 @@ def test_a_higher_version_is_not_replaced(index):
     index.upsert(ANNA, [point(-1, id=id_, version=2)])
     assert list(index.scan(ANNA)) == [(id_, 3)]
     index.upsert(ANNA, [point(0, 1, id=id_, version=3)])
-    assert index.search(ANNA, vector(0, 1), Where(("default",)), 5) == [Hit(id_, 1.0)]
+    assert index.search(ANNA, vector(0, 1), Where(("default",)), 5) == [Hit(id_.hex, 1.0)]
 
 
 def test_delete_removes(index):
