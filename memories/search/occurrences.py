@@ -28,6 +28,7 @@ _MANY = 5_000
 # of the next one. If a text has more than DIVIDED bytes, the rest of it is not divided.
 LONG, PASSAGE, DIVIDED = 384, 256, 8_192
 _SEARCHED = DIVIDED + 100  # characters; a term that begins before DIVIDED may end after it
+_SPACE, _LINE_BREAK = b" \n"
 
 Counts = NDArray[np.int64]
 
@@ -37,6 +38,7 @@ class Occurrences(NamedTuple):
 
     own: how often the memory's own text contains the term.
     context: how often its context contains the term.
+    words: the number of words in each `terms` column, including the mark, or 0 if there are no terms to count.
     long: whether the memory's own text is divided into passages.
     passages: how often each of these passages contains the term. Passages without any term are left out.
     owners: the memory of each passage, in the order of the memories.
@@ -44,6 +46,7 @@ class Occurrences(NamedTuple):
 
     own: Counts
     context: Counts
+    words: Counts
     long: NDArray[np.bool_]
     passages: Counts
     owners: Counts
@@ -55,6 +58,7 @@ def count(memories: Sequence[str], terms: Sequence[str], *, in_passages: bool = 
     in_passages: whether to count them in the passages of long texts as well.
     """
     own, context = (np.zeros((len(memories), len(terms)), np.int64) for _ in range(2))
+    words = np.zeros(len(memories), np.int64)
     long = np.zeros(len(memories), bool)
     passages, owners = [np.zeros((0, len(terms)), np.int64)], [np.zeros(0, np.int64)]
     one_by_one = False
@@ -62,10 +66,12 @@ def count(memories: Sequence[str], terms: Sequence[str], *, in_passages: bool = 
         if one_by_one or len(memories[rows.start]) > _TOGETHER:
             for row in range(rows.start, rows.stop):
                 own[row], context[row] = _in_text(memories[row], terms)
+                words[row] = memories[row].count(" ") + 1
             found = _find([text[:_SEARCHED] for text in memories[rows]], tuple(terms)) if in_passages else None
         else:
             found = _find(memories[rows], tuple(terms))
             own[rows], context[rows] = found.counts()
+            words[rows] = found.words
             one_by_one = bool(own[rows].sum() + context[rows].sum() > _MANY)
         if in_passages and found and found.lengths.max() >= LONG:
             deadline.check()
@@ -73,7 +79,7 @@ def count(memories: Sequence[str], terms: Sequence[str], *, in_passages: bool = 
             of_passages, of = found.in_passages()
             passages.append(of_passages)
             owners.append(of + rows.start)
-    return Occurrences(own, context, long, np.concatenate(passages), np.concatenate(owners))
+    return Occurrences(own, context, words, long, np.concatenate(passages), np.concatenate(owners))
 
 
 def _blocks(memories: Sequence[str]) -> Iterator[slice]:
@@ -93,6 +99,7 @@ class _Found(NamedTuple):
 
     rows, columns, places: the text and the term of each occurrence, and the position in the text at which it begins.
     lengths: the length of each text in bytes, without its context.
+    words: the number of words in each text, including its context.
     terms: the number of terms.
     """
 
@@ -100,6 +107,7 @@ class _Found(NamedTuple):
     columns: Counts
     places: Counts
     lengths: Counts
+    words: Counts
     terms: int
 
     def counts(self) -> tuple[Counts, Counts]:
@@ -124,20 +132,23 @@ class _Found(NamedTuple):
 
 
 def _find(memories: Sequence[str], terms: tuple[str, ...]) -> _Found:
-    texts = [text.encode() for text in memories]
-    # Every term has a space on both sides. Occurrences of two adjacent terms overlap, because they share a space.
-    together = b" " + b"  ".join(texts) + b" "
+    # Every word has a space on both sides, and every text ends with a line break, which no word contains. Occurrences
+    # of two adjacent terms overlap, because they share a space.
+    together = (" " + " \n ".join(memories) + " \n").encode()
+    characters = np.frombuffer(together, np.uint8)
+    ends = np.flatnonzero(characters == _LINE_BREAK)
+    starts = np.concatenate(([0], ends[:-1] + 1))
+    spaces = np.add.reduceat((characters == _SPACE).view(np.uint8), starts, dtype=np.int64)
     found = _automaton(terms).find_matches_as_indexes(together, overlapping=True)
     columns, places = np.fromiter(chain.from_iterable(found), np.int64, 3 * len(found)).reshape(-1, 3).T[:2]
-    lengths = np.array([len(text) for text in texts])
-    ends = np.cumsum(lengths + 2)
-    rows = np.searchsorted(ends, places, "right")
-    places -= (ends - lengths - 2)[rows]
+    rows = np.searchsorted(ends, places)
+    places -= starts[rows]
+    lengths = ends - starts - len("  ")
     is_mark = columns == len(terms)
     if is_mark.any():
         lengths[rows[is_mark]] = places[is_mark] - 1  # without the space before the mark
         rows, columns, places = rows[~is_mark], columns[~is_mark], places[~is_mark]
-    return _Found(rows, columns, places, lengths, len(terms))
+    return _Found(rows, columns, places, lengths, spaces - 1, len(terms))
 
 
 def _counted(cells: Counts, rows: int, columns: int) -> Counts:

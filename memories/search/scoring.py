@@ -172,6 +172,8 @@ def evidence(memories: Sequence[str], weights: Mapping[str, float], average_leng
     """
     query = list(weights)
     found = occurrences.count(memories, query, in_passages=True)
+    if not found.long.any():
+        return _saturations(found, memories, query, average_length)
     passages = found.passages / (found.passages + K1)
     order = np.lexsort((weighted(passages, weights), found.owners))
     best = order[np.flatnonzero(np.diff(found.owners[order], append=-1))]  # the last passage of each memory
@@ -192,15 +194,13 @@ def _saturations(
     shortest, per_term = K1 * (1 - b), K1 * b / max(average_length, 1.0)
     own, context = found.own, found.context
     rows = np.flatnonzero(own.any(axis=1) | context.any(axis=1))
-    texts = [memories[row] for row in rows.tolist()]
-    lengths = np.array([text.count(" ") + 1 for text in texts])
-    dampening = (shortest + per_term * lengths).reshape(-1, 1)
+    dampening = (shortest + per_term * found.words[rows]).reshape(-1, 1)
     matched = np.zeros(own.shape)
     matched[rows] = own[rows] / (own[rows] + dampening)
     if of_best is not None:
         matched[found.long] = (matched[found.long] + of_best[found.long]) / 2
     if context.any():
-        shares = np.array([_context_share(text) for text in texts]).reshape(-1, 1)
+        shares = np.array([_context_share(memories[row]) for row in rows.tolist()]).reshape(-1, 1)
         shares = np.where([dates.is_date(term) for term in query], 1.0, shares)  # dates are stored with the context
         in_context = context[rows] / (context[rows] + dampening)
         matched[rows] = np.maximum(matched[rows], shares * in_context)

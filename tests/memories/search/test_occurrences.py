@@ -47,6 +47,17 @@ def test_counts_are_the_same_as_by_hand_whether_texts_are_searched_together_or_a
     assert context.tolist() == [[both[1] for both in row] for row in wanted]
 
 
+@searches
+def test_words_are_counted_whether_texts_are_searched_together_or_alone(
+    memories: list[str], terms: list[str], together: int, many: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(occurrences, "_TOGETHER", together)
+        patch.setattr(occurrences, "_MANY", many)
+        words = occurrences.count(memories, terms).words
+    assert words.tolist() == [len(column.split(" ")) if terms else 0 for column in memories]
+
+
 def test_texts_with_many_occurrences_are_counted_correctly() -> None:
     long = f"{'a ' * 20_000}§01 {'a b ' * 20_000}"
     own, context, *_ = occurrences.count(["b", long, "a", "a " * 9_000, "b a"], ["a", "b"])
