@@ -33,6 +33,8 @@ COUNTED = 20_000
 SAMPLE = 4_000
 _SAMPLED_SHARE = 1 / 16  # the fraction of memories in the sample: those whose random id begins with a zero
 _NEWEST = 1_000
+# The templates and operators of a full-text expression; see `_any`.
+_SQLITE = ('"~§{}"', '"~§{}" *'), " AND ", " OR "
 
 _SCOPE = """
     SELECT id, documents, words FROM sfm_memory_terms_scopes
@@ -186,7 +188,19 @@ def postgresql_sample(connection: BaseDatabaseWrapper, tenant: Tenant, namespace
 
 
 def _of_sqlite(clauses: Iterable[Clause]) -> str:
-    return _any(clauses, ('"~§{}"', '"~§{}" *'), " AND ", " OR ")
+    """Return the clauses as an expression for FTS5.
+
+    FTS5 reads the list of memories with a term as often as the expression contains the term. A term with which several
+    clauses begin is therefore written only once.
+    """
+    rests: dict[str, list[Clause]] = {}
+    for first, *rest in clauses:
+        rests.setdefault(first, []).append(tuple(rest))
+    written = (
+        _any([(first,)], *_SQLITE) + (f" AND ({_any(rest, *_SQLITE)})" if all(rest) else "")
+        for first, rest in rests.items()
+    )
+    return " OR ".join(f"({part})" for part in written)
 
 
 def _any(clauses: Iterable[Clause], quoted: tuple[str, str], all_of: str, any_of: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -36,6 +37,32 @@ def coords_of(found: list[Match]) -> list[str]:
 
 def words(api: Api, query: str, **more: Any) -> list[str]:
     return [memory["coord"] for memory in api.search(query, mode="keyword", **more)]
+
+
+@pytest.mark.parametrize(
+    "clauses",
+    [
+        [("a",), ("a", "b")],
+        [("a", "b"), ("a", "c"), ("b", "c")],
+        [("a", "b"), ("c",), ("a", "d", "e"), ("c", "a")],
+        [("a", "d*"), ("b", "a"), ("a", "c"), ("b", "e")],
+    ],
+)
+def test_memories_with_all_terms_of_any_clause_are_found_once(
+    api: Api, caller: Caller, clauses: list[tuple[str, ...]]
+) -> None:
+    texts = [set(text) for size in range(1, 6) for text in combinations("abcde", size)]
+    items = [
+        {"coord": [at], "payload": {"text": " ".join(f"x{letter}" for letter in sorted(text))}}
+        for at, text in enumerate(texts)
+    ]
+    assert api.post("/memories/bulk", {"items": items}).status_code == 200
+    stats = statistics(caller.tenant, ["default"], [f"x{letter}" for letter in "abcde"])
+    memories = Selection.of(Memory.objects.for_tenant(caller.tenant))
+    given = [tuple(f"x{term}" for term in clause) for clause in clauses]
+    found = lexical.matches(memories, ["default"], stats, caller.tenant, clauses=given).ranked
+    expected = [at for at, text in enumerate(texts) if any({term[0] for term in clause} <= text for clause in clauses)]
+    assert sorted(coords_of(list(found)), key=float) == [f"{at}.0" for at in expected]
 
 
 # --- Maintained by the database ----------------------------------------------------------------------------------
