@@ -65,6 +65,7 @@ def search_full_text(
         _MAX_RANKED,
         _MAX_RANKED,
         clauses=query.clauses(stats),
+        details=True,
     )
     ranked, all_compared = _ranked(rows, matches.ranked, query, stats)
     page = ranked[offset : offset + limit]

@@ -16,7 +16,7 @@ import numpy as np
 from memories.search import scoring, term_index
 from memories.search.clauses import choose
 from memories.search.scoring import Stats
-from memories.search.selection import Selection, StoredId
+from memories.search.selection import Row, Selection, StoredId
 from memories.search.term_index import Clause
 from tenants.models import Tenant
 
@@ -29,29 +29,27 @@ FEW = 400
 MAX_CANDIDATES = 1_000
 # The maximum number in keyword mode, where only the terms determine the ranking.
 MAX_RANKED = 20_000
-# The columns for the fields of `Match`, except the score.
-_COLUMNS = """
-    sfm_memories.seq, sfm_memories.id, sfm_memories.coordinate_key, sfm_memories.size, sfm_memories.terms,
-    sfm_memories.context <> ''
-"""
+# The columns for the fields of `Match`, except the score. Reading the details of a memory takes 0.6 µs.
+_COLUMNS = "sfm_memories.seq, sfm_memories.id, sfm_memories.terms"
+_DETAILS = ", sfm_memories.coordinate_key, sfm_memories.size, sfm_memories.context <> ''"
 
 
 class Match(NamedTuple):
-    """A memory that matches the query.
+    """A memory that matches the query. The last three fields are set only if details were requested.
 
     seq: the memory's number in the database.
+    terms: the memory's `terms` column.
     key: the key of its coordinate.
     size: the memory's size in bytes.
-    terms: the memory's `terms` column.
     """
 
     seq: int
     id: StoredId
-    key: str
-    size: int
     terms: str
-    has_context: bool
     bm25: float
+    key: str = ""
+    size: int = 0
+    has_context: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +80,7 @@ def matches(
     most: int = MAX_CANDIDATES,
     clauses: Sequence[Clause] | None = None,
     best: int | None = None,
+    details: bool = False,
 ) -> Matches:
     """Rank the memories in the `selection` that contain query terms, which are the keys of `stats.frequency`.
 
@@ -89,19 +88,24 @@ def matches(
     most: the maximum number of memories to rank.
     clauses: rank memories that contain all terms of at least one clause; by default, the heaviest combinations.
     best: the maximum number of matches to return.
+    details: whether to read the matches' keys and sizes, and whether they have a context.
     """
     weights = scoring.term_weights(list(stats.frequency), stats)
     chosen, all_matches = (clauses, True) if clauses is not None else choose(stats, weights, few)
     if not chosen:
         return Matches([])
     source, parameters = term_index.matching(selection.connection, tenant, namespaces, chosen, selection.fields)
-    rows = selection.rows(
-        _COLUMNS,
-        source,
-        parameters,
-        f"ORDER BY {term_index.newest_first(selection.connection)} LIMIT {most + 1}",
-    )
-    scores = scoring.bm25_all([row[4] for row in rows[:most]], weights, stats.average_length)
-    order = np.lexsort(([row[0] for row in rows[:most]], np.negative(scores)))[:best].tolist()
-    ranked = [Match._make((*rows[at], scores[at])) for at in order]
-    return Matches(ranked, len(scores), pruned=not all_matches, cut=len(rows) > most)
+    columns = _COLUMNS + _DETAILS if details else _COLUMNS
+    newest = f"ORDER BY {term_index.newest_first(selection.connection)} LIMIT {most + 1}"
+    rows = selection.rows(columns, source, parameters, newest)
+    is_cut = len(rows) > most
+    rows = rows[:most]
+    scores = scoring.bm25_all([row[2] for row in rows], weights, stats.average_length)
+    order = np.lexsort(([row[0] for row in rows], np.negative(scores)))[:best].tolist()
+    ranked = [_match(rows[at], scores[at]) for at in order]
+    return Matches(ranked, len(scores), pruned=not all_matches, cut=is_cut)
+
+
+def _match(row: Row, bm25: float) -> Match:
+    seq, id, terms, *details = row
+    return Match(seq, id, terms, bm25, *details)
