@@ -13,7 +13,14 @@ class MemoriesConfig(AppConfig):
 
     def ready(self) -> None:
         # These imports need the models, which are not loaded yet when this file is imported.
-        from memories import embeddings, filters, history, planner_statistics, storage_usage
+        from memories import (
+            embeddings,
+            filters,
+            full_text,  # noqa: F401 - registers its job
+            history,
+            planner_statistics,
+            storage_usage,
+        )
         from tenants import erasure, idempotency, usage
 
         erasure.also("vectors", storage_usage.forget_vectors)

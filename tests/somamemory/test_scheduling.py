@@ -113,6 +113,7 @@ def test_every_kind_of_periodic_work_is_known() -> None:
         "conversations.work",
         "memories.advance_jobs",
         "memories.analyze",
+        "memories.merge_full_text",
         "memories.drain",
         "memories.flush_read_counts",
         "memories.maintain_index",
