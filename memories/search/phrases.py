@@ -38,7 +38,7 @@ _OPENINGS = (
 )
 _CLOSINGS = (
     rf"(?<=[.?!,;:\u2013\u2014-])\s*(?:(?:{_YOU}|please )(?:{_TELL}|help|check)|{_KNOW}|{_FORGOT}|any ideas?)",
-    rf"(?:(?<=[.?!])|,?\s)\s*(?:please|{_THANKS})",
+    rf"(?:(?<=[.?!,])\s*|(?<!\bsay)(?<!\bsaid)(?<!\band)(?<!\bword)\s)(?:please|{_THANKS})",
 )
 _OPENING = re.compile(
     f"(?:{'|'.join(_OPENINGS)})".replace(" ", r"\s") + r"(?:\s(?:if|whether|about)\b)?[\s,.:;!?\u2013\u2014-]*",
@@ -55,5 +55,5 @@ def stripped(query: str) -> str:
             rest = rest[found.end() :]
     for _ in range(MAX_PHRASES):
         if found := _CLOSING.search(rest, max(len(rest) - MAX_SEARCHED, 0)):
-            rest = rest[: found.start()]
+            rest = rest[: found.start()].rstrip(" ,;:")
     return rest if rest != text and analyzer.content_terms(rest) else query

@@ -58,6 +58,8 @@ def test_an_opening_before_an_indirect_question_is_removed(opening: str) -> None
     [
         " Thanks!",
         " Thank you so much in advance.",
+        ", thanks",
+        " please",
         " Please help me!",
         " Do you know?",
         " Any ideas?",
@@ -88,6 +90,8 @@ def test_words_that_introduce_a_topic_are_removed() -> None:
         "Hi-fi system",
         "Thank you letters for the guests",
         "Who helped me?",
+        "When did I say thank you?",
+        "the words please and thanks",
         "Cool blue paint",
         "I wonder Woman",
         "What do you know about boats?",
